@@ -1,0 +1,35 @@
+# make run: install and take the tour (gallery/index.html).   make test: everything that must be green.
+# A CPU-only torch is smaller: see "Installation" in the README; a torch that is already in $(VENV) stays.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+.PHONY: run test format clean
+
+run: $(VENV)/.installed
+	$(BIN)/triptych demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy src $(wildcard benchmarks)
+	$(BIN)/pytest
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# A stamp is newer than what it was installed from, so a second `make` installs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer, got " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis

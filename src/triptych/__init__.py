@@ -1,0 +1,51 @@
+"""Triptych: one attention core, three panels: words, pixels, notes.
+
+The public names are imported at first use, so that ``import triptych`` costs nothing and imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triptych.errors import UserError
+    from triptych.generate.beam import beam_search
+    from triptych.model.config import Config
+    from triptych.model.transformer import Transformer
+    from triptych.text.data import read_pairs
+    from triptych.text.translator import Translator
+    from triptych.train.recipe import Recipe
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "Recipe",
+    "Transformer",
+    "Translator",
+    "UserError",
+    "beam_search",
+    "read_pairs",
+]
+
+_HOME = {
+    "Config": "triptych.model.config",
+    "Recipe": "triptych.train.recipe",
+    "Transformer": "triptych.model.transformer",
+    "Translator": "triptych.text.translator",
+    "UserError": "triptych.errors",
+    "beam_search": "triptych.generate.beam",
+    "read_pairs": "triptych.text.data",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from the module it lives in, once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'triptych' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
