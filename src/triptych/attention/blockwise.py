@@ -1,0 +1,154 @@
+"""Attention block by block: trainable, memory linear in the length, for every pattern and relation.
+
+Full attention goes through in chunks of queries (`chunked`). Local attention folds its blocks into the batch: a block of queries
+and the keys that its row of the table names make one row of a larger batch, [B * blocks, H, queries, D]. Four dimensions, because
+torch's fused kernel on a CPU takes no fifth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from triptych.attention.chunked import chunked
+from triptych.attention.dense import check
+from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
+from triptych.attention.relation import ByCoordinate, ByDistance, Relation, by_distance
+
+GROUP = 1024 * 1024  # logits computed at a time; more are split into groups of blocks
+
+
+def blockwise(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    pattern: Pattern,
+    relations: Sequence[Relation] = (),
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Attention [B, H, Lq, D] as defined by `dense`, in memory linear in the length, forward and backward.
+
+    Differentiable once for `Full` (no second derivative). Raises UserError where shapes do not fit together.
+    """
+    check(query, key, value, relations=relations, lengths=lengths)
+    check_sizes(pattern, query.size(2), key.size(2))
+    if isinstance(pattern, Full):
+        return chunked(query, key, value, causal=pattern.causal, relations=relations, lengths=lengths)
+    if query.numel() == 0:
+        return query * 1
+    fold = _Fold(pattern, query, lengths)
+    folded = fold.queries(query), fold.keys(key), fold.keys(value)
+    terms = [_term(relation, pattern, fold, query.dtype) for relation in relations]
+    if not terms and query.dtype.itemsize > 2:  # in 16 bits, the backward pass of torch's kernel is slow on a CPU
+        return fold.undo(_group(fold, None, fold.rows, *folded))
+    size = max(1, GROUP // (query.size(1) * fold.table.size(1) * fold.size))
+    groups = list(zip(*(x.split(size) for x in (fold.rows, *folded)), strict=True))
+    if len(groups) == 1:
+        return fold.undo(_group(fold, terms, *groups[0]))
+    # The logits of a group are dropped after use and computed again for its backward pass.
+    outs = [checkpoint(_group, fold, terms, *group, use_reentrant=False, preserve_rng_state=False) for group in groups]
+    return fold.undo(torch.cat(outs))
+
+
+class _Fold:
+    """Blocks into the batch and back: row r of the folded batch is block r % blocks of row r // blocks."""
+
+    def __init__(self, pattern: Local, query: Tensor, lengths: Tensor | None) -> None:
+        self.batch, _, self.length, _ = query.shape
+        self.table, self.lengths = table(pattern, self.length).to(query.device), lengths
+        self.blocks, self.size = self.table.size(0), block_size(pattern)
+        self.pick = self.table.clamp(min=0).flatten()
+        self.inside = torch.arange(self.size, device=query.device)
+        self.rows = torch.arange(self.batch * self.blocks, device=query.device)
+
+    def queries(self, x: Tensor) -> Tensor:
+        """[B, H, L, D] to [B * blocks, H, size, D]; the last block is filled up with zeros."""
+        padded = F.pad(x, (0, 0, 0, self.blocks * self.size - self.length))
+        return padded.unflatten(2, (self.blocks, self.size)).transpose(1, 2).flatten(0, 1)
+
+    def keys(self, x: Tensor) -> Tensor:
+        """[B, H, L, D] to [B * blocks, H, slots, D]; what lies in holes is anything."""
+        picked = x.transpose(1, 2).index_select(1, self.pick)
+        return picked.unflatten(1, (self.blocks, -1)).flatten(0, 1).transpose(1, 2)
+
+    def undo(self, x: Tensor) -> Tensor:
+        """[B * blocks, H, size, D] to [B, H, L, D]."""
+        return x.unflatten(0, (self.batch, self.blocks)).transpose(1, 2).flatten(2, 3)[:, :, : self.length]
+
+    def positions(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions of the queries, [rows, size, 1], and of the keys, [rows, 1, slots]."""
+        block = rows % self.blocks
+        return (block[:, None] * self.size + self.inside)[:, :, None], self.table[block][:, None]
+
+    def see(self, rows: Tensor) -> Tensor:
+        """True where a query may look at a slot: bool [rows, 1, size, slots]."""
+        queries, keys = self.positions(rows)
+        see = (keys >= 0) & (keys <= queries)
+        if self.lengths is not None:
+            see &= keys < self.lengths[rows // self.blocks][:, None, None]
+        return see[:, None]
+
+
+Term = Callable[[Tensor, Tensor], Tensor]  # (scaled queries [rows, H, size, D], rows) -> [rows, H, size, slots]
+
+
+def _group(fold: _Fold, terms: Sequence[Term] | None, rows: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of some rows of the folded batch; terms None = by torch's fused kernel, which knows no relations."""
+    see = fold.see(rows)
+    # Finite: where nothing is visible, -inf would make NaN. Half the lowest number, so that adding a logit cannot overflow.
+    bias = torch.zeros(see.shape, dtype=query.dtype, device=query.device)
+    bias = bias.masked_fill_(~see, torch.finfo(query.dtype).min / 2)
+    if terms is None:
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    else:
+        query = query * (1 / math.sqrt(query.size(-1)))
+        logits = query @ key.transpose(-1, -2) + bias
+        for term in terms:
+            logits = logits + term(query, rows)
+        out = logits.softmax(-1).to(value.dtype) @ value
+    return out if fold.lengths is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
+
+
+def _term(relation: Relation, pattern: Local, fold: _Fold, dtype: torch.dtype) -> Term:
+    if isinstance(relation, ByCoordinate):
+        return _coordinate_term(relation, fold, dtype)
+    reach = ring(pattern, fold.length) if not isinstance(pattern, Local1D) else fold.table.size(1)
+    expanded = by_distance(relation, reach - 1, 0).to(dtype)
+
+    def skewed(query: Tensor, _: Tensor) -> Tensor:
+        # Huang et al. (2018), figure 1, for a rectangle: row i moves left by size - 1 - i.
+        products = F.pad(torch.einsum("nhqd,hrd->nhqr", query, expanded), (1, 0))
+        return products.flatten(-2)[..., fold.size :].unflatten(-1, (fold.size, reach))
+
+    def gathered(query: Tensor, rows: Tensor) -> Tensor:
+        queries, keys = fold.positions(rows)
+        row = (reach - 1 - queries + keys).clamp_(0, reach - 1)[:, None]
+        products = torch.einsum("nhqd,hrd->nhqr", query, expanded)
+        return products.gather(-1, row.expand(-1, query.size(1), -1, -1))
+
+    return skewed if isinstance(pattern, Local1D) else gathered
+
+
+def _coordinate_term(relation: ByCoordinate, fold: _Fold, dtype: torch.dtype) -> Term:
+    relation_table = relation.table.to(dtype)
+    last = relation_table.size(1) - 1
+    padding = fold.blocks * fold.size - fold.length
+    of_query = F.pad(relation.query, (0, padding)).view(-1, fold.size)
+    of_key = relation.key[:, fold.pick].view(fold.batch * fold.blocks, -1)
+
+    def term(query: Tensor, rows: Tensor) -> Tensor:
+        row = (of_query[rows][:, :, None] - of_key[rows][:, None] + last // 2)[:, None]
+        inside = row.clamp(0, last)
+        products = torch.einsum("nhqd,hrd->nhqr", query, relation_table)
+        if dtype.itemsize == 2:  # many keys share a row: the gradient is a sum, and 16 bits would lose it
+            products = products.float()
+        found = products.gather(-1, inside.expand(-1, query.size(1), -1, -1))
+        return found if relation.far == "clip" else found.masked_fill(row != inside, 0)
+
+    return term

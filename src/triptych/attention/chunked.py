@@ -1,0 +1,266 @@
+"""Full attention with relations, in memory linear in the length: queries are taken in chunks, and nothing of size Lq x Lk is
+ever whole or kept for the backward pass, which computes the probabilities of each chunk again.
+
+A chunk of queries of one row of the batch sees its keys as a plain slice (padding lies behind `lengths`, the future behind the
+chunk), so a tile is a few matrix products and a softmax over [heads, queries, keys]. Buffers are made once and serve every
+tile, because the first touch of fresh memory costs more than the arithmetic done in it.
+
+Relative terms after Huang et al. (2018), section 3.4.1: the products of a query with the rows of successive distances stand one
+place further to the left for each later query. Their skew pads and reshapes; here the same memory is read through a strided
+view (`_sheared`) and, in the backward pass, written through one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from triptych.attention.relation import ByDistance, Relation, by_distance
+
+CHUNK = 256  # queries of a tile
+TILE = 1024 * 1024  # elements of a tile: as many heads together as fit, so that a tile stays in the cache
+
+
+def chunked(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, relations: Sequence[Relation], lengths: Tensor | None
+) -> Tensor:
+    """Attention [B, H, Lq, D] over key and value [B, H, Lk, D], differentiable once, in memory O(chunk * Lk).
+
+    All arguments as in `dense`, already checked. A second derivative raises torch's own error.
+    """
+    (batch, heads, queries, _), keys = query.shape, key.size(2)
+    valid = [keys] * batch if lengths is None else lengths.clamp(0, keys).tolist()
+    placements: list[_Distance | _Coordinate] = []
+    tables = []
+    for relation in relations:
+        if isinstance(relation, ByDistance):
+            nearest = 0 if causal else 1 - keys
+            tables.append(by_distance(relation, queries - 1, nearest).to(query.dtype))
+            placements.append(_Distance(queries, queries - nearest))
+        else:
+            extra = 1 if relation.far == "zero" else 0
+            tables.append(F.pad(relation.table, (0, 0, 0, extra)).to(query.dtype))
+            placements.append(_Coordinate(relation.query, relation.key, relation.table.size(1), zero=bool(extra)))
+    plan = _Plan(causal, tuple(valid), tuple(placements), (heads, queries))
+    with torch.autocast(query.device.type, enabled=False):
+        out: Tensor = _Chunked.apply(plan, query, key, value, *tables)  # type: ignore[no-untyped-call]
+    return out
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Queries start..stop of row `batch` against keys 0..keys, for `heads` heads at a time."""
+
+    batch: int
+    start: int
+    stop: int
+    keys: int
+    heads: int
+
+    @property
+    def queries(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class _Shear:
+    """A relation by distance in one tile: `rows` of the expanded table, the farthest distance first."""
+
+    rows: slice
+    tile: _Tile
+
+    def read(self, products: Tensor, _: Tensor) -> Tensor:
+        """The term [heads, queries, keys] of products [heads, queries, rows]; future keys read garbage."""
+        return _sheared(products, self.tile.keys)
+
+    def write(self, gradient: Tensor, buffer: Tensor) -> Tensor:
+        """The gradient of the products from that of the term.
+
+        One unused column keeps the (zero) gradients of future keys, which stick out of their row, out of what the next row
+        holds: the same column that the skew of Huang et al. pads.
+        """
+        width = self.rows.stop - self.rows.start
+        heads, queries, keys = gradient.shape
+        padded = buffer[: heads * queries * (width + 1)].view(heads, queries, width + 1).zero_()
+        _sheared(padded, keys).copy_(gradient)
+        return padded[..., :width]
+
+
+def _sheared(products: Tensor, keys: int) -> Tensor:
+    """View t[h, i, j] = products[h, i, j + queries - 1 - i]: distance i - j, where column 0 of the last row holds key 0."""
+    heads, queries, _ = products.shape
+    per_head, per_row, _ = products.stride()
+    return products.as_strided((heads, queries, keys), (per_head, per_row - 1, 1), products.storage_offset() + queries - 1)
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """A relation by coordinate in one tile: the row of its table for every query and key, int64 [queries, keys]."""
+
+    rows: slice
+    row: Tensor
+
+    def read(self, products: Tensor, buffer: Tensor) -> Tensor:
+        heads, size = products.size(0), self.row.numel()
+        term = buffer[: heads * size].view(heads, *self.row.shape)
+        return torch.gather(products, -1, self.row.expand_as(term), out=term)
+
+    def write(self, gradient: Tensor, _: Tensor) -> Tensor:
+        precise = gradient.to(_accumulator(gradient.dtype))  # many keys share a row: a sum in 16 bits would lose them
+        products = precise.new_zeros(*gradient.shape[:2], self.rows.stop)
+        return products.scatter_add_(-1, self.row.expand_as(precise), precise).to(gradient.dtype)
+
+
+@dataclass(frozen=True)
+class _Distance:
+    queries: int
+    rows: int  # of the expanded table: distances queries - 1, queries - 2, ...
+
+    def place(self, tile: _Tile) -> _Shear:
+        first = self.queries - tile.stop
+        return _Shear(slice(first, min(first + tile.keys + tile.queries - 1, self.rows)), tile)
+
+
+@dataclass(frozen=True)
+class _Coordinate:
+    query: Tensor
+    key: Tensor
+    rows: int
+    zero: bool  # whether one more row, of zeros, stands for everything outside the table
+
+    def place(self, tile: _Tile) -> _Gather:
+        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, : tile.keys]
+        row = here - there + self.rows // 2
+        if self.zero:
+            row.masked_fill_((row < 0) | (row >= self.rows), self.rows)
+        return _Gather(slice(0, self.rows + self.zero), row.clamp_(0, self.rows - 1 + self.zero))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that a call needs besides the tensors that take a gradient."""
+
+    causal: bool
+    lengths: tuple[int, ...]  # valid keys of each row of the batch
+    placements: tuple[_Distance | _Coordinate, ...]  # one for each relation
+    shape: tuple[int, int]  # heads, queries
+
+    def tiles(self) -> list[_Tile]:
+        heads, queries = self.shape
+        found = []
+        for batch, valid in enumerate(self.lengths):
+            for start in range(0, queries, CHUNK):
+                stop = min(queries, start + CHUNK)
+                keys = min(valid, stop) if self.causal else valid
+                if keys:
+                    together = max(1, min(heads, TILE // (CHUNK * keys)))
+                    found.append(_Tile(batch, start, stop, keys, together))
+        return found
+
+    def buffers(self, count: int, like: Tensor) -> list[Tensor]:
+        """Flat buffers that hold one tile's logits, or the products with all rows of any relation, of any tile."""
+        widest = max((p.rows + 1 for p in self.placements if isinstance(p, _Coordinate)), default=0)
+        spans = ((t, max(t.keys + t.queries, widest)) for t in self.tiles())
+        size = max((t.heads * t.queries * span for t, span in spans), default=0)
+        return [like.new_empty(size) for _ in range(count)]
+
+
+def _accumulator(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, where total may be of a wider dtype."""
+    if total.dtype == left.dtype:
+        total.baddbmm_(left, right)
+    else:
+        total.add_(torch.bmm(left, right))
+
+
+class _Walk:
+    """The tiles of a call one after another: what forward and backward compute alike."""
+
+    def __init__(self, plan: _Plan, query: Tensor, key: Tensor, tables: Sequence[Tensor], buffers: int) -> None:
+        self.plan, self.key, self.tables = plan, key, tables
+        self.query = query * (1 / math.sqrt(query.size(-1)))
+        self.first, self.second, *self.others = plan.buffers(buffers, query)
+        self.future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=query.device).triu_(1)
+
+    def probabilities(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> Tensor:
+        """[heads, queries, keys], in the first buffer; the others are free again."""
+        query = self.query[tile.batch, heads, tile.start : tile.stop]
+        count = query.size(0)
+        logits = self.second[: count * tile.queries * tile.keys].view(count, tile.queries, tile.keys)
+        torch.bmm(query, self.key[tile.batch, heads, : tile.keys].mT, out=logits)
+        for place, table in zip(places, self.tables, strict=True):
+            width = place.rows.stop - place.rows.start
+            products = self.first[: count * tile.queries * width].view(count, tile.queries, width)
+            torch.bmm(query, table[heads, place.rows].mT, out=products)
+            logits.add_(place.read(products, self.others[0]))
+        if self.plan.causal and tile.keys > tile.start:
+            logits[..., tile.start :].masked_fill_(self.future[: tile.queries, : tile.keys - tile.start], -math.inf)
+        return torch.softmax(logits, -1, out=self.first[: logits.numel()].view_as(logits))
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, query: Tensor, key: Tensor, value: Tensor, *tables: Tensor) -> Tensor:
+        walk = _Walk(plan, query, key, tables, buffers=3)
+        out = torch.zeros_like(query, memory_format=torch.contiguous_format)
+        for tile in plan.tiles():
+            places = [placement.place(tile) for placement in plan.placements]
+            for head in range(0, query.size(1), tile.heads):
+                heads = slice(head, min(query.size(1), head + tile.heads))
+                seen = value[tile.batch, heads, : tile.keys]
+                out[tile.batch, heads, tile.start : tile.stop] = walk.probabilities(tile, heads, places) @ seen
+        ctx.save_for_backward(query, key, value, out, *tables)
+        ctx.plan = plan
+        return out
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, *tables = ctx.saved_tensors
+        plan: _Plan = ctx.plan
+        walk = _Walk(plan, query, key, tables, buffers=3)
+        pass_back = _Backward(walk, value, gradient.contiguous(), (gradient * out).sum(-1, keepdim=True))
+        for tile in plan.tiles():
+            places = [placement.place(tile) for placement in plan.placements]
+            for head in range(0, query.size(1), tile.heads):
+                pass_back.tile(tile, slice(head, min(query.size(1), head + tile.heads)), places)
+        totals = (pass_back.query, pass_back.key, pass_back.value, *pass_back.tables)
+        return None, *(total.to(query.dtype) for total in totals)
+
+
+class _Backward:
+    """Gradients of query, key, value and tables, summed up tile by tile (in float32 for 16-bit inputs)."""
+
+    def __init__(self, walk: _Walk, value: Tensor, gradient: Tensor, delta: Tensor) -> None:
+        self.walk, self.of_value, self.gradient, self.delta = walk, value, gradient, delta
+        wide = _accumulator(value.dtype)
+        self.query = torch.zeros_like(walk.query)
+        self.key, self.value = (torch.zeros(value.shape, dtype=wide, device=value.device) for _ in range(2))
+        self.tables = [torch.zeros(t.shape, dtype=wide, device=t.device) for t in walk.tables]
+
+    def tile(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> None:
+        walk, queries, keys = self.walk, slice(tile.start, tile.stop), slice(0, tile.keys)
+        query, gradient = (x[tile.batch, heads, queries] for x in (walk.query, self.gradient))
+        probabilities = walk.probabilities(tile, heads, places)
+        _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)
+        scores = walk.second[: probabilities.numel()].view_as(probabilities)
+        torch.bmm(gradient, self.of_value[tile.batch, heads, keys].mT, out=scores)
+        scores.sub_(self.delta[tile.batch, heads, queries]).mul_(probabilities)  # from here on: the gradient of the logits
+        total = torch.bmm(scores, walk.key[tile.batch, heads, keys])
+        _add_product(self.key[tile.batch, heads, keys], scores.mT, query)
+        for place, table, of_table in zip(places, walk.tables, self.tables, strict=True):
+            products = place.write(scores, walk.others[0])
+            total.baddbmm_(products, table[heads, place.rows])
+            _add_product(of_table[heads, place.rows], products.mT, query)
+        self.query[tile.batch, heads, queries] = total.mul_(1 / math.sqrt(query.size(-1)))

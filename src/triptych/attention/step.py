@@ -1,0 +1,112 @@
+"""The cached step: one new query against the keys kept so far, for every pattern and relation.
+
+A cache has S slots and the key of position p lies in slot p % S. With S = `ring(pattern, length)` a local pattern keeps only
+what may still be looked at, so its memory does not grow with the length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from triptych.attention.dense import check, masked_softmax
+from triptych.attention.pattern import Full, Local, Pattern, visible
+from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
+from triptych.errors import UserError
+
+
+def step(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    position: int,
+    pattern: Pattern,
+    relations: Sequence[Relation] = (),
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Attention of the query at `position` alone: [B, H, 1, D], equal to that row of the parallel form.
+
+    query [B, H, 1, D]; keys, values [B, H, S, D] with position p in slot p % S, the position's own key and value already
+    written (`fill`); slots not yet written must hold finite numbers. A relation by coordinate brings query [B, 1] and key
+    [B, S], in the same order of slots. lengths: as in `dense`. For `Full()` (cross-attention) all S keys are seen and
+    `position` serves only the relations by distance. Raises UserError where the cache is too small for the pattern.
+    """
+    check(query, keys, values, relations=relations, lengths=lengths)
+    if query.size(2) != 1 or position < 0:
+        raise UserError(f"expected one query at position 0 or later, got {query.size(2)} at {position}; use attend for several")
+    slots = keys.size(2)
+    if isinstance(pattern, Full):
+        seen = position + 1 if pattern.causal else slots
+        _check_slots(seen, slots, position)
+        keys, values = keys[:, :, :seen], values[:, :, :seen]
+        relations = [replace(r, key=r.key[:, :seen]) if isinstance(r, ByCoordinate) else r for r in relations]
+        positions, see = torch.arange(seen, device=query.device), None
+        distances = (position + 1 - seen, position)
+    else:
+        positions, see = _held(pattern, position, slots, query.device)
+        distances = (0, slots - 1)
+    if lengths is not None:
+        valid = (positions < lengths[:, None])[:, None, None]
+        see = valid if see is None else see & valid
+    scores = query @ keys.transpose(-1, -2)
+    here = torch.tensor([position], device=query.device)
+    for relation in relations:
+        scores = scores + logits(query, _needed(relation, *distances), here, positions)
+    return masked_softmax(scores / math.sqrt(query.size(-1)), see) @ values
+
+
+def _check_slots(needed: int, slots: int, position: int) -> None:
+    if needed > slots:
+        raise UserError(
+            f"expected a cache of at least {needed} slots at position {position}, got {slots}; "
+            "make it with ring(pattern, length) slots"
+        )
+
+
+@lru_cache(maxsize=8)  # every layer of a model asks for the same step
+@torch.inference_mode(False)
+def _held(pattern: Local, position: int, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What a ring holds once `position` is written: the position in each slot (negative = none yet) and whether it is seen.
+
+    All slots are computed and the unseen ones masked: they are few, and gathering the others would copy the cache.
+    """
+    seen = visible(pattern, position)
+    _check_slots(position - int(seen[0]) + 1, slots, position)
+    positions = position - (position - torch.arange(slots, device="cpu")) % slots
+    see = torch.zeros(slots, dtype=torch.bool, device="cpu")
+    see[seen % slots] = True
+    return positions.to(device), see.to(device)
+
+
+def _needed(relation: Relation, nearest: int, farthest: int) -> Relation:
+    """The relation with its table cut down to the rows that distances nearest..farthest can ask for."""
+    if isinstance(relation, ByCoordinate):
+        return relation
+    last = relation.table.size(1) - 1
+    low, high = (min(max(relation.offset + distance, 0), last) for distance in (nearest, farthest))
+    return ByDistance(relation.table[:, low : high + 1], relation.far, relation.offset - low)
+
+
+def fill(ring: Tensor, entries: Tensor, *, start: int = 0) -> None:
+    """Write the keys (or values) of positions start, start + 1, ... into their slots p % S, in place.
+
+    ring [..., S, D] and entries [..., L, D]. For coordinates [B, S] give `ring[..., None]` and `entries[..., None]`. Of more
+    than S entries only the last S are kept, so one call turns a parallel prefill into the cache of the next step.
+    """
+    slots, length = ring.size(-2), entries.size(-2)
+    if ring.shape[:-2] != entries.shape[:-2] or ring.size(-1) != entries.size(-1) or start < 0:
+        raise UserError(
+            f"expected entries of shape {[*ring.shape[:-2], 'length', ring.size(-1)]} from position 0 or later, "
+            f"got {list(entries.shape)} from {start}; make the ring for the same heads"
+        )
+    kept = min(slots, length)
+    done, slot = length - kept, (start + length - kept) % max(slots, 1)
+    until_wrap = min(kept, slots - slot)
+    ring[..., slot : slot + until_wrap, :] = entries[..., done : done + until_wrap, :]
+    ring[..., : kept - until_wrap, :] = entries[..., done + until_wrap :, :]
