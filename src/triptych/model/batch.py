@@ -1,0 +1,37 @@
+"""What one training step sees: a batch of target sequences with their conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B target sequences, each with its condition. All tensors are int64; padding is 0, and told by the lengths alone.
+
+    target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
+    tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
+    """
+
+    target: Tensor
+    lengths: Tensor
+    source: Tensor | None = None
+    source_lengths: Tensor | None = None
+    label: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.target.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the same batch on `device`; from pinned memory the copy does not block."""
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self._parts()))  # type: ignore[arg-type]
+
+    def rows(self, chosen: slice) -> Batch:
+        """Return some of the rows, as views, with the padding unchanged."""
+        return Batch(*(None if part is None else part[chosen] for part in self._parts()))  # type: ignore[arg-type]
+
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return self.target, self.lengths, self.source, self.source_lengths, self.label

@@ -1,0 +1,83 @@
+"""What the decoder remembers between two steps. An argument of the model, never state of a module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Cache:
+    """Keys and values of the positions so far, and of the source.
+
+    `rows` sequences advance together; row r belongs to source r // beams. Self-attention keeps `slots` positions: all of
+    them for full attention, the window (a ring, constant in length) for local attention.
+
+    Attributes:
+        position: how many steps were taken; the next token is number `position`.
+        keys, values: per decoder layer [rows, heads, slots, width / heads]; position p lies in slot p % slots. Laid out
+            with the slots outermost in memory, so that the slots in use are one contiguous stretch.
+        source_keys, source_values: per decoder layer [sources, heads, source length, width / heads]; empty lists for a
+            decoder-only model.
+        source_lengths: [sources] int64.
+        label: [rows, width], the class vector of each row.
+    """
+
+    rows: int
+    beams: int
+    slots: int
+    position: int = 0
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    source_keys: list[Tensor] = field(default_factory=list)
+    source_values: list[Tensor] = field(default_factory=list)
+    source_lengths: Tensor | None = None
+    label: Tensor | None = None
+
+    @classmethod
+    def allocate(
+        cls, *, layers: int, rows: int, beams: int, slots: int, heads: int, head_width: int, like: Tensor
+    ) -> Cache:
+        """An empty cache with the dtype and device of `like`."""
+        store = [
+            like.new_zeros(slots, rows, heads, head_width).permute(1, 2, 0, 3) for _ in range(2 * layers)
+        ]
+        return cls(rows=rows, beams=beams, slots=slots, keys=store[:layers], values=store[layers:])
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Write key and value [rows, heads, 1, head width] of the present position."""
+        slot = self.position % self.slots
+        self.keys[layer][:, :, slot] = key[:, :, 0]
+        self.values[layer][:, :, slot] = value[:, :, 0]
+
+    def select(self, rows: Tensor) -> None:
+        """Row r continues the old row `rows[r]` (int64 [new rows]). Whole groups of `beams` rows may be dropped.
+
+        Every new group must continue rows of one source only.
+        """
+        self.rows = len(rows)
+        used = min(self.position, self.slots)
+        for layer in range(len(self.keys)):
+            self.keys[layer] = _select(self.keys[layer], rows, used)
+            self.values[layer] = _select(self.values[layer], rows, used)
+        if self.label is not None:
+            self.label = self.label[rows]
+        if self.source_lengths is not None:
+            sources = rows[:: self.beams] // self.beams
+            if len(sources) == len(self.source_lengths) and bool((sources == torch.arange(len(sources), device=rows.device)).all()):
+                return
+            self.source_lengths = self.source_lengths[sources]
+            self.source_keys = [keys[sources] for keys in self.source_keys]
+            self.source_values = [values[sources] for values in self.source_values]
+
+
+def _select(stored: Tensor, rows: Tensor, used: int) -> Tensor:
+    by_slot = stored.permute(2, 0, 1, 3)
+    if len(rows) < stored.size(0):
+        fresh = by_slot.new_zeros(by_slot.size(0), len(rows), *by_slot.shape[2:])
+        fresh[:used] = by_slot[:used].index_select(1, rows)
+        return fresh.permute(1, 2, 0, 3)
+    by_slot[:used] = by_slot[:used].index_select(1, rows)
+    return stored

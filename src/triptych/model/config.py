@@ -1,0 +1,143 @@
+"""What a Transformer is made of: one frozen dataclass, three presets, and its JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
+from triptych.errors import UserError
+
+PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
+    "full": Full,
+    "local_1d": Local1D,
+    "local_2d": Local2D,
+}
+
+
+@dataclass(frozen=True)
+class RelativeDistance:
+    """Relative self-attention by distance in the decoder (Huang et al. 2018, section 3.4): one table per layer and head.
+
+    `size` distances are learned (0 .. size - 1); those past the table are zero, or clipped to the last row.
+    """
+
+    size: int
+    far: Literal["zero", "clip"] = "clip"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"expected a relation of at least 1 distance, got size={self.size}; raise `size`")
+        _one_of("far", self.far, ("zero", "clip"))
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
+
+    `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
+    between source, target and output layer (section 3.4 of the paper). `length` is the longest sequence that learned
+    positions reach; sinusoids have no end. `classes` labels are vectors added at every target position.
+    """
+
+    vocabulary: int
+    source_vocabulary: int | None = None
+    width: int = 512
+    heads: int = 8
+    feed_forward: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    dropout: float = 0.1
+    norm: Literal["post", "pre"] = "post"
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
+    length: int = 1024
+    classes: int = 0
+    pattern: Pattern = Full(causal=True)
+    relation: RelativeDistance | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "width", "heads", "feed_forward", "decoder_layers", "length"):
+            if getattr(self, name) < 1:
+                raise UserError(f"expected {name} >= 1, got {getattr(self, name)}")
+        for name in ("encoder_layers", "classes"):
+            if getattr(self, name) < 0:
+                raise UserError(f"expected {name} >= 0, got {getattr(self, name)}")
+        if self.width % self.heads:
+            raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
+        if self.positions == "sinusoidal" and self.width % 2:
+            raise UserError(f"expected an even width for sinusoidal positions, got {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
+        _one_of("norm", self.norm, ("post", "pre"))
+        _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
+        _one_of("positions", self.positions, ("sinusoidal", "learned", "none"))
+        if isinstance(self.pattern, Full) and not self.pattern.causal:
+            raise UserError("expected a causal pattern for the decoder, got Full(causal=False); use Full(causal=True)")
+
+    @classmethod
+    def preset(cls, name: str, vocabulary: int, **changes: Any) -> Config:
+        """The preset `base`, `small` or `tiny` with the given vocabulary, and any field changed."""
+        if name not in PRESETS:
+            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}")
+        return cls.from_dict({"vocabulary": vocabulary, **PRESETS[name], **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary of plain values, as `config.json` holds it."""
+        plain = dataclasses.asdict(self)
+        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
+        plain["pattern"] = {"kind": kind, **plain["pattern"]}
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Config:
+        """The inverse of `to_dict`. An unknown key is a `UserError` that names the nearest field."""
+        values = dict(plain)
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                raise UserError(f"unknown model setting {key!r}; {hint}")
+        try:
+            if isinstance(values.get("pattern"), Mapping):
+                pattern = dict(values["pattern"])
+                values["pattern"] = PATTERNS[pattern.pop("kind")](**pattern)
+            if isinstance(values.get("relation"), Mapping):
+                values["relation"] = RelativeDistance(**values["relation"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None
+
+
+# Literal and complete: `base` is the paper's table 3; the other two are for CPUs, with pre-norm because it needs
+# no long warm-up to be stable.
+PRESETS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "small": {
+        "width": 256,
+        "heads": 8,
+        "feed_forward": 512,
+        "encoder_layers": 3,
+        "decoder_layers": 3,
+        "dropout": 0.3,
+        "norm": "pre",
+    },
+    "tiny": {
+        "width": 128,
+        "heads": 4,
+        "feed_forward": 256,
+        "encoder_layers": 4,
+        "decoder_layers": 4,
+        "dropout": 0.3,
+        "norm": "pre",
+    },
+}
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,90 @@
+"""The output layer's loss: label-smoothed cross-entropy in chunks, its gradient made in the same pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Rows of logits held at once. 256 x 10,000 float32 are 10 MB: small enough to be reused from cache, large enough for
+# the matrix products to run at speed.
+CHUNK = 256
+
+
+class _SmoothedCrossEntropy(torch.autograd.Function):
+    """Sum over positions of the smoothed loss, and of the plain negative log-likelihood (not differentiable).
+
+    With smoothing e the target distribution is (1 - e) one-hot + e / V. The uniform part is of rank one: it enters the
+    loss through the mean row of the matrix, and the gradients through sums, so no pass over the logits is spent on it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        dtype = _product_dtype(hidden)
+        rows, matrix = hidden.to(dtype), weight.to(dtype)
+        train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]  # type: ignore[attr-defined]
+        exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        mean_row = weight.to(exact).mean(0)
+        loss, likelihood = (torch.zeros((), dtype=exact, device=hidden.device) for _ in range(2))
+        grad_hidden = torch.empty(hidden.shape, dtype=exact, device=hidden.device) if train else hidden
+        grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if train else weight
+        for at in range(0, len(hidden), CHUNK):
+            part, wanted = rows[at : at + CHUNK], target[at : at + CHUNK, None]
+            log_probabilities = torch.log_softmax((part @ matrix.T).to(exact), -1)
+            nll = -log_probabilities.gather(1, wanted).sum()
+            likelihood += nll
+            if smoothing:
+                # mean over the vocabulary of -log p = logsumexp - mean logit, where one row gives the logsumexp
+                logits = (part.to(exact) * matrix[wanted[:, 0]].to(exact)).sum(-1)
+                normalizer = logits - log_probabilities.gather(1, wanted)[:, 0]
+                uniform = (normalizer - part.to(exact) @ mean_row).sum()
+                loss += (1 - smoothing) * nll + smoothing * uniform
+            else:
+                loss += nll
+            if train:
+                difference = log_probabilities.exp_()
+                ones = torch.full_like(wanted, -(1 - smoothing), dtype=exact)
+                difference.scatter_add_(1, wanted, ones)
+                rounded = difference.to(dtype)
+                grad_hidden[at : at + CHUNK] = rounded @ matrix
+                grad_weight += rounded.T @ part
+        if train and smoothing:
+            grad_hidden -= smoothing * mean_row
+            grad_weight -= smoothing / len(weight) * hidden.to(exact).sum(0)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.mark_non_differentiable(likelihood)
+        ctx.dtypes = hidden.dtype, weight.dtype  # type: ignore[attr-defined]
+        return loss, likelihood
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        hidden_dtype, weight_dtype = ctx.dtypes  # type: ignore[attr-defined]
+        scale = gradients[0]
+        return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Label-smoothed cross-entropy of a tied or plain output layer (Vaswani et al. 2017, section 5.4), summed.
+
+    Args:
+        hidden: [positions, width], the last layer's output.
+        weight: [vocabulary, width], the output matrix.
+        target: [positions] int64.
+        smoothing: the share of probability spread evenly over the whole vocabulary.
+
+    Returns:
+        The smoothed loss and the plain negative log-likelihood, both sums over positions in nats, shape []. Only the
+        first carries a gradient. No tensor of [positions, vocabulary] is held. The matrix products run in the autocast
+        dtype where autocast is on. Second derivatives are not defined.
+    """
+    result: tuple[Tensor, Tensor] = _SmoothedCrossEntropy.apply(hidden, weight, target, smoothing)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _product_dtype(values: Tensor) -> torch.dtype:
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype

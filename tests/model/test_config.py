@@ -1,0 +1,58 @@
+import dataclasses
+import json
+
+import pytest
+
+from triptych.attention.pattern import Full, Local1D, Local2D
+from triptych.errors import UserError
+from triptych.model.config import PRESETS, Config, RelativeDistance
+
+
+def test_base_is_the_paper() -> None:
+    base = Config.preset("base", 37_000)
+    assert (base.width, base.heads, base.feed_forward, base.encoder_layers, base.decoder_layers) == (512, 8, 2048, 6, 6)
+    assert (base.norm, base.activation, base.positions, base.dropout) == ("post", "relu", "sinusoidal", 0.1)
+
+
+def test_few_fields() -> None:
+    assert len(dataclasses.fields(Config)) <= 16
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(Config.preset(name, 300) for name in PRESETS),
+        Config(300, pattern=Local1D(4, 8), relation=RelativeDistance(16, "zero")),
+        Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions="learned"),
+    ],
+)
+def test_json_round_trip(config: Config) -> None:
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width": 10, "heads": 3}, "divisible by heads=3, got 10"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"norm": "middle"}, "norm to be one of post, pre"),
+        ({"activation": "tanh"}, "activation"),
+        ({"decoder_layers": 0}, "decoder_layers >= 1"),
+        ({"encoder_layers": -1}, "encoder_layers >= 0"),
+        ({"positions": "rotary"}, "positions"),
+        ({"width": 9, "heads": 3}, "even width"),
+        ({"pattern": Full(causal=False)}, "causal"),
+        ({"widht": 64}, "did you mean 'width'"),
+        ({"relation": {"size": 0}}, "at least 1 distance"),
+        ({"pattern": {"kind": "round"}}, "complete model configuration"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        Config.from_dict({"vocabulary": 100, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(UserError, match="base, small, tiny"):
+        Config.preset("huge", 100)

@@ -1,0 +1,170 @@
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from triptych.errors import UserError
+from triptych.model import store
+from triptych.model.config import Config
+from triptych.model.store import load_pretrained, save_pretrained, shipped
+from triptych.model.transformer import Transformer
+
+
+def tiny() -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(Config(11, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_pretrained(tmp_path / "model", tiny(), {"tokenizer.model": b"pieces"}, {"task": "none"})
+    return tmp_path / "model"
+
+
+def test_round_trip(folder: Path) -> None:
+    stored = load_pretrained(folder)
+    for name, tensor in tiny().state_dict().items():
+        assert torch.equal(stored.model.state_dict()[name], tensor)
+    assert stored.files == {"tokenizer.model": b"pieces"}
+    assert stored.card["task"] == "none" and stored.card["parameters"] == sum(p.numel() for p in tiny().parameters())
+    assert not stored.model.training
+
+
+def test_half_precision_halves_the_file(tmp_path: Path, folder: Path) -> None:
+    save_pretrained(tmp_path / "half", tiny(), {}, {}, torch.float16)
+    assert (tmp_path / "half" / store.WEIGHTS).stat().st_size < (folder / store.WEIGHTS).stat().st_size * 0.8
+    loaded = load_pretrained(tmp_path / "half").model.embedding.weight
+    assert loaded.dtype == torch.float32
+    torch.testing.assert_close(loaded, tiny().embedding.weight, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("file", [store.WEIGHTS, store.CONFIG, "tokenizer.model"])
+def test_a_changed_file_is_refused(folder: Path, file: str) -> None:
+    data = bytearray((folder / file).read_bytes())
+    data[-3] ^= 1
+    (folder / file).write_bytes(data)
+    with pytest.raises(UserError, match="sha256 differs"):
+        load_pretrained(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "tokenizer.model").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.model in .* found none"):
+        load_pretrained(folder)
+
+
+def test_a_card_that_points_outside_is_refused(folder: Path) -> None:
+    card = json.loads((folder / store.CARD).read_text())
+    card["sha256"]["../secret"] = "0"
+    (folder / store.CARD).write_text(json.dumps(card))
+    with pytest.raises(UserError, match="plain file names"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", '{"sha256": 3}'])
+def test_a_damaged_card(folder: Path, content: str) -> None:
+    (folder / store.CARD).write_text(content)
+    with pytest.raises(UserError):
+        load_pretrained(folder)
+
+
+def test_weights_of_another_shape(tmp_path: Path, folder: Path) -> None:
+    config = json.loads((folder / store.CONFIG).read_text())
+    other = Transformer(Config.from_dict({**config, "width": 16}))
+    other.config = Config.from_dict(config)
+    save_pretrained(tmp_path / "odd", other, {}, {})
+    with pytest.raises(UserError, match=r"do not fit its config\.json"):
+        load_pretrained(tmp_path / "odd")
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UserError, match="shipped model, a folder or a hub id"):
+        load_pretrained("captions-en-xx")
+
+
+def test_shipped_models_are_whole_and_described() -> None:
+    cards = shipped()
+    assert cards, "no model ships"
+    for card in cards:
+        load_pretrained(card["name"])
+        assert {"task", "domain", "data", "license", "scores", "training"} <= card.keys(), card["name"]
+        size = sum(file.stat().st_size for file in (store.SHIPPED / card["name"]).iterdir())
+        assert size < 12_000_000
+
+
+def test_hub_id_is_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def stand_in(name: str, **_: object) -> str:
+        asked.append(name)
+        return str(folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", stand_in)
+    assert load_pretrained("someone/model").card["task"] == "none"
+    assert asked == ["someone/model"]
+
+
+def test_hub_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def fails(name: str, **_: object) -> str:
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(hub, "snapshot_download", fails)
+    with pytest.raises(UserError, match="no route") as caught:
+        load_pretrained("someone/model")
+    assert "\n" not in str(caught.value)
+
+
+KILLS = textwrap.dedent(
+    """
+    import os, random, signal, sys, time
+    from pathlib import Path
+    import torch
+    from triptych.model.config import Config
+    from triptych.model.store import load_pretrained, save_pretrained
+    from triptych.model.transformer import Transformer
+    from triptych.train.loop import _Run, Package
+    from triptych.train.recipe import Recipe
+    from triptych.train.report import Report
+    from triptych.train.state import load_state
+
+    torch.set_num_threads(1)
+    out = Path(sys.argv[1])
+    recipe = Recipe(epochs=1, ema=0.9)
+    model = Transformer(Config(500, width=32, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1))
+    run = _Run(model, None, [], recipe, out, Package({"tokenizer.model": b"x" * 1000}, {}), None)
+    report = Report(None, 0, 0)
+    run._save(report)
+    random.seed(0)
+    unfinished = 0
+    for kill in range(50):
+        child = os.fork()
+        if child == 0:
+            for update in range(10_000):
+                run.progress.update = 1 + kill * 10_000 + update
+                run._save(report)
+            os._exit(0)
+        time.sleep(random.uniform(0.0, 0.3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        unfinished += any(path.name.startswith(".") for path in (out / "checkpoints").iterdir())
+        load_pretrained(out)
+        progress, tensors = load_state(out, recipe.to_dict())
+        run.progress.update = progress.update
+    print(unfinished, progress.update)
+    """
+)
+
+
+def test_fifty_kills_while_saving_leave_everything_readable(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLS, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    unfinished, update = map(int, done.stdout.split())
+    # The kills did strike in the middle of writing, and saves did succeed between them.
+    assert unfinished > 5 and update > 1

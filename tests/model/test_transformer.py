@@ -1,0 +1,165 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.model.config import Config, RelativeDistance
+from triptych.model.transformer import AttentionMaps, Transformer, sinusoids
+
+SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
+
+
+def make(**changes: object) -> Transformer:
+    torch.manual_seed(0)
+    config = Config.from_dict({"vocabulary": 13, **SMALL, **changes})
+    return Transformer(config).double().eval()
+
+
+def ids(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randint(13, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_base_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        model = Transformer(Config.preset("base", 37_000))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 63_082_496
+
+
+def test_sinusoids_are_the_papers() -> None:
+    found = sinusoids(2, 5, 8, torch.zeros(1, dtype=torch.float64))
+    for row, position in enumerate((2, 3, 4)):
+        for pair in range(4):
+            angle = torch.tensor(position / 10_000 ** (2 * pair / 8), dtype=torch.float64)
+            torch.testing.assert_close(found[row, 2 * pair], angle.sin())
+            torch.testing.assert_close(found[row, 2 * pair + 1], angle.cos())
+
+
+def test_logits_see_only_the_past() -> None:
+    model = make()
+    source, target = ids(1, 5), ids(1, 7)
+    before = model(target, source=source)
+    target[0, 4] = (target[0, 4] + 1) % 13
+    moved = (model(target, source=source) - before).abs().amax(-1)[0] > 0
+    assert moved.tolist() == [False] * 5 + [True] * 2
+
+
+def test_padding_changes_nothing() -> None:
+    model = make()
+    source, target = ids(2, 6), ids(2, 5)
+    lengths = torch.tensor([4, 6])
+    got = model(target, source=source, source_lengths=lengths)
+    alone = model(target[:1], source=source[:1, :4])
+    torch.testing.assert_close(got[:1], alone, rtol=1e-10, atol=1e-10)
+    batch = Batch(target, torch.tensor([3, 5]), source, lengths)
+    loss, likelihood = model.loss(batch, 0.1)
+    whole = functional.cross_entropy(got.flatten(0, 1), target.flatten(), reduction="none").view(2, 5)
+    torch.testing.assert_close(likelihood, (whole[0, :3].sum() + whole[1].sum()).detach())
+    assert loss > likelihood * 0.5
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    pattern=st.sampled_from([Full(causal=True), Local1D(3, 4), Local1D(4, 4), Local2D(6, 4, 2, 2, 1, 1)]),
+    relation=st.sampled_from([None, RelativeDistance(4, "clip"), RelativeDistance(6, "zero"), RelativeDistance(64)]),
+    norm=st.sampled_from(["pre", "post"]),
+    positions=st.sampled_from(["sinusoidal", "learned", "none"]),
+    encoder=st.sampled_from([0, 2]),
+    beams=st.integers(1, 3),
+)
+def test_cached_steps_equal_the_whole_pass(
+    pattern: Pattern, relation: RelativeDistance | None, norm: str, positions: str, encoder: int, beams: int
+) -> None:
+    model = make(
+        pattern=pattern, relation=relation, norm=norm, positions=positions, encoder_layers=encoder, classes=2, length=24
+    )
+    length, sources = 24, 2
+    target = ids(sources * beams, length)
+    source = ids(sources, 5) if encoder else None
+    lengths = torch.tensor([5, 3]) if encoder else None
+    label = torch.tensor([1, -1])
+    cache = model.start(
+        length=length, rows=sources * beams, source=source, source_lengths=lengths, label=label, beams=beams
+    )
+    columns = []
+    for position in range(length):
+        columns.append(model.step(None if position == 0 else target[:, position - 1], cache))
+    repeat = torch.arange(sources).repeat_interleave(beams)
+    want = model(
+        target,
+        source=None if source is None else source[repeat],
+        source_lengths=None if lengths is None else lengths[repeat],
+        label=label[repeat],
+    )
+    torch.testing.assert_close(torch.stack(columns, 1), want, rtol=1e-9, atol=1e-9)
+
+
+def test_local_cache_is_constant_in_length() -> None:
+    model = make(pattern={"kind": "local_1d", "query": 4, "memory": 4}, encoder_layers=0)
+    short, long = (model.start(length=length, rows=1) for length in (50, 5000))
+    assert short.keys[0].shape == long.keys[0].shape
+
+
+def test_select_reorders_and_drops() -> None:
+    model = make()
+    source, target = ids(3, 5), ids(6, 4)
+    cache = model.start(length=6, source=source, beams=2)
+    logits = model.step(None, cache)
+    for position in range(3):
+        logits = model.step(target[:, position], cache)
+    # sources 0 and 2 stay; within them the beams change places
+    rows = torch.tensor([1, 0, 4, 4])
+    cache.select(rows)
+    got = model.step(target[rows, 3], cache)
+    want = model(
+        torch.cat([target[rows], torch.zeros(4, 1, dtype=torch.int64)], 1), source=source[torch.tensor([0, 0, 2, 2])]
+    )[:, 4]
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+    assert logits.shape == (6, 13)
+
+
+def test_label_is_dropped_in_training_only() -> None:
+    model = make(classes=2, encoder_layers=0)
+    target, label = ids(400, 1), torch.ones(400, dtype=torch.int64)
+    assert len(model(target, label=label).unique(dim=0)) == 1
+    with_label, without = model(target[:1], label=label[:1]), model(target[:1])
+    assert not torch.allclose(with_label, without)
+    torch.testing.assert_close(model(target[:1], label=label[:1] * 0 - 1), without)
+    torch.manual_seed(0)
+    noisy = model.train()(target, label=label)
+    dropped = (noisy - without).abs().amax((1, 2)) < 1e-9
+    assert 0.05 < float(dropped.double().mean()) < 0.16
+
+
+def test_maps_are_probabilities() -> None:
+    model, maps = make(), AttentionMaps()
+    model(ids(2, 4), source=ids(2, 5), maps=maps)
+    assert [len(kind) for kind in (maps.encoder, maps.decoder, maps.cross)] == [2, 2, 2]
+    assert maps.cross[0].shape == (2, 4, 4, 5)
+    for kind in (maps.encoder, maps.decoder, maps.cross):
+        torch.testing.assert_close(kind[1].sum(-1), torch.ones_like(kind[1].sum(-1)))
+
+
+def test_separate_source_vocabulary() -> None:
+    model = make(source_vocabulary=40)
+    assert model(ids(1, 3), source=torch.tensor([[39, 2]])).shape == (1, 3, 13)
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
+def test_activations_run(activation: str) -> None:
+    assert make(activation=activation)(ids(1, 3), source=ids(1, 3)).isfinite().all()
+
+
+def test_mistakes() -> None:
+    with pytest.raises(UserError, match="expected a source"):
+        make()(ids(1, 3))
+    with pytest.raises(UserError, match="expected no source"):
+        make(encoder_layers=0)(ids(1, 3), source=ids(1, 3))
+    with pytest.raises(UserError, match="expected a source"):
+        make().start(length=3)
+    with pytest.raises(UserError, match="at most 4 positions"):
+        make(positions="learned", length=4)(ids(1, 5), source=ids(1, 3))
