@@ -1,0 +1,333 @@
+"""Beam search over a batch of sources: n-best, length penalty by convention, forced prefix, exact early stopping."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.generate.forced import FREE, check_vocabulary, forced_ids
+from triptych.generate.protocol import CacheT, StepModel
+from triptych.generate.top import largest
+
+Stop = Literal["exact", "first"]
+
+_STEEPEST = 20.0  # an alpha with which no length overflows
+
+
+@dataclass(frozen=True)
+class LengthPenalty:
+    """What a hypothesis' summed log-probability is divided by; a length counts END.
+
+    Conventions, for a length n:
+        gnmt: ((5 + n) / 6) ** alpha (Wu et al. 2016, section 7; tensor2tensor, joeynmt, OpenNMT "wu").
+        power: n ** alpha (fairseq, CTranslate2; alpha 1 is the mean log-probability).
+        sockeye: ((beta + n) / (beta + 1)) ** alpha.
+        none: 1, the log-probability itself; alpha does nothing.
+    """
+
+    convention: Literal["gnmt", "power", "sockeye", "none"] = "gnmt"
+    alpha: float = 0.6
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the convention and its numbers."""
+        if self.convention not in ("gnmt", "power", "sockeye", "none"):
+            raise UserError(f"length penalty must be gnmt, power, sockeye or none; got {self.convention!r}.")
+        if not -_STEEPEST <= self.alpha <= _STEEPEST:
+            raise UserError(f"length penalty alpha must lie within {_STEEPEST} of 0; got {self.alpha}.")
+        if self.beta and self.convention != "sockeye":
+            raise UserError(f"length penalty beta belongs to sockeye; got {self.beta} with {self.convention}.")
+        if not -1 < self.beta < math.inf:
+            raise UserError(f"length penalty beta must be above -1; got {self.beta}.")
+
+    def divisor(self, length: int) -> float:
+        """Return the divisor of a hypothesis of `length` >= 1 ids, END included."""
+        if self.convention == "gnmt":
+            return float(((5 + length) / 6) ** self.alpha)
+        if self.convention == "power":
+            return float(length**self.alpha)
+        if self.convention == "sockeye":
+            return float(((self.beta + length) / (self.beta + 1)) ** self.alpha)
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A finished sequence.
+
+    Attributes:
+        ids: its tokens, END last.
+        score: sum of `log_probs` over the length penalty's divisor; higher is better.
+        log_probs: natural log-probability of every id given those before it.
+    """
+
+    ids: tuple[int, ...]
+    score: float
+    log_probs: tuple[float, ...]
+
+
+_GNMT = LengthPenalty()
+
+
+def beam_search(
+    model: StepModel[CacheT],
+    cache: CacheT,
+    *,
+    end: int,
+    max_length: int | Sequence[int],
+    beam: int = 5,
+    nbest: int = 1,
+    min_length: int = 0,
+    penalty: LengthPenalty = _GNMT,
+    prefix: Tensor | None = None,
+    stop: Stop = "exact",
+) -> list[list[Hypothesis]]:
+    """Return the `nbest` best hypotheses of every source, best first.
+
+    Each step takes the 2 * beam most probable extensions of a source's live hypotheses. Those that end and are among
+    the first `beam` of them are finished; the first `beam` that do not end live on. (Beam 1 is therefore greedy
+    decoding. tensor2tensor finishes any END among the 2 * beam.) Ties go to the better-ranked hypothesis, then to the
+    lower id, and among finished hypotheses to the earlier one; a batch gives what its sources give alone.
+
+    A source is done, and leaves the batch, when no live hypothesis can enter its n best: a live log-probability can
+    only fall, so with the most favourable divisor of any length it may still reach it is a bound. "exact" stops there
+    and nowhere else: the result is that of a search to `max_length`. The bound is tight for none and small alpha, and
+    loose for power with alpha 1, where a search may go on close to `max_length`. "first" also stops at `beam` finished
+    hypotheses and ignores what the others would have become, as fairseq and CTranslate2 do.
+
+    Args:
+        model: anything with `step`.
+        cache: fresh, with `beam` rows a source; it is advanced, reordered and shrunk.
+        end: the id of END.
+        max_length: most ids of a hypothesis, END included, for all sources or for each; END is forced there
+            (fairseq's `max_len_b` does not count END: it is this less 1).
+        beam: live hypotheses a source.
+        nbest: hypotheses to return, at most `beam`; fewer come back where fewer exist.
+        min_length: least ids of a hypothesis, END included; a forced END is not held back.
+        penalty: the length penalty.
+        prefix: int64 [sources, P] forced ids, -1 where free.
+        stop: "exact" or "first".
+
+    Raises:
+        UserError: bad settings, logits that are NaN or infinite, or a source for which nothing can end in time.
+    """
+    limits = _limits(max_length, min_length, beam, nbest, cache.rows)
+    if cache.position != 0:
+        raise UserError(f"beam search needs a fresh cache; this one is at position {cache.position}: start a new one.")
+    if stop not in ("exact", "first"):
+        raise UserError(f"stop must be exact or first; got {stop!r}.")
+    forced = _forced(prefix, limits, end)
+    with torch.no_grad():
+        logits = model.step(None, cache)
+        check_vocabulary(forced, end, logits.shape[1])
+        live = _Live.start(forced.to(logits.device), beam)
+        ledger = _Ledger(nbest, penalty, limits, beam if stop == "first" else None, logits.device)
+        position = 0
+        while True:
+            found = _extend(logits, live, position, end, end_allowed=position + 1 >= min_length)
+            ledger.finish(found, live, position, end)
+            rows = _advance(found, live, ledger, position, end)
+            if not live.source.numel():
+                break
+            if rows is not None:
+                cache.select(rows)
+            position += 1
+            logits = model.step(live.ids[:, -1], cache)
+    return ledger.result()
+
+
+@dataclass
+class _Live:
+    """The hypotheses that grow: S sources still in the batch, B beams each; row s * B + b is beam b of source s."""
+
+    source: Tensor  # [S] int64, the source's number in the whole batch
+    total: Tensor  # [S, B] float64, summed log-probability; -inf: this beam holds nothing
+    ids: Tensor  # [S * B, t] int64
+    log_probs: Tensor  # [S * B, t] float64
+    forced: Tensor  # [S, max_length] int64, -1 where free
+    any_forced: list[bool]  # [max_length] of the whole batch, to skip a step's question without asking a tensor
+
+    @classmethod
+    def start(cls, forced: Tensor, beam: int) -> "_Live":
+        """Begin with one empty hypothesis a source; the other beams hold nothing yet."""
+        sources, device = forced.shape[0], forced.device
+        total = torch.full((sources, beam), -torch.inf, dtype=torch.float64, device=device)
+        total[:, 0] = 0.0
+        return cls(
+            source=torch.arange(sources, device=device),
+            total=total,
+            ids=torch.empty(sources * beam, 0, dtype=torch.int64, device=device),
+            log_probs=torch.empty(sources * beam, 0, dtype=torch.float64, device=device),
+            forced=forced,
+            any_forced=(forced != FREE).any(0).tolist(),
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The best extensions of every source, best first, each [S, K]; total -inf: there is none."""
+
+    total: Tensor
+    beam: Tensor
+    ids: Tensor
+
+
+def _extend(logits: Tensor, live: _Live, position: int, end: int, *, end_allowed: bool) -> _Found:
+    """Rank the extensions of the live hypotheses."""
+    sources, beam = live.total.shape
+    vocabulary = logits.shape[1]
+    if logits.dtype in (torch.bfloat16, torch.float16):
+        logits = logits.float()
+    log_probs = torch.log_softmax(logits, 1).view(sources, beam, vocabulary)
+    forced = live.forced[:, position]
+    forced_total = None
+    if live.any_forced[position]:
+        wanted = forced.clamp(min=0)[:, None, None].expand(sources, beam, 1)
+        forced_total = live.total + log_probs.gather(2, wanted).squeeze(2).double()
+    if not end_allowed:
+        log_probs[:, :, end] = -torch.inf
+    total, origin, ids = largest(log_probs, live.total, min(2 * beam, beam * vocabulary))
+    if bool(total.isnan().any()):
+        source = int(live.source[total.isnan().any(1)][0])
+        raise UserError(
+            f"the model gave logits that are NaN or infinite at position {position}, source {source}; "
+            "check that its weights are finite, or compute in float32."
+        )
+    if forced_total is None:
+        return _Found(total, origin, ids)
+    one, order = torch.sort(forced_total, dim=1, descending=True, stable=True)
+    is_forced = (forced != FREE)[:, None]
+    spare = total.shape[1] - beam
+    total = torch.where(is_forced, torch.nn.functional.pad(one, (0, spare), value=-torch.inf), total)
+    origin = torch.where(is_forced, torch.nn.functional.pad(order, (0, spare)), origin)
+    return _Found(total, origin, torch.where(is_forced, forced[:, None], ids))
+
+
+def _advance(found: _Found, live: _Live, ledger: "_Ledger", position: int, end: int) -> Tensor | None:
+    """Keep the best extensions that have not ended, drop sources that are done; return the cache's new rows.
+
+    None when every row continues itself, so that the cache need not move.
+    """
+    sources, beam = live.total.shape
+    gone = (found.ids == end) | (found.total == -torch.inf)
+    chosen = torch.sort(gone.byte(), dim=1, stable=True).indices[:, :beam]
+    gone = gone.gather(1, chosen)
+    total = found.total.gather(1, chosen).masked_fill(gone, -torch.inf)
+    origin = found.beam.gather(1, chosen)
+    ids = found.ids.gather(1, chosen)
+    step = (total - live.total.gather(1, origin)).view(-1)
+    rows = (torch.arange(sources, device=total.device)[:, None] * beam + origin).view(-1)
+
+    keep = ~ledger.done(live.source, total, position)
+    moved = not bool((origin == torch.arange(beam, device=total.device)).all())
+    if not bool(keep.all()):
+        moved = True
+        kept = keep[:, None].expand(-1, beam).reshape(-1)
+        rows, step, ids, total = rows[kept], step[kept], ids[keep], total[keep]
+        live.source, live.forced = live.source[keep], live.forced[keep]
+    live.total = total
+    old_ids, old_log_probs = live.ids, live.log_probs
+    if moved:
+        old_ids, old_log_probs = old_ids.index_select(0, rows), old_log_probs.index_select(0, rows)
+    live.ids = torch.cat([old_ids, ids.reshape(-1, 1)], 1)
+    live.log_probs = torch.cat([old_log_probs, step[:, None]], 1)
+    return rows if moved else None
+
+
+class _Ledger:
+    """The finished hypotheses of all sources, and who is done."""
+
+    def __init__(
+        self, nbest: int, penalty: LengthPenalty, limits: list[int], stop_at: int | None, device: torch.device
+    ) -> None:
+        self._divisors = [math.nan] + [penalty.divisor(length) for length in range(1, max(limits) + 1)]
+        last = [self._divisors[limit] for limit in limits]
+        self._last = torch.tensor(last, dtype=torch.float64, device=device)
+        self._nbest, self._stop_at = nbest, stop_at
+        self._best: list[list[Hypothesis]] = [[] for _ in limits]
+        self._count = torch.zeros(len(limits), dtype=torch.int64, device=device)
+        # the score to beat: that of the n-th best, -inf until there are n
+        self._bar = torch.full((len(limits),), -torch.inf, dtype=torch.float64, device=device)
+
+    def finish(self, found: _Found, live: _Live, position: int, end: int) -> None:
+        """Enter the extensions that end and are among the first `beam`."""
+        beam = live.total.shape[1]
+        ended = (found.ids[:, :beam] == end) & (found.total[:, :beam] > -torch.inf)
+        if not bool(ended.any()):
+            return
+        if self._stop_at is not None:
+            room = (self._stop_at - self._count[live.source])[:, None]
+            ended &= ended.cumsum(1) <= room
+        self._count[live.source] += ended.sum(1)
+        score = found.total[:, :beam] / self._divisors[position + 1]
+        good = (ended & (score > self._bar[live.source][:, None])).nonzero()
+        group, rank = good.unbind(1)
+        origin = found.beam[group, rank]
+        row = group * beam + origin
+        last = found.total[group, rank] - live.total[group, origin]
+        sources = live.source[group].tolist()
+        ids = live.ids[row].tolist()
+        log_probs = torch.cat([live.log_probs[row], last[:, None]], 1).tolist()
+        for source, one, one_score, one_probs in zip(sources, ids, score[group, rank].tolist(), log_probs, strict=True):
+            best = self._best[source]
+            best.append(Hypothesis((*one, end), one_score, tuple(one_probs)))
+            best.sort(key=lambda hypothesis: -hypothesis.score)  # stable: of equals the one found first stays first
+            del best[self._nbest :]
+            if len(best) == self._nbest:
+                self._bar[source] = best[-1].score
+
+    def done(self, source: Tensor, total: Tensor, position: int) -> Tensor:
+        """Say, bool [S], for which sources no live hypothesis [S, B] can enter the n best any more."""
+        # what lives after `position` ends with position + 2 ids at the earliest; every convention is monotone in the
+        # length, so the most favourable divisor within reach is the nearest one or the last one
+        nearest = self._divisors[min(position + 2, len(self._divisors) - 1)]
+        done = total.amax(1) / self._last[source].clamp(min=nearest) <= self._bar[source]
+        if self._stop_at is not None:
+            done |= self._count[source] >= self._stop_at
+        return done
+
+    def result(self) -> list[list[Hypothesis]]:
+        """Return the n best of every source."""
+        for source, best in enumerate(self._best):
+            if not best:
+                raise UserError(
+                    f"nothing can end within max_length for source {source}: what the prefix and the length force "
+                    "there has probability zero; allow more length or change the prefix."
+                )
+        return self._best
+
+
+def _limits(max_length: int | Sequence[int], min_length: int, beam: int, nbest: int, rows: int) -> list[int]:
+    """Check the sizes and return the most ids of each source."""
+    if beam < 1 or rows % beam:
+        raise UserError(f"beam must divide the cache's {rows} rows; got {beam}: start the cache with beams={beam}.")
+    if not 1 <= nbest <= beam:
+        raise UserError(f"nbest must be between 1 and the beam ({beam}); got {nbest}.")
+    sources = rows // beam
+    limits = [max_length] * sources if isinstance(max_length, int) else [int(one) for one in max_length]
+    if len(limits) != sources:
+        raise UserError(f"max_length must be one number or one for each of {sources} sources; got {len(limits)}.")
+    if not limits:
+        raise UserError("beam search needs at least one source; got a cache without rows.")
+    if min(limits) < max(1, min_length):
+        raise UserError(
+            f"max_length must be at least 1 and at least min_length ({min_length}), END included; got {min(limits)}."
+        )
+    return limits
+
+
+def _forced(prefix: Tensor | None, limits: list[int], end: int) -> Tensor:
+    """Return the forced ids int64 [sources, longest]: the prefix, and END at each source's last place."""
+    forced = forced_ids(prefix, rows=len(limits), length=max(limits), end=end)
+    last = torch.tensor(limits)[:, None] - 1
+    late = (forced != FREE) & (forced != end) & (torch.arange(max(limits)) >= last)
+    if bool(late.any()):
+        source = int(late.nonzero()[0, 0])
+        raise UserError(
+            f"prefix of source {source} leaves no place for END within max_length {limits[source]}; allow more length."
+        )
+    return forced.scatter(1, last, end)

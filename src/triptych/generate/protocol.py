@@ -1,0 +1,38 @@
+"""What generation asks of a model: one step at a time, and a cache whose rows can be reordered."""
+
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+
+class RowCache(Protocol):
+    """What a model remembers of the rows it is generating."""
+
+    @property
+    def rows(self) -> int:
+        """Number of sequences that grow side by side."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Number of steps already made, the same for all rows."""
+        ...
+
+    def select(self, rows: Tensor, /) -> None:
+        """Let new row r continue old row `rows[r]` (int64 [new rows]); rows that are not named are dropped."""
+        ...
+
+
+CacheT = TypeVar("CacheT", bound=RowCache)
+_Cache_contra = TypeVar("_Cache_contra", bound=RowCache, contravariant=True)
+
+
+class StepModel(Protocol[_Cache_contra]):
+    """A model that predicts the next token of every row."""
+
+    def step(self, ids: Tensor | None, cache: _Cache_contra, /) -> Tensor:
+        """Advance `cache` by one position and return the logits [rows, V] of the token that comes there.
+
+        `ids` int64 [rows] are the tokens chosen at the step before, None at the first step.
+        """
+        ...

@@ -1,0 +1,61 @@
+"""Uniform numbers: the definition in plain integers, independence of rows, and that they are uniform."""
+
+import pytest
+import torch
+
+from triptych.errors import UserError
+from triptych.generate.draw import row_keys, uniforms
+
+WORD = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(word: int) -> int:
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 & WORD
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB & WORD
+    return word ^ (word >> 31)
+
+
+def in_integers(seed: int, row: int, step: int) -> float:
+    key = mix(mix((seed + GOLDEN) & WORD) + (row + 1) * GOLDEN & WORD)
+    return (mix(key + (step + 1) * GOLDEN & WORD) >> 11) / 2**53
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345, WORD])
+def test_the_numbers_are_the_documented_ones(seed: int) -> None:
+    keys = row_keys(seed, 3)
+    for step in (0, 1, 5000):
+        assert uniforms(keys, step).tolist() == [in_integers(seed, row, step) for row in range(3)]
+
+
+def test_mix_is_splitmix64() -> None:
+    """SplitMix64 seeded with 0 gives these first outputs (the generator's published test vector)."""
+    assert [mix(GOLDEN * n & WORD) for n in (1, 2, 3)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+def test_a_row_does_not_depend_on_the_number_of_rows() -> None:
+    assert torch.equal(uniforms(row_keys(7, 10), 3)[:4], uniforms(row_keys(7, 4), 3))
+
+
+def test_one_seed_a_row_is_each_row_alone() -> None:
+    together = uniforms(row_keys([5, 9, 5], 3), 2)
+    assert together.tolist() == [uniforms(row_keys(seed, 1), 2).item() for seed in (5, 9, 5)]
+
+
+def test_they_are_uniform_and_uncorrelated_over_rows_steps_and_seeds() -> None:
+    drawn = torch.stack([torch.stack([uniforms(row_keys(seed, 40), step) for step in range(40)]) for seed in range(20)])
+    assert drawn.min() >= 0 and drawn.max() < 1
+    counts = torch.histc(drawn.float(), bins=20, min=0, max=1)
+    expected = drawn.numel() / 20
+    assert ((counts - expected) ** 2 / expected).sum() < 45  # chi-squared, 19 degrees of freedom: p < 0.001
+    middle = drawn - 0.5
+    for dim in range(3):
+        last = drawn.shape[dim] - 1
+        neighbours = (middle.narrow(dim, 0, last) * middle.narrow(dim, 1, last)).mean()
+        assert abs(neighbours) < 4 / 12 / drawn.numel() ** 0.5
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64, [1, 2], [1, 2, -3]])
+def test_bad_seeds(seed: int | list[int]) -> None:
+    with pytest.raises(UserError, match="seed"):
+        row_keys(seed, 3)

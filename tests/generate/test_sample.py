@@ -1,0 +1,337 @@
+"""Sampling: the distribution, exact supports, seeds, the hook, forced prefixes, END, and everything that is refused."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import numpy
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import triptych.generate.sample as module
+from triptych.errors import UserError
+from triptych.generate import Sampling, generate, probabilities
+
+TABLE = torch.tensor([0.25, 0.4, 0.05, 0.3]).log()
+
+
+class Rows:
+    """A cache that only remembers what was fed."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.position = 0
+        self.ids: list[list[int]] = [[] for _ in range(rows)]
+
+    def select(self, rows: Tensor) -> None:
+        raise AssertionError("sampling never moves rows")
+
+
+class Model:
+    """Logits that depend on all ids of the row: `logits(ids)`."""
+
+    def __init__(self, logits: Callable[[tuple[int, ...]], Tensor]) -> None:
+        self.logits = logits
+
+    def step(self, ids: Tensor | None, cache: Rows) -> Tensor:
+        assert (ids is None) == (cache.position == 0)
+        for row, token in enumerate([] if ids is None else ids.tolist()):
+            cache.ids[row].append(token)
+        cache.position += 1
+        return torch.stack([self.logits(tuple(one)) for one in cache.ids])
+
+
+def random_logits(ids: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(numpy.random.default_rng([len(ids), *ids]).normal(size=7) * 1.5)
+
+
+Logits = Callable[[tuple[int, ...]], Tensor]
+
+
+def columns(rows: int, logits: Logits = random_logits, **settings: object) -> list[list[int]]:
+    found = list(generate(Model(logits), Rows(rows), **settings))  # type: ignore[arg-type]
+    return torch.stack(found, 1).tolist() if found else []
+
+
+# the distribution
+
+
+def test_frequencies_are_the_probabilities() -> None:
+    draws = 4000
+    column = next(generate(Model(lambda ids: TABLE), Rows(draws), steps=1, seed=3))
+    counts = column.bincount(minlength=4) / draws
+    expected = TABLE.exp()
+    assert ((counts - expected).abs() < 4 * (expected * (1 - expected) / draws).sqrt()).all()
+
+
+def test_frequencies_over_steps_are_the_probabilities() -> None:
+    counts = Counter(columns(1, lambda ids: TABLE, steps=3000, seed=11)[0])
+    for token, share in enumerate(TABLE.exp().tolist()):
+        assert abs(counts[token] / 3000 - share) < 4 * math.sqrt(share * (1 - share) / 3000)
+
+
+def test_temperature_sharpens() -> None:
+    assert torch.allclose(
+        probabilities(TABLE[None], Sampling(temperature=0.5))[0], TABLE.exp().double() ** 2 / (TABLE.exp() ** 2).sum()
+    )
+    assert probabilities(TABLE[None], Sampling(temperature=1e-300))[0].tolist() == [0, 1, 0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10**6), st.integers(2, 200), st.integers(0, 12), st.sampled_from([1.0, 0.9, 0.5, 0.01]),
+    st.sampled_from([0.0, 0.05, 0.5, 1.0]), st.sampled_from([0.3, 1.0, 2.0]), st.booleans(),
+)  # fmt: skip
+def test_restrictions_keep_exactly_what_they_say_in_the_documented_order(
+    seed: int, vocabulary: int, top_k: int, top_p: float, min_p: float, temperature: float, masked: bool
+) -> None:
+    rng = numpy.random.default_rng(seed)
+    logits = rng.normal(size=vocabulary) * 2
+    allowed = rng.random(vocabulary) < 0.6 if masked else numpy.ones(vocabulary, bool)
+    allowed[0] = True
+    weights = numpy.where(allowed, numpy.exp(logits / temperature), 0.0)
+    left = [int(token) for token in numpy.argsort(-weights, kind="stable") if weights[token] > 0]
+    if top_k:
+        left = left[:top_k]
+    if top_p < 1:
+        mass = weights[left].sum()
+        left = [token for place, token in enumerate(left) if weights[left[:place]].sum() < top_p * mass]
+    left = [token for token in left if weights[token] >= min_p * weights[left[0]]]
+    expected = numpy.zeros(vocabulary)
+    expected[left] = weights[left] / weights[left].sum()
+    got = probabilities(
+        torch.from_numpy(logits)[None], Sampling(temperature, top_k, top_p, min_p), torch.from_numpy(allowed)[None]
+    )[0]
+    assert numpy.allclose(got.numpy(), expected, atol=1e-12)
+    assert (got > 0).nonzero().flatten().tolist() == sorted(left)
+
+
+def test_ties_at_the_edge_keep_the_lower_ids() -> None:
+    flat = torch.zeros(1, 150)
+    assert (probabilities(flat, Sampling(top_k=3))[0] > 0).nonzero().flatten().tolist() == [0, 1, 2]
+    assert (probabilities(flat[:, :8], Sampling(top_p=0.25))[0] > 0).nonzero().flatten().tolist() == [0, 1]
+    assert columns(1, lambda ids: torch.zeros(4), steps=1, sampling=Sampling(temperature=0)) == [[0]]
+
+
+@pytest.mark.parametrize(("top_p", "words"), [(0.2, {4}), (0.575, {4, 5})])
+def test_fairseq_top_p_table(top_p: float, words: set[int]) -> None:
+    """The figures of fairseq's TestTopPSamplingSearch: w1 = 4 has 0.4, w2 = 5 has 0.35, END = 2 has 0.25."""
+    table = [
+        torch.tensor([0, 0, 0, 0, 1.0, 0]),
+        torch.tensor([0, 0, 0.25, 0, 0.4, 0.35]),
+        torch.tensor([0, 0, 1.0, 0, 0, 0]),
+    ]
+    rows = columns(60, lambda ids: table[len(ids)].log(), steps=9, end=2, sampling=Sampling(top_p=top_p))
+    assert {row[1] for row in rows} == words
+    assert all([row[0], *row[2:]] == [4, 2] for row in rows)
+
+
+def test_no_token_outside_the_support_is_ever_drawn() -> None:
+    column = next(generate(Model(lambda ids: TABLE), Rows(500), steps=1, sampling=Sampling(top_k=2)))
+    assert set(column.tolist()) == {1, 3}
+
+
+def test_greedy_is_the_argmax_and_needs_no_seed() -> None:
+    ids: list[int] = []
+    for _ in range(6):
+        ids.append(int(random_logits(tuple(ids)).argmax()))
+    greedy = Sampling(temperature=0, top_k=3, top_p=0.5)
+    assert columns(3, steps=6, seed=1, sampling=greedy) == columns(3, steps=6, seed=2, sampling=greedy) == [ids] * 3
+
+
+@pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (1 - 2.0**-53, 2), (0.49, 1), (0.51, 2)])
+def test_the_ends_of_the_distribution(monkeypatch: pytest.MonkeyPatch, uniform: float, token: int) -> None:
+    monkeypatch.setattr(module, "uniforms", lambda keys, step: torch.full((len(keys),), uniform, dtype=torch.float64))
+    logits = torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0]).log()
+    assert columns(2, lambda ids: logits, steps=1) == [[token], [token]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_any_floating_type(dtype: torch.dtype) -> None:
+    assert columns(2, lambda ids: TABLE.to(dtype), steps=4, seed=5) == columns(2, lambda ids: TABLE, steps=4, seed=5)
+
+
+# seeds
+
+
+def test_one_seed_is_one_result_whatever_the_number_of_rows_and_steps() -> None:
+    many = columns(5, steps=8, seed=42)
+    assert columns(2, steps=8, seed=42) == many[:2]
+    assert [row[:3] for row in many] == columns(5, steps=3, seed=42)
+    assert columns(5, steps=8, seed=43) != many
+    assert len({tuple(row) for row in many}) == 5
+
+
+def test_a_seed_for_each_row_is_that_row_alone() -> None:
+    assert columns(3, steps=6, seed=[4, 8, 4]) == [columns(1, steps=6, seed=seed)[0] for seed in (4, 8, 4)]
+
+
+def test_forced_ids_do_not_move_the_draws_after_them() -> None:
+    free = columns(1, lambda ids: TABLE, steps=9, seed=6)[0]
+    forced = columns(1, lambda ids: TABLE, steps=9, seed=6, prefix=torch.tensor([[0, 0, 0]]))[0]
+    assert forced == [0, 0, 0, *free[3:]]
+
+
+# prefix, end, allow
+
+
+def test_prefix_is_obeyed_where_it_is_not_free_and_fed_to_the_model() -> None:
+    cache = Rows(3)
+    prefix = torch.tensor([[3, -1, 5], [-1, -1, -1], [2, 2, -1]])
+    got = torch.stack(list(generate(Model(random_logits), cache, steps=5, prefix=prefix, seed=1)), 1)
+    assert ((got[:, :3] == prefix) | (prefix == -1)).all()
+    assert cache.ids == got[:, :4].tolist()
+    assert got[1].tolist() == columns(2, steps=5, seed=1)[1]
+
+
+def test_after_end_a_row_gives_end_and_all_ended_stops() -> None:
+    rows = columns(6, steps=200, seed=2, end=3)
+    longest = max(row.index(3) + 1 for row in rows)
+    assert longest < 200
+    for row in rows:
+        first = row.index(3)
+        assert len(row) == longest
+        assert row[first:] == [3] * (longest - first)
+    assert {row.index(3) for row in rows} != {longest - 1}
+
+
+def test_a_forced_end_ends() -> None:
+    assert columns(2, steps=9, end=1, prefix=torch.tensor([[4, 1], [1, -1]])) == [[4, 1], [1, 1]]
+
+
+def test_steps_bounds_the_columns() -> None:
+    assert len(columns(2, steps=3)[0]) == 3
+    assert columns(2, steps=0) == []
+
+
+def test_allow_sees_the_ids_so_far_and_rules_what_comes() -> None:
+    seen: list[list[list[int]]] = []
+
+    def ascending(ids: Tensor) -> Tensor:
+        seen.append(ids.tolist())
+        last = ids[:, -1:] if ids.shape[1] else torch.full((2, 1), -1)
+        return torch.arange(7)[None] > last
+
+    found = list(generate(Model(random_logits), Rows(2), steps=9, end=6, allow=ascending, seed=4))
+    rows = torch.stack(found, 1).tolist()
+    for row in rows:
+        body = row[: row.index(6) + 1]
+        assert body == sorted(set(body))
+    assert seen == [[row[:t] for row in rows] for t in range(len(found))]
+
+
+def test_allow_is_not_asked_about_forced_ids() -> None:
+    def never(ids: Tensor) -> Tensor:
+        return torch.zeros(1, 7, dtype=torch.bool)
+
+    assert columns(1, steps=2, allow=never, prefix=torch.tensor([[1, 2]])) == [[1, 2]]
+
+
+def test_allow_may_leave_nothing_to_a_row_that_has_ended() -> None:
+    def after_end_nothing(ids: Tensor) -> Tensor:
+        return ~(ids == 1).any(1)[:, None].expand(2, 7)
+
+    rows = columns(2, steps=40, end=1, allow=after_end_nothing, seed=3)
+    assert rows[0].index(1) != rows[1].index(1)
+
+
+def test_the_caller_keeps_its_gradients_and_the_column_is_its_own() -> None:
+    weight = torch.zeros(7, requires_grad=True)
+    model = Model(lambda ids: weight + random_logits(ids))
+    plain = columns(2, steps=4, seed=9)
+    for place, column in enumerate(generate(model, Rows(2), steps=4, seed=9)):
+        assert torch.is_grad_enabled()
+        assert column.tolist() == [row[place] for row in plain]
+        column.zero_()
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"temperature": -0.1}, {"temperature": math.inf}, {"temperature": math.nan}, {"top_k": -1}, {"top_k": 1.5},
+        {"top_p": 0.0}, {"top_p": 1.01}, {"top_p": math.nan}, {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": math.nan},
+    ],
+)  # fmt: skip
+def test_bad_settings(bad: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=next(iter(bad))) as error:
+        Sampling(**bad)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"steps": -1}, "steps"),
+        ({"prefix": torch.zeros(3, 2, dtype=torch.int64)}, "prefix must be int64"),
+        ({"prefix": torch.zeros(2, dtype=torch.int64)}, "prefix must be int64"),
+        ({"prefix": torch.zeros(2, 2)}, "prefix must be int64"),
+        ({"prefix": torch.full((2, 2), -2)}, "-2"),
+        ({"prefix": torch.zeros(2, 9, dtype=torch.int64)}, "only 5 steps"),
+        ({"prefix": torch.tensor([[1, 4], [4, 4]]), "end": 1}, "after END"),
+        ({"seed": -1}, "seed"),
+        ({"seed": [1]}, "seed"),
+    ],
+)
+def test_bad_calls_are_refused_at_once(bad: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        generate(Model(random_logits), Rows(2), **{"steps": 5, **bad})  # type: ignore[arg-type]
+
+
+def test_a_used_cache_is_refused() -> None:
+    cache = Rows(2)
+    cache.position = 3
+    with pytest.raises(UserError, match="position 3"):
+        generate(Model(random_logits), cache, steps=5)
+
+
+@pytest.mark.parametrize("bad", [{"prefix": torch.tensor([[7]])}, {"end": 7}, {"end": -1}])
+def test_ids_outside_the_vocabulary_are_refused_at_the_first_step(bad: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="vocabulary"):
+        columns(1, steps=2, **bad)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_broken_logits_are_named(value: float, temperature: float) -> None:
+    def broken(ids: tuple[int, ...]) -> Tensor:
+        return torch.tensor([0.0, value, 0.0]) if len(ids) == 2 else torch.zeros(3)
+
+    with pytest.raises(UserError, match="NaN or infinite at position 2, row 0"):
+        columns(2, broken, steps=5, sampling=Sampling(temperature=temperature))
+
+
+def test_logits_that_allow_nothing_are_named() -> None:
+    with pytest.raises(UserError, match="position 0, row 0"):
+        columns(1, lambda ids: torch.full((3,), -torch.inf), steps=1)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_row_with_nothing_allowed_is_named(temperature: float) -> None:
+    mask = torch.tensor([[True] * 7, [False] * 7])
+    with pytest.raises(UserError, match=r"allow permits no token .* position 0, row 1"):
+        columns(2, steps=2, allow=lambda ids: mask, sampling=Sampling(temperature=temperature))
+
+
+def test_allowing_only_what_has_no_probability_is_nothing() -> None:
+    with pytest.raises(UserError, match="allow permits no token"):
+        probabilities(torch.tensor([[0.0, -torch.inf]]), allowed=torch.tensor([[False, True]]))
+
+
+@pytest.mark.parametrize("mask", [torch.ones(2, 6) > 0, torch.ones(2, 7), torch.ones(7) > 0])
+def test_a_mask_of_the_wrong_form_is_refused(mask: Tensor) -> None:
+    with pytest.raises(UserError, match=r"bool \[2, 7\]"):
+        columns(2, steps=2, allow=lambda ids: mask)
+
+
+def test_it_is_an_iterator_that_computes_as_it_goes() -> None:
+    cache = Rows(1)
+    endless = generate(Model(random_logits), cache, steps=10**6, seed=1)
+    assert len(list(itertools.islice(endless, 3))) == 3
+    assert cache.position == 3
