@@ -1,0 +1,1 @@
+"""Floor 2: one recipe, one training loop for every panel."""

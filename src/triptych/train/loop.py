@@ -1,0 +1,394 @@
+"""The one training loop: token batches in, checkpoints out; the panels differ in their data only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.model.files import write_file
+from triptych.model.store import RUN, load_pretrained, save_pretrained
+from triptych.model.transformer import Transformer
+from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
+from triptych.train.memory import keep_freed_memory
+from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
+from triptych.train.precision import autocast, choose_dtype, measure_step
+from triptych.train.processes import Processes
+from triptych.train.recipe import Recipe
+from triptych.train.report import Report
+from triptych.train.state import Progress, load_state, save_state
+
+CHECKPOINTS = "checkpoints"
+LOG_EVERY = 20
+
+
+class Data(Protocol):
+    """Training data. Epoch n is the same sequence of batches whenever it is asked for, so that a run can resume in it."""
+
+    def epoch(self, number: int) -> Sequence[Batch]: ...
+
+
+Measure = Callable[[Transformer], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its folder (loadable as a model: the best checkpoint), the best score, and why it stopped."""
+
+    folder: Path
+    score: float | None
+    reason: str
+    updates: int
+    seconds: float
+
+
+class DivergedError(RuntimeError):
+    """The loss became infinite or undefined. The last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What makes a checkpoint a whole model: the codec's files, and what its card says beside the run's own figures."""
+
+    files: Mapping[str, bytes]
+    card: Mapping[str, Any]
+
+
+def fit(
+    model: Transformer,
+    data: Data,
+    held_out: Sequence[Batch],
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    package: Package = Package({}, {}),  # noqa: B008 (frozen)
+    measure: Measure | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Train `model` and leave in `out` its checkpoints, its log and its resume state.
+
+    Args:
+        model: on the device to train on. Its weights are the last update's afterwards.
+        data: the training batches by epoch.
+        held_out: batches for the held-out loss (nats a token).
+        recipe: see `Recipe`.
+        out: the run's folder. `load_pretrained(out)` gives the best checkpoint.
+        package: the codec's files and the card of each checkpoint.
+        measure: figures of the model on held-out data, of which "score" (higher is better) chooses the best checkpoint;
+            without it the held-out loss does.
+        resume: go on where the run in `out` stopped. The result equals that of an uninterrupted run to the bit.
+        quiet: no word on standard error.
+
+    Raises:
+        UserError: `out` holds a run and `resume` is not set, or the reverse.
+        DivergedError: the loss is not finite.
+
+    SIGINT and SIGTERM end the run after the present update, with its state saved.
+    """
+    keep_freed_memory()
+    run = _Run(model, data, held_out, recipe, Path(out), package, measure)
+    try:
+        run.prepare(resume)
+        with Report(run.out if run.processes.first else None, run.progress.update, run.progress.updates, quiet) as report:
+            return run.train(report)
+    finally:
+        run.processes.leave()
+
+
+class _Run:
+    """The moving parts of one call of `fit`."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        data: Data,
+        held_out: Sequence[Batch],
+        recipe: Recipe,
+        out: Path,
+        package: Package,
+        measure: Measure | None,
+    ) -> None:
+        self.model, self.data, self.held_out = model, data, held_out
+        self.recipe, self.out, self.package, self.measure = recipe, out, package, measure
+        self.device = model.embedding.weight.device
+        self.processes = Processes.join()
+        self.loss: nn.Module = self.processes.wrap(model)
+        self.optimizers = optimizers(model, recipe)
+        self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
+        self.progress = Progress()
+        self.note = ""
+
+    # -- beginning --------------------------------------------------------------------------------------------------
+
+    def prepare(self, resume: bool) -> None:
+        """Load the state of the run, or plan a new one."""
+        exists = (self.out / RUN).exists()
+        if resume:
+            self._restore()
+        elif exists:
+            raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
+        else:
+            shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+            self._plan()
+
+    def _restore(self) -> None:
+        self.progress, tensors = load_state(self.out, self.recipe.to_dict())
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
+        self.model.load_state_dict(parts["model"])
+        restore_optimizers(self.optimizers, parts["optimizer"])
+        if self.average is not None:
+            self.average.average = parts["average"]
+        self.note = f"resumed at update {self.progress.update} of {self.progress.updates}"
+
+    def _plan(self) -> None:
+        """Choose the dtype and the number of updates: the two things that are measured, once, and then kept."""
+        first = self.data.epoch(0)
+        if not len(first):
+            raise UserError("expected training data, got an epoch without a batch; give more or longer examples")
+        per_epoch = math.ceil(len(first) / self.recipe.accumulate)
+        largest = max(first, key=lambda batch: batch.target.numel()).to(self.device)
+        dtype, seconds = self._choose(largest)
+        updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
+        if self.recipe.hours is not None:
+            one = measure_step(self.model, largest, dtype) * self.recipe.accumulate
+            updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
+        self.progress.updates = int(self.processes.from_first(updates))
+        self.progress.updates_per_epoch, self.progress.dtype = per_epoch, str(dtype)[6:]
+        self.note = f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
+
+    def _choose(self, batch: Batch) -> tuple[torch.dtype, str]:
+        if self.recipe.dtype != "auto":
+            return getattr(torch, self.recipe.dtype), "as asked"
+        dtype, seconds = choose_dtype(self.model, batch)
+        share = self.processes.from_first(float(dtype == torch.bfloat16))
+        chosen = torch.bfloat16 if share else torch.float32
+        return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def train(self, report: Report) -> Outcome:
+        """Update until the plan is fulfilled, patience ends, or a signal comes."""
+        report.say(self.note)
+        report.write("start", self.progress.update, note=self.note, recipe=self.recipe.to_dict())
+        if self.progress.update == 0:
+            self._save(report)
+        with _signals() as caught:
+            reason = self._updates(report, caught)
+        self._save(report)
+        if reason == "finished" and self.recipe.average_last > 1:
+            self._average_last(report)
+        if caught:
+            report.say(f"stopped by {caught[0]}; everything is saved in {self.out}. Go on with: --resume --out {self.out}")
+        progress = self.progress
+        return Outcome(self.out, progress.best, reason, progress.update, progress.seconds)
+
+    def _updates(self, report: Report, caught: list[str]) -> str:
+        progress = self.progress
+        self.model.train()
+        while progress.update < progress.updates:
+            reason = self._epoch(self.data.epoch(progress.epoch), report, caught)
+            if reason:
+                return reason
+        return "finished"
+
+    def _epoch(self, batches: Sequence[Batch], report: Report, caught: list[str]) -> str | None:
+        """The rest of this epoch, or of the plan. The reason to stop, if there is one."""
+        progress, recipe = self.progress, self.recipe
+        every = max(1, round(progress.updates_per_epoch / recipe.evaluations))
+        epoch = progress.epoch
+        while progress.epoch == epoch and progress.update < progress.updates:
+            last = min(len(batches), progress.batch + recipe.accumulate)
+            self._update([batches[at] for at in range(progress.batch, last)], report)
+            progress.batch = last
+            if last == len(batches):
+                progress.epoch, progress.batch = epoch + 1, 0
+            if progress.update % every == 0 or progress.update == progress.updates:
+                self._evaluate(report)
+                if recipe.patience and progress.worse >= recipe.patience:
+                    return "no better for long enough"
+            if self.processes.any(bool(caught)):
+                return "interrupted"
+        return None
+
+    def _update(self, group: Sequence[Batch], report: Report) -> None:
+        """One step of the optimizer over the tokens of all batches of the group, on all processes."""
+        progress, recipe, start = self.progress, self.recipe, time.perf_counter()
+        progress.update += 1
+        torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * 1_009 + self.processes.rank)
+        tokens = int(sum(int(batch.lengths.sum()) for batch in group))
+        likelihood = torch.zeros((), device=self.device)
+        for number, batch in enumerate(group):
+            mine = self.processes.share(batch).to(self.device)
+            with self._without_sync(number + 1 < len(group)):
+                with autocast(self.device, getattr(torch, progress.dtype)):
+                    loss, nll = self.loss(mine, recipe.label_smoothing)
+                # DistributedDataParallel takes the mean over the processes; the loss is a mean over all tokens.
+                (loss * (self.processes.count / tokens)).backward()
+            likelihood += nll.detach().float()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
+        likelihood = self.processes.total(likelihood) / tokens
+        if not math.isfinite(float(likelihood)) or not math.isfinite(float(norm)):
+            self._diverged(report)
+        set_rate(self.optimizers, rate(recipe, progress.update, progress.updates))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.model, progress.update)
+        seconds = time.perf_counter() - start
+        progress.seconds += seconds
+        report.advance(progress.update, float(likelihood), tokens / seconds)
+        if progress.update % LOG_EVERY == 0 or progress.update == 1:
+            report.write(
+                "train",
+                progress.update,
+                epoch=progress.epoch,
+                nll=float(likelihood),
+                gradient_norm=float(norm),
+                rate=rate(recipe, progress.update, progress.updates),
+                tokens_per_second=round(tokens / seconds, 1),
+                seconds=round(progress.seconds, 3),
+            )
+
+    def _without_sync(self, more: bool) -> contextlib.AbstractContextManager[None]:
+        """Gradients cross between processes only with the last batch of an update."""
+        return self.loss.no_sync() if more and self.processes.count > 1 else contextlib.nullcontext()  # type: ignore[operator, return-value]
+
+    def _diverged(self, report: Report) -> None:
+        at = self.progress.update
+        report.write("diverged", at)
+        raise DivergedError(
+            f"the loss is no longer finite at update {at}; the last good checkpoint is {self._pointer().get('last')} in "
+            f"{self.out}. Train anew from it (--from {self.out}) with a lower learning_rate or a longer warmup"
+        )
+
+    # -- evaluation and files -----------------------------------------------------------------------------------------
+
+    def _evaluate(self, report: Report, averaged: Weights | None = None) -> None:
+        """Score the weights that would be used (averaged ones where there are), keep the best, save the state."""
+        progress, start = self.progress, time.perf_counter()
+        shadow = averaged or (self.average.average if self.average else None)
+        score = math.nan
+        if self.processes.first:
+            self.model.eval()
+            with swapped(self.model, shadow):
+                figures = {"nll": held_out_loss(self.model, self.held_out)}
+                figures.update(self.measure(self.model) if self.measure else {})
+                score = figures.get("score", -figures["nll"])
+                if progress.best is None or score > progress.best:
+                    progress.best_checkpoint = self._checkpoint("average" if averaged else "update", figures)
+            self.model.train()
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
+            report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
+            elapsed = round(time.perf_counter() - start, 3)
+            report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=elapsed)
+        score = self.processes.from_first(score)
+        if progress.best is None or score > progress.best:
+            progress.best, progress.worse = score, 0
+        else:
+            progress.worse += 1
+        if averaged is None:
+            self._save(report)
+
+    def _checkpoint(self, kind: str, figures: Mapping[str, float]) -> str:
+        """Save the model's present weights as a whole model folder; its name, relative to the run."""
+        progress = self.progress
+        name = f"{CHECKPOINTS}/{kind}-{progress.update:07d}"
+        if (self.out / name).exists():  # the same update again, after a resume: the same weights
+            return name
+        training = {
+            "recipe": self.recipe.to_dict(),
+            "updates": progress.update,
+            "hours": round(progress.seconds / 3600, 3),
+            "dtype": progress.dtype,
+            "held_out": dict(figures),
+        }
+        save_pretrained(self.out / name, self.model, self.package.files, {**self.package.card, "training": training})
+        return name
+
+    def _save(self, report: Report) -> None:
+        """The last weights, the resume state, then the pointer to both; only then the checkpoints no longer needed go."""
+        if not self.processes.first:
+            return
+        last = self._checkpoint("last", {})
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizers).items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
+        save_state(self.out, self.progress, self.recipe.to_dict(), tensors)
+        kept = [*self._pointer().get("kept", []), last]
+        kept = list(dict.fromkeys(kept))[-max(1, self.recipe.average_last) :]
+        pointer = {"best": self.progress.best_checkpoint or last, "last": last, "kept": kept}
+        write_file(self.out / RUN, (json.dumps(pointer, indent=2) + "\n").encode())
+        wanted = {pointer["best"], *kept}
+        for folder in (self.out / CHECKPOINTS).iterdir():
+            if f"{CHECKPOINTS}/{folder.name}" not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _average_last(self, report: Report) -> None:
+        """The mean of the last checkpoints competes with the best one."""
+        if self.processes.first:
+            many = [weights(load_pretrained(self.out / name).model) for name in self._pointer()["kept"]]
+            values = {name: value.to(self.device) for name, value in mean(many).items()}
+            self._evaluate(report, values)
+            self._save(report)
+
+    def _pointer(self) -> dict[str, Any]:
+        path = self.out / RUN
+        pointer: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        return pointer
+
+
+@torch.no_grad()
+def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
+    """Negative log-likelihood in nats a token over all batches, in float32, without dropout or smoothing."""
+    training = model.training
+    model.eval()
+    device = model.embedding.weight.device
+    total, tokens = 0.0, 0
+    for batch in batches:
+        total += float(model.loss(batch.to(device))[1])
+        tokens += int(batch.lengths.sum())
+    model.train(training)
+    if not tokens:
+        raise UserError("expected held-out data, got no token; give a held-out file with at least one example")
+    return total / tokens
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[str]]:
+    """SIGINT and SIGTERM are noted instead of killing; a second one acts at once. Only possible in the main thread."""
+    caught: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, _frame: object) -> None:
+        caught.append(signal.Signals(number).name)
+        signal.signal(number, before[number])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

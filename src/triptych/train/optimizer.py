@@ -1,0 +1,84 @@
+"""Optimizers and the learning rate's schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from triptych.model.transformer import Transformer
+from triptych.train.recipe import Recipe
+
+
+def optimizers(model: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """One optimizer, or two for Muon: matrices inside the layers, and all else. Embeddings and vectors never decay."""
+    matrices, vectors = [], []
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.ndim == 2 and not isinstance(module, nn.Embedding):
+                matrices.append(parameter)
+            else:
+                vectors.append(parameter)
+    if recipe.optimizer == "muon":
+        # match_rms_adamw (Liu et al. 2025) scales each update to the size of AdamW's, whatever the matrix's shape.
+        muon = torch.optim.Muon(
+            matrices,
+            lr=recipe.matrix_learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return [muon, _adam(recipe, [{"params": vectors, "weight_decay": 0.0}])]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [_adam(recipe, groups)]
+
+
+def _adam(recipe: Recipe, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(
+        groups, lr=recipe.learning_rate, betas=(recipe.beta_1, recipe.beta_2), eps=recipe.epsilon, fused=True
+    )
+
+
+def rate(recipe: Recipe, update: int, updates: int) -> float:
+    """The factor on the learning rates at update 1, 2, ... of `updates`; 1 at the end of the warm-up."""
+    warm = min(1.0, update / max(1, recipe.warmup))
+    if recipe.schedule == "inverse_square_root":
+        return min(warm, math.sqrt(max(1, recipe.warmup) / update))
+    if recipe.schedule == "cosine":
+        done = max(0.0, (update - recipe.warmup) / max(1, updates - recipe.warmup))
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return warm
+
+
+def set_rate(stack: list[torch.optim.Optimizer], factor: float) -> None:
+    """Give every group its own learning rate times `factor`."""
+    for optimizer in stack:
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
+
+
+def optimizer_tensors(stack: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The optimizers' state as named tensors, for a resume state without pickle."""
+    return {
+        f"{number}.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for number, optimizer in enumerate(stack)
+        for index, state in optimizer.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+
+
+def restore_optimizers(stack: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`."""
+    for number, optimizer in enumerate(stack):
+        whole = optimizer.state_dict()
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            owner, index, key = name.split(".", 2)
+            if int(owner) == number:
+                state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})

@@ -1,0 +1,87 @@
+"""One process or many: under torchrun the same loop runs in each, and every process sees its share of each batch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
+
+
+class _Loss(nn.Module):
+    """The loss as a forward pass, which is what DistributedDataParallel hooks into."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+        return self.model.loss(batch, smoothing)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Who I am among the processes that train together."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @classmethod
+    def join(cls) -> Processes:
+        """Join the group that torchrun has set up; a single process where there is none."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+
+    def leave(self) -> None:
+        """Leave the group, if there is one."""
+        if self.count > 1:
+            distributed.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """The process that writes files and evaluates."""
+        return self.rank == 0
+
+    def wrap(self, model: Transformer) -> nn.Module:
+        """The module whose call (batch, smoothing) gives the loss, gradients averaged over the processes."""
+        loss = _Loss(model)
+        if self.count == 1:
+            return loss
+        # A decoder without labels in a batch leaves their table without gradient.
+        return DistributedDataParallel(loss, find_unused_parameters=model.config.classes > 0)
+
+    def share(self, batch: Batch) -> Batch:
+        """My rows of a batch: every `count`-th. A process without a row gets one of length 0, which adds nothing."""
+        if self.count == 1:
+            return batch
+        if self.rank < len(batch):
+            return batch.rows(slice(self.rank, None, self.count))
+        one = batch.rows(slice(0, 1))
+        return replace(one, lengths=torch.zeros_like(one.lengths))
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum over the processes."""
+        if self.count > 1:
+            distributed.all_reduce(value)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """True where any process says so: all stop at the same update."""
+        return bool(flag) if self.count == 1 else bool(self.total(torch.tensor(float(flag))) > 0)
+
+    def from_first(self, value: float) -> float:
+        """The first process's value."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64)
+        distributed.broadcast(shared, 0)
+        return float(shared)

@@ -1,0 +1,110 @@
+"""How a model is trained: one frozen dataclass, read from a TOML file or from `--set key=value`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+from triptych.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of one training run. The defaults suit a small model on a CPU.
+
+    One update sees `accumulate` batches of about `tokens_per_batch` target tokens each. The learning rate rises
+    linearly for `warmup` updates, then falls with the inverse square root of the update (Vaswani et al. 2017, section
+    5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first;
+    with a cosine and no `epochs`, the number of updates that fit into `hours` is measured at the start and logged.
+
+    `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
+    everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps an
+    exponential moving average of the weights and evaluates and saves that. Held-out data is looked at `evaluations`
+    times an epoch; `patience` evaluations without a better score stop the run (0: never).
+    """
+
+    epochs: float | None = None
+    hours: float | None = None
+    tokens_per_batch: int = 4096
+    accumulate: int = 1
+    optimizer: Literal["adam", "adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    matrix_learning_rate: float = 0.01
+    schedule: Literal["inverse_square_root", "cosine", "constant"] = "cosine"
+    warmup: int = 400
+    beta_1: float = 0.9
+    beta_2: float = 0.98
+    epsilon: float = 1e-9
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    label_smoothing: float = 0.1
+    ema: float = 0.0
+    average_last: int = 0
+    evaluations: float = 1.0
+    patience: int = 0
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for name, hint in hints.items():
+            choices = get_args(hint)
+            value = getattr(self, name)
+            if choices and isinstance(choices[0], str) and value not in choices:
+                raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"expected a finite {name}, got {value}")
+        for name in ("tokens_per_batch", "accumulate"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "evaluations"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "> 0")
+        for name in ("warmup", "weight_decay", "clip", "average_last", "patience", "seed"):
+            _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")
+        for name in ("beta_1", "beta_2", "label_smoothing", "ema"):
+            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+        for name in ("epochs", "hours"):
+            value = getattr(self, name)
+            _require(name, value, value is None or value > 0, "> 0")
+        if self.epochs is None and self.hours is None:
+            raise UserError("expected an end of training, got neither epochs nor hours; set one, e.g. hours=1")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe from plain values (a TOML table). An unknown key is a `UserError` that names the nearest one."""
+        hints = get_type_hints(cls)
+        return cls(**{_known(key, list(hints)): _convert(key, value, hints[key]) for key, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as the card and the resume state hold them."""
+        return dataclasses.asdict(self)
+
+
+def _known(key: str, known: list[str]) -> str:
+    if key in known:
+        return key
+    near = difflib.get_close_matches(key, known, 1)
+    raise UserError(
+        f"unknown recipe setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+    )
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """The value in the field's own type: 2 becomes 2.0 for a float; text from the command line is parsed before."""
+    allowed = get_args(hint) or (hint,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(allowed[0], str) or (value is None and type(None) in allowed):
+        return value
+    if type(value) not in allowed:
+        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+        raise UserError(f"expected {key} to be {names}, got {value!r}")
+    return value
+
+
+def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise UserError(f"expected {name} {wanted}, got {value}")

@@ -1,0 +1,244 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.model.config import Config
+from triptych.model.store import load_pretrained
+from triptych.model.transformer import Transformer
+from triptych.train.loop import DivergedError, fit, held_out_loss
+from triptych.train.recipe import Recipe
+
+VOCABULARY = 12
+
+
+class Copies:
+    """Sequences to be copied from source to target, new ones every epoch."""
+
+    def __init__(self, batches: int = 6, rows: int = 8) -> None:
+        self.batches, self.rows = batches, rows
+
+    def epoch(self, number: int) -> Sequence[Batch]:
+        generator = torch.Generator().manual_seed(number)
+        found = []
+        for _ in range(self.batches):
+            target = torch.randint(2, VOCABULARY, (self.rows, 6), generator=generator)
+            lengths = torch.randint(2, 7, (self.rows,), generator=generator)
+            target.masked_fill_(torch.arange(6) >= lengths[:, None], 0)
+            found.append(Batch(target, lengths, target, lengths))
+        return found
+
+
+def make(preset: str = "tiny", **changes: object) -> Transformer:
+    torch.manual_seed(1)
+    small = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1}
+    return Transformer(Config.preset(preset, VOCABULARY, **{**small, **changes}))
+
+
+def recipe(**changes: object) -> Recipe:
+    return Recipe.from_mapping(
+        {"epochs": 3, "learning_rate": 3e-3, "warmup": 4, "dtype": "float32", "evaluations": 0.5, **changes}
+    )
+
+
+def weights(model: Transformer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def read_log(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ema": 0.9, "optimizer": "muon", "accumulate": 4, "dtype": "bfloat16"}, {"optimizer": "adam", "clip": 0}],
+)
+def test_resume_is_exact_to_the_bit_in_the_middle_of_an_epoch(changes: dict[str, object], tmp_path: Path) -> None:
+    ours = recipe(**changes)
+    straight = make()
+    fit(straight, Copies(), Copies().epoch(9), ours, tmp_path / "straight", quiet=True)
+
+    class Stopping(Copies):
+        """Asks the process to stop while the second epoch's third batch is taken."""
+
+        def epoch(self, number: int) -> Sequence[Batch]:
+            batches = super().epoch(number)
+            if number != 1:
+                return batches
+
+            class Trap(list[Batch]):
+                def __getitem__(self, at):  # type: ignore[no-untyped-def]
+                    if at == 2:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    return super().__getitem__(at)
+
+            return Trap(batches)
+
+    broken = make()
+    outcome = fit(broken, Stopping(), Copies().epoch(9), ours, tmp_path / "broken", quiet=True)
+    assert outcome.reason == "interrupted" and 0 < outcome.updates < 18 // int(ours.accumulate)
+    resumed = make()
+    outcome = fit(resumed, Copies(), Copies().epoch(9), ours, tmp_path / "broken", resume=True, quiet=True)
+    assert outcome.reason == "finished"
+    for name, value in straight.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+    best, other = (load_pretrained(tmp_path / name).model.state_dict() for name in ("straight", "broken"))
+    assert all(torch.equal(best[name], other[name]) for name in best)
+    keys = ("event", "update", "nll")
+    logs = [
+        [{key: line.get(key) for key in keys} for line in read_log(tmp_path / name) if line["event"] != "start"]
+        for name in ("straight", "broken")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
+    class Halves(Copies):
+        def epoch(self, number: int) -> Sequence[Batch]:
+            return [half for batch in super().epoch(number) for half in (batch.rows(slice(0, 3)), batch.rows(slice(3, 8)))]
+
+    whole, halves = make(dropout=0.0), make(dropout=0.0)
+    fit(whole, Copies(), Copies().epoch(9), recipe(), tmp_path / "whole", quiet=True)
+    fit(halves, Halves(), Copies().epoch(9), recipe(accumulate=2), tmp_path / "halves", quiet=True)
+    # The key's bias has no effect on a softmax, so its gradient is rounding, which Adam blows up: compare what is seen.
+    batch = Copies().epoch(5)[0]
+    logits = [model.eval()(batch.target, source=batch.source) for model in (whole, halves)]
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-3, atol=1e-4)
+
+
+def test_hours_become_updates(tmp_path: Path) -> None:
+    outcome = fit(
+        make(), Copies(), Copies().epoch(9), recipe(epochs=None, hours=0.2 / 3600), tmp_path, quiet=True
+    )
+    assert outcome.reason == "finished" and outcome.updates >= 1
+
+
+def test_patience_stops_and_the_best_is_kept(tmp_path: Path) -> None:
+    scores = iter([1.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    outcome = fit(
+        make(),
+        Copies(),
+        Copies().epoch(9),
+        recipe(epochs=9, evaluations=1, patience=2),
+        tmp_path,
+        measure=lambda model: {"score": next(scores)},
+        quiet=True,
+    )
+    assert outcome.reason == "no better for long enough" and outcome.score == 5.0
+    assert load_pretrained(tmp_path).card["training"]["updates"] == 12
+
+
+def test_last_checkpoints_are_averaged(tmp_path: Path) -> None:
+    fit(make(), Copies(), Copies().epoch(9), recipe(average_last=3, evaluations=1), tmp_path, quiet=True)
+    held_out = [line for line in read_log(tmp_path) if line["event"] == "held_out"]
+    assert [line["update"] for line in held_out] == [6, 12, 18, 18]
+    pointer = json.loads((tmp_path / "run.json").read_text())
+    assert len(pointer["kept"]) == 3
+
+
+def test_a_nan_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
+    class Poisoned(Copies):
+        def epoch(self, number: int) -> Sequence[Batch]:
+            if number == 2:
+                with torch.no_grad():
+                    model.decoder[0].feed_forward.inner.weight[0, 0] = float("nan")
+            return super().epoch(number)
+
+    model = make()
+    with pytest.raises(DivergedError, match="no longer finite at update 13"):
+        fit(model, Poisoned(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
+    kept = load_pretrained(tmp_path)
+    assert kept.card["training"]["updates"] == 12
+    assert all(value.isfinite().all() for value in kept.model.state_dict().values())
+    assert read_log(tmp_path)[-1]["event"] == "diverged"
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found none; train without --resume"):
+        fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, resume=True, quiet=True)
+    fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
+    with pytest.raises(UserError, match="already holds a run"):
+        fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
+    with pytest.raises(UserError, match=r"learning_rate was 0\.003, got 0\.5"):
+        fit(make(), Copies(), Copies().epoch(9), recipe(learning_rate=0.5), tmp_path, resume=True, quiet=True)
+    (tmp_path / "resume.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match="damaged"):
+        fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, resume=True, quiet=True)
+    with pytest.raises(UserError, match="without a batch"):
+        fit(make(), Copies(batches=0), Copies().epoch(9), recipe(), tmp_path / "none", quiet=True)
+    with pytest.raises(UserError, match="held-out data"):
+        held_out_loss(make(), [])
+
+
+def test_trains_outside_the_main_thread(tmp_path: Path) -> None:
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(fit(make(), Copies(), Copies().epoch(9), recipe(epochs=1), tmp_path, quiet=True))
+    )
+    thread.start()
+    thread.join()
+    assert found and found[0].reason == "finished"
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import test_loop
+    from pathlib import Path
+    from triptych.train.loop import fit
+    model = test_loop.make(dropout=0.0)
+    changes = dict(pair.split("=") for pair in sys.argv[3:])
+    recipe = test_loop.recipe(**{key: float(value) for key, value in changes.items()})
+    outcome = fit(model, test_loop.Copies(rows=5), test_loop.Copies().epoch(9), recipe, Path(sys.argv[2]))
+    print(outcome.reason, outcome.updates)
+    """
+)
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    here = str(Path(__file__).parent)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, launcher in (
+        ("one", [sys.executable]),
+        ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
+    ):
+        command = [*launcher, str(script), here, str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+    one, two = (
+        [line["nll"] for line in read_log(tmp_path / name) if line["event"] in ("train", "held_out")]
+        for name in ("one", "two")
+    )
+    assert len(one) == len(two) >= 3
+    assert two == pytest.approx(one, rel=1e-5)
+
+
+def test_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "run"), "epochs=100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        log = tmp_path / "run" / "log.jsonl"
+        while not (log.exists() and '"train"' in log.read_text()):
+            assert time.monotonic() < deadline and process.poll() is None, "no training began"
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 0 and out.startswith("interrupted")
+    assert "stopped by SIGTERM" in error and "--resume" in error
+    assert (tmp_path / "run" / "resume.safetensors").exists()
