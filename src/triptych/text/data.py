@@ -1,0 +1,468 @@
+"""Sentence pairs: files -> `Pairs` -> batches of a token budget, in buckets of like length.
+
+A line that cannot be used is never used and never passed over in silence: the report names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.text.codec import TextCodec
+
+Indices = NDArray[np.int64]
+
+NOISE = 2.0  # tokens by which the order by source length is blurred: more mixes better and pads more
+SHOWN_LINES = 5  # line numbers that a report shows of each kind of fault
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pair may measure; a pair beyond it is skipped and reported.
+
+    `characters` bounds each side as it is read, `tokens` (END included) each side once it is encoded. `ratio` bounds
+    how many times longer, in characters, one side may be than the other; None does not ask.
+    """
+
+    characters: int = 1000
+    tokens: int = 256
+    ratio: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.characters < 1 or self.tokens < 2 or (self.ratio is not None and self.ratio < 1):
+            raise UserError(
+                "expected limits of at least 1 character, 2 tokens and a ratio of 1, "
+                f"got {self.characters}, {self.tokens} and {self.ratio}; raise them"
+            )
+
+
+@dataclass
+class Report:
+    """The lines that were skipped: of each kind of fault how many, and the first few line numbers (from 1)."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, fault: str, line: int) -> None:
+        """Note that `line` was skipped because of `fault`."""
+        self.counts[fault] = self.counts.get(fault, 0) + 1
+        shown = self.first.setdefault(fault, [])
+        if len(shown) < SHOWN_LINES:
+            shown.append(line)
+
+    @property
+    def skipped(self) -> int:
+        """Number of lines skipped, of all kinds."""
+        return sum(self.counts.values())
+
+    def __str__(self) -> str:
+        """One line: ``skipped 3 pairs: 2 empty source (lines 4, 9); 1 malformed row (line 12)``."""
+        if not self.counts:
+            return "skipped no pairs"
+        kinds = []
+        for fault, count in self.counts.items():
+            numbers = ", ".join(map(str, self.first[fault])) + (", ..." if count > SHOWN_LINES else "")
+            kinds.append(f"{count} {fault} (line{'s' if count > 1 else ''} {numbers})")
+        return f"skipped {self.skipped} pair{'s' if self.skipped > 1 else ''}: " + "; ".join(kinds)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sentence pairs in the order of their file. `lines` are their line numbers (empty: 1, 2, 3, ...)."""
+
+    source: Sequence[str]
+    target: Sequence[str]
+    lines: Sequence[int] = ()
+    report: Report = field(default_factory=Report)
+
+    def __post_init__(self) -> None:
+        if len(self.source) != len(self.target):
+            raise UserError(
+                f"expected as many targets as sources, got {len(self.target)} and {len(self.source)}; "
+                "pair them one to one"
+            )
+        assert len(self.lines) in (0, len(self.source)), "one line number a pair"
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def head(self, count: int) -> Pairs:
+        """Return the first `count` pairs, with the whole report."""
+        return Pairs(self.source[:count], self.target[:count], self.lines[:count], self.report)
+
+    def line(self, index: int) -> int:
+        """Line number of a pair in its file."""
+        return self.lines[index] if self.lines else index + 1
+
+
+def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: Limits | None = None) -> Pairs:
+    """Read sentence pairs: two files of lines, or, with `source` alone, one TSV (two columns) or JSONL file.
+
+    A JSONL row is ``{"source": "...", "target": "..."}``. Each file is UTF-8, gz or not (told by its content, not by
+    its name). Lines end with LF or CRLF and with nothing else, so no other separator can shift one side. Unusable
+    lines are skipped and listed in `Pairs.report`, which the caller shows. A missing or unreadable file, unequal line
+    counts and a file without any usable pair are UserErrors.
+    """
+    limits = limits or Limits()
+    rows, parse = _rows(Path(source), None if target is None else Path(target))
+    sources: list[str] = []
+    targets: list[str] = []
+    lines: list[int] = []
+    report = Report()
+    for number, row in enumerate(rows, 1):
+        try:
+            pair = _checked(*parse(row), limits)
+        except _UnusableError as fault:
+            report.add(str(fault), number)
+            continue
+        sources.append(pair[0])
+        targets.append(pair[1])
+        lines.append(number)
+    if not lines:
+        got = str(report) if report.counts else "an empty file"
+        name = source if target is None else f"{source} and {target}"
+        raise UserError(f"expected sentence pairs in {name}, got none that can be used ({got}); mend the file")
+    return Pairs(sources, targets, lines, report)
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Read every line of a UTF-8 file, gz or not, stripped; a line that is not UTF-8 is a UserError that names it."""
+    lines = []
+    for number, raw in enumerate(_raw_lines(Path(path)), 1):
+        try:
+            lines.append(raw.decode().strip())
+        except UnicodeDecodeError:
+            raise UserError(f"expected UTF-8 in {path}, got other bytes in line {number}; convert the file") from None
+    return lines
+
+
+class _UnusableError(Exception):
+    """Why a row cannot be used."""
+
+
+def _checked(source: str, target: str, limits: Limits) -> tuple[str, str]:
+    source, target = source.strip(), target.strip()
+    for side, text in (("source", source), ("target", target)):
+        if not text:
+            raise _UnusableError(f"empty {side}")
+        if len(text) > limits.characters:
+            raise _UnusableError(f"{side} over {limits.characters} characters")
+    if limits.ratio is not None and max(len(source), len(target)) > limits.ratio * min(len(source), len(target)):
+        raise _UnusableError(f"length ratio over {limits.ratio:g}")
+    return source, target
+
+
+def _decoded(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise _UnusableError(f"{what} not UTF-8") from None
+
+
+def _parse_lines(row: tuple[bytes, bytes]) -> tuple[str, str]:
+    return _decoded(row[0], "source"), _decoded(row[1], "target")
+
+
+def _parse_tsv(row: bytes) -> tuple[str, str]:
+    columns = _decoded(row, "row").split("\t")
+    if len(columns) != 2:
+        raise _UnusableError("empty row" if not row.strip() else "row without exactly two columns")
+    return columns[0], columns[1]
+
+
+def _parse_jsonl(row: bytes) -> tuple[str, str]:
+    text = _decoded(row, "row")
+    if not text.strip():
+        raise _UnusableError("empty row")
+    try:
+        value = json.loads(text)
+        source, target = value["source"], value["target"]
+        (source + target).encode()  # a lone surrogate in an escape cannot be encoded
+    except UnicodeEncodeError:
+        raise _UnusableError("row not UTF-8") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise _UnusableError('row that is no {"source": "...", "target": "..."}') from None
+    return source, target
+
+
+def _rows(path: Path, target: Path | None) -> tuple[Iterator[Any], Callable[[Any], tuple[str, str]]]:
+    """Rows and their parser. The form of one file is told by its name, or else by its first line that is not empty."""
+    if target is not None:
+        return _zipped(path, target), _parse_lines
+    rows = _raw_lines(path)
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix == ".tsv":
+        return rows, _parse_tsv
+    if suffix in (".jsonl", ".ndjson"):
+        return rows, _parse_jsonl
+    seen: list[bytes] = []  # read once only: the path may be a pipe
+    for row in rows:
+        seen.append(row)
+        if row.lstrip().startswith(b"{"):
+            return chain(seen, rows), _parse_jsonl
+        if b"\t" in row:
+            return chain(seen, rows), _parse_tsv
+        if row.strip():
+            break
+    raise UserError(f"expected TSV or JSONL in {path}, got neither; give a second file with the target lines")
+
+
+def _zipped(source: Path, target: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Walk two files in step."""
+    counts = [0, 0]
+    for pair in zip_longest(_raw_lines(source), _raw_lines(target)):
+        for side in (0, 1):
+            counts[side] += pair[side] is not None
+        if None not in pair:
+            yield pair
+    if counts[0] != counts[1]:
+        raise UserError(
+            f"expected as many lines in {target} as in {source}, got {counts[1]} and {counts[0]}; "
+            "align the files line by line"
+        )
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """Lines of a file, unpacked, without their line ends and without a byte order mark."""
+    with _opened(path) as file, _unpacked(file) as stream:
+        try:
+            for number, line in enumerate(stream):
+                if number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise UserError(f"expected UTF-8 in {path}, got UTF-16; convert it (iconv -f UTF-16 -t UTF-8)")
+                bare = line.removesuffix(b"\n").removesuffix(b"\r")
+                yield bare.removeprefix(b"\xef\xbb\xbf") if number == 0 else bare
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise UserError(f"expected a whole gzip file, got a damaged one: {path}; fetch it again") from None
+        except OSError as error:
+            raise UserError(f"expected a readable file, got {path} ({error.strerror}); check it") from None
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a file, or say which file was meant."""
+    if path.is_dir():
+        raise UserError(f"expected a file of text, got the folder {path}; name a file in it")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise UserError(f"expected a file of text, got no file at {path}; {_nearest(path)}") from None
+    except OSError as error:
+        raise UserError(f"expected a readable file, got {path} ({error.strerror}); check it") from None
+
+
+def _unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
+    """See through gzip, which begins with two magic bytes."""
+    return gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
+
+
+def _nearest(path: Path) -> str:
+    """Advice about a file that is not there."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {path.parent / close[0]}?" if close else "check the path"
+
+
+class Epoch(Sequence[Batch]):
+    """The batches of one pass over the data; the tensors of a batch are built when it is asked for.
+
+    `indices[k]` are the rows of batch k as indices into `PairData.pairs`. A slice is an `Epoch` too, so a training run
+    resumes in the middle of an epoch with ``epoch[done:]`` at no cost.
+    """
+
+    def __init__(self, source: _Ragged, target: _Ragged, indices: Sequence[Indices], multiple: int) -> None:
+        self._source = source
+        self._target = target
+        self._multiple = multiple
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, item: int) -> Batch: ...
+    @overload
+    def __getitem__(self, item: slice) -> Epoch: ...
+    def __getitem__(self, item: int | slice) -> Batch | Epoch:
+        if isinstance(item, slice):
+            return Epoch(self._source, self._target, self.indices[item], self._multiple)
+        rows = self.indices[item]
+        target, lengths = self._target.padded(rows, self._multiple)
+        source, source_lengths = self._source.padded(rows, self._multiple)
+        return Batch(target, lengths, source, source_lengths)
+
+    def padding(self) -> tuple[float, float]:
+        """Share of padding among all the source and all the target positions, each from 0 to 1."""
+        shares = []
+        for side in (self._source, self._target):
+            filled = sum(int(side.lengths[rows].sum()) for rows in self.indices)
+            space = sum(len(rows) * _up(int(side.lengths[rows].max()), self._multiple) for rows in self.indices)
+            shares.append(1.0 - filled / space if space else 0.0)
+        return shares[0], shares[1]
+
+
+class PairData:
+    """Sentence pairs, encoded and in batches: what training and measuring read.
+
+    A batch holds at most `tokens_per_batch` target positions, END and padding included, and at most twice as many
+    source positions; widths are rounded up to `multiple`, so that few shapes occur. Each pair comes exactly once an
+    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.encode_sampled`); it needs a
+    unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
+
+    Pairs of more than `Limits.tokens` tokens, or more than a batch holds, are left out and added to the report in
+    `pairs.report`. `pairs` are those in use. If none is left, that is a UserError.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        codec: TextCodec,
+        *,
+        tokens_per_batch: int = 4096,
+        alpha: float = 0.0,
+        seed: int = 0,
+        limits: Limits | None = None,
+        multiple: int = 4,
+        shuffle: bool = True,
+    ) -> None:
+        if multiple < 1 or tokens_per_batch < max(2, multiple):
+            raise UserError(
+                f"expected batches of at least {max(2, multiple)} tokens in multiples of at least 1, "
+                f"got {tokens_per_batch} in multiples of {multiple}; raise them"
+            )
+        if seed < 0:
+            raise UserError(f"expected a seed of 0 or more, got {seed}; choose another")
+        self.codec = codec
+        self.tokens_per_batch = tokens_per_batch
+        self.alpha = alpha
+        self.seed = seed
+        self._multiple = multiple
+        self._shuffle = shuffle
+        self._longest = min((limits or Limits()).tokens, tokens_per_batch // multiple * multiple)
+        self.pairs, self._best = self._encoded(pairs)
+        self._segmentations = [codec.segmentations(side.lists(), alpha) for side in self._best] if alpha else []
+
+    def __len__(self) -> int:
+        """Return the number of pairs in use."""
+        return len(self.pairs)
+
+    def epoch(self, number: int) -> Epoch:
+        """Return the batches of epoch `number` (from 0): a function of it, data, settings and seed alone."""
+        source, target = (self._sampled(side, number) for side in (0, 1)) if self.alpha else self._best
+        if not self._shuffle:
+            return Epoch(source, target, self._cut(self._order(source, target, None), source, target), self._multiple)
+        generator = np.random.default_rng([self.seed, number])
+        batches = self._cut(self._order(source, target, generator), source, target)
+        shuffled = np.argsort(generator.random(len(batches)))
+        return Epoch(source, target, [batches[place] for place in shuffled], self._multiple)
+
+    def _encoded(self, pairs: Pairs) -> tuple[Pairs, tuple[_Ragged, _Ragged]]:
+        """Encode both sides once and leave out what is too long or turns out empty."""
+        source, target = self.codec.encode_lines(pairs.source), self.codec.encode_lines(pairs.target)
+        report = Report(dict(pairs.report.counts), {fault: list(lines) for fault, lines in pairs.report.first.items()})
+        kept = []
+        for index, (one, other) in enumerate(zip(source, target, strict=True)):
+            if max(len(one), len(other)) > self._longest:
+                side = "source" if len(one) > self._longest else "target"
+                report.add(f"{side} over {self._longest} tokens", pairs.line(index))
+            elif min(len(one), len(other)) < 2:  # END alone
+                report.add("empty source" if len(one) < 2 else "empty target", pairs.line(index))
+            else:
+                kept.append(index)
+        if not kept:
+            raise UserError(
+                f"expected sentence pairs of at most {self._longest} tokens, got none that can be used ({report}); "
+                "raise the limit or mend the data"
+            )
+        used = Pairs(
+            [pairs.source[index] for index in kept],
+            [pairs.target[index] for index in kept],
+            [pairs.line(index) for index in kept],
+            report,
+        )
+        return used, (_Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept]))
+
+    def _sampled(self, side: int, number: int) -> _Ragged:
+        """Draw segmentations of side 0 or 1; one that is too long falls back to the best one."""
+        drawn = _Ragged(*self._segmentations[side].draw([self.seed, number, side]))
+        if drawn.lengths.max() <= self._longest:
+            return drawn
+        best = self._best[side]
+        return _Ragged.of([(drawn if drawn.lengths[row] <= self._longest else best)[row] for row in range(len(self))])
+
+    def _order(self, source: _Ragged, target: _Ragged, generator: np.random.Generator | None) -> Indices:
+        """Order pairs by the bucket of the target length, then by the source length.
+
+        With a generator the source lengths carry some noise, so that the neighbours change every epoch.
+        Every second bucket runs from long to short: a batch across two buckets then holds sources of like length.
+        """
+        bucket = -(-target.lengths // self._multiple)
+        length = source.lengths.astype(np.float64)
+        if generator is not None:
+            length += generator.random(len(length)) * NOISE
+        return np.lexsort((np.where(bucket % 2 == 0, length, -length), bucket))
+
+    def _cut(self, order: Indices, source: _Ragged, target: _Ragged) -> list[Indices]:
+        """Cut an order into batches as large as the budget allows."""
+        # A source position costs half a target position: it meets no output layer and no cached step.
+        widths = np.maximum(_up(target.lengths, self._multiple), _up(source.lengths, self._multiple) / 2)[order]
+        cuts, widest = [0], 0.0
+        for place, width in enumerate(widths.tolist()):
+            widest = max(widest, width)
+            if (place + 1 - cuts[-1]) * widest > self.tokens_per_batch and place > cuts[-1]:
+                cuts.append(place)
+                widest = width
+        return np.split(order, cuts[1:])
+
+
+class _Ragged:
+    """Many lists of ids in one array: as Python integers they would take ten times the memory."""
+
+    def __init__(self, ids: NDArray[np.int32], lengths: Indices) -> None:
+        self.lengths = lengths
+        self._ids = ids
+        self._ends: Indices = np.cumsum(lengths)
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int] | NDArray[np.int32]]) -> _Ragged:
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        return cls(np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths)
+
+    def lists(self) -> list[list[int]]:
+        return [self[row].tolist() for row in range(len(self.lengths))]
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        end = self._ends[row]
+        return self._ids[end - self.lengths[row] : end]
+
+    def padded(self, rows: Indices, multiple: int) -> tuple[Tensor, Tensor]:
+        """Ids of some rows, int64 [rows, width] filled with 0, and their lengths, int64 [rows]."""
+        lengths = self.lengths[rows]
+        padded = np.zeros((len(rows), _up(int(lengths.max()), multiple)), np.int64)
+        for place, row in enumerate(rows.tolist()):
+            padded[place, : lengths[place]] = self[row]
+        return torch.from_numpy(padded), torch.from_numpy(lengths)
+
+
+@overload
+def _up(length: int, multiple: int) -> int: ...
+@overload
+def _up(length: Indices, multiple: int) -> Indices: ...
+def _up(length: int | Indices, multiple: int) -> int | Indices:
+    """Round up to a multiple."""
+    return -(-length // multiple) * multiple

@@ -1,0 +1,129 @@
+"""Is the translation good? Corpus BLEU and chrF as sacreBLEU defines them, and the BLEU of lower-cased Moses tokens.
+
+Papineni et al. 2002 (BLEU), Popović 2015 (chrF), Post 2018 (sacreBLEU and its signatures). The third measure is the
+one of the published Multi30k results: BLEU of lower-cased, normalised, Moses-tokenised text. It is a few points
+apart from the first, so neither may be compared with the other.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from triptych.errors import UserError
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    language: str | None = None,
+    *,
+    tokenised_references: Sequence[str] | None = None,
+) -> dict[str, float | int | str | None]:
+    """Score translations into `language` ("de", "en", "fr", ...), one reference each, all plain text.
+
+    Returns `bleu` and `chrf` (cased, untokenised), `bleu_lc_tok`, all from 0 to 100; `signature`, which tells how the
+    first two were computed; and `sentences`. `tokenised_references` are the lines of a lower-cased, normalised,
+    Moses-tokenised file, if there is one: `bleu_lc_tok` is then measured against them. It is None where Moses has no
+    rules for the language, or no language is named. Unequal numbers of lines, none at all and a missing package are
+    UserErrors.
+    """
+    _check(hypotheses, references)
+    metrics = _sacrebleu().metrics
+    try:
+        bleu = metrics.BLEU(trg_lang=_code(language or ""))
+    except (ImportError, RuntimeError) as error:  # Japanese and Korean need a dictionary
+        reason = " ".join(str(error).split())
+        raise UserError(f"expected the tokenizer of {language!r}, got none; sacreBLEU says: {reason}") from None
+    chrf = metrics.CHRF()
+    stripped = [line.strip() for line in hypotheses]
+    plain = [[line.strip() for line in references]]
+    if tokenised_references is not None:
+        lower_cased = bleu_lc_tok(hypotheses, tokenised_references, language or "", tokenised=True)
+    elif _code(language or "") in _moses_languages():
+        lower_cased = bleu_lc_tok(hypotheses, references, language or "")
+    else:
+        lower_cased = None
+    return {
+        "bleu": _bounded(bleu.corpus_score(stripped, plain).score),
+        "bleu_lc_tok": lower_cased,
+        "chrf": _bounded(chrf.corpus_score(stripped, plain).score),
+        "signature": f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
+        "sentences": len(hypotheses),
+    }
+
+
+def bleu_lc_tok(
+    hypotheses: Sequence[str], references: Sequence[str], language: str, *, tokenised: bool = False
+) -> float:
+    """BLEU, 0 to 100, of lower-cased, normalised, Moses-tokenised text. `hypotheses` are plain text.
+
+    `references` are plain text too and treated alike, or, with `tokenised`, already lower-cased, normalised and
+    tokenised: then only the HTML escapes of the Moses tokenizer are undone.
+    """
+    _check(hypotheses, references)
+    sacrebleu = _sacrebleu()
+    treat = _treatment(language)
+    ours = [treat(line) for line in hypotheses]
+    theirs = [html.unescape(line.strip()) if tokenised else treat(line) for line in references]
+    # force=True says that the text is meant to look tokenised
+    return _bounded(sacrebleu.corpus_bleu(ours, [theirs], tokenize="none", force=True).score)
+
+
+def _treatment(language: str) -> Callable[[str], str]:
+    """What is done to each line before the measure of lower-cased tokens."""
+    code, known = _code(language), _moses_languages()
+    if code not in known:  # sacremoses itself would take it for English and say nothing
+        raise UserError(f"expected a language of {', '.join(sorted(known))}, got {language!r}; choose one of them")
+    from sacremoses import MosesPunctNormalizer, MosesTokenizer
+
+    normalizer, tokenizer = MosesPunctNormalizer(code), MosesTokenizer(code)
+
+    def treat(line: str) -> str:
+        return " ".join(tokenizer.tokenize(normalizer.normalize(line.strip().lower()), escape=False))
+
+    return treat
+
+
+def _moses_languages() -> set[str]:
+    """Codes of the languages whose abbreviations the Moses tokenizer knows."""
+    try:
+        from sacremoses.corpus import NonbreakingPrefixes
+    except ImportError:
+        raise UserError(_missing("sacremoses")) from None
+    return set(NonbreakingPrefixes().available_langs.values())
+
+
+def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise UserError("expected lists of lines, got one text; put it in a list")
+    if not hypotheses:
+        raise UserError("expected translations to score, got none; give at least one line")
+    if len(hypotheses) != len(references):
+        raise UserError(
+            f"expected one reference a translation, got {len(hypotheses)} translations and {len(references)} "
+            "references; give files of as many lines"
+        )
+
+
+def _bounded(value: float) -> float:
+    """A perfect score comes out as 100.00000000000004."""
+    return min(100.0, float(value))
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ImportError:
+        raise UserError(_missing("sacrebleu")) from None
+    return sacrebleu
+
+
+def _missing(package: str) -> str:
+    return f"expected the package {package} to score with, got none; pip install 'triptych[eval]'"
+
+
+def _code(language: str) -> str:
+    """The language of a code such as de, de-AT or de_AT.UTF-8."""
+    return language.replace("_", "-").split("-")[0].lower()
