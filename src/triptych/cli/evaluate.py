@@ -1,0 +1,74 @@
+"""`triptych evaluate`: how good is a model on data it has not seen? One command a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triptych.cli import options
+from triptych.cli.output import answer, say
+from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    from triptych.text.data import Pairs
+
+app = typer.Typer(name="evaluate", help="Measure a model on data that it has not seen.")
+
+
+@app.command()
+def text(
+    source: Annotated[
+        Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
+    ],
+    target: Annotated[
+        Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")
+    ] = None,
+    model: options.Model = "captions-en-de",
+    reference_tokenised: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference-tokenised",
+            metavar="FILE",
+            help="The translations lower-cased and Moses-tokenised: adds bleu_lc_tok, the older papers' measure.",
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="CODE", help="Of the translations: de, fr; else as in the card.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pairs only.")] = None,
+    beam: Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")] = 5,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
+    from triptych.text.data import read_pairs
+    from triptych.text.translator import Translator
+
+    pairs = read_pairs(source, target)
+    if pairs.report.skipped:
+        say(str(pairs.report))
+    tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
+    translator = Translator.load(model, device=device, threads=threads, dtype=dtype.value)
+    result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
+    answer({"model": model, **result}, _table(result), as_json=json)
+
+
+def _aligned(path: Path, pairs: Pairs) -> list[str]:
+    """Read the lines of a file that belong to the pairs: some of their lines may have been skipped."""
+    from triptych.text.data import read_lines
+
+    lines = read_lines(path)
+    numbers = [pairs.line(index) for index in range(len(pairs))]
+    if len(lines) < max(numbers):
+        raise UserError(f"expected at least {max(numbers)} lines in {path}, got {len(lines)}; align it with --target")
+    return [lines[number - 1] for number in numbers]
+
+
+def _table(result: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, result), default=0)
+    return [f"{key:<{width}}  {f'{value:.2f}' if isinstance(value, float) else value}" for key, value in result.items()]

@@ -1,0 +1,85 @@
+"""The command `triptych`: joins the verbs and turns a person's mistake into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import triptych
+from triptych.cli import demo, evaluate, look, models, train, translate
+from triptych.errors import UserError
+
+app = typer.Typer(
+    name="triptych",
+    help="One attention core, three panels: words, pixels, notes.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"triptych {triptych.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit
+
+
+app.command()(demo.demo)
+app.command()(translate.translate)
+app.add_typer(train.app)
+app.add_typer(evaluate.app)
+app.add_typer(look.app)
+app.command()(models.models)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0, 2 for a person's mistake, 130 for an interruption."""
+    try:
+        code = app(list(arguments) if arguments is not None else None, prog_name="triptych", standalone_mode=False)
+        sys.stdout.flush()
+    except UserError as error:
+        return _complain(str(error))
+    except typer.TyperException as error:
+        return _complain(_usage(error))
+    except BrokenPipeError:
+        return _forget_output()
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}")
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Tell a wrong option or argument in one line, with the command that knows better."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see {context.command_path if context else 'triptych'} --help"
+
+
+def _complain(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _forget_output() -> int:
+    """The reader has gone (`triptych ... | head`): point standard output at nothing, or the last flush complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""`triptych models`: what ships, with its domain, scores and licence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from triptych.cli import options
+from triptych.cli.output import answer
+
+SHOWN = ("domain", "parameters", "scores", "license")
+
+
+def models(
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """List the models that ship, with their domain, scores and licence."""
+    from triptych.model.store import shipped
+
+    cards = list(shipped())
+    answer({"models": cards}, _described(cards), as_json=json)
+
+
+def _described(cards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A short paragraph a model; the whole card is in --json and in the model's folder."""
+    if not cards:
+        yield "no models ship with this build; give --model a folder"
+    for number, card in enumerate(cards):
+        if number:
+            yield ""
+        yield str(card.get("name", "(without a name)"))
+        for key in SHOWN:
+            if key in card:
+                yield f"  {key:<11} {worded(card[key])}"
+
+
+def worded(value: object) -> str:
+    """Words for a card's value: nested tables become `key value` pairs."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {worded(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(worded, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

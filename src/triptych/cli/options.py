@@ -1,0 +1,75 @@
+"""The options that verbs share, each written once. Importing this costs nothing but Typer."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+MACHINE = "Machine and output"
+GENERATION = "Generation"
+
+
+class DtypeName(StrEnum):
+    """Number formats a person may ask for."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float64 = "float64"
+
+
+# Every verb.
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="Processor threads; torch chooses.", rich_help_panel=MACHINE),
+]
+Dtype = Annotated[DtypeName, typer.Option("--dtype", help="Number format of the weights.", rich_help_panel=MACHINE)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON object on standard output, nothing else.", rich_help_panel=MACHINE),
+]
+
+# Every verb that uses a model.
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="A shipped name (see: triptych models), a folder, or a hub id.")
+]
+
+# Every verb that generates.
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION)
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0.0,
+        metavar="T",
+        help="Above 1 wilder, below 1 tamer, 0 the most probable token every time.",
+        rich_help_panel=GENERATION,
+    ),
+]
+TopK = Annotated[
+    int | None,
+    typer.Option(
+        "--top-k",
+        min=0,
+        metavar="K",
+        help="Draw from the K most probable tokens only; 0: from all.",
+        rich_help_panel=GENERATION,
+    ),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(
+        "--top-p",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help="Draw from the fewest tokens that hold probability P.",
+        rich_help_panel=GENERATION,
+    ),
+]

@@ -1,0 +1,128 @@
+"""`triptych train`: a model from a person's own data. One command a panel."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triptych.cli import options
+from triptych.cli.output import answer, say
+from triptych.errors import UserError
+
+app = typer.Typer(name="train", help="Train a model on your own data.")
+
+# The tables of a recipe file. A bare key in --set belongs to the last one.
+TABLES = ("model", "data", "card", "training")
+
+
+@app.command()
+def text(
+    source: Annotated[
+        Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
+    ],
+    target: Annotated[
+        Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")
+    ] = None,
+    held_out_source: Annotated[
+        Path | None,
+        typer.Option("--held-out-source", metavar="FILE", help="Sentences to measure on, not learn from."),
+    ] = None,
+    held_out_target: Annotated[
+        Path | None, typer.Option("--held-out-target", metavar="FILE", help="Their translations.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", exists=True, dir_okay=False, metavar="FILE.toml", help="Settings of model and run."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: epochs=3, model.preset=tiny."),
+    ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Go on from this model's weights and vocabulary.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="RUN", help="Folder of the run.")] = Path(
+        "runs/text"
+    ),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Train a translator on sentence pairs."""
+    if held_out_target is not None and held_out_source is None:
+        raise UserError("expected --held-out-source with --held-out-target, got the target alone; give both")
+    tables = read_settings(recipe, settings or ())
+    if dtype is not options.DtypeName.auto:
+        tables["training"]["dtype"] = dtype.value
+    from triptych.model.config import Config
+    from triptych.text.data import read_pairs
+    from triptych.text.translator import Translator
+    from triptych.train.recipe import Recipe
+
+    _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
+    _expect("data", tables["data"], ["sampling"])
+    run = Recipe.from_mapping(tables["training"])
+    pairs = read_pairs(source, target)
+    held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
+    if start_from is not None:
+        if tables["model"]:
+            raise UserError("expected no [model] settings with --from, whose shape is given; leave one out")
+        translator = Translator.load(start_from, device=device, threads=threads, dtype="float32")
+    else:
+        translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
+    say(f"training on {len(pairs):,} sentence pairs ({pairs.report}); the run is kept in {out}")
+    outcome = translator.fit(
+        pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
+    )
+    answer(asdict(outcome), [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"], as_json=json)
+
+
+def read_settings(recipe: Path | None, assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read the tables of a recipe file, changed by `key=value` assignments.
+
+    `model` has the preset and fields of `Config`, `data` how the data is used, `card` what the model's card is to say
+    (domain, data, license, languages), `training` the fields of `Recipe`.
+    """
+    tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
+    if recipe is not None:
+        try:
+            written = tomllib.loads(recipe.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"expected TOML in {recipe}, got an error: {error}") from None
+        for name, table in written.items():
+            if name not in TABLES or not isinstance(table, dict):
+                raise UserError(f"expected the tables {', '.join(TABLES)} in {recipe}, got {name!r}")
+            tables[name].update(table)
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"expected --set key=value, got {assignment!r}")
+        table_name, _, name = key.strip().rpartition(".")
+        if table_name and table_name not in TABLES:
+            raise UserError(f"expected --set to name one of {', '.join(TABLES)}, got {table_name!r} in {assignment!r}")
+        tables[table_name or TABLES[-1]][name] = _value(value.strip())
+    return tables
+
+
+def _expect(table: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise UserError(f"unknown setting {table}.{name}; {hint}")
+
+
+def _value(text: str) -> Any:
+    """The value as TOML reads it (3, 0.5, true, [1, 2]); what TOML cannot read is a word: adamw, tiny."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

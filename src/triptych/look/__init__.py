@@ -1,0 +1,1 @@
+"""Floor 3: looking inside. Numbers first, pictures second."""

@@ -1,0 +1,109 @@
+"""A translator that needs no training: it translates by turning words round, so that the verbs can be seen at work."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from triptych.cli.main import main
+from triptych.model.config import Config
+from triptych.model.transformer import AttentionMaps, Transformer
+from triptych.text.codec import TextCodec
+from triptych.train.loop import Outcome
+
+LINES = ["A brown dog sees two small cats.", "Ein brauner Hund sieht zwei kleine Katzen.", "Übergröße: 'ja', & <nein>."]
+
+
+@dataclass(frozen=True)
+class Translation:
+    text: str
+    score: float
+    tokens: tuple[str, ...] = ()
+
+
+class Translator:
+    """Stands in for the real one; `calls` remembers what the verbs asked for."""
+
+    calls: list[tuple[str, Any]]
+
+    def __init__(self) -> None:
+        self.codec = TextCodec.train(LINES, 296)
+        torch.manual_seed(0)
+        config = Config(self.codec.vocabulary, width=16, heads=2, feed_forward=16, encoder_layers=2, decoder_layers=2)
+        self.model = Transformer(config).eval()
+        self.card = {"name": "turned", "domain": "turned words & <more>", "parameters": 1234, "scores": {"bleu": 1.5}}
+
+    def translate(self, lines: Sequence[str], **options: Any) -> list[list[Translation]]:
+        self.calls.append(("translate", {"lines": len(lines), **options}))
+        return [
+            [
+                Translation(" ".join(reversed(line.split())), -0.5 - rank, tuple(line.split()))
+                for rank in range(options.get("nbest", 1))
+            ]
+            for line in lines
+        ]
+
+    def sample(self, lines: Sequence[str], sampling: Any, seed: int) -> list[Translation]:
+        self.calls.append(("sample", (sampling, seed)))
+        return [Translation(line.upper(), -1.0) for line in lines]
+
+    def evaluate(self, pairs: Any, **options: Any) -> dict[str, Any]:
+        self.calls.append(("evaluate", options))
+        return {"bleu": 41.0, "perplexity": float("inf"), "sentences": len(pairs), "signature": "s"}
+
+    def fit(self, pairs: Any, **options: Any) -> Outcome:
+        self.calls.append(("fit", options))
+        return Outcome(Path(options["out"]), 2.5, "the last epoch is done", 3, 4.0)
+
+    def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
+        source, target, maps = self.codec.encode(text), self.codec.encode(translation), AttentionMaps()
+        with torch.no_grad():
+            self.model(torch.tensor([target]), source=torch.tensor([source]), maps=maps)
+        return source, target, maps
+
+
+@pytest.fixture
+def translator(monkeypatch: pytest.MonkeyPatch) -> Translator:
+    """The stand-in, put where the verbs look for `triptych.text.translator`."""
+    instance = Translator()
+    Translator.calls = []
+
+    class Loaded:
+        @staticmethod
+        def load(name: str, **options: Any) -> Translator:
+            Translator.calls.append(("load", {"name": name, **options}))
+            return instance
+
+        @staticmethod
+        def new(pairs: Any, **options: Any) -> Translator:
+            Translator.calls.append(("new", options))
+            return instance
+
+    module = ModuleType("triptych.text.translator")
+    module.Translator = Loaded  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "triptych.text.translator", module)
+    return instance
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Run the command in this process."""
+
+    def command(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    yield command

@@ -1,0 +1,120 @@
+"""The frame of the command: help, versions, and mistakes that are told in one line."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import triptych
+from triptych.cli import main as command_line
+from triptych.errors import UserError
+
+VERBS = ("demo", "translate", "train", "evaluate", "models", "look")
+
+
+def command(arguments: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "triptych.cli.main", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_help_lists_the_verbs(run: Any) -> None:
+    for arguments in (["--help"], ["-h"], []):
+        ran = run(*arguments)
+        assert ran.code == 0 and not ran.err
+        assert all(verb in ran.out for verb in VERBS)
+
+
+def test_version(run: Any) -> None:
+    assert run("--version").out == f"triptych {triptych.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", ["demo", "translate", "models", "train text", "evaluate text", "look attention"])
+def test_every_verb_takes_the_common_options(run: Any, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    ran = run(*verb.split(), "--help")
+    assert ran.code == 0
+    for option in ("--device", "--threads", "--dtype", "--json"):
+        assert option in ran.out, f"{verb} lacks {option}"
+
+
+def test_translate_takes_the_options_of_generation(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    ran = run("translate", "--help")
+    for option in ("--model", "--seed", "--temperature", "--top-k", "--top-p"):
+        assert option in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["translat"], "translate"),
+        (["translate", "--bem", "3", "a"], "--beam"),
+        (["translate", "--beam", "many", "a"], "--beam"),
+        (["translate", "--dtype", "float8", "a"], "bfloat16"),
+        (["look", "attention"], "look attention --help"),
+        (["train"], "train --help"),
+        (["train", "music"], "music"),
+        (["translate", "--nbest", "6", "a"], "--nbest of at most --beam=5, got 6"),
+    ],
+)
+def test_a_mistake_is_one_line(run: Any, arguments: list[str], told: str) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith("error: ") and ran.err.count("\n") == 1 and ran.err.endswith("\n")
+    assert told in ran.err
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(command_line, "app", app)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UserError("expected a\nhorse, got a cow"), 2, "error: expected a horse, got a cow\n"),
+        (PermissionError(13, "Permission denied", "/run/x"), 2, "error: /run/x: Permission denied\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_exit_codes(run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str) -> None:
+    failing(monkeypatch, error)
+    ran = run()
+    assert (ran.code, ran.out, ran.err) == (code, "", told)
+
+
+def test_our_own_error_is_not_hidden(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, AssertionError("ours"))
+    with pytest.raises(AssertionError, match="ours"):
+        run()
+
+
+def test_as_a_process() -> None:
+    done = command(["translate", "--nbest", "6", "a"])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    script = tmp_path / "reader.py"
+    script.write_text("import sys; from triptych.cli.main import main; sys.exit(main(['--help']))")
+    writer = subprocess.Popen(
+        [sys.executable, str(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert writer.stdout is not None and writer.stderr is not None
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait() in (0, 1)
+    writer.stderr.close()
