@@ -36,7 +36,12 @@ class Translator:
         torch.manual_seed(0)
         config = Config(self.codec.vocabulary, width=16, heads=2, feed_forward=16, encoder_layers=2, decoder_layers=2)
         self.model = Transformer(config).eval()
-        self.card = {"name": "turned", "domain": "turned words & <more>", "parameters": 1234, "scores": {"bleu": 1.5}}
+        self.card = {
+            "name": "turned",
+            "domain": "turned words & <more>",
+            "parameters": 1234,
+            "languages": {"target": "de"},
+        }
 
     def translate(self, lines: Sequence[str], **options: Any) -> list[list[Translation]]:
         self.calls.append(("translate", {"lines": len(lines), **options}))

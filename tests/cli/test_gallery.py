@@ -54,22 +54,24 @@ def test_the_page_stands_alone(made: Path) -> None:
     assert all(re.fullmatch(r"attention/[\w-]+\.png", link) for link in page.links), "relative files and nothing else"
     assert "http" not in text and "@import" not in text and "url(" not in text and "$" not in text
     assert "A dog &amp; &lt;two&gt; cats." in text and "turned words &amp; &lt;more&gt;" in text
+    assert text.count('<p class="target" lang="de">') == 2
 
 
 def test_what_a_map_tells() -> None:
     import torch
 
-    weights = torch.tensor([[[[0.9, 0.1], [0.3, 0.7]]]])
+    weights = torch.tensor([[[[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.0, 0.0, 1.0]]]])
     told = gallery._told(
-        gallery.AttentionMap("cross", weights, ("\u2581Hund", "."), ("\u2581dog", "."), ("l",), ("h",))
+        gallery.AttentionMap("cross", weights, ("\u2581Hund", "e", "</s>"), ("\u2581dog", "s", "."), ("l",), ("h",))
     )
-    assert "Strongest: Hund looks at dog (0.90); . looks at . (0.70)" in told
+    assert "Strongest: e looks at s (0.70); Hund looks at dog (0.60); e looks at dog (0.20);" in told
 
 
 def test_a_dozen_captions() -> None:
     assert len(set(gallery.CAPTIONS)) == 12
 
 
+PATIENCE = 120_000  # milliseconds: a busy machine is no failure
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -86,9 +88,10 @@ def test_in_a_browser(made: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     told: list[str] = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS, timeout=PATIENCE)
         for width, scheme in ((360, "light"), (1280, "dark")):
             page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.set_default_timeout(PATIENCE)
             page.on("console", lambda message: told.append(message.text))
             page.on("request", lambda request: told.append(request.url))
             page.goto(made.as_uri())

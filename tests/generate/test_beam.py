@@ -339,6 +339,17 @@ def test_exact_stops_as_soon_as_nothing_can_change() -> None:
         assert [one.ids for one in found[0]] == [(END,), (2, END), (3, END)][:nbest]
 
 
+def test_exact_holds_for_a_penalty_that_favours_the_short() -> None:
+    """alpha -1 multiplies by the length: the most favourable length for what still lives is the next, not the last."""
+
+    def logits(source: int, ids: tuple[int, ...]) -> Tensor:
+        return torch.tensor([0.0, 1.0, 0.0] if ids else [0.0, 0.2, 0.8]).log()
+
+    found = search(logits, (0,), 2, nbest=1, max_length=50, penalty=LengthPenalty("power", -1.0))[0][0]
+    assert found.ids == (2, END)
+    assert found.score == pytest.approx(2 * math.log(0.8))
+
+
 def test_no_gradients_are_kept() -> None:
     weight = torch.zeros(6, requires_grad=True)
     assert search(lambda source, ids: weight * 1.0, (0,), 2, max_length=3)

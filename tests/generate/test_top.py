@@ -30,9 +30,7 @@ def test_equals_a_sort_in_which_ties_go_to_lower_beams_and_ids(
     offset = torch.randn(groups, beams, generator=generator).round().double()
     count = min(count, beams * vocabulary)
     values, beam, ids = largest(scores, offset, count)
-    got = [
-        list(zip(*one, strict=True)) for one in zip(values.tolist(), beam.tolist(), ids.tolist(), strict=True)
-    ]
+    got = [list(zip(*one, strict=True)) for one in zip(values.tolist(), beam.tolist(), ids.tolist(), strict=True)]
     assert got == by_sorting(scores, offset, count)
 
 

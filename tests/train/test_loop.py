@@ -106,7 +106,9 @@ def test_resume_is_exact_to_the_bit_in_the_middle_of_an_epoch(changes: dict[str,
 def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     class Halves(Copies):
         def epoch(self, number: int) -> Sequence[Batch]:
-            return [half for batch in super().epoch(number) for half in (batch.rows(slice(0, 3)), batch.rows(slice(3, 8)))]
+            return [
+                half for batch in super().epoch(number) for half in (batch.rows(slice(0, 3)), batch.rows(slice(3, 8)))
+            ]
 
     whole, halves = make(dropout=0.0), make(dropout=0.0)
     fit(whole, Copies(), Copies().epoch(9), recipe(), tmp_path / "whole", quiet=True)
@@ -118,9 +120,7 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
 
 
 def test_hours_become_updates(tmp_path: Path) -> None:
-    outcome = fit(
-        make(), Copies(), Copies().epoch(9), recipe(epochs=None, hours=0.2 / 3600), tmp_path, quiet=True
-    )
+    outcome = fit(make(), Copies(), Copies().epoch(9), recipe(epochs=None, hours=0.2 / 3600), tmp_path, quiet=True)
     assert outcome.reason == "finished" and outcome.updates >= 1
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ def test_cosine_rises_then_falls_to_zero() -> None:
     recipe = Recipe(epochs=1, warmup=10)
     found = [rate(recipe, update, 110) for update in range(1, 111)]
     assert found[4] == pytest.approx(0.5) and found[9] == pytest.approx(1) and found[59] == pytest.approx(0.5)
-    assert found[-1] == pytest.approx(0, abs=1e-12) and all(a >= b for a, b in zip(found[9:], found[10:], strict=False))
+    assert found[-1] == pytest.approx(0, abs=1e-12) and all(a >= b for a, b in pairwise(found[9:]))
     assert rate(Recipe(epochs=1, schedule="constant", warmup=0), 5, 10) == 1
 
 

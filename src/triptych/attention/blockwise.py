@@ -1,8 +1,8 @@
 """Attention block by block: trainable, memory linear in the length, for every pattern and relation.
 
-Full attention goes through in chunks of queries (`chunked`). Local attention folds its blocks into the batch: a block of queries
-and the keys that its row of the table names make one row of a larger batch, [B * blocks, H, queries, D]. Four dimensions, because
-torch's fused kernel on a CPU takes no fifth.
+Full attention goes through in chunks of queries (`chunked`). Local attention folds its blocks into the batch: a block
+of queries and the keys that its row of the table names make one row of a larger batch, [B * blocks, H, queries, D].
+Four dimensions, because torch's fused kernel on a CPU takes no fifth.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from triptych.attention.chunked import chunked
-from triptych.attention.dense import check
+from triptych.attention.dense import bias, check
 from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
-from triptych.attention.relation import ByCoordinate, ByDistance, Relation, by_distance
+from triptych.attention.relation import ByCoordinate, Relation, by_distance
 
-GROUP = 1024 * 1024  # logits computed at a time; more are split into groups of blocks
+KEEP = 16 * 1024 * 1024  # logits that a call keeps for its backward pass; of more, each group's are computed again
+GROUP = 4 * 1024 * 1024  # logits of a group
 
 
 def blockwise(
@@ -47,11 +48,10 @@ def blockwise(
     terms = [_term(relation, pattern, fold, query.dtype) for relation in relations]
     if not terms and query.dtype.itemsize > 2:  # in 16 bits, the backward pass of torch's kernel is slow on a CPU
         return fold.undo(_group(fold, None, fold.rows, *folded))
-    size = max(1, GROUP // (query.size(1) * fold.table.size(1) * fold.size))
-    groups = list(zip(*(x.split(size) for x in (fold.rows, *folded)), strict=True))
-    if len(groups) == 1:
-        return fold.undo(_group(fold, terms, *groups[0]))
-    # The logits of a group are dropped after use and computed again for its backward pass.
+    logits_of_row = query.size(1) * fold.table.size(1) * fold.size
+    if logits_of_row * len(fold.rows) <= KEEP:
+        return fold.undo(_group(fold, terms, fold.rows, *folded))
+    groups = zip(*(torch.split(x, max(1, GROUP // logits_of_row)) for x in (fold.rows, *folded)), strict=True)
     outs = [checkpoint(_group, fold, terms, *group, use_reentrant=False, preserve_rng_state=False) for group in groups]
     return fold.undo(torch.cat(outs))
 
@@ -70,16 +70,18 @@ class _Fold:
     def queries(self, x: Tensor) -> Tensor:
         """[B, H, L, D] to [B * blocks, H, size, D]; the last block is filled up with zeros."""
         padded = F.pad(x, (0, 0, 0, self.blocks * self.size - self.length))
-        return padded.unflatten(2, (self.blocks, self.size)).transpose(1, 2).flatten(0, 1)
+        batch, heads, _, width = x.shape
+        return padded.reshape(batch, heads, self.blocks, self.size, width).transpose(1, 2).flatten(0, 1)
 
     def keys(self, x: Tensor) -> Tensor:
         """[B, H, L, D] to [B * blocks, H, slots, D]; what lies in holes is anything."""
         picked = x.transpose(1, 2).index_select(1, self.pick)
-        return picked.unflatten(1, (self.blocks, -1)).flatten(0, 1).transpose(1, 2)
+        return picked.reshape(self.batch * self.blocks, -1, *picked.shape[2:]).transpose(1, 2)
 
     def undo(self, x: Tensor) -> Tensor:
         """[B * blocks, H, size, D] to [B, H, L, D]."""
-        return x.unflatten(0, (self.batch, self.blocks)).transpose(1, 2).flatten(2, 3)[:, :, : self.length]
+        apart = x.reshape(self.batch, self.blocks, *x.shape[1:])
+        return apart.transpose(1, 2).flatten(2, 3)[:, :, : self.length]
 
     def positions(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Positions of the queries, [rows, size, 1], and of the keys, [rows, 1, slots]."""
@@ -98,17 +100,16 @@ class _Fold:
 Term = Callable[[Tensor, Tensor], Tensor]  # (scaled queries [rows, H, size, D], rows) -> [rows, H, size, slots]
 
 
-def _group(fold: _Fold, terms: Sequence[Term] | None, rows: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _group(
+    fold: _Fold, terms: Sequence[Term] | None, rows: Tensor, query: Tensor, key: Tensor, value: Tensor
+) -> Tensor:
     """Attention of some rows of the folded batch; terms None = by torch's fused kernel, which knows no relations."""
     see = fold.see(rows)
-    # Finite: where nothing is visible, -inf would make NaN. Half the lowest number, so that adding a logit cannot overflow.
-    bias = torch.zeros(see.shape, dtype=query.dtype, device=query.device)
-    bias = bias.masked_fill_(~see, torch.finfo(query.dtype).min / 2)
     if terms is None:
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias(see, query.dtype))
     else:
         query = query * (1 / math.sqrt(query.size(-1)))
-        logits = query @ key.transpose(-1, -2) + bias
+        logits = query @ key.transpose(-1, -2) + bias(see, query.dtype)
         for term in terms:
             logits = logits + term(query, rows)
         out = logits.softmax(-1).to(value.dtype) @ value
@@ -124,7 +125,7 @@ def _term(relation: Relation, pattern: Local, fold: _Fold, dtype: torch.dtype) -
     def skewed(query: Tensor, _: Tensor) -> Tensor:
         # Huang et al. (2018), figure 1, for a rectangle: row i moves left by size - 1 - i.
         products = F.pad(torch.einsum("nhqd,hrd->nhqr", query, expanded), (1, 0))
-        return products.flatten(-2)[..., fold.size :].unflatten(-1, (fold.size, reach))
+        return products.flatten(-2)[..., fold.size :].reshape(*query.shape[:3], reach)
 
     def gathered(query: Tensor, rows: Tensor) -> Tensor:
         queries, keys = fold.positions(rows)

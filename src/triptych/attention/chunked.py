@@ -1,13 +1,13 @@
-"""Full attention with relations, in memory linear in the length: queries are taken in chunks, and nothing of size Lq x Lk is
-ever whole or kept for the backward pass, which computes the probabilities of each chunk again.
+"""Full attention with relations, in memory linear in the length: queries are taken in chunks, and nothing of size Lq x
+Lk is ever whole or kept for the backward pass, which computes the probabilities of each chunk again.
 
-A chunk of queries of one row of the batch sees its keys as a plain slice (padding lies behind `lengths`, the future behind the
-chunk), so a tile is a few matrix products and a softmax over [heads, queries, keys]. Buffers are made once and serve every
-tile, because the first touch of fresh memory costs more than the arithmetic done in it.
+A chunk of queries of one row of the batch sees its keys as a plain slice (padding lies behind `lengths`, the future
+behind the chunk), so a tile is a few matrix products and a softmax over [heads, queries, keys]. Buffers are made once
+and serve every tile, because the first touch of fresh memory costs more than the arithmetic done in it.
 
-Relative terms after Huang et al. (2018), section 3.4.1: the products of a query with the rows of successive distances stand one
-place further to the left for each later query. Their skew pads and reshapes; here the same memory is read through a strided
-view (`_sheared`) and, in the backward pass, written through one.
+Relative terms after Huang et al. (2018), section 3.4.1: the products of a query with the rows of successive distances
+stand one place further to the left for each later query. Their skew pads and reshapes; here the same memory is read
+through a strided view (`_sheared`) and, in the backward pass, written through one.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class _Shear:
     def write(self, gradient: Tensor, buffer: Tensor) -> Tensor:
         """The gradient of the products from that of the term.
 
-        One unused column keeps the (zero) gradients of future keys, which stick out of their row, out of what the next row
-        holds: the same column that the skew of Huang et al. pads.
+        One unused column keeps the (zero) gradients of future keys, which stick out of their row, out of what the next
+        row holds: the same column that the skew of Huang et al. pads.
         """
         width = self.rows.stop - self.rows.start
         heads, queries, keys = gradient.shape
@@ -94,10 +94,13 @@ class _Shear:
 
 
 def _sheared(products: Tensor, keys: int) -> Tensor:
-    """View t[h, i, j] = products[h, i, j + queries - 1 - i]: distance i - j, where column 0 of the last row holds key 0."""
+    """View t[h, i, j] = products[h, i, j + queries - 1 - i]: distance i - j, where column 0 of the last row holds key
+    0.
+    """
     heads, queries, _ = products.shape
     per_head, per_row, _ = products.stride()
-    return products.as_strided((heads, queries, keys), (per_head, per_row - 1, 1), products.storage_offset() + queries - 1)
+    first = products.storage_offset() + queries - 1
+    return products.as_strided((heads, queries, keys), (per_head, per_row - 1, 1), first)
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _accumulator(dtype: torch.dtype) -> torch.dtype:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, where total may be of a wider dtype."""
+    """Total += left @ right, where total may be of a wider dtype."""
     if total.dtype == left.dtype:
         total.baddbmm_(left, right)
     else:
@@ -225,7 +228,7 @@ class _Chunked(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, *tables = ctx.saved_tensors
         plan: _Plan = ctx.plan
@@ -256,7 +259,8 @@ class _Backward:
         _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)
         scores = walk.second[: probabilities.numel()].view_as(probabilities)
         torch.bmm(gradient, self.of_value[tile.batch, heads, keys].mT, out=scores)
-        scores.sub_(self.delta[tile.batch, heads, queries]).mul_(probabilities)  # from here on: the gradient of the logits
+        # From here on, the gradient of the logits.
+        scores.sub_(self.delta[tile.batch, heads, queries]).mul_(probabilities)
         total = torch.bmm(scores, walk.key[tile.batch, heads, keys])
         _add_product(self.key[tile.batch, heads, keys], scores.mT, query)
         for place, table, of_table in zip(places, walk.tables, self.tables, strict=True):

@@ -1,7 +1,7 @@
 """The definition: a masked softmax, written for reading. Every faster path must equal it, forward and backward.
 
-Shapes everywhere in this package: query [B, H, Lq, D]; key, value [B, H, Lk, D]; lengths int64 [B], the number of valid keys
-of each row (later keys are never seen). A query that may look at nothing gives zeros, and passes back zeros.
+Shapes everywhere in this package: query [B, H, Lq, D]; key, value [B, H, Lk, D]; lengths int64 [B], the number of valid
+keys of each row (later keys are never seen). A query that may look at nothing gives zeros, and passes back zeros.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def dense(
 ) -> Tensor:
     """Attention by its definition: [B, H, Lq, D]. Time and memory grow with Lq * Lk. Any floating dtype.
 
-    Scaled dot-product attention after Vaswani et al. 2017, section 3.2.1; the relative terms after Huang et al. 2018, eq. 3.
-    Raises UserError where shapes do not fit together.
+    Scaled dot-product attention after Vaswani et al. 2017, section 3.2.1; the relative terms after Huang et al. 2018,
+    eq. 3. Raises UserError where shapes do not fit together.
     """
     check(query, key, value, relations=relations, lengths=lengths)
     return weights(query, key, pattern=pattern, relations=relations, lengths=lengths) @ value
@@ -43,14 +43,16 @@ def weights(
     relations: Sequence[Relation] = (),
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Attention probabilities [B, H, Lq, Lk]: softmax((q . k + sum of q . table[row]) / sqrt(D)) over the visible keys."""
+    """Attention probabilities [B, H, Lq, Lk]: softmax((q . k + sum of q . table[row]) / sqrt(D)) over the visible
+    keys.
+    """
     check(query, key, key, relations=relations, lengths=lengths)
     queries, keys = (torch.arange(x.size(2), device=x.device) for x in (query, key))
+    query = query / math.sqrt(query.size(-1))  # every term below is linear in the query, so this divides them all
     scores = query @ key.transpose(-1, -2)
     for relation in relations:
         scores = scores + logits(query, relation, queries, keys)
-    see = _visible(query, key, pattern, lengths)
-    return masked_softmax(scores / math.sqrt(query.size(-1)), see).to(query.dtype)
+    return masked_softmax(scores, _visible(query, key, pattern, lengths)).to(query.dtype)
 
 
 def _visible(query: Tensor, key: Tensor, pattern: Pattern, lengths: Tensor | None) -> Tensor | None:
@@ -71,9 +73,20 @@ def masked_softmax(scores: Tensor, see: Tensor | None) -> Tensor:
     """Softmax over the last dimension among what may be seen (None: everything); zeros where that is nothing."""
     if see is None:
         return scores.softmax(-1)
-    # The lowest finite number, not -inf: a row in which nothing is visible must not turn into NaN, nor may its gradient.
-    hidden = scores.masked_fill(~see, torch.finfo(scores.dtype).min)
-    return hidden.softmax(-1).masked_fill(~see, 0)
+    probabilities = (scores + bias(see, scores.dtype)).softmax(-1)
+    something = see.any(-1, keepdim=True)
+    if something.device.type == "cpu" and bool(something.all()):  # saves a pass; elsewhere it would wait for the device
+        return probabilities
+    return probabilities.masked_fill(~something, 0)
+
+
+def bias(see: Tensor, dtype: torch.dtype) -> Tensor:
+    """What to add to logits: 0 where a key is seen, else a number so low that its probability is exactly 0.
+
+    Finite, because a row of nothing but -inf would turn into NaN and so would its gradient; half of the lowest number,
+    so that adding a logit cannot overflow.
+    """
+    return torch.zeros(see.shape, dtype=dtype, device=see.device).masked_fill_(~see, torch.finfo(dtype).min / 2)
 
 
 def check(
@@ -82,7 +95,7 @@ def check(
     """Raise UserError unless the tensors fit together; every way of computing attention begins with it."""
     if query.dim() != 4 or key.dim() != 4 or value.dim() != 4:
         got = ", ".join(str(list(x.shape)) for x in (query, key, value))
-        raise UserError(f"expected query, key and value of shape [batch, heads, length, width], got {got}; reshape them")
+        raise UserError(f"expected query, key, value of shape [batch, heads, length, width], got {got}; reshape them")
     batch, heads, _, width = query.shape
     if key.shape != value.shape or key.shape[:2] != (batch, heads) or key.size(3) != width:
         raise UserError(
@@ -91,10 +104,11 @@ def check(
         )
     if not query.dtype == key.dtype == value.dtype or not query.is_floating_point():
         raise UserError(
-            f"expected one floating dtype, got {query.dtype}, {key.dtype} and {value.dtype}; cast the three to one dtype"
+            f"expected one floating dtype, got {query.dtype}, {key.dtype} and {value.dtype}; cast the three to one"
         )
     if lengths is not None and (lengths.shape != (batch,) or lengths.is_floating_point()):
         raise UserError(
-            f"expected integer lengths of shape [{batch}], got {lengths.dtype} {list(lengths.shape)}; give one for each row"
+            f"expected integer lengths of shape [{batch}], got {lengths.dtype} {list(lengths.shape)}; "
+            "give one for each row of the batch"
         )
     check_relations(relations, query, key.size(2))

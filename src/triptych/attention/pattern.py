@@ -1,11 +1,12 @@
 """Who may look at whom: full and local patterns, all of them as index tables over the generation order.
 
-A local pattern cuts the positions into blocks of equal size. `table` lists, for every block, the key positions its queries
-may look at; "causal" is then always "the key's index is not larger than mine", in one dimension as in two, because a picture
-is put into its generation order (`order`) before it gets here. The cached step reads a row of the same table (`visible`).
+A local pattern cuts the positions into blocks of equal size. `table` lists, for every block, the key positions its
+queries may look at; "causal" is then always "the key's index is not larger than mine", in one dimension as in two,
+because a picture is put into its generation order (`order`) before it gets here. The cached step reads a row of the
+same table (`visible`).
 
-Image Transformer (Parmar et al. 2018), section 3.2 and figure 1, for both local patterns; Music Transformer (Huang et al.
-2018), section 3.5, is `Local1D` with `query == memory`.
+Image Transformer (Parmar et al. 2018), section 3.2 and figure 1, for both local patterns; Music Transformer (Huang et
+al. 2018), section 3.5, is `Local1D` with `query == memory`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Full:
 
 @dataclass(frozen=True)
 class Local1D:
-    """Causal; a block of `query` positions sees the `memory` positions before the block, and the block itself up to me."""
+    """Causal; a block of `query` positions sees the `memory` positions before the block, and the block itself up to
+    me.
+    """
 
     query: int
     memory: int
@@ -43,10 +46,11 @@ class Local1D:
 
 @dataclass(frozen=True)
 class Local2D:
-    """Causal in generation order, over a picture of `height` x `width` positions (subpixels side by side count as columns).
+    """Causal in generation order, over a picture of `height` x `width` positions (subpixels side by side count as
+    columns).
 
-    A block of `query_rows` x `query_columns` sees `memory_rows` rows above it, with `memory_columns` more columns on both
-    sides, `memory_columns` columns to its left, and itself up to me.
+    A block of `query_rows` x `query_columns` sees `memory_rows` rows above it, with `memory_columns` more columns on
+    both sides, `memory_columns` columns to its left, and itself up to me.
     """
 
     height: int
@@ -89,8 +93,8 @@ def block_size(pattern: Local) -> int:
 def order(pattern: Local2D) -> Tensor:
     """Raster positions of a picture in generation order: int64 [height * width].
 
-    Blocks in raster order, raster inside a block. `picture.flatten()[order(pattern)]` puts a picture into generation order and
-    `sequence[order(pattern).argsort()]` puts it back.
+    Blocks in raster order, raster inside a block. `picture.flatten()[order(pattern)]` puts a picture into generation
+    order and `sequence[order(pattern).argsort()]` puts it back.
     """
     p = pattern
     raster = torch.arange(p.height * p.width, device="cpu")
@@ -102,7 +106,7 @@ def check_length(pattern: Pattern, length: int) -> None:
     """Raise UserError unless a sequence of `length` positions fits the pattern."""
     if length < 0 or (isinstance(pattern, Local2D) and length > pattern.height * pattern.width):
         most = f"0 to {pattern.height * pattern.width}" if isinstance(pattern, Local2D) else "0 or more"
-        raise UserError(f"expected {most} positions, got {length}; change the length, or the pattern's height and width")
+        raise UserError(f"expected {most} positions, got {length}; change the length or the pattern's height and width")
 
 
 def check_sizes(pattern: Pattern, queries: int, keys: int) -> None:
@@ -118,8 +122,8 @@ def check_sizes(pattern: Pattern, queries: int, keys: int) -> None:
 def table(pattern: Local, length: int) -> Tensor:
     """Key positions that each query block may look at: int64 [blocks, slots], -1 = hole. Do not write into it.
 
-    The last block may be cut short by `length`; positions outside the sequence are holes. A query at position i sees a slot
-    only if it is no hole and its position is at most i.
+    The last block may be cut short by `length`; positions outside the sequence are holes. A query at position i sees a
+    slot only if it is no hole and its position is at most i.
     """
     if isinstance(pattern, Full):
         raise UserError("expected a local pattern, got Full, which has no table; use mask")
@@ -148,7 +152,8 @@ def _windows(p: Local2D) -> Tensor:
     rows, columns = p.memory_rows + p.query_rows, 2 * p.memory_columns + p.query_columns
     windows = padded.unfold(0, rows, p.query_rows).unfold(1, columns, p.query_columns).flatten(0, 1)
     above = windows[:, : p.memory_rows].flatten(1)
-    beside = windows[:, p.memory_rows :, : p.memory_columns + p.query_columns].flatten(1)  # what is to the right comes later
+    # What is to the right of the block comes later.
+    beside = windows[:, p.memory_rows :, : p.memory_columns + p.query_columns].flatten(1)
     return torch.cat((above, beside), 1)
 
 
@@ -176,7 +181,9 @@ def members(pattern: Local, length: int) -> Tensor:
 
 
 def ring(pattern: Pattern, length: int) -> int:
-    """Number of slots a cached step must hold for sequences of `length` positions: the key of position p lies in p % ring."""
+    """Number of slots a cached step must hold for sequences of `length` positions: the key of position p lies in p %
+    ring.
+    """
     check_length(pattern, length)
     if isinstance(pattern, Full):
         return length

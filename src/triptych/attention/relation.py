@@ -1,8 +1,9 @@
 """Relations add to the logit of a query and a key a term that depends on where both stand: q . table[row].
 
-`ByDistance`: the row is the distance between the two positions, one table per head (Music Transformer, Huang et al. 2018,
-sections 3.3-3.4; without the memory of Shaw et al. 2018). `ByCoordinate`: the row is the difference of two given integer
-coordinates, such as pitch or time (Huang et al. 2018, section 3.4, last paragraph). Values carry no relative term.
+`ByDistance`: the row is the distance between the two positions, one table per head (Music Transformer, Huang et al.
+2018, sections 3.3-3.4; without the memory of Shaw et al. 2018). `ByCoordinate`: the row is the difference of two given
+integer coordinates, such as pitch or time (Huang et al. 2018, section 3.4, last paragraph). Values carry no relative
+term.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ Far = Literal["zero", "clip"]
 class ByDistance:
     """Rows by distance: query position i and key position j use row `offset + (i - j)`.
 
-    table: [heads, rows, width of a head]. offset: row of distance 0; 0 for causal tables, the middle row for tables that also
-    hold negative distances. far: what a distance outside the table does: "clip" takes the nearest row, "zero" adds nothing.
+    table: [heads, rows, width of a head]. offset: row of distance 0; 0 for causal tables, the middle row for tables
+    that also hold negative distances. far: what a distance outside the table does: "clip" takes the nearest row, "zero"
+    adds nothing.
     """
 
     table: Tensor
@@ -36,8 +38,8 @@ class ByDistance:
 class ByCoordinate:
     """Rows by difference of coordinates: row `(rows - 1) / 2 + (query_coordinate - key_coordinate)`.
 
-    table: [heads, 2 * reach - 1, width of a head]. query: int64 [batch, queries]; key: int64 [batch, keys], for a cached step
-    in the cache's order of slots. far: as in ByDistance.
+    table: [heads, 2 * reach - 1, width of a head]. query: int64 [batch, queries]; key: int64 [batch, keys], for a
+    cached step in the cache's order of slots. far: as in ByDistance.
     """
 
     table: Tensor
@@ -63,13 +65,13 @@ def check_relations(relations: Sequence[Relation], query: Tensor, keys: int) -> 
         if isinstance(relation, ByDistance):
             if not 0 <= relation.offset < relation.table.size(1):
                 raise UserError(
-                    f"expected offset to be a row of the table, 0 to {relation.table.size(1) - 1}, got {relation.offset}; "
+                    f"expected an offset from 0 to {relation.table.size(1) - 1}, a row, got {relation.offset}; "
                     "use 0 for causal tables and the middle row for two-sided ones"
                 )
             continue
         if relation.table.size(1) % 2 == 0:
             raise UserError(
-                f"expected an odd number of rows (2 * reach - 1) in a table by coordinate, got {relation.table.size(1)}; "
+                f"expected 2 * reach - 1 rows, an odd number, in a table by coordinate, got {relation.table.size(1)}; "
                 "add or drop a row"
             )
         if relation.query.shape != (batch, queries) or relation.key.shape != (batch, keys):
@@ -84,7 +86,8 @@ def check_relations(relations: Sequence[Relation], query: Tensor, keys: int) -> 
 def rows(relation: Relation, queries: Tensor, keys: Tensor) -> Tensor:
     """Row of the table for every query and key, not yet limited to the table: int64 [batch or 1, Lq, Lk].
 
-    queries int64 [Lq] and keys int64 [Lk] are positions; a relation by coordinate brings its own and leaves these unused.
+    queries int64 [Lq] and keys int64 [Lk] are positions; a relation by coordinate brings its own and leaves these
+    unused.
     """
     if isinstance(relation, ByDistance):
         return (relation.offset + queries[:, None] - keys)[None]
@@ -95,8 +98,8 @@ def rows(relation: Relation, queries: Tensor, keys: Tensor) -> Tensor:
 def logits(query: Tensor, relation: Relation, queries: Tensor, keys: Tensor) -> Tensor:
     """The term that a relation adds to unscaled logits, by its definition: [B, H, Lq, Lk].
 
-    query [B, H, Lq, D]; queries int64 [Lq] and keys int64 [Lk] are positions. The products with all rows of the table are made
-    once and gathered, so that no tensor of shape [Lq, Lk, D] ever is. In float32 for 16-bit queries.
+    query [B, H, Lq, D]; queries int64 [Lq] and keys int64 [Lk] are positions. The products with all rows of the table
+    are made once and gathered, so that no tensor of shape [Lq, Lk, D] ever is. In float32 for 16-bit queries.
     """
     table = relation.table.to(query.dtype)
     row = rows(relation, queries, keys)[:, None]
@@ -111,8 +114,8 @@ def logits(query: Tensor, relation: Relation, queries: Tensor, keys: Tensor) -> 
 def by_distance(relation: ByDistance, farthest: int, nearest: int) -> Tensor:
     """The rows of the table for distances farthest, farthest - 1, ..., nearest: [H, farthest - nearest + 1, D].
 
-    The rule for far distances is carried out here, differentiably; what comes back has a row for every distance asked for. In
-    float32 for a 16-bit table, because the gradient of the last row is a sum over all that were clipped to it.
+    The rule for far distances is carried out here, differentiably; what comes back has a row for every distance asked
+    for. In float32 for a 16-bit table, because the gradient of the last row is a sum over all that were clipped to it.
     """
     table = relation.table.to(torch.promote_types(relation.table.dtype, torch.float32))
     distances = torch.arange(farthest, nearest - 1, -1, device=table.device)

@@ -1,7 +1,7 @@
 """The cached step: one new query against the keys kept so far, for every pattern and relation.
 
-A cache has S slots and the key of position p lies in slot p % S. With S = `ring(pattern, length)` a local pattern keeps only
-what may still be looked at, so its memory does not grow with the length.
+A cache has S slots and the key of position p lies in slot p % S. With S = `ring(pattern, length)` a local pattern keeps
+only what may still be looked at, so its memory does not grow with the length.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.attention.dense import check, masked_softmax
+from triptych.attention.dense import bias, check, masked_softmax
 from triptych.attention.pattern import Full, Local, Pattern, visible
 from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
 from triptych.errors import UserError
@@ -32,33 +33,38 @@ def step(
 ) -> Tensor:
     """Attention of the query at `position` alone: [B, H, 1, D], equal to that row of the parallel form.
 
-    query [B, H, 1, D]; keys, values [B, H, S, D] with position p in slot p % S, the position's own key and value already
-    written (`fill`); slots not yet written must hold finite numbers. A relation by coordinate brings query [B, 1] and key
-    [B, S], in the same order of slots. lengths: as in `dense`. For `Full()` (cross-attention) all S keys are seen and
-    `position` serves only the relations by distance. Raises UserError where the cache is too small for the pattern.
+    query [B, H, 1, D]; keys, values [B, H, S, D] with position p in slot p % S, the position's own key and value
+    already written (`fill`); slots not yet written must hold finite numbers. A relation by coordinate brings query [B,
+    1] and key [B, S], in the same order of slots. lengths: as in `dense`. For `Full()` (cross-attention) all S keys are
+    seen and `position` serves only the relations by distance. Raises UserError where the cache is too small for the
+    pattern.
     """
     check(query, keys, values, relations=relations, lengths=lengths)
     if query.size(2) != 1 or position < 0:
-        raise UserError(f"expected one query at position 0 or later, got {query.size(2)} at {position}; use attend for several")
-    slots = keys.size(2)
+        raise UserError(f"expected one query at a position from 0, got {query.size(2)} at {position}; use attend")
+    slots, see = keys.size(2), None
     if isinstance(pattern, Full):
         seen = position + 1 if pattern.causal else slots
         _check_slots(seen, slots, position)
-        keys, values = keys[:, :, :seen], values[:, :, :seen]
+        keys, values, distances = keys[:, :, :seen], values[:, :, :seen], (position + 1 - seen, position)
         relations = [replace(r, key=r.key[:, :seen]) if isinstance(r, ByCoordinate) else r for r in relations]
-        positions, see = torch.arange(seen, device=query.device), None
-        distances = (position + 1 - seen, position)
+        positions = torch.arange(seen, device=query.device)
     else:
         positions, see = _held(pattern, position, slots, query.device)
         distances = (0, slots - 1)
     if lengths is not None:
         valid = (positions < lengths[:, None])[:, None, None]
         see = valid if see is None else see & valid
+    if not relations and (query.dtype.itemsize > 2 or query.device.type != "cpu"):  # one call instead of several
+        mask = None if see is None else bias(see, query.dtype)
+        out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        return out if lengths is None or see is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
+    query = query / math.sqrt(query.size(-1))
     scores = query @ keys.transpose(-1, -2)
     here = torch.tensor([position], device=query.device)
     for relation in relations:
         scores = scores + logits(query, _needed(relation, *distances), here, positions)
-    return masked_softmax(scores / math.sqrt(query.size(-1)), see) @ values
+    return masked_softmax(scores, see).to(values.dtype) @ values
 
 
 def _check_slots(needed: int, slots: int, position: int) -> None:
@@ -72,7 +78,8 @@ def _check_slots(needed: int, slots: int, position: int) -> None:
 @lru_cache(maxsize=8)  # every layer of a model asks for the same step
 @torch.inference_mode(False)
 def _held(pattern: Local, position: int, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What a ring holds once `position` is written: the position in each slot (negative = none yet) and whether it is seen.
+    """What a ring holds once `position` is written: the position in each slot (negative = none yet) and whether it is
+    seen.
 
     All slots are computed and the unseen ones masked: they are few, and gathering the others would copy the cache.
     """
@@ -81,7 +88,7 @@ def _held(pattern: Local, position: int, slots: int, device: torch.device) -> tu
     positions = position - (position - torch.arange(slots, device="cpu")) % slots
     see = torch.zeros(slots, dtype=torch.bool, device="cpu")
     see[seen % slots] = True
-    return positions.to(device), see.to(device)
+    return positions.to(device), see[None].to(device)
 
 
 def _needed(relation: Relation, nearest: int, farthest: int) -> Relation:
@@ -96,8 +103,8 @@ def _needed(relation: Relation, nearest: int, farthest: int) -> Relation:
 def fill(ring: Tensor, entries: Tensor, *, start: int = 0) -> None:
     """Write the keys (or values) of positions start, start + 1, ... into their slots p % S, in place.
 
-    ring [..., S, D] and entries [..., L, D]. For coordinates [B, S] give `ring[..., None]` and `entries[..., None]`. Of more
-    than S entries only the last S are kept, so one call turns a parallel prefill into the cache of the next step.
+    ring [..., S, D] and entries [..., L, D]. For coordinates [B, S] give `ring[..., None]` and `entries[..., None]`. Of
+    more than S entries only the last S are kept, so one call turns a parallel prefill into the cache of the next step.
     """
     slots, length = ring.size(-2), entries.size(-2)
     if ring.shape[:-2] != entries.shape[:-2] or ring.size(-1) != entries.size(-1) or start < 0:

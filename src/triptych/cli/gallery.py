@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from triptych.text.translator import Translator
 
 BEAM = 5
+SHARPNESS = 1.5  # dots of a picture to a dot of the page, so that it is sharp on fine screens too
+WORD = "\u2581"  # SentencePiece's mark of a word's beginning
 STRONGEST = 4  # pairs of tokens that the text for people who do not see the picture names
 
 CAPTIONS = (
@@ -65,7 +67,7 @@ def build(translator: Translator, model: str, out: Path) -> Path:
         facts=_facts(translator.card),
         captions="\n".join(items[: len(CAPTIONS)]),
         outside="\n".join(items[len(CAPTIONS) :]),
-        command="triptych demo",
+        command=escape(f"triptych demo --model {model}"),
         version=__version__,
         beam=BEAM,
     )
@@ -86,7 +88,7 @@ def _item(translator: Translator, sentence: str, translation: str, out: Path, na
         [
             "<li>",
             f'<p class="source" lang="en">{escape(sentence)}</p>',
-            f'<p class="target" lang="de">{escape(translation)}</p>',
+            f'<p class="target"{_language(translator.card)}>{escape(translation)}</p>',
             f'<figure><div class="picture">{alone}</div><figcaption>{caption}</figcaption></figure>',
             # Wider than its frame: with a place in the tab order it can be scrolled with the keys.
             f'<details><summary>Every layer and head</summary><div class="picture" role="region" tabindex="0" '
@@ -103,21 +105,28 @@ def _picture(attention: AttentionMap, out: Path, name: str, alternative: str) ->
     path = out / "attention" / name
     save(draw(attention), path)
     with Image.open(path) as image:
-        width, height = image.size
+        width, height = (round(edge / SHARPNESS) for edge in image.size)
     return f'<img src="attention/{name}" width="{width}" height="{height}" loading="lazy" alt="{escape(alternative)}">'
 
 
 def _told(attention: AttentionMap) -> str:
     """Tell a heat map in words: the strongest pairs of tokens."""
     weights = attention.weights[0, 0]
-    places = weights.flatten().argsort(descending=True)[:STRONGEST].tolist()
-    pairs = [divmod(place, weights.size(1)) for place in places]
-    told = "; ".join(
-        f"{attention.queries[row].lstrip(chr(0x2581))} looks at {attention.keys[column].lstrip(chr(0x2581))} "
-        f"({float(weights[row, column]):.2f})"
-        for row, column in pairs
-    )
-    return f"Heat map of attention, translation against source. Strongest: {told}."
+    # The end of the sentence and full stops are often the strongest, and tell the least.
+    pairs = [
+        (float(weights[row, column]), f"{query.lstrip(WORD)} looks at {key.lstrip(WORD)}")
+        for row, query in enumerate(attention.queries)
+        for column, key in enumerate(attention.keys)
+        if query.lstrip(WORD).isalpha() and key.lstrip(WORD).isalpha()
+    ]
+    told = "; ".join(f"{text} ({weight:.2f})" for weight, text in sorted(pairs, reverse=True)[:STRONGEST])
+    return f"Heat map of attention, translation against source. Strongest: {told or 'nothing between words'}."
+
+
+def _language(card: Mapping[str, Any]) -> str:
+    """Name the language of the translations, for hyphenation and for screen readers."""
+    language = card.get("languages", {}).get("target")
+    return f' lang="{escape(str(language))}"' if language else ""
 
 
 def _facts(card: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor
 class Cache:
     """Keys and values of the positions so far, and of the source.
 
-    `rows` sequences advance together; row r belongs to source r // beams. Self-attention keeps `slots` positions: all of
-    them for full attention, the window (a ring, constant in length) for local attention.
+    `rows` sequences advance together; row r belongs to source r // beams. Self-attention keeps `slots` positions: all
+    of them for full attention, the window (a ring, constant in length) for local attention.
 
     Attributes:
         position: how many steps were taken; the next token is number `position`.
@@ -41,9 +41,7 @@ class Cache:
         cls, *, layers: int, rows: int, beams: int, slots: int, heads: int, head_width: int, like: Tensor
     ) -> Cache:
         """An empty cache with the dtype and device of `like`."""
-        store = [
-            like.new_zeros(slots, rows, heads, head_width).permute(1, 2, 0, 3) for _ in range(2 * layers)
-        ]
+        store = [like.new_zeros(slots, rows, heads, head_width).permute(1, 2, 0, 3) for _ in range(2 * layers)]
         return cls(rows=rows, beams=beams, slots=slots, keys=store[:layers], values=store[layers:])
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> None:
@@ -66,7 +64,9 @@ class Cache:
             self.label = self.label[rows]
         if self.source_lengths is not None:
             sources = rows[:: self.beams] // self.beams
-            if len(sources) == len(self.source_lengths) and bool((sources == torch.arange(len(sources), device=rows.device)).all()):
+            if len(sources) == len(self.source_lengths) and bool(
+                (sources == torch.arange(len(sources), device=rows.device)).all()
+            ):
                 return
             self.source_lengths = self.source_lengths[sources]
             self.source_keys = [keys[sources] for keys in self.source_keys]

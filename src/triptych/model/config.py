@@ -11,6 +11,7 @@ from typing import Any, Literal
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
 
+CAUSAL = Full(causal=True)
 PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
     "full": Full,
     "local_1d": Local1D,
@@ -20,7 +21,7 @@ PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
 
 @dataclass(frozen=True)
 class RelativeDistance:
-    """Relative self-attention by distance in the decoder (Huang et al. 2018, section 3.4): one table per layer and head.
+    """Relative self-attention by distance in the decoder (Huang et al. 2018, section 3.4): a table per layer and head.
 
     `size` distances are learned (0 .. size - 1); those past the table are zero, or clipped to the last row.
     """
@@ -56,7 +57,7 @@ class Config:
     positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
     length: int = 1024
     classes: int = 0
-    pattern: Pattern = Full(causal=True)
+    pattern: Pattern = CAUSAL
     relation: RelativeDistance | None = None
 
     def __post_init__(self) -> None:

@@ -1,10 +1,10 @@
-"""Dropout whose random numbers are drawn in bulk, because on a CPU drawing them one by one costs more than the model."""
+"""Dropout whose random numbers are drawn in bulk: on a CPU, drawing them one by one costs more than the model."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
+from torch.nn import functional
 
 
 class _ByteDropout(torch.autograd.Function):

@@ -59,6 +59,7 @@ class SelfAttention(nn.Module):
             self.distances = nn.Parameter(torch.empty(config.heads, self.relation.size, head_width))
 
     def forward(self, hidden: Tensor, lengths: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+        """Mix hidden [B, L, W]; with `maps`, the probabilities are appended there."""
         query, key, value = self._project(hidden)
         relations = self._relations()
         mixed = attend(query, key, value, pattern=self.pattern, relations=relations, lengths=lengths)
@@ -110,6 +111,7 @@ class CrossAttention(nn.Module):
         lengths: Tensor | None,
         maps: list[Tensor] | None = None,
     ) -> Tensor:
+        """Mix into hidden [B, L, W] the source given as `project_source` gives it, with its lengths [B]."""
         query = _split(self.query(hidden), self.heads)
         mixed = attend(query, *source, pattern=Full(), lengths=lengths)
         if maps is not None:
@@ -117,7 +119,10 @@ class CrossAttention(nn.Module):
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
-        """hidden [rows, 1, W]. The beams of one source are queries of one attention, so its keys are never repeated."""
+        """One position: hidden [rows, 1, W].
+
+        The beams of one source are queries of one attention, so its keys are never repeated.
+        """
         sources = cache.rows // cache.beams
         grouped = hidden.view(sources, cache.beams, -1)
         keys_values = cache.source_keys[layer], cache.source_values[layer]
@@ -135,6 +140,7 @@ class FeedForward(nn.Module):
         self.outer = nn.Linear(config.feed_forward, config.width)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Transform each position of hidden [B, L, W] alone."""
         inner = self.inner(hidden)
         if self.activation == "swiglu":
             gate, inner = inner.chunk(2, -1)
@@ -153,9 +159,11 @@ class Residual(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def enter(self, hidden: Tensor) -> Tensor:
+        """What the sublayer reads."""
         return self.norm(hidden) if self.pre else hidden
 
     def leave(self, hidden: Tensor, update: Tensor) -> Tensor:
+        """The residual stream with the sublayer's update."""
         total = hidden + dropout(update, self.probability, self.training)
         return total if self.pre else self.norm(total)
 
@@ -169,6 +177,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)
 
     def forward(self, hidden: Tensor, lengths: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+        """Encode hidden [B, S, W] a layer further."""
         around = self.around_attention
         hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, maps))
         around = self.around_feed_forward
@@ -189,6 +198,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self, hidden: Tensor, source: Tensor | None, lengths: Tensor | None, maps: AttentionMaps | None
     ) -> Tensor:
+        """Decode hidden [B, L, W] a layer further, with the encoded source [B, S, W] and its lengths [B]."""
         around = self.around_attention
         update = self.attention(around.enter(hidden), None, maps.decoder if maps else None)
         hidden = around.leave(hidden, update)
@@ -201,6 +211,7 @@ class DecoderLayer(nn.Module):
         return around.leave(hidden, self.feed_forward(around.enter(hidden)))
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
+        """One position: hidden [rows, 1, W]."""
         around = self.around_attention
         hidden = around.leave(hidden, self.attention.step(around.enter(hidden), cache, layer))
         if self.crosses:
@@ -236,7 +247,7 @@ class Transformer(nn.Module):
         self._initialize()
 
     def _initialize(self) -> None:
-        """Every weight in one place: Xavier for projections (each part of a fused one alone), zero biases, embeddings of variance 1 / W."""
+        """Every weight in one place: Xavier for projections (each part of a fused one alone), else variance 1 / W."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 for part in module.weight.chunk(module.parts if isinstance(module, FusedLinear) else 1):
@@ -340,7 +351,7 @@ class Transformer(nn.Module):
         return cache
 
     def step(self, ids: Tensor | None, cache: Cache) -> Tensor:
-        """Logits [rows, vocabulary] of the next token. `ids` [rows] are the tokens chosen last, None at the first step."""
+        """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
         if ids is None:
             hidden = self.embedding.weight.new_zeros(cache.rows, 1, self.config.width)
         else:
@@ -349,7 +360,7 @@ class Transformer(nn.Module):
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
         for number, layer in enumerate(self.decoder):
-            hidden = layer.step(hidden, cache, number)  # type: ignore[operator, union-attr]
+            hidden = layer.step(hidden, cache, number)  # type: ignore[operator]
         cache.position += 1
         return functional.linear(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
 
@@ -389,15 +400,13 @@ class Transformer(nn.Module):
 def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:
     """Positional encoding [last - first, width]: sines at even, cosines at odd columns (section 3.5 of the paper)."""
     position = torch.arange(first, last, dtype=torch.float64, device=like.device)[:, None]
-    rate = torch.exp(
-        torch.arange(0, width, 2, dtype=torch.float64, device=like.device) * (-math.log(10_000.0) / width)
-    )
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64, device=like.device) * (-math.log(10_000.0) / width))
     angle = position * rate
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).to(like.dtype)
 
 
 def _split(values: Tensor, heads: int) -> Tensor:
-    return values.unflatten(-1, (heads, -1)).transpose(1, 2)  # [B, L, W] -> [B, H, L, D]
+    return values.view(*values.shape[:-1], heads, -1).transpose(1, 2)  # [B, L, W] -> [B, H, L, D]
 
 
 def _join(values: Tensor) -> Tensor:
@@ -406,4 +415,3 @@ def _join(values: Tensor) -> Tensor:
 
 def _is_causal(pattern: Pattern) -> bool:
     return not isinstance(pattern, Full) or pattern.causal
-

@@ -51,8 +51,9 @@ class TextCodec:
         *,
         kind: Literal["unigram", "bpe"] = "unigram",
         normalisation: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc",
+        exact: bool = True,
     ) -> TextCodec:
-        """Learn a vocabulary of exactly `vocabulary` pieces from lines of all languages together.
+        """Learn a vocabulary of exactly `vocabulary` pieces (at most, if not `exact`) from lines of all languages.
 
         Deterministic: the same lines give the same bytes. Every character gets a piece of its own, unless they would
         fill more than three quarters of the vocabulary: then the rarest, at most 2 % of the running text, are left to
@@ -88,6 +89,7 @@ class TextCodec:
                 pad_id=-1,
                 num_threads=1,
                 max_sentence_length=4 * LONGEST_LINE,  # in bytes
+                hard_vocab_limit=exact,
                 minloglevel=2,
             )
         except RuntimeError as error:

@@ -27,6 +27,7 @@ from triptych.train.recipe import Recipe
 TOKENIZER = "tokenizer.model"
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
 SENTENCES = 32  # translated at once
+VOCABULARY = 8000  # pieces, where a person names no number
 GNMT = LengthPenalty()
 
 
@@ -80,7 +81,7 @@ class Translator:
         pairs: Pairs,
         *,
         preset: str = "tiny",
-        vocabulary: int = 8000,
+        vocabulary: int | None = None,
         seed: int = 1,
         device: str = "auto",
         threads: int | None = None,
@@ -88,10 +89,12 @@ class Translator:
     ) -> Translator:
         """An untrained translator of a preset's shape, with a joint vocabulary learned from the pairs.
 
-        `changes` are fields of `Config`, by name.
+        The vocabulary has exactly `vocabulary` pieces; without, 8,000, or as many as the pairs give. `changes` are
+        fields of `Config`, by name.
         """
         where, _ = use_device(device, threads, "float32")
-        codec = TextCodec.train([*pairs.source, *pairs.target], vocabulary)
+        lines = [*pairs.source, *pairs.target]
+        codec = TextCodec.train(lines, vocabulary or VOCABULARY, exact=vocabulary is not None)
         config = Config.preset(preset, codec.vocabulary, **changes)
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), codec)
@@ -122,9 +125,7 @@ class Translator:
         """
         if held_out is None:
             pairs, held_out = _split(pairs)
-        data = PairData(
-            pairs, self.codec, tokens_per_batch=recipe.tokens_per_batch, alpha=sampling, seed=recipe.seed
-        )
+        data = PairData(pairs, self.codec, tokens_per_batch=recipe.tokens_per_batch, alpha=sampling, seed=recipe.seed)
         checked = PairData(held_out, self.codec, tokens_per_batch=recipe.tokens_per_batch, shuffle=False)
         described = {**self.card, **(card or {}), "task": "translation", "pairs": len(data)}
         described.pop("sha256", None)
@@ -146,7 +147,7 @@ class Translator:
         return outcome
 
     @overload
-    def __call__(self, text: str, *, beam: int = 5) -> str: ...
+    def __call__(self, text: str, *, beam: int = 5) -> str: ...  # type: ignore[overload-overlap]  # a str is a sequence too
     @overload
     def __call__(self, text: Sequence[str], *, beam: int = 5) -> list[str]: ...
     def __call__(self, text: str | Sequence[str], *, beam: int = 5) -> str | list[str]:
@@ -263,7 +264,7 @@ class Translator:
         return {TOKENIZER: self.codec.to_bytes()}
 
     def _measure(self, held_out: Pairs) -> dict[str, float]:
-        """Greedy BLEU on held-out pairs (`score` decides which checkpoint is best); nothing without the `eval` extra."""
+        """Greedy BLEU on held-out pairs, by which the best checkpoint is chosen; nothing without the `eval` extra."""
         try:
             import sacrebleu  # noqa: F401
         except ImportError:
@@ -277,7 +278,9 @@ class Translator:
         sources = self.codec.encode_lines(lines)
         for number, ids in enumerate(sources, 1):
             if len(ids) > LONGEST:
-                raise UserError(f"expected lines of at most {LONGEST} tokens, got {len(ids)} in line {number}; split it")
+                raise UserError(
+                    f"expected lines of at most {LONGEST} tokens, got {len(ids)} in line {number}; split it"
+                )
         return sources
 
     @torch.no_grad()
@@ -296,7 +299,7 @@ class Translator:
         )
 
     def _alignment(self, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """For each target piece the source piece with the most attention, over the heads of the upper half of layers."""
+        """For each target piece the source piece with the most attention, over the heads of the upper layers."""
         cross = self._maps(source, target).cross
         upper = torch.stack(cross[len(cross) // 2 :]).mean((0, 1, 2))  # [L, S]
         return tuple((at, int(best)) for at, best in enumerate(upper[:-1, :-1].argmax(-1))) if upper.size(1) > 1 else ()
@@ -319,7 +322,7 @@ class Translator:
 
 
 def _by_length(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Batches of row numbers, long sentences first (memory is at its largest at once); lines with END alone stay out."""
+    """Batches of row numbers, long sentences first, so that memory is at its largest at once; empty lines stay out."""
     order = sorted((row for row, ids in enumerate(sources) if len(ids) > 1), key=lambda row: -len(sources[row]))
     for at in range(0, len(order), SENTENCES):
         yield order[at : at + SENTENCES]

@@ -36,9 +36,11 @@ LOG_EVERY = 20
 
 
 class Data(Protocol):
-    """Training data. Epoch n is the same sequence of batches whenever it is asked for, so that a run can resume in it."""
+    """Training data. Epoch n is the same batches whenever it is asked for, so that a run can resume in its middle."""
 
-    def epoch(self, number: int) -> Sequence[Batch]: ...
+    def epoch(self, number: int) -> Sequence[Batch]:
+        """Batches of epoch `number`, counted from 0."""
+        ...
 
 
 Measure = Callable[[Transformer], Mapping[str, float]]
@@ -74,7 +76,7 @@ def fit(
     recipe: Recipe,
     out: str | Path,
     *,
-    package: Package = Package({}, {}),  # noqa: B008 (frozen)
+    package: Package = Package({}, {}),
     measure: Measure | None = None,
     resume: bool = False,
     quiet: bool = False,
@@ -103,7 +105,9 @@ def fit(
     run = _Run(model, data, held_out, recipe, Path(out), package, measure)
     try:
         run.prepare(resume)
-        with Report(run.out if run.processes.first else None, run.progress.update, run.progress.updates, quiet) as report:
+        with Report(
+            run.out if run.processes.first else None, run.progress.update, run.progress.updates, quiet
+        ) as report:
             return run.train(report)
     finally:
         run.processes.leave()
@@ -171,7 +175,9 @@ class _Run:
             updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
         self.progress.updates = int(self.processes.from_first(updates))
         self.progress.updates_per_epoch, self.progress.dtype = per_epoch, str(dtype)[6:]
-        self.note = f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
+        self.note = (
+            f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
+        )
 
     def _choose(self, batch: Batch) -> tuple[torch.dtype, str]:
         if self.recipe.dtype != "auto":
@@ -195,7 +201,9 @@ class _Run:
         if reason == "finished" and self.recipe.average_last > 1:
             self._average_last(report)
         if caught:
-            report.say(f"stopped by {caught[0]}; everything is saved in {self.out}. Go on with: --resume --out {self.out}")
+            report.say(
+                f"stopped by {caught[0]}; everything is saved in {self.out}. Go on with: --resume --out {self.out}"
+            )
         progress = self.progress
         return Outcome(self.out, progress.best, reason, progress.update, progress.seconds)
 
@@ -269,13 +277,13 @@ class _Run:
 
     def _without_sync(self, more: bool) -> contextlib.AbstractContextManager[None]:
         """Gradients cross between processes only with the last batch of an update."""
-        return self.loss.no_sync() if more and self.processes.count > 1 else contextlib.nullcontext()  # type: ignore[operator, return-value]
+        return self.loss.no_sync() if more and self.processes.count > 1 else contextlib.nullcontext()  # type: ignore[operator]
 
     def _diverged(self, report: Report) -> None:
         at = self.progress.update
         report.write("diverged", at)
         raise DivergedError(
-            f"the loss is no longer finite at update {at}; the last good checkpoint is {self._pointer().get('last')} in "
+            f"the loss is no longer finite at update {at}; the last good checkpoint is in "
             f"{self.out}. Train anew from it (--from {self.out}) with a lower learning_rate or a longer warmup"
         )
 
@@ -324,7 +332,7 @@ class _Run:
         return name
 
     def _save(self, report: Report) -> None:
-        """The last weights, the resume state, then the pointer to both; only then the checkpoints no longer needed go."""
+        """The last weights, the resume state, then the pointer to both; only then do old checkpoints go."""
         if not self.processes.first:
             return
         last = self._checkpoint("last", {})
@@ -384,7 +392,7 @@ def _signals() -> Iterator[list[str]]:
         caught.append(signal.Signals(number).name)
         signal.signal(number, before[number])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, note)
     try:

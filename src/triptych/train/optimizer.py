@@ -39,9 +39,7 @@ def optimizers(model: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer
 
 def _adam(recipe: Recipe, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(
-        groups, lr=recipe.learning_rate, betas=(recipe.beta_1, recipe.beta_2), eps=recipe.epsilon, fused=True
-    )
+    return kind(groups, lr=recipe.learning_rate, betas=(recipe.beta_1, recipe.beta_2), eps=recipe.epsilon, fused=True)
 
 
 def rate(recipe: Recipe, update: int, updates: int) -> float:

@@ -22,8 +22,8 @@ class Recipe:
     with a cosine and no `epochs`, the number of updates that fit into `hours` is measured at the start and logged.
 
     `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
-    everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps an
-    exponential moving average of the weights and evaluates and saves that. Held-out data is looked at `evaluations`
+    everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps
+    an exponential moving average of the weights and evaluates and saves that. Held-out data is looked at `evaluations`
     times an epoch; `patience` evaluations without a better score stop the run (0: never).
     """
 
@@ -88,7 +88,8 @@ def _known(key: str, known: list[str]) -> str:
         return key
     near = difflib.get_close_matches(key, known, 1)
     raise UserError(
-        f"unknown recipe setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+        f"unknown recipe setting {key!r}; "
+        + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
     )
 
 

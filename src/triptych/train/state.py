@@ -1,6 +1,6 @@
-"""The resume state: all that an interrupted run needs to go on to the bit. One safetensors file, counters as JSON in it.
+"""The resume state: all that an interrupted run needs to go on to the bit, in one safetensors file.
 
-No random state is kept: every update seeds torch from (seed, update, process), and every epoch's data from (seed, epoch).
+No random state is kept: each update seeds torch from (seed, update, process), each epoch's data from (seed, epoch).
 """
 
 from __future__ import annotations
@@ -67,4 +67,3 @@ def load_state(folder: Path, recipe: Mapping[str, Any]) -> tuple[Progress, dict[
             "leave it as it was, or start a new run with --from"
         )
     return progress, tensors
-

@@ -1,0 +1,131 @@
+"""Target tokens a second of beam-5 decoding in batches of 32: ours beside Hugging Face transformers' Marian.
+
+    python benchmarks/decode_text.py [--json] [--sentences 1000] [--vocabulary 10000]
+
+Both models have the same shape (width 128, 4 + 4 layers, 4 heads, feed-forward 256, tied embeddings) and random
+weights, so both are made to write the same number of tokens: sentence lengths are those of picture captions, sorted,
+and every hypothesis is as long as the longest source of its batch (`min_length` = `max_length`). Needs: the `bench`
+extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+from measure import interleaved, tell
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.generate.beam import LengthPenalty, beam_search
+from triptych.model.config import Config
+from triptych.model.transformer import Transformer
+from triptych.train.memory import keep_freed_memory
+
+BEAM, BATCH, END = 5, 32, 1
+
+
+def make_sources(sentences: int, vocabulary: int) -> list[tuple[Tensor, Tensor]]:
+    """Batches of ids [32, S] and lengths [32], longest first, as a translator sorts them."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = (
+        (14 + 4 * torch.randn(sentences, generator=generator)).round().clamp(5, 35).long().sort(descending=True)[0]
+    )
+    batches = []
+    for at in range(0, sentences, BATCH):
+        part = lengths[at : at + BATCH]
+        ids = torch.randint(2, vocabulary, (len(part), int(part.max())), generator=generator)
+        batches.append((ids.masked_fill(torch.arange(ids.size(1)) >= part[:, None], 0), part))
+    return batches
+
+
+def ours(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
+    torch.manual_seed(0)
+    model = Transformer(config).eval()
+
+    @torch.no_grad()
+    def run() -> float:
+        tokens = 0
+        for ids, lengths in batches:
+            steps = ids.size(1)
+            cache = model.start(source=ids, source_lengths=lengths, beams=BEAM, length=steps)
+            found = beam_search(
+                model,
+                cache,
+                end=END,
+                beam=BEAM,
+                max_length=steps,
+                min_length=steps,
+                penalty=LengthPenalty("power", 1.0),
+            )
+            tokens += sum(len(choices[0].ids) for choices in found)
+            assert all(len(choices[0].ids) == steps for choices in found)
+        return tokens
+
+    return run
+
+
+def marian(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
+    try:
+        from transformers import MarianConfig, MarianMTModel
+    except ImportError:
+        raise UserError("the peer is not installed; install it with: pip install 'triptych[bench]'") from None
+    torch.manual_seed(0)
+    model = MarianMTModel(
+        MarianConfig(
+            vocab_size=config.vocabulary,
+            d_model=config.width,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            encoder_attention_heads=config.heads,
+            decoder_attention_heads=config.heads,
+            encoder_ffn_dim=config.feed_forward,
+            decoder_ffn_dim=config.feed_forward,
+            activation_function="relu",
+            scale_embedding=True,
+            pad_token_id=0,
+            eos_token_id=END,
+            decoder_start_token_id=0,
+            forced_eos_token_id=END,
+        )
+    )
+    model.train(False)
+
+    @torch.no_grad()
+    def run() -> float:
+        tokens = 0
+        for ids, lengths in batches:
+            mask = torch.arange(ids.size(1)) < lengths[:, None]
+            found = model.generate(
+                input_ids=ids,
+                attention_mask=mask.long(),
+                num_beams=BEAM,
+                min_new_tokens=ids.size(1),
+                max_new_tokens=ids.size(1),
+                do_sample=False,
+            )
+            assert isinstance(found, Tensor) and found.size(1) - 1 == ids.size(1)
+            tokens += found.size(0) * (found.size(1) - 1)
+        return tokens
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=int, default=1000)
+    parser.add_argument("--vocabulary", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    keep_freed_memory()  # for both: it is one process
+    config = Config.preset("tiny", options.vocabulary)
+    batches = make_sources(options.sentences, options.vocabulary)
+    contestants = {"transformers Marian float32": marian(config, batches), "triptych float32": ours(config, batches)}
+    rates = interleaved(contestants, options.repeats)
+    tell("beam-5 decoding", "target tokens/s", rates, "transformers Marian float32", options.json)
+
+
+if __name__ == "__main__":
+    main()
