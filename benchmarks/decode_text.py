@@ -18,7 +18,7 @@ from measure import interleaved, tell
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generate.beam import LengthPenalty, beam_search
+from triptych.generation.beam import LengthPenalty, beam_search
 from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.train.memory import keep_freed_memory

@@ -19,7 +19,7 @@ FLOORS = {
     "triptych.errors": -1,
     "triptych.attention": 0,
     "triptych.model": 1,
-    "triptych.generate": 2,
+    "triptych.generation": 2,
     "triptych.train": 2,
     "triptych.text": 3,
     "triptych.look": 3,
@@ -27,7 +27,7 @@ FLOORS = {
     "triptych.cli": 5,
 }
 # Rooms of one floor that know nothing of each other.
-STRANGERS = [{"triptych.generate", "triptych.train"}, {"triptych.text", "triptych.look"}]
+STRANGERS = [{"triptych.generation", "triptych.train"}, {"triptych.text", "triptych.look"}]
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -100,6 +100,8 @@ def test_a_file_is_one_room(file: Path) -> None:
             # The parameters of a verb are its table of options, so a verb is measured from its first statement.
             first = node.body[0].lineno if "cli" in file.parts else node.lineno
             lines = (node.end_lineno or 0) - first + 1
+            # A docstring is the contract, not the work.
+            lines -= len((ast.get_docstring(node, clean=False) or "").splitlines())
             assert lines <= 60, f"{node.name} has {lines} lines"
 
 

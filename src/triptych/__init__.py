@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from triptych.errors import UserError
-    from triptych.generate.beam import beam_search
+    from triptych.generation.beam import beam_search
+    from triptych.generation.sample import generate
     from triptych.model.config import Config
     from triptych.model.transformer import Transformer
     from triptych.text.data import read_pairs
@@ -24,6 +25,7 @@ __all__ = [
     "Translator",
     "UserError",
     "beam_search",
+    "generate",
     "read_pairs",
 ]
 
@@ -33,7 +35,8 @@ _HOME = {
     "Transformer": "triptych.model.transformer",
     "Translator": "triptych.text.translator",
     "UserError": "triptych.errors",
-    "beam_search": "triptych.generate.beam",
+    "beam_search": "triptych.generation.beam",
+    "generate": "triptych.generation.sample",
     "read_pairs": "triptych.text.data",
 }
 

@@ -68,6 +68,6 @@ def test_mistakes(run: Any, translator: Any, pairs: list[str]) -> None:
     assert "setting data.pairs" in run("train", "text", *pairs, "--set", "epochs=1", "--set", "data.pairs=8").err
     assert "float64" in run("train", "text", *pairs, "--set", "epochs=1", "--dtype", "float64").err
     shaped = ["--set", "epochs=1", "--set", "model.preset=tiny", "--from", "captions-en-de"]
-    assert "no [model] settings with --from" in run("train", "text", *pairs, *shaped).err
+    assert "no [model] setting but dropout with --from, got preset" in run("train", "text", *pairs, *shaped).err
     assert "--held-out-source" in run("train", "text", *pairs, "--held-out-target", pairs[1], "--set", "epochs=1").err
     assert translator.calls == []

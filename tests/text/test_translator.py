@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from triptych.errors import UserError
-from triptych.generate.beam import LengthPenalty
-from triptych.generate.sample import Sampling
+from triptych.generation.beam import LengthPenalty
+from triptych.generation.sample import Sampling
 from triptych.model.batch import Batch
 from triptych.text.codec import TextCodec
 from triptych.text.data import Pairs
@@ -118,7 +118,8 @@ def test_save_and_load(tmp_path: Path, translator: Translator) -> None:
 
 
 def test_fine_tuning_keeps_the_vocabulary(tmp_path: Path, run: Path) -> None:
-    translator = Translator.load(run)
+    translator = Translator.load(run).with_dropout(0.1)
+    assert translator.model.config.dropout == 0.1
     other = Pairs(["the dog"] * 8, ["die Katze"] * 8)
     recipe = Recipe(epochs=25, learning_rate=5e-3, warmup=1, label_smoothing=0.0, evaluations=0.1)
     translator.fit(other, held_out=other, recipe=recipe, out=tmp_path / "tuned", quiet=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from triptych.cli import options
+from triptych.cli.loading import load_translator
 from triptych.cli.output import answer
 
 
@@ -23,8 +24,7 @@ def demo(
 ) -> None:
     """Take the tour: a gallery of translations and what the model looked at, to open in a browser."""
     from triptych.cli.gallery import build
-    from triptych.text.translator import Translator
 
-    translator = Translator.load(model, device=device, threads=threads, dtype=dtype.value)
+    translator = load_translator(model, device, threads, dtype.value)
     page = build(translator, model, out)
     answer({"model": model, "page": str(page), "files": sum(1 for _ in out.rglob("*.*"))}, [str(page)], as_json=json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.cli import options
+from triptych.cli.loading import load_translator
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
@@ -47,13 +48,12 @@ def text(
 ) -> None:
     """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
     from triptych.text.data import read_pairs
-    from triptych.text.translator import Translator
 
     pairs = read_pairs(source, target)
     if pairs.report.skipped:
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
-    translator = Translator.load(model, device=device, threads=threads, dtype=dtype.value)
+    translator = load_translator(model, device, threads, dtype.value)
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
     answer({"model": model, **result}, _table(result), as_json=json)
 

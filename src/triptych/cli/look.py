@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
+from triptych.cli.loading import load_translator
 from triptych.cli.output import answer
 from triptych.errors import UserError
 
@@ -48,10 +49,9 @@ def attention(
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
     from triptych.look.attention import check_picture, draw, save
-    from triptych.text.translator import Translator
 
     check_picture(out)
-    translator = Translator.load(model, device=device, threads=threads, dtype=dtype.value)
+    translator = load_translator(model, device, threads, dtype.value)
     translation = target if target is not None else translator.translate([text], beam=beam)[0][0].text
     chosen = maps_of(translator, text, translation)[kind].only(layer=layer, head=head)
     if mean:

@@ -73,9 +73,12 @@ def text(
     pairs = read_pairs(source, target)
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if start_from is not None:
+        dropout = tables["model"].pop("dropout", None)
         if tables["model"]:
-            raise UserError("expected no [model] settings with --from, whose shape is given; leave one out")
+            given = ", ".join(tables["model"])
+            raise UserError(f"expected no [model] setting but dropout with --from, got {given}; the shape is given")
         translator = Translator.load(start_from, device=device, threads=threads, dtype="float32")
+        translator = translator if dropout is None else translator.with_dropout(dropout)
     else:
         translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
     say(f"training on {len(pairs):,} sentence pairs ({pairs.report}); the run is kept in {out}")

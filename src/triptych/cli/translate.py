@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
+from triptych.cli.loading import load_translator
 from triptych.cli.output import answer
 from triptych.errors import UserError
 
@@ -72,9 +73,8 @@ def translate(
     if nbest > beam:
         raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
     lines = _lines(text or (), file)
-    from triptych.generate.beam import LengthPenalty
-    from triptych.generate.sample import Sampling
-    from triptych.text.translator import Translator
+    from triptych.generation.beam import LengthPenalty
+    from triptych.generation.sample import Sampling
 
     samples = any(option is not None for option in (temperature, top_k, top_p))
     if samples and nbest > 1:
@@ -85,7 +85,7 @@ def translate(
         top_p=1.0 if top_p is None else top_p,
     )
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
-    translator = Translator.load(model, device=device, threads=threads, dtype=dtype.value)
+    translator = load_translator(model, device, threads, dtype.value)
     told: list[dict[str, object]] = []
     first = 0
     while group := list(islice(lines, LINES_AT_ONCE)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generate.beam import Hypothesis, LengthPenalty, beam_search
-from triptych.generate.sample import Sampling, generate
+from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.store import load_pretrained, save_pretrained
@@ -98,6 +98,12 @@ class Translator:
         config = Config.preset(preset, codec.vocabulary, **changes)
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), codec)
+
+    def with_dropout(self, probability: float) -> Translator:
+        """The same translator with another dropout for further training."""
+        model = Transformer(replace(self.model.config, dropout=probability))
+        model.load_state_dict(self.model.state_dict())
+        return Translator(model.to(self._device), self.codec, self.card)
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import triptych.generate.sample as module
+import triptych.generation.sample as module
 from triptych.errors import UserError
-from triptych.generate import Sampling, generate, probabilities
+from triptych.generation import Sampling, generate, probabilities
 
 TABLE = torch.tensor([0.25, 0.4, 0.05, 0.3]).log()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from triptych.errors import UserError
-from triptych.generate.forced import FREE, check_vocabulary, forced_ids
+from triptych.generation.forced import FREE, check_vocabulary, forced_ids
 
 
 def test_it_is_filled_up_with_free_places() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.generate.top import BLOCK, largest
+from triptych.generation.top import BLOCK, largest
 
 
 def by_sorting(scores: Tensor, offset: Tensor, count: int) -> list[list[tuple[float, int, int]]]:

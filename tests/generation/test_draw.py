@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from triptych.errors import UserError
-from triptych.generate.draw import row_keys, uniforms
+from triptych.generation.draw import row_keys, uniforms
 
 WORD = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generate.draw import row_keys, uniforms
-from triptych.generate.forced import FREE, check_vocabulary, forced_ids
-from triptych.generate.protocol import CacheT, StepModel
-from triptych.generate.top import largest
+from triptych.generation.draw import row_keys, uniforms
+from triptych.generation.forced import FREE, check_vocabulary, forced_ids
+from triptych.generation.protocol import CacheT, StepModel
+from triptych.generation.top import largest
 
 Allow = Callable[[Tensor], Tensor]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.generate import Hypothesis, LengthPenalty, beam_search
+from triptych.generation import Hypothesis, LengthPenalty, beam_search
 
 
 class Places:

@@ -1,8 +1,8 @@
 """Generation from anything that makes one step: sampling (an iterator of token columns) and beam search."""
 
-from triptych.generate.beam import Hypothesis, LengthPenalty, beam_search
-from triptych.generate.protocol import RowCache, StepModel
-from triptych.generate.sample import Sampling, generate, probabilities
+from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.protocol import RowCache, StepModel
+from triptych.generation.sample import Sampling, generate, probabilities
 
 __all__ = [
     "Hypothesis",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generate import Hypothesis, LengthPenalty, beam_search
+from triptych.generation import Hypothesis, LengthPenalty, beam_search
 
 END = 1
 Table = Callable[[int, tuple[int, ...]], Tensor]
