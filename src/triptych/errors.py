@@ -1,4 +1,4 @@
-"""The one exception a person may see: it says what was expected, what was got and the remedy."""
+"""The exceptions a person may see: each is one line that ends with the remedy."""
 
 
 class UserError(ValueError):
@@ -6,4 +6,11 @@ class UserError(ValueError):
 
     The command line prints it as ``error: ...`` and exits with code 2; as a library exception it is a `ValueError`.
     An error of our own making is an `AssertionError` instead.
+    """
+
+
+class DivergedError(RuntimeError):
+    """The loss became infinite or undefined. The last good checkpoint is kept.
+
+    The command line prints it as ``error: ...`` and exits with code 1.
     """

@@ -14,16 +14,10 @@ from triptych.cli.main import main
 from triptych.model.config import Config
 from triptych.model.transformer import AttentionMaps, Transformer
 from triptych.text.codec import TextCodec
+from triptych.text.translator import Translation
 from triptych.train.loop import Outcome
 
 LINES = ["A brown dog sees two small cats.", "Ein brauner Hund sieht zwei kleine Katzen.", "Übergröße: 'ja', & <nein>."]
-
-
-@dataclass(frozen=True)
-class Translation:
-    text: str
-    score: float
-    tokens: tuple[str, ...] = ()
 
 
 class Translator:
@@ -47,15 +41,15 @@ class Translator:
         self.calls.append(("translate", {"lines": len(lines), **options}))
         return [
             [
-                Translation(" ".join(reversed(line.split())), -0.5 - rank, tuple(line.split()))
+                Translation(" ".join(reversed(line.split())), -0.5 - rank, tuple(line.split()), ("a", "b"))
                 for rank in range(options.get("nbest", 1))
             ]
             for line in lines
         ]
 
-    def sample(self, lines: Sequence[str], sampling: Any, seed: int) -> list[Translation]:
+    def sample(self, lines: Sequence[str], sampling: Any, seed: int, align: bool) -> list[Translation]:
         self.calls.append(("sample", (sampling, seed)))
-        return [Translation(line.upper(), -1.0) for line in lines]
+        return [Translation(line.upper(), -1.0, (), ()) for line in lines]
 
     def evaluate(self, pairs: Any, **options: Any) -> dict[str, Any]:
         self.calls.append(("evaluate", options))

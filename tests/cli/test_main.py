@@ -1,5 +1,6 @@
 """The frame of the command: help, versions, and mistakes that are told in one line."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ import typer
 
 import triptych
 from triptych.cli import main as command_line
-from triptych.errors import UserError
+from triptych.errors import DivergedError, UserError
 
+MEMORY = "expected more memory than this device has; choose a smaller --beam, batch or model"
 VERBS = ("demo", "translate", "train", "evaluate", "models", "look")
 
 
@@ -85,6 +87,10 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (UserError("expected a\nhorse, got a cow"), 2, "error: expected a horse, got a cow\n"),
         (PermissionError(13, "Permission denied", "/run/x"), 2, "error: /run/x: Permission denied\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "error: cannot write: No space left on device\n"),
+        (DivergedError("the loss is\nnot finite"), 1, "error: the loss is not finite\n"),
+        (MemoryError(), 2, f"error: {MEMORY}\n"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, f"error: {MEMORY}\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -94,9 +100,10 @@ def test_exit_codes(run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     assert (ran.code, ran.out, ran.err) == (code, "", told)
 
 
-def test_our_own_error_is_not_hidden(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, AssertionError("ours"))
-    with pytest.raises(AssertionError, match="ours"):
+@pytest.mark.parametrize("error", [AssertionError("ours"), RuntimeError("ours"), OSError("ours")])
+def test_our_own_error_is_not_hidden(run: Any, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(type(error), match="ours"):
         run()
 
 

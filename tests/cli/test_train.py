@@ -66,6 +66,14 @@ def test_mistakes(run: Any, translator: Any, pairs: list[str]) -> None:
     assert "did you mean 'epochs'" in run("train", "text", *pairs, "--set", "epoch=2").err
     assert "did you mean 'width'" in run("train", "text", *pairs, "--set", "epochs=1", "--set", "model.wdth=8").err
     assert "setting data.pairs" in run("train", "text", *pairs, "--set", "epochs=1", "--set", "data.pairs=8").err
+    assert (
+        "data.sampling from 0 to 1, got 'x'"
+        in run("train", "text", *pairs, "--set", "epochs=1", "--set", "data.sampling=x").err
+    )
+    assert (
+        "number of pieces, got 1.5"
+        in run("train", "text", *pairs, "--set", "epochs=1", "--set", "model.vocabulary=1.5").err
+    )
     assert "float64" in run("train", "text", *pairs, "--set", "epochs=1", "--dtype", "float64").err
     shaped = ["--set", "epochs=1", "--set", "model.preset=tiny", "--from", "captions-en-de"]
     assert "no [model] setting but dropout with --from, got preset" in run("train", "text", *pairs, *shaped).err

@@ -46,6 +46,9 @@ def test_json(run: Any, translator: Any) -> None:
     assert told["model"] == "captions-en-de"
     assert told["translations"][0]["source"] == "a b"
     assert [choice["score"] for choice in told["translations"][0]["hypotheses"]] == [-0.5, -1.5]
+    keys = {"text", "score", "tokens", "log_probs", "source_tokens", "alignment"}
+    assert told["translations"][0]["hypotheses"][0].keys() == keys
+    assert translator.calls[-1][1]["align"] is True
 
 
 def test_nbest_lines_are_numbered(run: Any, translator: Any) -> None:

@@ -45,6 +45,19 @@ def test_json_round_trip(config: Config) -> None:
         ({"widht": 64}, "did you mean 'width'"),
         ({"relation": {"size": 0}}, "at least 1 distance"),
         ({"pattern": {"kind": "round"}}, "complete model configuration"),
+        ({"pattern": {"kind": [1]}}, "complete model configuration"),
+        ({"pattern": 5}, "pattern to be Full or Local1D or Local2D, got 5"),
+        ({"relation": 5}, "relation to be RelativeDistance or NoneType, got 5"),
+        ({"relation": {"size": 1.5}}, "size to be int"),
+        ({"width": "a"}, "width to be int, got 'a'"),
+        ({"width": True}, "width to be int, got True"),
+        ({"width": 512.0}, "width to be int, got 512.0"),
+        ({"width": 2**40}, "width <= 65536"),
+        ({"decoder_layers": 10**9}, "decoder_layers <= 1000"),
+        ({"source_vocabulary": 0}, "source_vocabulary >= 1"),
+        ({"dropout": "a"}, "dropout to be int or float"),
+        ({"dropout": float("nan")}, "dropout < 1"),
+        ({"norm": ["post"]}, "norm to be one of"),
     ],
 )
 def test_a_mistake_is_one_clear_line(changes: dict[str, object], said: str) -> None:
@@ -56,3 +69,5 @@ def test_a_mistake_is_one_clear_line(changes: dict[str, object], said: str) -> N
 def test_unknown_preset() -> None:
     with pytest.raises(UserError, match="base, small, tiny"):
         Config.preset("huge", 100)
+    with pytest.raises(UserError, match="base, small, tiny"):
+        Config.preset(["tiny"], 100)  # type: ignore[arg-type]  # as a file may name it

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,22 @@ def test_a_failure_leaves_the_old_and_no_litter(tmp_path: Path) -> None:
         write_folder(tmp_path / "model", {"a": b"2", "b": "not bytes"})  # type: ignore[dict-item]
     assert (tmp_path / "model" / "a").read_bytes() == b"1"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_file(tmp_path / "file", b"x")
+    assert caught.value.filename == str(tmp_path / "file") and caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_crash_left_is_not_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / ".model.old").mkdir()
+    (tmp_path / ".model.old" / "a").write_bytes(b"0")
+    for data in (b"1", b"2"):
+        write_folder(tmp_path / "model", {"a": data})
+    assert (tmp_path / "model" / "a").read_bytes() == b"2"

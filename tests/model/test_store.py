@@ -1,3 +1,5 @@
+import datetime
+import hashlib
 import json
 import subprocess
 import sys
@@ -81,6 +83,55 @@ def test_weights_of_another_shape(tmp_path: Path, folder: Path) -> None:
         load_pretrained(tmp_path / "odd")
 
 
+def rewritten(folder: Path, **changes: object) -> None:
+    """Change the configuration of a model and let its card agree."""
+    path = folder / store.CONFIG
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    card = json.loads((folder / store.CARD).read_text())
+    card["sha256"][store.CONFIG] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / store.CARD).write_text(json.dumps(card))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": "a"},
+        {"width": True},
+        {"width": 8.0},
+        {"width": 2**60, "heads": 1},
+        {"vocabulary": 2**24, "width": 2**16},  # 4 TB
+        {"decoder_layers": 1000},
+        {"dropout": "much"},
+        {"pattern": 5},
+        {"relation": 5},
+        {"relation": {"size": "x"}},
+        {"classes": 2},
+    ],
+)
+def test_a_hostile_configuration(folder: Path, changes: dict[str, object]) -> None:
+    rewritten(folder, **changes)
+    with pytest.raises(UserError) as caught:
+        load_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_things_are_not_replaced_by_a_model(tmp_path: Path, folder: Path) -> None:
+    save_pretrained(folder, tiny(), {}, {})  # a model is
+    assert load_pretrained(folder).files == {}
+    (tmp_path / "empty").mkdir()
+    save_pretrained(tmp_path / "empty", tiny(), {}, {})
+    (tmp_path / "file").write_text("mine")
+    for precious in (tmp_path, tmp_path / "file"):
+        with pytest.raises(UserError, match="holds other things"):
+            save_pretrained(precious, tiny(), {}, {})
+    assert (tmp_path / "file").read_text() == "mine" and folder.is_dir()
+
+
+def test_a_card_may_hold_a_date(tmp_path: Path) -> None:
+    save_pretrained(tmp_path / "model", tiny(), {}, {"made": datetime.date(2026, 1, 2)})
+    assert load_pretrained(tmp_path / "model").card["made"] == "2026-01-02"
+
+
 def test_unknown_name() -> None:
     with pytest.raises(UserError, match="shipped model, a folder or a hub id"):
         load_pretrained("captions-en-xx")
@@ -131,7 +182,6 @@ KILLS = textwrap.dedent(
     from triptych.model.transformer import Transformer
     from triptych.train.loop import _Run, Package
     from triptych.train.recipe import Recipe
-    from triptych.train.report import Report
     from triptych.train.state import load_state
 
     torch.set_num_threads(1)
@@ -139,8 +189,7 @@ KILLS = textwrap.dedent(
     recipe = Recipe(epochs=1, ema=0.9)
     model = Transformer(Config(500, width=32, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1))
     run = _Run(model, None, [], recipe, out, Package({"tokenizer.model": b"x" * 1000}, {}), None)
-    report = Report(None, 0, 0)
-    run._save(report)
+    run._save()
     random.seed(0)
     unfinished = 0
     for kill in range(50):
@@ -148,7 +197,7 @@ KILLS = textwrap.dedent(
         if child == 0:
             for update in range(10_000):
                 run.progress.update = 1 + kill * 10_000 + update
-                run._save(report)
+                run._save()
             os._exit(0)
         time.sleep(random.uniform(0.0, 0.3))
         os.kill(child, signal.SIGKILL)

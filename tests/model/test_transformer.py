@@ -161,5 +161,11 @@ def test_mistakes() -> None:
         make(encoder_layers=0)(ids(1, 3), source=ids(1, 3))
     with pytest.raises(UserError, match="expected a source"):
         make().start(length=3)
+    alone = make(encoder_layers=0, classes=2)
+    with pytest.raises(UserError, match="got rows=5"):
+        alone.start(length=3, rows=5, beams=2)
+    for label in ([2, 0], [0]):
+        with pytest.raises(UserError, match="2 labels below classes=2"):
+            alone.start(length=3, rows=4, beams=2, label=torch.tensor(label))
     with pytest.raises(UserError, match="at most 4 positions"):
         make(positions="learned", length=4)(ids(1, 5), source=ids(1, 3))

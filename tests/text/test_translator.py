@@ -127,6 +127,17 @@ def test_fine_tuning_keeps_the_vocabulary(tmp_path: Path, run: Path) -> None:
     assert translator.codec.to_bytes() == Translator.load(run).codec.to_bytes()
 
 
+def test_pairs_that_are_too_long_are_named_and_take_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = sentences()
+    long = Pairs([*pairs.source[:9], "the dog " * 900], [*pairs.target[:9], "der Hund"])
+    translator = Translator.new(pairs, vocabulary=290, **SHAPE)
+    recipe = Recipe(epochs=1, tokens_per_batch=64)
+    outcome = translator.fit(long, held_out=long, recipe=recipe, out=tmp_path / "run", card={"languages": "de"})
+    assert outcome.reason == "finished" and translator.card["pairs"] == 9
+    assert "1 source over" in capsys.readouterr().err
+    assert translator.language is None  # the card should have said {"target": "de"}
+
+
 def test_without_held_out_pairs_some_are_kept_back(tmp_path: Path) -> None:
     pairs = sentences()
     translator = Translator.new(pairs, **SHAPE)
@@ -153,7 +164,7 @@ def test_base_runs_a_training_step_and_a_translation() -> None:
 
 
 def test_mistakes(tmp_path: Path, translator: Translator) -> None:
-    with pytest.raises(UserError, match=r"at most 1024 tokens a line, got \d+ in line 2"):
+    with pytest.raises(UserError, match=r"at most 1024 tokens, got \d+ in the line that begins 'the dog the dog"):
         translator.translate(["the dog", "the dog " * 2000])
     with pytest.raises(UserError, match="load a translation model"):
         Translator(translator.model, TextCodec.train(sentences().source, 275))

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from triptych.errors import UserError
+from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
 from triptych.model.config import Config
 from triptych.model.store import load_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.loop import DivergedError, fit, held_out_loss
+from triptych.train.loop import Package, fit, held_out_loss
 from triptych.train.recipe import Recipe
 
 VOCABULARY = 12
@@ -60,30 +60,36 @@ def read_log(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+class Stopping(Copies):
+    """Asks the process to stop while the second epoch's third batch is taken."""
+
+    def epoch(self, number: int) -> Sequence[Batch]:
+        batches = super().epoch(number)
+        if number != 1:
+            return batches
+
+        class Trap(list[Batch]):
+            def __getitem__(self, at):  # type: ignore[no-untyped-def]
+                if at == 2:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return super().__getitem__(at)
+
+        return Trap(batches)
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ema": 0.9, "optimizer": "muon", "accumulate": 4, "dtype": "bfloat16"}, {"optimizer": "adam", "clip": 0}],
+    [
+        {},
+        {"average_last": 3, "evaluations": 1},
+        {"ema": 0.9, "optimizer": "muon", "accumulate": 4, "dtype": "bfloat16"},
+        {"optimizer": "adam", "clip": 0},
+    ],
 )
 def test_resume_is_exact_to_the_bit_in_the_middle_of_an_epoch(changes: dict[str, object], tmp_path: Path) -> None:
     ours = recipe(**changes)
     straight = make()
     fit(straight, Copies(), Copies().epoch(9), ours, tmp_path / "straight", quiet=True)
-
-    class Stopping(Copies):
-        """Asks the process to stop while the second epoch's third batch is taken."""
-
-        def epoch(self, number: int) -> Sequence[Batch]:
-            batches = super().epoch(number)
-            if number != 1:
-                return batches
-
-            class Trap(list[Batch]):
-                def __getitem__(self, at):  # type: ignore[no-untyped-def]
-                    if at == 2:
-                        os.kill(os.getpid(), signal.SIGTERM)
-                    return super().__getitem__(at)
-
-            return Trap(batches)
 
     broken = make()
     outcome = fit(broken, Stopping(), Copies().epoch(9), ours, tmp_path / "broken", quiet=True)
@@ -95,6 +101,8 @@ def test_resume_is_exact_to_the_bit_in_the_middle_of_an_epoch(changes: dict[str,
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
     best, other = (load_pretrained(tmp_path / name).model.state_dict() for name in ("straight", "broken"))
     assert all(torch.equal(best[name], other[name]) for name in best)
+    pointers = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("straight", "broken")]
+    assert pointers[0] == pointers[1]
     keys = ("event", "update", "nll")
     logs = [
         [{key: line.get(key) for key in keys} for line in read_log(tmp_path / name) if line["event"] != "start"]
@@ -164,6 +172,73 @@ def test_a_nan_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
     assert read_log(tmp_path)[-1]["event"] == "diverged"
 
 
+def test_weights_that_go_bad_in_an_update_are_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss before the update was finite; the held-out loss after it is not."""
+    model = make()
+    loss, looks = model.loss, []
+
+    def poisoned(batch: Batch, smoothing: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        if not model.training:
+            looks.append(batch)
+            if len(looks) > 6:  # six batches are one look at the held-out data
+                with torch.no_grad():
+                    model.decoder[0].feed_forward.inner.weight[0, 0] = float("nan")
+        return loss(batch, smoothing)
+
+    monkeypatch.setattr(model, "loss", poisoned)
+    with pytest.raises(DivergedError, match="update 12"):
+        fit(
+            model,
+            Copies(),
+            Copies().epoch(9),
+            recipe(evaluations=1),
+            tmp_path,
+            measure=lambda _: {"score": 1.0},
+            quiet=True,
+        )
+    pointer = json.loads((tmp_path / "run.json").read_text())
+    assert pointer["best"].endswith("0000006") and pointer["last"].endswith("0000006")
+    for name in ("best", "last"):
+        kept = load_pretrained(tmp_path / pointer[name]).model
+        assert all(value.isfinite().all() for value in kept.state_dict().values())
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    scores = iter([float("nan"), 2.0, float("nan")])
+    outcome = fit(
+        make(),
+        Copies(),
+        Copies().epoch(9),
+        recipe(evaluations=1),
+        tmp_path,
+        measure=lambda _: {"score": next(scores)},
+        quiet=True,
+    )
+    assert outcome.score == 2.0 and load_pretrained(tmp_path).card["training"]["updates"] == 12
+
+
+def test_a_resumed_run_keeps_model_vocabulary_and_data(tmp_path: Path) -> None:
+    pieces = Package({"tokenizer.model": b"pieces"}, {})
+    fit(make(), Stopping(), Copies().epoch(9), recipe(), tmp_path, package=pieces, quiet=True)
+
+    def resume(model: Transformer, data: Copies, package: Package) -> None:
+        fit(model, data, Copies().epoch(9), recipe(), tmp_path, package=package, resume=True, quiet=True)
+
+    with pytest.raises(UserError, match="keeps its model: width was 16, got 32"):
+        resume(make(width=32), Copies(), pieces)
+    with pytest.raises(UserError, match=r"keeps its model: dropout was 0\.3, got 0\.1"):
+        resume(make(dropout=0.1), Copies(), pieces)
+    with pytest.raises(UserError, match="keeps its vocabulary"):
+        resume(make(), Copies(), Package({"tokenizer.model": b"others"}, {}))
+    with pytest.raises(UserError, match="an epoch had 6 updates, these give 5"):
+        resume(make(), Copies(batches=5), pieces)
+    (tmp_path / "run.json").unlink()  # then the resume state itself must tell
+    with pytest.raises(UserError, match="does not fit this model") as caught:
+        resume(make(width=32), Copies(), pieces)
+    assert "\n" not in str(caught.value)
+    resume(make(), Copies(), pieces)
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found none; train without --resume"):
         fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, resume=True, quiet=True)
@@ -179,6 +254,9 @@ def test_mistakes(tmp_path: Path) -> None:
         fit(make(), Copies(batches=0), Copies().epoch(9), recipe(), tmp_path / "none", quiet=True)
     with pytest.raises(UserError, match="held-out data"):
         held_out_loss(make(), [])
+    with pytest.raises(UserError, match="held-out data"):
+        fit(make(), Copies(), [], recipe(), tmp_path / "none", quiet=True)
+    assert not (tmp_path / "none").exists()
 
 
 def test_trains_outside_the_main_thread(tmp_path: Path) -> None:
@@ -200,7 +278,7 @@ SCRIPT = textwrap.dedent(
     from triptych.train.loop import fit
     model = test_loop.make(dropout=0.0)
     changes = dict(pair.split("=") for pair in sys.argv[3:])
-    recipe = test_loop.recipe(**{key: float(value) for key, value in changes.items()})
+    recipe = test_loop.recipe(**{key: int(value) for key, value in changes.items()})
     outcome = fit(model, test_loop.Copies(rows=5), test_loop.Copies().epoch(9), recipe, Path(sys.argv[2]))
     print(outcome.reason, outcome.updates)
     """
@@ -216,7 +294,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
         ("one", [sys.executable]),
         ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
     ):
-        command = [*launcher, str(script), here, str(tmp_path / name)]
+        command = [*launcher, str(script), here, str(tmp_path / name), "average_last=2"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
     one, two = (

@@ -125,7 +125,8 @@ def _told(attention: AttentionMap) -> str:
 
 def _language(card: Mapping[str, Any]) -> str:
     """Name the language of the translations, for hyphenation and for screen readers."""
-    language = card.get("languages", {}).get("target")
+    languages = card.get("languages")
+    language = languages.get("target") if isinstance(languages, Mapping) else None
     return f' lang="{escape(str(language))}"' if language else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import typer
 
 import triptych
 from triptych.cli import demo, evaluate, look, models, train, translate
-from triptych.errors import UserError
+from triptych.errors import DivergedError, UserError
 
 app = typer.Typer(
     name="triptych",
@@ -44,7 +45,7 @@ app.command()(models.models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code is 0, 2 for a person's mistake, 130 for an interruption."""
+    """Run the command; the exit code is 0, 1 for a diverged run, 2 for a person's mistake, 130 for an interruption."""
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="triptych", standalone_mode=False)
         sys.stdout.flush()
@@ -55,9 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _forget_output()
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return _complain(f"{error.filename}: {error.strerror}")
+        return _complain(f"{error.filename or 'cannot write'}: {error.strerror}")
+    except DivergedError as error:
+        return _complain(str(error), 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _complain("expected more memory than this device has; choose a smaller --beam, batch or model")
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0
@@ -70,9 +77,16 @@ def _usage(error: typer.TyperException) -> str:
     return f"{message}; see {context.command_path if context else 'triptych'} --help"
 
 
-def _complain(message: str) -> int:
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Tell torch's failed allocations, which have no type of their own on a CPU, from errors of ours."""
+    return isinstance(error, MemoryError) or any(
+        told in str(error) for told in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
+def _complain(message: str, code: int = 2) -> int:
     print("error: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+    return code
 
 
 def _forget_output() -> int:

@@ -70,6 +70,12 @@ def text(
     _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
     _expect("data", tables["data"], ["sampling"])
     run = Recipe.from_mapping(tables["training"])
+    sampling = tables["data"].get("sampling", 0.0)
+    if isinstance(sampling, bool) or not isinstance(sampling, int | float) or not 0 <= sampling <= 1:
+        raise UserError(f"expected data.sampling from 0 to 1, got {sampling!r}; 0 switches it off")
+    vocabulary = tables["model"].get("vocabulary")
+    if vocabulary is not None and (isinstance(vocabulary, bool) or not isinstance(vocabulary, int)):
+        raise UserError(f"expected model.vocabulary to be a number of pieces, got {vocabulary!r}")
     pairs = read_pairs(source, target)
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if start_from is not None:
@@ -82,6 +88,8 @@ def text(
     else:
         translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
     say(f"training on {len(pairs):,} sentence pairs ({pairs.report}); the run is kept in {out}")
+    if held_out is not None and held_out.report.skipped:
+        say(f"held out: {held_out.report}")
     outcome = translator.fit(
         pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
     )

@@ -90,9 +90,9 @@ def translate(
     first = 0
     while group := list(islice(lines, LINES_AT_ONCE)):
         if samples:
-            found = [[choice] for choice in translator.sample(group, sampling, seed + first)]
+            found = [[choice] for choice in translator.sample(group, sampling, seed + first, align=json)]
         else:
-            found = translator.translate(group, beam=beam, nbest=nbest, length_penalty=penalty)
+            found = translator.translate(group, beam=beam, nbest=nbest, length_penalty=penalty, align=json)
         if json:
             told.extend(_described(source, choices) for source, choices in zip(group, found, strict=True))
         else:
@@ -131,7 +131,15 @@ def _described(source: str, choices: Sequence[Translation]) -> dict[str, object]
     return {
         "source": source,
         "hypotheses": [
-            {"text": choice.text, "score": choice.score, "tokens": list(choice.tokens)} for choice in choices
+            {
+                "text": choice.text,
+                "score": choice.score,
+                "tokens": choice.tokens,
+                "log_probs": choice.log_probs,
+                "source_tokens": choice.source_tokens,
+                "alignment": choice.alignment,
+            }
+            for choice in choices
         ],
     }
 

@@ -17,6 +17,17 @@ PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
     "local_1d": Local1D,
     "local_2d": Local2D,
 }
+# The least and the most of each size. The bounds keep a mistyped or hostile configuration from being built for hours.
+SIZES = {
+    "vocabulary": (1, 2**24),
+    "width": (1, 2**16),
+    "heads": (1, 2**16),
+    "feed_forward": (1, 2**20),
+    "encoder_layers": (0, 1000),
+    "decoder_layers": (1, 1000),
+    "length": (1, 2**24),
+    "classes": (0, 2**24),
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,9 @@ class RelativeDistance:
     far: Literal["zero", "clip"] = "clip"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"expected a relation of at least 1 distance, got size={self.size}; raise `size`")
+        _is_a("size", self.size, int)
+        if not 1 <= self.size <= 2**24:
+            raise UserError(f"expected a relation of at least 1 distance, at most 2**24, got size={self.size}")
         _one_of("far", self.far, ("zero", "clip"))
 
 
@@ -61,12 +73,13 @@ class Config:
     relation: RelativeDistance | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "heads", "feed_forward", "decoder_layers", "length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"expected {name} >= 1, got {getattr(self, name)}")
-        for name in ("encoder_layers", "classes"):
-            if getattr(self, name) < 0:
-                raise UserError(f"expected {name} >= 0, got {getattr(self, name)}")
+        for name, (least, most) in SIZES.items():
+            _in_range(name, getattr(self, name), least, most)
+        if self.source_vocabulary is not None:
+            _in_range("source_vocabulary", self.source_vocabulary, *SIZES["vocabulary"])
+        _is_a("dropout", self.dropout, int, float)
+        _is_a("pattern", self.pattern, Full, Local1D, Local2D)
+        _is_a("relation", self.relation, RelativeDistance, type(None))
         if self.width % self.heads:
             raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
         if self.positions == "sinusoidal" and self.width % 2:
@@ -82,7 +95,7 @@ class Config:
     @classmethod
     def preset(cls, name: str, vocabulary: int, **changes: Any) -> Config:
         """The preset `base`, `small` or `tiny` with the given vocabulary, and any field changed."""
-        if name not in PRESETS:
+        if name not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
             raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}")
         return cls.from_dict({"vocabulary": vocabulary, **PRESETS[name], **changes})
 
@@ -137,6 +150,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "norm": "pre",
     },
 }
+
+
+def _is_a(name: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise UserError(f"expected {name} to be {wanted}, got {value!r}")
+
+
+def _in_range(name: str, value: int, least: int, most: int) -> None:
+    _is_a(name, value, int)
+    if not least <= value <= most:
+        raise UserError(f"expected {name} {f'>= {least}' if value < least else f'<= {most}'}, got {value}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from triptych.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+MOST_THREADS = 1024  # with many more the thread library ends the process
 
 
 def use_device(device: str, threads: int | None, dtype: str) -> tuple[torch.device, torch.dtype]:
     """The device and dtype of these names; sets torch's number of threads if given.
 
-    "auto" takes the first GPU, else the CPU; float32, whose results every other dtype is compared with.
+    "auto" takes a GPU (under torchrun the process's own), else the CPU; and float32, with whose results every other
+    dtype is compared.
     """
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"expected at least 1 thread, got {threads}")
+        if not 1 <= threads <= MOST_THREADS:
+            raise UserError(f"expected 1 to {MOST_THREADS} threads, got {threads}")
         torch.set_num_threads(threads)
     if dtype != "auto" and dtype not in DTYPES:
         raise UserError(f"expected a dtype of auto, {', '.join(DTYPES)}, got {dtype!r}")
     number = torch.float32 if dtype == "auto" else DTYPES[dtype]
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     try:
         where = torch.device(device)
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
+        torch.zeros(1, device=where).item()  # the device "meta" allocates, but holds nothing
+    except (RuntimeError, AssertionError) as error:  # RuntimeError includes NotImplementedError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"expected a device that is here (auto, cpu, cuda, ...), got {device!r}: {reason}") from None
     return where, number

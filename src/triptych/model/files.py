@@ -21,8 +21,10 @@ def write_file(path: Path, data: bytes) -> None:
         # mkstemp makes private files; a model folder is for everyone whom the umask lets in.
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _flush_folder(path.parent)
 
@@ -39,7 +41,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
             write_file(temporary / name, data)
         temporary.chmod(0o777 & ~_umask())
         if path.exists():
-            old = temporary.with_suffix(".old")
+            old = temporary.with_name(f"{temporary.name}.old")
             path.replace(old)
             temporary.replace(path)
             shutil.rmtree(old)

@@ -46,7 +46,12 @@ def save_pretrained(
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write the model folder at once. `dtype` is that of the stored weights (float16 halves the folder)."""
+    """Write the model folder at once. `dtype` is that of the stored weights (float16 halves the folder).
+
+    A model of that name is replaced. Anything else of that name is a `UserError`: replacing it would delete it.
+    """
+    if (path := Path(folder)).exists() and not (path / CARD).is_file() and not _is_empty(path):
+        raise UserError(f"expected a new folder or that of a model, got {path}, which holds other things; name another")
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     contents = {
         CONFIG: _json(model.config.to_dict()),
@@ -55,7 +60,7 @@ def save_pretrained(
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     contents[CARD] = _json({**card, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
-    write_folder(Path(folder), contents)
+    write_folder(path, contents)
 
 
 def load_pretrained(name: str | Path) -> Stored:
@@ -78,13 +83,8 @@ def load_pretrained(name: str | Path) -> Stored:
     for file in (CONFIG, WEIGHTS):
         if file not in contents:
             raise UserError(f"expected {file} among the files of {folder / CARD}; this is not a Triptych model")
-    model = Transformer(Config.from_dict(_parse(contents.pop(CONFIG), folder / CONFIG)))
-    try:
-        tensors = load_tensors(contents.pop(WEIGHTS))
-        model.load_state_dict({key: value.float() for key, value in tensors.items()})
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the weights in {folder} do not fit its config.json: {reason}") from None
+    config = Config.from_dict(_parse(contents.pop(CONFIG), folder / CONFIG))
+    model = _assembled(config, contents.pop(WEIGHTS), folder)
     return Stored(model.eval(), contents, card, folder)
 
 
@@ -123,6 +123,25 @@ def read_card(folder: Path) -> dict[str, Any]:
     return {"name": folder.name, **card}
 
 
+def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
+    """The model with its weights. No memory is taken for a shape that the weights do not have."""
+    try:
+        tensors = load_tensors(data)
+        if config.encoder_layers + config.decoder_layers > len(tensors):
+            raise RuntimeError(f"{len(tensors)} tensors are too few for its layers")
+        with torch.device("meta"):
+            model = Transformer(config)
+        model.load_state_dict({key: value.float().clone() for key, value in tensors.items()}, assign=True)
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"the weights in {folder} do not fit its config.json: {reason}") from None
+    return model
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
 def _download(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
@@ -132,12 +151,13 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"no folder {name!r} here, and the hub did not give it: {reason}") from None
 
 
 def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    # A card may come from TOML, which knows dates: they become text.
+    return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
 
 def _parse(data: bytes, path: Path) -> dict[str, Any]:

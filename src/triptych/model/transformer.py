@@ -326,10 +326,16 @@ class Transformer(nn.Module):
         There are sources x beams rows (or `rows` for a decoder-only model, where a group of beams has one label).
         `label` [sources] names the class of each source.
         """
-        groups = len(source) if source is not None else (rows or 1) // beams
         config = self.config
         if (config.encoder_layers > 0) != (source is not None):
             raise UserError(f"expected {'a' if config.encoder_layers else 'no'} source for this model; see its config")
+        groups = len(source) if source is not None else (rows or 1) // beams
+        if beams < 1 or rows not in (None, groups * beams):
+            raise UserError(f"expected {beams} rows (beams) for each of {groups} sources or labels, got rows={rows}")
+        if label is not None and (len(label) != groups or (groups and int(label.max()) >= config.classes)):
+            raise UserError(
+                f"expected {groups} labels below classes={config.classes}, got {label.tolist()}; -1 is no label"
+            )
         cache = Cache.allocate(
             layers=config.decoder_layers,
             rows=groups * beams,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from triptych.train.recipe import Recipe
 TOKENIZER = "tokenizer.model"
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
 SENTENCES = 32  # translated at once
+LARGEST_EXPONENT = 700.0  # of which a float holds the exponential
 VOCABULARY = 8000  # pieces, where a person names no number
 GNMT = LengthPenalty()
 
@@ -61,6 +63,10 @@ class Translator:
             raise UserError(
                 f"expected an encoder-decoder for {codec.vocabulary} pieces, got one for {model.config.vocabulary} "
                 f"with {model.config.encoder_layers} encoder layers; load a translation model"
+            )
+        if model.config.source_vocabulary not in (None, codec.vocabulary):
+            raise UserError(
+                f"expected one vocabulary for both sides, got source_vocabulary={model.config.source_vocabulary}"
             )
         self.model, self.codec, self.card = model, codec, dict(card or {})
 
@@ -133,6 +139,8 @@ class Translator:
             pairs, held_out = _split(pairs)
         data = PairData(pairs, self.codec, tokens_per_batch=recipe.tokens_per_batch, alpha=sampling, seed=recipe.seed)
         checked = PairData(held_out, self.codec, tokens_per_batch=recipe.tokens_per_batch, shuffle=False)
+        if not quiet and data.pairs.report.skipped > pairs.report.skipped:
+            print(f"by tokens, {data.pairs.report}", file=sys.stderr)
         described = {**self.card, **(card or {}), "task": "translation", "pairs": len(data)}
         described.pop("sha256", None)
         outcome = fit(
@@ -142,7 +150,7 @@ class Translator:
             recipe,
             out,
             package=Package(self._files(), described),
-            measure=lambda _: self._measure(held_out),
+            measure=lambda _: self._measure(checked.pairs),
             resume=resume,
             quiet=quiet,
         )
@@ -197,7 +205,9 @@ class Translator:
                 found[row] = [self._translation(sources[row], choice, align) for choice in choices]
         return found
 
-    def sample(self, lines: Sequence[str], sampling: Sampling, seed: int = 0) -> list[Translation]:
+    def sample(
+        self, lines: Sequence[str], sampling: Sampling, seed: int = 0, *, align: bool = False
+    ) -> list[Translation]:
         """One translation of each line, drawn at random; line i draws from (seed, i) alone."""
         sources = self._sources(lines)
         found = [Translation("", 0.0, (), ()) for _ in lines]
@@ -210,7 +220,7 @@ class Translator:
             for row, drawn in zip(rows, torch.stack(columns, 1).tolist(), strict=True):
                 kept = (*drawn[: drawn.index(TextCodec.END) if TextCodec.END in drawn else len(drawn)], TextCodec.END)
                 log_probs = self._score(sources[row], kept)
-                found[row] = self._translation(sources[row], Hypothesis(kept, sum(log_probs), log_probs), False)
+                found[row] = self._translation(sources[row], Hypothesis(kept, sum(log_probs), log_probs), align)
         return found
 
     def stream(self, text: str, *, sampling: Sampling = Sampling(temperature=0.0), seed: int = 0) -> Iterator[str]:  # noqa: B008
@@ -248,11 +258,11 @@ class Translator:
         """
         sources, targets = list(pairs.source[:limit]), list(pairs.target[:limit])
         tokenised = None if tokenised_references is None else list(tokenised_references)[:limit]
-        told = [choices[0].text for choices in self.translate(sources, beam=beam, length_penalty=length_penalty)]
-        language = language or self.card.get("languages", {}).get("target")
-        figures = score(told, targets, language, tokenised_references=tokenised)
         held_out = PairData(Pairs(sources, targets), self.codec, shuffle=False)
-        return {**figures, "perplexity": math.exp(held_out_loss(self.model, list(held_out.epoch(0))))}
+        perplexity = math.exp(min(held_out_loss(self.model, list(held_out.epoch(0))), LARGEST_EXPONENT))
+        told = [choices[0].text for choices in self.translate(sources, beam=beam, length_penalty=length_penalty)]
+        figures = score(told, targets, language or self.language, tokenised_references=tokenised)
+        return {**figures, "perplexity": perplexity}
 
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         """The ids of both sides and the attention probabilities while `translation` is written."""
@@ -261,6 +271,13 @@ class Translator:
         return source, target, self._maps(source, target)
 
     # -- parts --------------------------------------------------------------------------------------------------------
+
+    @property
+    def language(self) -> str | None:
+        """The language of the translations ("de"), as the card names it; None where it does not."""
+        languages = self.card.get("languages")
+        target = languages.get("target") if isinstance(languages, Mapping) else None
+        return target if isinstance(target, str) else None
 
     @property
     def _device(self) -> torch.device:
@@ -276,16 +293,17 @@ class Translator:
         except ImportError:
             return {}
         told = self(held_out.source, beam=1)
-        bleu = score(told, held_out.target, self.card.get("languages", {}).get("target"))["bleu"]
+        bleu = score(told, held_out.target, self.language)["bleu"]
         assert isinstance(bleu, float)
         return {"bleu": bleu, "score": bleu}
 
     def _sources(self, lines: Sequence[str]) -> list[list[int]]:
         sources = self.codec.encode_lines(lines)
-        for number, ids in enumerate(sources, 1):
+        for line, ids in zip(lines, sources, strict=True):
             if len(ids) > LONGEST:
                 raise UserError(
-                    f"expected lines of at most {LONGEST} tokens, got {len(ids)} in line {number}; split it"
+                    f"expected lines of at most {LONGEST} tokens, got {len(ids)} in the line that begins "
+                    f"{line[:40]!r}; split it"
                 )
         return sources
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from triptych.errors import UserError
+from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
 from triptych.model.files import write_file
 from triptych.model.store import RUN, load_pretrained, save_pretrained
@@ -33,6 +33,7 @@ from triptych.train.state import Progress, load_state, save_state
 
 CHECKPOINTS = "checkpoints"
 LOG_EVERY = 20
+NO_HELD_OUT = "expected held-out data, got no token; give a held-out file with at least one example"
 
 
 class Data(Protocol):
@@ -55,10 +56,6 @@ class Outcome:
     reason: str
     updates: int
     seconds: float
-
-
-class DivergedError(RuntimeError):
-    """The loss became infinite or undefined. The last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,9 @@ def fit(
         quiet: no word on standard error.
 
     Raises:
-        UserError: `out` holds a run and `resume` is not set, or the reverse.
-        DivergedError: the loss is not finite.
+        UserError: `out` holds a run and `resume` is not set, or the reverse; a resumed run has another recipe, model,
+            vocabulary or amount of data.
+        DivergedError: the loss, or the held-out loss, is not finite.
 
     SIGINT and SIGTERM end the run after the present update, with its state saved.
     """
@@ -140,33 +138,59 @@ class _Run:
 
     def prepare(self, resume: bool) -> None:
         """Load the state of the run, or plan a new one."""
+        if not any(len(batch) for batch in self.held_out):
+            raise UserError(NO_HELD_OUT)
         exists = (self.out / RUN).exists()
         if resume:
             self._restore()
         elif exists:
             raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
         else:
-            shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
+            if self.processes.first:
+                shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
             self._plan()
 
     def _restore(self) -> None:
         self.progress, tensors = load_state(self.out, self.recipe.to_dict())
+        self._check_same()
         parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
-        self.model.load_state_dict(parts["model"])
-        restore_optimizers(self.optimizers, parts["optimizer"])
+        try:
+            for name, tensor in tensors.items():
+                part, rest = name.split(".", 1)
+                parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
+            self.model.load_state_dict(parts["model"])
+            restore_optimizers(self.optimizers, parts["optimizer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"the resume state in {self.out} does not fit this model: {reason}") from None
         if self.average is not None:
             self.average.average = parts["average"]
         self.note = f"resumed at update {self.progress.update} of {self.progress.updates}"
+
+    def _check_same(self) -> None:
+        """A resumed run keeps its model, its vocabulary and its data, or it would not equal an uninterrupted one."""
+        path, advice = self.out / RUN, "leave it as it was, or start a new run with --from"
+        if path.exists():  # a run may have been killed before it had one
+            stored = load_pretrained(self.out / json.loads(path.read_bytes())["last"])
+            saved, ours = stored.model.config.to_dict(), self.model.config.to_dict()
+            changed = [f"{key} was {saved[key]!r}, got {ours[key]!r}" for key in ours if saved[key] != ours[key]]
+            if changed:
+                raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
+            if stored.files != dict(self.package.files):
+                raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {advice}")
+        was, now = self.progress.updates_per_epoch, self._updates_per_epoch(self.data.epoch(0))
+        if was != now:
+            raise UserError(f"a resumed run keeps its data: an epoch had {was} updates, these give {now}; {advice}")
+
+    def _updates_per_epoch(self, epoch: Sequence[Batch]) -> int:
+        return math.ceil(len(epoch) / self.recipe.accumulate)
 
     def _plan(self) -> None:
         """Choose the dtype and the number of updates: the two things that are measured, once, and then kept."""
         first = self.data.epoch(0)
         if not len(first):
             raise UserError("expected training data, got an epoch without a batch; give more or longer examples")
-        per_epoch = math.ceil(len(first) / self.recipe.accumulate)
+        per_epoch = self._updates_per_epoch(first)
         largest = max(first, key=lambda batch: batch.target.numel()).to(self.device)
         dtype, seconds = self._choose(largest)
         updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
@@ -194,16 +218,17 @@ class _Run:
         report.say(self.note)
         report.write("start", self.progress.update, note=self.note, recipe=self.recipe.to_dict())
         if self.progress.update == 0:
-            self._save(report)
+            self._save()
         with _signals() as caught:
             reason = self._updates(report, caught)
-        self._save(report)
+        self._save()
         if reason == "finished" and self.recipe.average_last > 1:
             self._average_last(report)
         if caught:
             report.say(
                 f"stopped by {caught[0]}; everything is saved in {self.out}. Go on with: --resume --out {self.out}"
             )
+        self.processes.wait_for_first()
         progress = self.progress
         return Outcome(self.out, progress.best, reason, progress.update, progress.seconds)
 
@@ -293,27 +318,32 @@ class _Run:
         """Score the weights that would be used (averaged ones where there are), keep the best, save the state."""
         progress, start = self.progress, time.perf_counter()
         shadow = averaged or (self.average.average if self.average else None)
-        score = math.nan
+        figures = {"nll": math.nan}
         if self.processes.first:
             self.model.eval()
             with swapped(self.model, shadow):
-                figures = {"nll": held_out_loss(self.model, self.held_out)}
-                figures.update(self.measure(self.model) if self.measure else {})
-                score = figures.get("score", -figures["nll"])
-                if progress.best is None or score > progress.best:
-                    progress.best_checkpoint = self._checkpoint("average" if averaged else "update", figures)
+                figures["nll"] = held_out_loss(self.model, self.held_out)
+                if math.isfinite(figures["nll"]):
+                    figures.update(self.measure(self.model) if self.measure else {})
+                    if self._is_better(figures.get("score", -figures["nll"])):
+                        progress.best_checkpoint = self._checkpoint("average" if averaged else "update", figures)
             self.model.train()
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
-            report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
-            elapsed = round(time.perf_counter() - start, 3)
-            report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=elapsed)
-        score = self.processes.from_first(score)
-        if progress.best is None or score > progress.best:
+        if not math.isfinite(self.processes.from_first(figures["nll"])):
+            self._diverged(report)  # before anything of this update is saved
+        score = self.processes.from_first(figures.get("score", -figures["nll"]))
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
+        report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
+        elapsed = round(time.perf_counter() - start, 3)
+        report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=elapsed)
+        if self._is_better(score):
             progress.best, progress.worse = score, 0
         else:
             progress.worse += 1
         if averaged is None:
-            self._save(report)
+            self._save(keep=True)
+
+    def _is_better(self, score: float) -> bool:
+        return not math.isnan(score) and (self.progress.best is None or score > self.progress.best)
 
     def _checkpoint(self, kind: str, figures: Mapping[str, float]) -> str:
         """Save the model's present weights as a whole model folder; its name, relative to the run."""
@@ -331,37 +361,34 @@ class _Run:
         save_pretrained(self.out / name, self.model, self.package.files, {**self.package.card, "training": training})
         return name
 
-    def _save(self, report: Report) -> None:
-        """The last weights, the resume state, then the pointer to both; only then do old checkpoints go."""
+    def _save(self, *, keep: bool = False) -> None:
+        """The last weights, the resume state, then the pointer to both; only then do old checkpoints go.
+
+        `keep` is for the checkpoints of evaluations. Where a run was interrupted must not change the average.
+        """
         if not self.processes.first:
             return
-        last = self._checkpoint("last", {})
+        last, progress = self._checkpoint("last", {}), self.progress
+        if keep and self.recipe.average_last > 1:
+            progress.kept = [*(name for name in progress.kept if name != last), last][-self.recipe.average_last :]
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizers).items()}
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
-        save_state(self.out, self.progress, self.recipe.to_dict(), tensors)
-        kept = [*self._pointer().get("kept", []), last]
-        kept = list(dict.fromkeys(kept))[-max(1, self.recipe.average_last) :]
-        pointer = {"best": self.progress.best_checkpoint or last, "last": last, "kept": kept}
+        save_state(self.out, progress, self.recipe.to_dict(), tensors)
+        pointer = {"best": progress.best_checkpoint or last, "last": last, "kept": progress.kept}
         write_file(self.out / RUN, (json.dumps(pointer, indent=2) + "\n").encode())
-        wanted = {pointer["best"], *kept}
+        wanted = {pointer["best"], last, *progress.kept}
         for folder in (self.out / CHECKPOINTS).iterdir():
             if f"{CHECKPOINTS}/{folder.name}" not in wanted:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _average_last(self, report: Report) -> None:
-        """The mean of the last checkpoints competes with the best one."""
-        if self.processes.first:
-            many = [weights(load_pretrained(self.out / name).model) for name in self._pointer()["kept"]]
-            values = {name: value.to(self.device) for name, value in mean(many).items()}
-            self._evaluate(report, values)
-            self._save(report)
-
-    def _pointer(self) -> dict[str, Any]:
-        path = self.out / RUN
-        pointer: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
-        return pointer
+        """The mean of the last checkpoints competes with the best one. Only the first process has names in `kept`."""
+        many = [weights(load_pretrained(self.out / name).model) for name in self.progress.kept]
+        averaged = {name: value.to(self.device) for name, value in mean(many).items()} if many else None
+        self._evaluate(report, averaged)
+        self._save()
 
 
 @torch.no_grad()
@@ -376,7 +403,7 @@ def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
         tokens += int(batch.lengths.sum())
     model.train(training)
     if not tokens:
-        raise UserError("expected held-out data, got no token; give a held-out file with at least one example")
+        raise UserError(NO_HELD_OUT)
     return total / tokens
 
 

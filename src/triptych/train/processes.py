@@ -30,7 +30,6 @@ class Processes:
 
     rank: int = 0
     count: int = 1
-    local_rank: int = 0
 
     @classmethod
     def join(cls) -> Processes:
@@ -38,8 +37,10 @@ class Processes:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        return cls(distributed.get_rank(), distributed.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size())
 
     def leave(self) -> None:
         """Leave the group, if there is one."""
@@ -77,6 +78,10 @@ class Processes:
     def any(self, flag: bool) -> bool:
         """True where any process says so: all stop at the same update."""
         return bool(flag) if self.count == 1 else bool(self.total(torch.tensor(float(flag))) > 0)
+
+    def wait_for_first(self) -> None:
+        """Return once the first process has called this too: what it wrote before can then be read."""
+        self.from_first(0.0)
 
     def from_first(self, value: float) -> float:
         """The first process's value."""

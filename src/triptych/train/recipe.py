@@ -66,9 +66,10 @@ class Recipe:
             _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")
         for name in ("beta_1", "beta_2", "label_smoothing", "ema"):
             _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+        _require("seed", self.seed, self.seed < 2**32, "< 2**32")  # torch's seeds have 64 bits; updates need the rest
         for name in ("epochs", "hours"):
             value = getattr(self, name)
-            _require(name, value, value is None or value > 0, "> 0")
+            _require(name, value, value is None or 0 < value <= 1e9, "> 0 and <= 1e9")
         if self.epochs is None and self.hours is None:
             raise UserError("expected an end of training, got neither epochs nor hours; set one, e.g. hours=1")
 

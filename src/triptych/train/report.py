@@ -29,7 +29,7 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         _truncate(folder / LOG, update)
         self.file = (folder / LOG).open("a", encoding="utf-8")
-        self.board = _board(folder)
+        self.board = _board(folder, update)
         if sys.stderr.isatty() and not quiet:
             columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
             self.bar = Progress(*columns, console=self.console)
@@ -78,19 +78,19 @@ def _truncate(path: Path, update: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8").splitlines(keepends=True):
+    for line in path.read_text("utf-8", "replace").splitlines(keepends=True):
         try:
             if json.loads(line)["update"] <= update and line.endswith("\n"):
                 kept.append(line)
-        except (ValueError, KeyError):  # a line cut by a crash
+        except (ValueError, KeyError, TypeError):  # a line cut by a crash
             continue
     path.write_text("".join(kept), "utf-8")
 
 
-def _board(folder: Path) -> Any:
-    """TensorBoard's writer if the `log` extra is installed, else None."""
+def _board(folder: Path, update: int) -> Any:
+    """TensorBoard's writer if the `log` extra is installed, else None; what it knew past `update` is dropped."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1 if update else None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ FILE = "resume.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands. `batch` counts the batches of epoch `epoch` already used; `updates` is the planned total."""
+    """Where a run stands. `batch` counts the batches of epoch `epoch` already used; `updates` is the planned total.
+
+    `kept` are the checkpoints of the last evaluations, of which the mean is taken at the end.
+    """
 
     updates: int = 0
     updates_per_epoch: int = 0
@@ -35,6 +38,7 @@ class Progress:
     best: float | None = None
     best_checkpoint: str | None = None
     worse: int = 0
+    kept: list[str] = field(default_factory=list)
 
 
 def save_state(folder: Path, progress: Progress, recipe: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -56,7 +60,7 @@ def load_state(folder: Path, recipe: Mapping[str, Any]) -> tuple[Progress, dict[
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        progress, saved = Progress(**json.loads(meta["progress"])), json.loads(meta["recipe"])
+        progress, saved = Progress(**json.loads(meta["progress"])), dict(json.loads(meta["recipe"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the resume state {path} is damaged ({error}); train anew from its checkpoint") from None
     changed = [key for key in {*saved, *recipe} if saved.get(key) != recipe.get(key)]
