@@ -75,7 +75,7 @@ def agreement(length: int) -> float:
     for form in FORMS.values():
         out = form(*leaves)
         found.append([out, *torch.autograd.grad(out, leaves, gradient)])
-    return max((x - y).abs().max().item() for x, y in zip(*found, strict=True))
+    return float(max((x - y).abs().max().item() for x, y in zip(*found, strict=True)))
 
 
 def status(field: str) -> float:

@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from triptych.attention.relation import ByDistance, Relation, by_distance
 
 CHUNK = 256  # queries of a tile
-TILE = 4 * 1024 * 1024  # elements of a tile: as many heads together as fit; fewer and larger steps for the threads to meet at
+TILE = 4 * 1024 * 1024  # elements of a tile, at most: so many heads go together; in fewer steps, threads wait less
 
 
 def chunked(

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.attention.dense import bias, check, masked_softmax
+from triptych.attention.dense import bias, check
 from triptych.attention.pattern import Full, Local, Pattern, visible
-from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
+from triptych.attention.relation import ByCoordinate, Relation, logits
 from triptych.errors import UserError
 
 
@@ -42,29 +42,30 @@ def step(
     check(query, keys, values, relations=relations, lengths=lengths)
     if query.size(2) != 1 or position < 0:
         raise UserError(f"expected one query at a position from 0, got {query.size(2)} at {position}; use attend")
-    slots, see = keys.size(2), None
+    slots, low, see = keys.size(2), None, None
     if isinstance(pattern, Full):
         seen = position + 1 if pattern.causal else slots
         _check_slots(seen, slots, position)
-        keys, values, distances = keys[:, :, :seen], values[:, :, :seen], (position + 1 - seen, position)
+        keys, values, span = keys[:, :, :seen], values[:, :, :seen], (position + 1 - seen, position)
         relations = [replace(r, key=r.key[:, :seen]) if isinstance(r, ByCoordinate) else r for r in relations]
         positions = torch.arange(seen, device=query.device)
     else:
-        positions, see = _held(pattern, position, slots, query.device)
-        distances = (0, slots - 1)
+        positions, see, low = _held(pattern, position, slots, query.device, query.dtype)
+        span = (0, slots - 1)
     if lengths is not None:
         valid = (positions < lengths[:, None])[:, None, None]
         see = valid if see is None else see & valid
+        low = bias(see, query.dtype)
     if not relations and (query.dtype.itemsize > 2 or query.device.type != "cpu"):  # one call instead of several
-        mask = None if see is None else bias(see, query.dtype)
-        out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        return out if lengths is None or see is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
-    query = query / math.sqrt(query.size(-1))
-    scores = query @ keys.transpose(-1, -2)
-    here = torch.tensor([position], device=query.device)
-    for relation in relations:
-        scores = scores + logits(query, _needed(relation, *distances), here, positions)
-    return masked_softmax(scores, see).to(values.dtype) @ values
+        out = F.scaled_dot_product_attention(query, keys, values, attn_mask=low)
+    else:
+        query = query / math.sqrt(query.size(-1))
+        scores = query @ keys.transpose(-1, -2)
+        for relation in relations:
+            scores = scores + _term(query, relation, position, positions, span)
+        out = (scores if low is None else scores + low).softmax(-1).to(values.dtype) @ values
+    # Without padding, every query sees at least itself.
+    return out if lengths is None or see is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
 
 def _check_slots(needed: int, slots: int, position: int) -> None:
@@ -77,27 +78,35 @@ def _check_slots(needed: int, slots: int, position: int) -> None:
 
 @lru_cache(maxsize=8)  # every layer of a model asks for the same step
 @torch.inference_mode(False)
-def _held(pattern: Local, position: int, slots: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What a ring holds once `position` is written: the position in each slot (negative = none yet) and whether it is
-    seen.
+def _held(
+    pattern: Local, position: int, slots: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a ring holds once `position` is written: the position in each slot (int64 [slots], negative = none yet),
+    whether it is seen (bool [1, slots]), and what is therefore added to its logit.
 
     All slots are computed and the unseen ones masked: they are few, and gathering the others would copy the cache.
     """
     seen = visible(pattern, position)
     _check_slots(position - int(seen[0]) + 1, slots, position)
     positions = position - (position - torch.arange(slots, device="cpu")) % slots
-    see = torch.zeros(slots, dtype=torch.bool, device="cpu")
-    see[seen % slots] = True
-    return positions.to(device), see[None].to(device)
+    see = torch.zeros(1, slots, dtype=torch.bool, device="cpu")
+    see[0, seen % slots] = True
+    return positions.to(device), see.to(device), bias(see, dtype).to(device)
 
 
-def _needed(relation: Relation, nearest: int, farthest: int) -> Relation:
-    """The relation with its table cut down to the rows that distances nearest..farthest can ask for."""
+def _term(query: Tensor, relation: Relation, position: int, positions: Tensor, span: tuple[int, int]) -> Tensor:
+    """The relation's term [B, H, 1, slots] for a scaled query; span: smallest and largest distance to a position."""
     if isinstance(relation, ByCoordinate):
-        return relation
+        return logits(query, relation, positions[:1], positions)
+    # Only the rows that these distances can ask for, and one index for all rows of the batch and heads.
     last = relation.table.size(1) - 1
-    low, high = (min(max(relation.offset + distance, 0), last) for distance in (nearest, farthest))
-    return ByDistance(relation.table[:, low : high + 1], relation.far, relation.offset - low)
+    first, final = (min(max(relation.offset + distance, 0), last) for distance in span)
+    rows = relation.table[:, first : final + 1].to(query.dtype)
+    products = torch.bmm(query[:, :, 0].transpose(0, 1), rows.transpose(1, 2)).transpose(0, 1)
+    wanted = relation.offset + position - first - positions
+    inside = wanted.clamp(0, final - first)
+    term = products.index_select(2, inside)[:, :, None]
+    return term if relation.far == "clip" else term.masked_fill(wanted != inside, 0)
 
 
 def fill(ring: Tensor, entries: Tensor, *, start: int = 0) -> None:
