@@ -320,3 +320,27 @@ def test_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     assert process.returncode == 0 and out.startswith("interrupted")
     assert "stopped by SIGTERM" in error and "--resume" in error
     assert (tmp_path / "run" / "resume.safetensors").exists()
+
+
+def test_a_signal_repeated_at_once_is_the_same_signal(tmp_path: Path) -> None:
+    class Twice(Copies):
+        """Asks to stop twice in a row, as torchrun and the terminal do together."""
+
+        def epoch(self, number: int) -> Sequence[Batch]:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().epoch(number)
+
+    outcome = fit(make(), Late(Twice()), Copies().epoch(9), recipe(), tmp_path, quiet=True)
+    assert outcome.reason == "interrupted" and outcome.updates == 7
+    assert (tmp_path / "resume.safetensors").exists()
+
+
+class Late:
+    """The given data from its second epoch on; plain copies before."""
+
+    def __init__(self, data: Copies) -> None:
+        self.data = data
+
+    def epoch(self, number: int) -> Sequence[Batch]:
+        return self.data.epoch(number) if number else Copies().epoch(number)

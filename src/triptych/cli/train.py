@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -93,7 +94,10 @@ def text(
     outcome = translator.fit(
         pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
     )
-    answer(asdict(outcome), [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"], as_json=json)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        answer(asdict(outcome), [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"], as_json=json)
+    if outcome.reason == "interrupted":
+        raise typer.Exit(130)
 
 
 def read_settings(recipe: Path | None, assignments: Sequence[str]) -> dict[str, dict[str, Any]]:

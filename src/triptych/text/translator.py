@@ -20,7 +20,7 @@ from triptych.model.device import use_device
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import AttentionMaps, Transformer
 from triptych.text.codec import TextCodec
-from triptych.text.data import PairData, Pairs
+from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import score
 from triptych.train.loop import Outcome, Package, fit, held_out_loss
 from triptych.train.recipe import Recipe
@@ -189,7 +189,7 @@ class Translator:
         forced = self.codec.encode(prefix)[:-1] if prefix else []
         for rows in _by_length(sources):
             ids, lengths = _padded([sources[row] for row in rows], self._device)
-            limits = [2 * len(sources[row]) + 10 + len(forced) for row in rows]
+            limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
             cache = self._start(ids, lengths, beam, max(limits))
             hypotheses = beam_search(
                 self.model,
@@ -213,7 +213,7 @@ class Translator:
         found = [Translation("", 0.0, (), ()) for _ in lines]
         for rows in _by_length(sources):
             ids, lengths = _padded([sources[row] for row in rows], self._device)
-            steps = 2 * ids.size(1) + 10
+            steps = self._steps(ids.size(1))
             seeds = [seed * 1_000_003 + row for row in rows]
             cache = self._start(ids, lengths, 1, steps)
             columns = list(generate(self.model, cache, steps=steps, end=TextCodec.END, sampling=sampling, seed=seeds))
@@ -229,7 +229,7 @@ class Translator:
         if len(source) < 2:
             return
         ids, lengths = _padded([source], self._device)
-        steps, told, written = 2 * len(source) + 10, "", []
+        steps, told, written = self._steps(len(source)), "", []
         cache = self._start(ids, lengths, 1, steps)
         for column in generate(self.model, cache, steps=steps, end=TextCodec.END, sampling=sampling, seed=seed):
             written.append(int(column[0]))
@@ -258,7 +258,7 @@ class Translator:
         """
         sources, targets = list(pairs.source[:limit]), list(pairs.target[:limit])
         tokenised = None if tokenised_references is None else list(tokenised_references)[:limit]
-        held_out = PairData(Pairs(sources, targets), self.codec, shuffle=False)
+        held_out = PairData(Pairs(sources, targets), self.codec, shuffle=False, limits=Limits(tokens=LONGEST))
         perplexity = math.exp(min(held_out_loss(self.model, list(held_out.epoch(0))), LARGEST_EXPONENT))
         told = [choices[0].text for choices in self.translate(sources, beam=beam, length_penalty=length_penalty)]
         figures = score(told, targets, language or self.language, tokenised_references=tokenised)
@@ -296,6 +296,11 @@ class Translator:
         bleu = score(told, held_out.target, self.language)["bleu"]
         assert isinstance(bleu, float)
         return {"bleu": bleu, "score": bleu}
+
+    def _steps(self, read: int) -> int:
+        """The most tokens that a translation of `read` tokens may have."""
+        most = 2 * read + 10
+        return min(most, self.model.config.length) if self.model.config.positions == "learned" else most
 
     def _sources(self, lines: Sequence[str]) -> list[list[int]]:
         sources = self.codec.encode_lines(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import shutil
 import signal
 import threading
@@ -409,15 +410,26 @@ def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[str]]:
-    """SIGINT and SIGTERM are noted instead of killing; a second one acts at once. Only possible in the main thread."""
+    """SIGINT and SIGTERM are noted instead of killing; a later one acts at once. Only possible in the main thread.
+
+    One that comes within a second is the same one again: torchrun passes on what the terminal has already sent.
+    """
     caught: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
 
+    first = 0.0
+
     def note(number: int, _frame: object) -> None:
-        caught.append(signal.Signals(number).name)
-        signal.signal(number, before[number])
+        nonlocal first
+        if caught and time.monotonic() - first > 1:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            os.kill(os.getpid(), number)
+        elif not caught:
+            caught.append(signal.Signals(number).name)
+            first = time.monotonic()
 
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

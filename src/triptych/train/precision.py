@@ -23,7 +23,8 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
 
     The random state and the gradients are as before afterwards, so a measurement leaves no trace in the training.
     """
-    state = torch.get_rng_state()
+    state, mode = torch.get_rng_state(), model.training
+    model.train()
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
@@ -35,6 +36,7 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
         times.append(time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
     torch.set_rng_state(state)
+    model.train(mode)
     return min(times[1:])
 
 
