@@ -1,6 +1,6 @@
 """Relative attention, forward and backward: ours block by block beside the naive skew, in one run.
 
-    python benchmarks/attention.py [--json] [--length 2048] [--memory-length 8192] [--repeats 7]
+    python benchmarks/attention.py [--json] [--length 2048] [--memory-length 8192] [--repeats 7] [--threads N]
 
 Batch 1, 8 heads of 64, causal, one row of the table for every distance. The naive form writes down the logits of all
 pairs of positions and skews them as in Huang et al. (2018), figure 1. Times are taken in turn, in float32 and bfloat16.
@@ -147,7 +147,11 @@ def main() -> None:
     parser.add_argument("--memory-length", type=int, default=8192, help="positions, for the memory; 0: not measured")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
     parser.add_argument("--memory-of", choices=FORMS, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="one is steadier on a busy machine"
+    )
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     if given.memory_of:
         print(extra_memory(given.memory_of, given.memory_length))
         return

@@ -100,6 +100,32 @@ def test_a_table_in_another_dtype(case: Any) -> None:
             assert all(g.dtype == torch.float32 for g in gradients)
 
 
+@pytest.mark.parametrize("function", [blockwise, dense])
+@pytest.mark.parametrize("pattern", [Full(causal=True), Local1D(30, 1170)])
+def test_a_row_shared_by_many_keys_gets_a_precise_gradient(function: Any, pattern: Any) -> None:
+    """All of one sign, a thousand small parts of one sum: added up in bfloat16 it would stop growing on the way."""
+    length = 1200
+    parity = (torch.arange(length) % 2)[None]
+    value = (1 - 2 * parity).view(1, 1, length, 1)
+    relation = ByCoordinate(torch.zeros(1, 3, 1), torch.zeros_like(parity), parity)
+    found = []
+    for dtype in (torch.float64, torch.bfloat16):
+        query, table = torch.ones(1, 1, length, 1, dtype=dtype), relation.table.to(dtype).requires_grad_()
+        asked = ByCoordinate(table, relation.query, relation.key)
+        out = function(query, torch.zeros_like(query), value.to(dtype), pattern=pattern, relations=[asked])
+        found.append(torch.autograd.grad(out[:, :, -30:].sum(), table)[0].double())
+    assert (found[0] - found[1]).norm() < 2e-2 * found[0].norm()
+
+
+def test_many_chunks_add_up_precisely(small_tiles: None) -> None:
+    """Two hundred small parts, summed in bfloat16, would be rounded up two hundred times."""
+    nothing = torch.zeros(1, 1, 600, 1, dtype=torch.bfloat16)
+    value = torch.ones_like(nothing, requires_grad=True)
+    out = blockwise(nothing, nothing, value, pattern=Full())
+    (gradient,) = torch.autograd.grad(out.sum(), value)
+    assert (gradient.double() - 1).abs().max() < 1e-2
+
+
 def saved_elements(made: Any) -> int:
     """Numbers kept for the backward pass, each storage counted once."""
     kept: dict[int, Tensor] = {}

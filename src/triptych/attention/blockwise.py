@@ -147,7 +147,7 @@ def _coordinate_term(relation: ByCoordinate, fold: _Fold, dtype: torch.dtype) ->
         row = (of_query[rows][:, :, None] - of_key[rows][:, None] + last // 2)[:, None]
         inside = row.clamp(0, last)
         products = torch.einsum("nhqd,hrd->nhqr", query, relation_table)
-        if dtype.itemsize == 2:  # many keys share a row: the gradient is a sum, and 16 bits would lose it
+        if dtype.itemsize == 2:  # many keys share a row, whose gradient is a sum: not in 16 bits
             products = products.float()
         found = products.gather(-1, inside.expand(-1, query.size(1), -1, -1))
         return found if relation.far == "clip" else found.masked_fill(row != inside, 0)

@@ -116,7 +116,7 @@ class _Gather:
         return torch.gather(products, -1, self.row.expand_as(term), out=term)
 
     def write(self, gradient: Tensor, _: Tensor) -> Tensor:
-        precise = gradient.to(_accumulator(gradient.dtype))  # many keys share a row: a sum in 16 bits would lose them
+        precise = gradient.to(_accumulator(gradient.dtype))  # many keys share a row: no sum in 16 bits
         products = precise.new_zeros(*gradient.shape[:2], self.rows.stop)
         return products.scatter_add_(-1, self.row.expand_as(precise), precise).to(gradient.dtype)
 
