@@ -13,7 +13,7 @@ PICTURE = Local2D(height=6, width=8, query_rows=3, query_columns=2, memory_rows=
 
 
 def sees_1d(pattern: Local1D, me: int, other: int) -> bool:
-    """Image Transformer, section 3.2: the memory of my block, my block, and in it nothing after me."""
+    """Image Transformer, "Local Self-Attention": the memory of my block, my block, and in it nothing after me."""
     start = me - me % pattern.query
     return start - pattern.memory <= other <= me
 

@@ -55,3 +55,13 @@ def test_only_the_loss_has_a_gradient() -> None:
     weight = torch.randn(5, 3, requires_grad=True)
     loss, likelihood = cross_entropy(torch.randn(4, 3), weight, torch.tensor([0, 1, 2, 3]), 0.1)
     assert loss.requires_grad and not likelihood.requires_grad
+
+
+def test_logits_equal_linear() -> None:
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(7, 16), torch.randn(33, 16)
+    with torch.no_grad():
+        fast = heads.logits(hidden, weight)
+    torch.testing.assert_close(fast, functional.linear(hidden, weight), rtol=1e-5, atol=1e-5)
+    assert heads.logits(hidden.requires_grad_(), weight).requires_grad
+    torch.testing.assert_close(heads.logits(hidden.double(), weight.double()), hidden.double() @ weight.double().T)

@@ -5,7 +5,7 @@ A chunk of queries of one row of the batch sees its keys as a plain slice (paddi
 behind the chunk), so a tile is a few matrix products and a softmax over [heads, queries, keys]. Buffers are made once
 and serve every tile, because the first touch of fresh memory costs more than the arithmetic done in it.
 
-Relative terms after Huang et al. (2018), section 3.4.1: the products of a query with the rows of successive distances
+Relative terms after Huang et al. (2018), figure 1: the products of a query with the rows of successive distances
 stand one place further to the left for each later query. Their skew pads and reshapes; here the same memory is read
 through a strided view (`_sheared`) and, in the backward pass, written through one.
 """

@@ -5,8 +5,8 @@ queries may look at; "causal" is then always "the key's index is not larger than
 because a picture is put into its generation order (`order`) before it gets here. The cached step reads a row of the
 same table (`visible`).
 
-Image Transformer (Parmar et al. 2018), section 3.2 and figure 1, for both local patterns; Music Transformer (Huang et
-al. 2018), section 3.5, is `Local1D` with `query == memory`.
+Image Transformer (Parmar et al. 2018), "Local Self-Attention", for both local patterns; the "relative local attention"
+of the Music Transformer (Huang et al. 2018) is `Local1D` with `query == memory`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Relations add to the logit of a query and a key a term that depends on where both stand: q . table[row].
 
-`ByDistance`: the row is the distance between the two positions, one table per head (Music Transformer, Huang et al.
-2018, sections 3.3-3.4; without the memory of Shaw et al. 2018). `ByCoordinate`: the row is the difference of two given
-integer coordinates, such as pitch or time (Huang et al. 2018, section 3.4, last paragraph). Values carry no relative
-term.
+`ByDistance`: the row is the distance between the two positions, one table per head (Huang et al. 2018, "relative
+positional self-attention", without the memory that Shaw et al. 2018 needed). `ByCoordinate`: the row is the difference
+of two given integer coordinates; Huang et al. use pitch and time on the chorales. Values carry no such term.
 """
 
 from __future__ import annotations

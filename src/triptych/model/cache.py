@@ -23,6 +23,7 @@ class Cache:
             decoder-only model.
         source_lengths: [sources] int64.
         label: [rows, width], the class vector of each row.
+        spare: storage of one layer's keys or values, into which the next reordering goes.
     """
 
     rows: int
@@ -35,6 +36,7 @@ class Cache:
     source_values: list[Tensor] = field(default_factory=list)
     source_lengths: Tensor | None = None
     label: Tensor | None = None
+    spare: Tensor | None = None
 
     @classmethod
     def allocate(
@@ -55,11 +57,11 @@ class Cache:
 
         Every new group must continue rows of one source only.
         """
-        self.rows = len(rows)
         used = min(self.position, self.slots)
-        for layer in range(len(self.keys)):
-            self.keys[layer] = _select(self.keys[layer], rows, used)
-            self.values[layer] = _select(self.values[layer], rows, used)
+        for stored in (self.keys, self.values):
+            for layer, old in enumerate(stored):
+                stored[layer] = self._selected(old, rows, used)
+        self.rows = len(rows)
         if self.label is not None:
             self.label = self.label[rows]
         if self.source_lengths is not None:
@@ -72,12 +74,13 @@ class Cache:
             self.source_keys = [keys[sources] for keys in self.source_keys]
             self.source_values = [values[sources] for values in self.source_values]
 
-
-def _select(stored: Tensor, rows: Tensor, used: int) -> Tensor:
-    by_slot = stored.permute(2, 0, 1, 3)
-    if len(rows) < stored.size(0):
-        fresh = by_slot.new_zeros(by_slot.size(0), len(rows), *by_slot.shape[2:])
-        fresh[:used] = by_slot[:used].index_select(1, rows)
-        return fresh.permute(1, 2, 0, 3)
-    by_slot[:used] = by_slot[:used].index_select(1, rows)
-    return stored
+    @torch.no_grad()
+    def _selected(self, old: Tensor, rows: Tensor, used: int) -> Tensor:
+        """The stored rows in their new order. The old storage becomes the next one's: a step allocates nothing."""
+        fresh = self.spare
+        if fresh is None or fresh.size(0) != len(rows):
+            fresh = old.new_zeros(self.slots, len(rows), old.size(1), old.size(3)).permute(1, 2, 0, 3)
+        by_slot, source = fresh.permute(2, 0, 1, 3), old.permute(2, 0, 1, 3)
+        torch.index_select(source[:used], 1, rows, out=by_slot[:used])
+        self.spare = old
+        return fresh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Rows of logits held at once. 256 x 10,000 float32 are 10 MB: small enough to be reused from cache, large enough for
 # the matrix products to run at speed.
@@ -81,6 +82,19 @@ def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: flo
     """
     result: tuple[Tensor, Tensor] = _SmoothedCrossEntropy.apply(hidden, weight, target, smoothing)  # type: ignore[no-untyped-call]
     return result
+
+
+def logits(hidden: Tensor, weight: Tensor) -> Tensor:
+    """The output layer [rows, vocabulary] of hidden [rows, width] and weight [vocabulary, width].
+
+    Without gradients and in float32 on a CPU it goes through oneDNN, which is twice as fast there as the BLAS behind
+    `linear` on a matrix so narrow (160 x 128 x 10,000: 2.9 against 5.9 ms on 2 cores of a Zen 4).
+    """
+    plain = torch.is_grad_enabled() or hidden.dtype != torch.float32 or hidden.device.type != "cpu"
+    if plain or not torch.backends.mkldnn.is_available():
+        return functional.linear(hidden, weight)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(hidden, weight, None, "none", [], "")
+    return product
 
 
 def _product_dtype(values: Tensor) -> torch.dtype:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from triptych.model.batch import Batch
 from triptych.model.cache import Cache
 from triptych.model.config import Config
 from triptych.model.dropout import dropout
-from triptych.model.heads import cross_entropy
+from triptych.model.heads import cross_entropy, logits
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
 LABEL_DROP = 0.1
@@ -311,6 +312,7 @@ class Transformer(nn.Module):
             hidden = layer(hidden, lengths, maps.encoder if maps else None)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
     def start(
         self,
         *,
@@ -356,6 +358,7 @@ class Transformer(nn.Module):
             cache.source_lengths = full if source_lengths is None else source_lengths
         return cache
 
+    @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Cache) -> Tensor:
         """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
         if ids is None:
@@ -368,7 +371,7 @@ class Transformer(nn.Module):
         for number, layer in enumerate(self.decoder):
             hidden = layer.step(hidden, cache, number)  # type: ignore[operator]
         cache.position += 1
-        return functional.linear(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
+        return logits(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         return embedding(ids) * math.sqrt(self.config.width)  # type: ignore[no-any-return]
@@ -378,7 +381,7 @@ class Transformer(nn.Module):
             return hidden
         last = first + hidden.size(1)
         if self.config.positions == "sinusoidal":
-            return hidden + sinusoids(first, last, self.config.width, hidden)
+            return hidden + _remembered_sinusoids(first, last, self.config.width, hidden.dtype, hidden.device)
         if last > self.config.length:
             raise UserError(
                 f"expected at most {self.config.length} positions (learned), got {last}; "
@@ -409,6 +412,12 @@ def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64, device=like.device) * (-math.log(10_000.0) / width))
     angle = position * rate
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).to(like.dtype)
+
+
+@lru_cache(maxsize=512)  # a step asks for one position, training for a few lengths, and both again and again
+@torch.inference_mode(False)
+def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return sinusoids(first, last, width, torch.empty(0, dtype=dtype, device=device))
 
 
 def _split(values: Tensor, heads: int) -> Tensor:
