@@ -148,3 +148,9 @@ def test_typed_and_versioned() -> None:
     assert (SOURCE / "py.typed").is_file()
     changes = (SOURCE.parent.parent / "CHANGELOG.md").read_text("utf-8")
     assert "## [Unreleased]" in changes or f"## [{triptych.__version__}]" in changes
+
+
+def test_the_readme_names_every_file() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    tree = readme[readme.index("## The house") :].split("```")[1]
+    assert not [file.name for file in FILES if file.name != "__init__.py" and f" {file.name}" not in tree]
