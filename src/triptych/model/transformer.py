@@ -275,7 +275,7 @@ class Transformer(nn.Module):
         hidden = self.hidden(
             Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label), maps
         )
-        return functional.linear(hidden, self.embedding.weight)
+        return logits(hidden, self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
