@@ -1,27 +1,54 @@
 import pytest
 import torch
 
-from triptych.model.dropout import dropout
+from triptych.model.dropout import Dropout
 
 
-@pytest.mark.parametrize("probability", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.999])
 def test_share_and_mean(probability: float) -> None:
     torch.manual_seed(0)
     values = torch.ones(200_001, requires_grad=True)
-    dropped = dropout(values, probability, training=True)
-    shares = dropped.detach()
-    assert abs(float((shares == 0).float().mean()) - probability) < 0.005
-    assert abs(float(shares.mean()) - 1) < 0.01
+    dropped = Dropout(probability)(values)
+    kept = dropped.detach()
+    assert abs(float((kept == 0).float().mean()) - probability) < 0.005
+    assert abs(float(kept.mean()) - 1) < (0.2 if probability > 0.9 else 0.01)
     dropped.sum().backward()
     # the gradient passes where the value passed, with the same scale
-    torch.testing.assert_close(values.grad, shares)
+    torch.testing.assert_close(values.grad, kept)
+
+
+def test_adding_equals_dropping_and_adding() -> None:
+    hidden, update = torch.randn(5, 7, 8, requires_grad=True), torch.randn(5, 7, 8, requires_grad=True)
+    torch.manual_seed(3)
+    fast = Dropout(0.3).add(hidden, update)
+    torch.manual_seed(3)
+    slow = hidden + Dropout(0.3)(update)
+    torch.testing.assert_close(fast, slow)
+    gradient = torch.randn(5, 7, 8)
+    for one, other in zip(*(torch.autograd.grad(x, (hidden, update), gradient) for x in (fast, slow)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_neighbours_are_independent() -> None:
     torch.manual_seed(1)
-    kept = (dropout(torch.ones(400_000), 0.5, training=True) > 0).float() - 0.5
+    kept = (Dropout(0.5)(torch.ones(400_000)) > 0).float() - 0.5
     for distance in (1, 2, 7, 8, 64):
         assert abs(float((kept[:-distance] * kept[distance:]).mean())) < 0.002
+
+
+def test_masks_of_one_pass_are_independent() -> None:
+    torch.manual_seed(2)
+    drop = Dropout(0.5)
+    kept = torch.stack([(drop(torch.ones(20_000)) > 0).double() for _ in range(12)])
+    apart = torch.corrcoef(kept) - torch.eye(12)
+    assert float(apart.abs().max()) < 0.05
+    assert len(drop.pool if drop.pool is not None else ()) >= 40_000
+
+
+def test_a_larger_tensor_gets_a_larger_pool() -> None:
+    drop = Dropout(0.5)
+    drop(torch.ones(10))
+    assert abs(float(drop(torch.ones(300_000)).mean()) - 1) < 0.02
 
 
 def test_one_seed_one_mask() -> None:
@@ -29,17 +56,13 @@ def test_one_seed_one_mask() -> None:
     masks = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        masks.append(dropout(values, 0.3, training=True))
+        masks.append(Dropout(0.3)(values))
     assert torch.equal(masks[0], masks[1]) and not torch.equal(masks[0], masks[2])
 
 
-def test_does_nothing_outside_training() -> None:
-    values = torch.randn(5)
-    assert dropout(values, 0.5, training=False) is values
-    assert dropout(values, 0.0, training=True) is values
-
-
 def test_keeps_dtype_and_shape() -> None:
-    values = torch.ones(3, 5, 7, dtype=torch.bfloat16)
-    dropped = dropout(values, 0.3, training=True)
-    assert dropped.dtype == torch.bfloat16 and dropped.shape == values.shape
+    for dtype in (torch.bfloat16, torch.float64):
+        values = torch.ones(3, 5, 7, dtype=dtype)
+        dropped = Dropout(0.3)(values)
+        assert dropped.dtype == dtype and dropped.shape == values.shape
+        assert Dropout(0.3).add(values, values).dtype == dtype

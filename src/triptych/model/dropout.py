@@ -6,35 +6,41 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-class _ByteDropout(torch.autograd.Function):
-    """Eight keep decisions from each 64-bit draw; a byte below the threshold drops its element."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, threshold: int) -> Tensor:
-        count = values.numel()
-        bits = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-        keep = (bits.view(torch.uint8)[:count] >= threshold).view(values.shape)
-        ctx.save_for_backward(keep)
-        ctx.scale = 256 / (256 - threshold)  # type: ignore[attr-defined]
-        return torch.mul(values, keep).mul_(ctx.scale)  # type: ignore[attr-defined]
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        (keep,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return torch.mul(gradients[0], keep).mul_(ctx.scale), None  # type: ignore[attr-defined]
+LEAST = 2**16  # decisions in a pool, so that small tensors do not meet the same ones again and again
 
 
-def dropout(values: Tensor, probability: float, training: bool) -> Tensor:
-    """Zero each element with `probability` and scale the rest so that the mean stays (Srivastava et al. 2014).
+class Dropout:
+    """Dropout of one pass through a model (Srivastava et al. 2014): zeroes with `probability`, the rest scaled up.
 
-    On a CPU the probability is rounded to a 256th (0.1 becomes 0.1016, 0.3 becomes 0.3008) and the scale follows the
-    rounded value, so the mean is exact. Other devices use torch's own. The random state is torch's default generator.
+    On a CPU each mask is a window, beginning anywhere, of one pool of at least twice its size; eight decisions come
+    from each 64-bit draw. So the probability is rounded to a 256th (0.1 becomes 0.1016, 0.3 becomes 0.3008) and the
+    scale follows the rounded value: the mean is exact. Other devices use torch's own. The random state is torch's
+    default one.
     """
-    threshold = round(probability * 256)
-    if not training or threshold == 0:
-        return values
-    if values.device.type != "cpu":
-        return functional.dropout(values, probability)
-    result: Tensor = _ByteDropout.apply(values, threshold)  # type: ignore[no-untyped-call]
-    return result
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+        self.threshold = min(255, round(probability * 256))  # a byte below it drops its element
+        self.pool: Tensor | None = None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Values of any shape, some of them zeroed."""
+        if values.device.type != "cpu":
+            return functional.dropout(values, self.probability)
+        return values * self._mask(values)
+
+    def add(self, hidden: Tensor, update: Tensor) -> Tensor:
+        """The sum of `hidden` and of `update`, some of it zeroed, in one pass; both of one shape."""
+        if update.device.type != "cpu":
+            return hidden + functional.dropout(update, self.probability)
+        return torch.addcmul(hidden, update, self._mask(update))
+
+    def _mask(self, values: Tensor) -> Tensor:
+        """Factors for `values`: 0 or the scale, in their dtype."""
+        count = values.numel()
+        if self.pool is None or self.pool.dtype != values.dtype or len(self.pool) < count:
+            size = max(LEAST, 2 * count)
+            bits = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+            self.pool = (bits >= self.threshold).to(values.dtype).mul_(256 / (256 - self.threshold))
+        first = int(torch.randint(len(self.pool) - count + 1, ()))
+        return self.pool[first : first + count].view(values.shape)

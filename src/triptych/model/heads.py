@@ -9,6 +9,7 @@ from torch.nn import functional
 # Rows of logits held at once. 256 x 10,000 float32 are 10 MB: small enough to be reused from cache, large enough for
 # the matrix products to run at speed.
 CHUNK = 256
+SMALLEST = torch.finfo(torch.float32).tiny  # of a probability whose logarithm is taken
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
@@ -22,7 +23,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        dtype = _product_dtype(hidden)
+        dtype = product_dtype(hidden)
         rows, matrix = hidden.to(dtype), weight.to(dtype)
         train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]  # type: ignore[attr-defined]
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
@@ -32,25 +33,21 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if train else weight
         for at in range(0, len(hidden), CHUNK):
             part, wanted = rows[at : at + CHUNK], target[at : at + CHUNK, None]
-            log_probabilities = torch.log_softmax((part @ matrix.T).to(exact), -1)
-            nll = -log_probabilities.gather(1, wanted).sum()
-            likelihood += nll
+            nll, probabilities = _likelihood(part @ matrix.T, wanted)
+            likelihood += nll.sum()
             if smoothing:
                 # mean over the vocabulary of -log p = logsumexp - mean logit, where one row gives the logsumexp
                 logits = (part.to(exact) * matrix[wanted[:, 0]].to(exact)).sum(-1)
-                normalizer = logits - log_probabilities.gather(1, wanted)[:, 0]
-                uniform = (normalizer - part.to(exact) @ mean_row).sum()
-                loss += (1 - smoothing) * nll + smoothing * uniform
+                uniform = (logits + nll[:, 0] - part.to(exact) @ mean_row).sum()
+                loss += (1 - smoothing) * nll.sum() + smoothing * uniform
             else:
-                loss += nll
+                loss += nll.sum()
             if train:
-                difference = log_probabilities.exp_()
-                ones = torch.full_like(wanted, -(1 - smoothing), dtype=exact)
-                difference.scatter_add_(1, wanted, ones)
-                rounded = difference.to(dtype)
-                grad_hidden[at : at + CHUNK] = rounded @ matrix
-                grad_weight += rounded.T @ part
-        if train and smoothing:
+                grad_hidden[at : at + CHUNK] = probabilities @ matrix
+                grad_weight += probabilities.T @ part
+        if train:  # what is subtracted from the probabilities: the one-hot part, and the uniform part
+            grad_hidden -= (1 - smoothing) * matrix[target].to(exact)
+            grad_weight.index_add_(0, target, rows.to(exact), alpha=smoothing - 1)
             grad_hidden -= smoothing * mean_row
             grad_weight -= smoothing / len(weight) * hidden.to(exact).sum(0)
         ctx.save_for_backward(grad_hidden, grad_weight)
@@ -64,6 +61,19 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         hidden_dtype, weight_dtype = ctx.dtypes  # type: ignore[attr-defined]
         scale = gradients[0]
         return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None
+
+
+def _likelihood(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """-log p [rows, 1] of the `wanted` [rows, 1], and the probabilities [rows, vocabulary] in the dtype of the logits.
+
+    In bfloat16 one pass over the logits makes both: log p is taken of the rounded probability, whose error of 2**-9 is
+    far below what the rounding of the logits has already cost.
+    """
+    if logits.dtype == torch.bfloat16:
+        probabilities = logits.softmax(-1)
+        return -probabilities.gather(1, wanted).float().clamp_min(SMALLEST).log(), probabilities
+    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    return -log_probabilities.gather(1, wanted), log_probabilities.exp_().to(logits.dtype)
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -97,6 +107,7 @@ def logits(hidden: Tensor, weight: Tensor) -> Tensor:
     return product
 
 
-def _product_dtype(values: Tensor) -> torch.dtype:
+def product_dtype(values: Tensor) -> torch.dtype:
+    """The dtype in which a matrix product of `values` runs: autocast's where it is on, else their own."""
     device = values.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype

@@ -22,8 +22,8 @@ from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.cache import Cache
 from triptych.model.config import Config
-from triptych.model.dropout import dropout
-from triptych.model.heads import cross_entropy, logits
+from triptych.model.dropout import Dropout
+from triptych.model.heads import cross_entropy, logits, product_dtype
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
 LABEL_DROP = 0.1
@@ -156,16 +156,16 @@ class Residual(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.pre, self.probability = config.norm == "pre", config.dropout
+        self.pre = config.norm == "pre"
         self.norm = nn.LayerNorm(config.width)
 
     def enter(self, hidden: Tensor) -> Tensor:
         """What the sublayer reads."""
         return self.norm(hidden) if self.pre else hidden
 
-    def leave(self, hidden: Tensor, update: Tensor) -> Tensor:
+    def leave(self, hidden: Tensor, update: Tensor, drop: Dropout | None = None) -> Tensor:
         """The residual stream with the sublayer's update."""
-        total = hidden + dropout(update, self.probability, self.training)
+        total = hidden + update if drop is None else drop.add(hidden, update)
         return total if self.pre else self.norm(total)
 
 
@@ -177,12 +177,14 @@ class EncoderLayer(nn.Module):
         self.attention, self.around_attention = SelfAttention(config, Full()), Residual(config)
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)
 
-    def forward(self, hidden: Tensor, lengths: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, lengths: Tensor | None, maps: list[Tensor] | None, drop: Dropout | None
+    ) -> Tensor:
         """Encode hidden [B, S, W] a layer further."""
         around = self.around_attention
-        hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, maps))
+        hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, maps), drop)
         around = self.around_feed_forward
-        return around.leave(hidden, self.feed_forward(around.enter(hidden)))
+        return around.leave(hidden, self.feed_forward(around.enter(hidden)), drop)
 
 
 class DecoderLayer(nn.Module):
@@ -197,19 +199,24 @@ class DecoderLayer(nn.Module):
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)
 
     def forward(
-        self, hidden: Tensor, source: Tensor | None, lengths: Tensor | None, maps: AttentionMaps | None
+        self,
+        hidden: Tensor,
+        source: Tensor | None,
+        lengths: Tensor | None,
+        maps: AttentionMaps | None,
+        drop: Dropout | None,
     ) -> Tensor:
         """Decode hidden [B, L, W] a layer further, with the encoded source [B, S, W] and its lengths [B]."""
         around = self.around_attention
         update = self.attention(around.enter(hidden), None, maps.decoder if maps else None)
-        hidden = around.leave(hidden, update)
+        hidden = around.leave(hidden, update, drop)
         if source is not None:
             around = self.around_cross
             keys_values = self.cross.project_source(source)
             update = self.cross(around.enter(hidden), keys_values, lengths, maps.cross if maps else None)
-            hidden = around.leave(hidden, update)
+            hidden = around.leave(hidden, update, drop)
         around = self.around_feed_forward
-        return around.leave(hidden, self.feed_forward(around.enter(hidden)))
+        return around.leave(hidden, self.feed_forward(around.enter(hidden)), drop)
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
         """One position: hidden [rows, 1, W]."""
@@ -292,25 +299,33 @@ class Transformer(nn.Module):
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
         """The decoder's output [B, L, W], before the output layer."""
         self._check(batch)
-        source = None if batch.source is None else self.encode(batch.source, batch.source_lengths, maps)
+        drop = self._dropout()
+        source = None if batch.source is None else self._encode(batch.source, batch.source_lengths, maps, drop)
         shifted = functional.pad(self._embed(self.embedding, batch.target[:, :-1]), (0, 0, 1, 0))  # [B, L, W]
         hidden = self._with_positions(shifted, 0)
         label = self._label(batch.label, len(batch.target))
         if label is not None:
             hidden = hidden + label[:, None]
-        hidden = dropout(hidden, self.config.dropout, self.training)
+        hidden = _stream(hidden, drop)
         for layer in self.decoder:
-            hidden = layer(hidden, source, batch.source_lengths, maps)
+            hidden = layer(hidden, source, batch.source_lengths, maps, drop)
         return self.decoder_norm(hidden)  # type: ignore[no-any-return]
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
         """The encoded source [B, S, W] of ids [B, S]; positions at or past `lengths` [B] are padding."""
+        return self._encode(source, lengths, maps, self._dropout())
+
+    def _encode(
+        self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None, drop: Dropout | None
+    ) -> Tensor:
         embedding = self.embedding if self.config.source_vocabulary is None else self.source_embedding
-        hidden = self._with_positions(self._embed(embedding, source), 0)
-        hidden = dropout(hidden, self.config.dropout, self.training)
+        hidden = _stream(self._with_positions(self._embed(embedding, source), 0), drop)
         for layer in self.encoder:
-            hidden = layer(hidden, lengths, maps.encoder if maps else None)
+            hidden = layer(hidden, lengths, maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
+
+    def _dropout(self) -> Dropout | None:
+        return Dropout(self.config.dropout) if self.training and self.config.dropout else None
 
     @torch.no_grad()
     def start(
@@ -404,6 +419,12 @@ class Transformer(nn.Module):
                 f"expected {'a' if self.config.encoder_layers else 'no'} source for a model with "
                 f"encoder_layers={self.config.encoder_layers}, got {'none' if batch.source is None else 'one'}"
             )
+
+
+def _stream(hidden: Tensor, drop: Dropout | None) -> Tensor:
+    """The residual stream's beginning, in the dtype of the matrix products: in one dtype nothing is converted."""
+    hidden = hidden.to(product_dtype(hidden))
+    return hidden if drop is None else drop(hidden)
 
 
 def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:

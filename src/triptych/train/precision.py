@@ -14,7 +14,9 @@ REPEATS = 3
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Matrix products in `dtype`; weights, sums and norms stay float32. With float32 nothing changes."""
+    """Matrix products, and what flows between them, in `dtype`; weights, their gradients' sums and the statistics of
+    norms, softmax and loss stay float32. With float32 nothing changes.
+    """
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
