@@ -14,7 +14,7 @@ from triptych.errors import UserError
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 KINDS = ["distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero"]
-LOCAL = [Local1D(4, 4), Local1D(5, 2), Local2D(6, 6, 2, 3, 2, 2)]
+LOCAL = [Local1D(4, 4), Local1D(5, 2), Local1D(1, 0), Local2D(6, 6, 2, 3, 2, 2)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -42,7 +42,10 @@ def test_every_pattern_and_relation(pattern: Any, kinds: list[str], case: Any, a
             agree(made, blockwise, dense, dtype)
 
 
-@pytest.mark.parametrize("pattern", [Full(), Full(causal=True), Local1D(64, 96), Local2D(20, 32, 4, 16, 8, 8)])
+@pytest.mark.parametrize(
+    "pattern",
+    [Full(), Full(causal=True), Local1D(64, 96), Local1D(16, 40), Local1D(300, 7), Local2D(20, 32, 4, 16, 8, 8)],
+)
 def test_lengths_of_several_chunks(pattern: Any, case: Any, agree: Any) -> None:
     made = case(pattern, 600, batch=1, heads=2, width=8, kinds=["distance", "coordinate"], rows=40, lengths=[590])
     for dtype in DTYPES:

@@ -1,8 +1,8 @@
 """Attention block by block: trainable, memory linear in the length, for every pattern and relation.
 
-Full attention goes through in chunks of queries (`chunked`). Local attention folds its blocks into the batch: a block
-of queries and the keys that its row of the table names make one row of a larger batch, [B * blocks, H, queries, D].
-Four dimensions, because torch's fused kernel on a CPU takes no fifth.
+Full and 1-D local attention go through in chunks of queries, whose keys are a slice (`chunked`). 2-D local attention
+folds its blocks into the batch: a block of queries and the keys that its row of the table names make one row of a
+larger batch, [B * blocks, H, queries, D]. Four dimensions, because torch's fused kernel on a CPU takes no fifth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from triptych.attention.chunked import chunked
 from triptych.attention.dense import bias, check
-from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern, block_size, check_sizes, ring, table
 from triptych.attention.relation import ByCoordinate, Relation, by_distance
 
 KEEP = 16 * 1024 * 1024  # logits that a call keeps for its backward pass; of more, each group's are computed again
@@ -39,8 +39,8 @@ def blockwise(
     """
     check(query, key, value, relations=relations, lengths=lengths)
     check_sizes(pattern, query.size(2), key.size(2))
-    if isinstance(pattern, Full):
-        return chunked(query, key, value, causal=pattern.causal, relations=relations, lengths=lengths)
+    if isinstance(pattern, Full | Local1D):
+        return chunked(query, key, value, pattern=pattern, relations=relations, lengths=lengths)
     if query.numel() == 0:
         return query * 1
     fold = _Fold(pattern, query, lengths)
@@ -59,7 +59,7 @@ def blockwise(
 class _Fold:
     """Blocks into the batch and back: row r of the folded batch is block r % blocks of row r // blocks."""
 
-    def __init__(self, pattern: Local, query: Tensor, lengths: Tensor | None) -> None:
+    def __init__(self, pattern: Local2D, query: Tensor, lengths: Tensor | None) -> None:
         self.batch, _, self.length, _ = query.shape
         self.table, self.lengths = table(pattern, self.length).to(query.device), lengths
         self.blocks, self.size = self.table.size(0), block_size(pattern)
@@ -116,24 +116,19 @@ def _group(
     return out if fold.lengths is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
 
-def _term(relation: Relation, pattern: Local, fold: _Fold, dtype: torch.dtype) -> Term:
+def _term(relation: Relation, pattern: Local2D, fold: _Fold, dtype: torch.dtype) -> Term:
     if isinstance(relation, ByCoordinate):
         return _coordinate_term(relation, fold, dtype)
-    reach = ring(pattern, fold.length) if not isinstance(pattern, Local1D) else fold.table.size(1)
+    reach = ring(pattern, fold.length)
     expanded = by_distance(relation, reach - 1, 0).to(dtype)
 
-    def skewed(query: Tensor, _: Tensor) -> Tensor:
-        # Huang et al. (2018), figure 1, for a rectangle: row i moves left by size - 1 - i.
-        products = F.pad(torch.einsum("nhqd,hrd->nhqr", query, expanded), (1, 0))
-        return products.flatten(-2)[..., fold.size :].reshape(*query.shape[:3], reach)
-
-    def gathered(query: Tensor, rows: Tensor) -> Tensor:
+    def term(query: Tensor, rows: Tensor) -> Tensor:
         queries, keys = fold.positions(rows)
         row = (reach - 1 - queries + keys).clamp_(0, reach - 1)[:, None]
         products = torch.einsum("nhqd,hrd->nhqr", query, expanded)
         return products.gather(-1, row.expand(-1, query.size(1), -1, -1))
 
-    return skewed if isinstance(pattern, Local1D) else gathered
+    return term
 
 
 def _coordinate_term(relation: ByCoordinate, fold: _Fold, dtype: torch.dtype) -> Term:

@@ -1,9 +1,11 @@
-"""Full attention with relations, in memory linear in the length: queries are taken in chunks, and nothing of size Lq x
-Lk is ever whole or kept for the backward pass, which computes the probabilities of each chunk again.
+"""Full and 1-D local attention, with or without relations, in memory linear in the length: queries are taken in
+chunks, and nothing of size Lq x Lk is ever whole or kept for the backward pass, which computes the probabilities of
+each chunk again.
 
 A chunk of queries of one row of the batch sees its keys as a plain slice (padding lies behind `lengths`, the future
-behind the chunk), so a tile is a few matrix products and a softmax over [heads, queries, keys]. Buffers are made once
-and serve every tile, because the first touch of fresh memory costs more than the arithmetic done in it.
+behind the chunk, what is out of reach before it), so a tile is a few matrix products and a softmax over [heads,
+queries, keys]. Buffers are made once and serve every tile, because the first touch of fresh memory costs more than the
+arithmetic done in it.
 
 Relative terms after Huang et al. (2018), figure 1: the products of a query with the rows of successive distances
 stand one place further to the left for each later query. Their skew pads and reshapes; here the same memory is read
@@ -13,7 +15,7 @@ through a strided view (`_sheared`) and, in the backward pass, written through o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,33 +24,43 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from triptych.attention.pattern import Full, Local1D
 from triptych.attention.relation import ByDistance, Relation, by_distance
 
-CHUNK = 256  # queries of a tile
+CHUNK = 256  # queries of a tile, at most
+LEAST = 64  # queries of a tile of small local blocks, about: fewer are not worth the calls
 TILE = 4 * 1024 * 1024  # elements of a tile, at most: so many heads go together; in fewer steps, threads wait less
 
 
 def chunked(
-    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, relations: Sequence[Relation], lengths: Tensor | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    pattern: Full | Local1D,
+    relations: Sequence[Relation],
+    lengths: Tensor | None,
 ) -> Tensor:
-    """Attention [B, H, Lq, D] over key and value [B, H, Lk, D], differentiable once, in memory O(chunk * Lk).
+    """Attention [B, H, Lq, D] over key and value [B, H, Lk, D], differentiable once, in memory O(chunk * reach).
 
     All arguments as in `dense`, already checked. A second derivative raises torch's own error.
     """
     (batch, heads, queries, _), keys = query.shape, key.size(2)
     valid = [keys] * batch if lengths is None else lengths.clamp(0, keys).tolist()
+    # Distances from 0 on that occur in a tile; local tiles of several blocks also compute some that are out of reach.
+    reach = min(queries, queries if isinstance(pattern, Full) else pattern.memory + _together(pattern))
     placements: list[_Distance | _Coordinate] = []
     tables = []
     for relation in relations:
         if isinstance(relation, ByDistance):
-            nearest = 0 if causal else 1 - keys
-            tables.append(by_distance(relation, queries - 1, nearest).to(query.dtype))
-            placements.append(_Distance(queries, queries - nearest))
+            nearest = 1 - keys if pattern == Full() else 0
+            tables.append(by_distance(relation, reach - 1, nearest).to(query.dtype))
+            placements.append(_Distance(reach, reach - nearest))
         else:
             extra = 1 if relation.far == "zero" else 0
             tables.append(F.pad(relation.table, (0, 0, 0, extra)).to(query.dtype))
             placements.append(_Coordinate(relation.query, relation.key, relation.table.size(1), zero=bool(extra)))
-    plan = _Plan(causal, tuple(valid), tuple(placements), (heads, queries))
+    plan = _Plan(pattern, tuple(valid), tuple(placements), (heads, queries))
     with torch.autocast(query.device.type, enabled=False):
         out: Tensor = _Chunked.apply(plan, query, key, value, *tables)  # type: ignore[no-untyped-call]
     return out
@@ -56,17 +68,26 @@ def chunked(
 
 @dataclass(frozen=True)
 class _Tile:
-    """Queries start..stop of row `batch` against keys 0..keys, for `heads` heads at a time."""
+    """Queries start..stop of row `batch` against keys first..last, for `heads` heads at a time."""
 
     batch: int
     start: int
     stop: int
-    keys: int
+    first: int
+    last: int
     heads: int
 
     @property
     def queries(self) -> int:
         return self.stop - self.start
+
+    @property
+    def keys(self) -> int:
+        return self.last - self.first
+
+    @property
+    def reach(self) -> slice:
+        return slice(self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -94,8 +115,8 @@ class _Shear:
 
 
 def _sheared(products: Tensor, keys: int) -> Tensor:
-    """View t[h, i, j] = products[h, i, j + queries - 1 - i]: distance i - j, where column 0 of the last row holds key
-    0.
+    """View t[h, i, j] = products[h, i, j + queries - 1 - i]: distance i - j, where column 0 of the last row holds the
+    first key.
     """
     heads, queries, _ = products.shape
     per_head, per_row, _ = products.stride()
@@ -123,11 +144,11 @@ class _Gather:
 
 @dataclass(frozen=True)
 class _Distance:
-    queries: int
-    rows: int  # of the expanded table: distances queries - 1, queries - 2, ...
+    reach: int
+    rows: int  # of the expanded table: distances reach - 1, reach - 2, ...
 
     def place(self, tile: _Tile) -> _Shear:
-        first = self.queries - tile.stop
+        first = self.reach - (tile.stop - tile.first)
         return _Shear(slice(first, min(first + tile.keys + tile.queries - 1, self.rows)), tile)
 
 
@@ -139,33 +160,60 @@ class _Coordinate:
     zero: bool  # whether one more row, of zeros, stands for everything outside the table
 
     def place(self, tile: _Tile) -> _Gather:
-        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, : tile.keys]
+        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, tile.reach]
         row = here - there + self.rows // 2
         if self.zero:
             row.masked_fill_((row < 0) | (row >= self.rows), self.rows)
         return _Gather(slice(0, self.rows + self.zero), row.clamp_(0, self.rows - 1 + self.zero))
 
 
+def _together(pattern: Local1D) -> int:
+    """Queries of the local blocks that make one tile: of small ones many, although each meets keys out of its reach."""
+    return max(1, min(CHUNK, max(LEAST, pattern.memory)) // pattern.query) * pattern.query
+
+
 @dataclass(frozen=True)
 class _Plan:
     """All that a call needs besides the tensors that take a gradient."""
 
-    causal: bool
+    pattern: Full | Local1D
     lengths: tuple[int, ...]  # valid keys of each row of the batch
     placements: tuple[_Distance | _Coordinate, ...]  # one for each relation
     shape: tuple[int, int]  # heads, queries
 
     def tiles(self) -> list[_Tile]:
-        heads, queries = self.shape
-        found = []
+        heads, found = self.shape[0], []
         for batch, valid in enumerate(self.lengths):
-            for start in range(0, queries, CHUNK):
-                stop = min(queries, start + CHUNK)
-                keys = min(valid, stop) if self.causal else valid
-                if keys:
-                    together = max(1, min(heads, TILE // (CHUNK * keys)))
-                    found.append(_Tile(batch, start, stop, keys, together))
+            for start, stop, first in self._chunks(valid):
+                last = valid if self.pattern == Full() else min(valid, stop)
+                if last > first:
+                    together = max(1, min(heads, TILE // (CHUNK * (last - first))))
+                    found.append(_Tile(batch, start, stop, first, last, together))
         return found
+
+    def _chunks(self, valid: int) -> Iterator[tuple[int, int, int]]:
+        """Queries from, to, and the first key that one of them may see."""
+        queries = self.shape[1]
+        if isinstance(self.pattern, Full):
+            yield from ((start, min(queries, start + CHUNK), 0) for start in range(0, queries, CHUNK))
+            return
+        memory, size = self.pattern.memory, _together(self.pattern)
+        seeing = -(-(valid + memory) // self.pattern.query) * self.pattern.query  # later blocks see no valid key
+        for block in range(0, min(queries, seeing), size):
+            end = min(queries, seeing, block + size)
+            for start in range(block, end, CHUNK):
+                yield start, min(end, start + CHUNK), max(0, block - memory)
+
+    def hidden(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """What no query of a tile may see, bool [queries, keys]: the future, from the key at the first query on; and of
+        several local blocks what is out of reach, from the memory of the first block on.
+        """
+        future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=device).triu_(1)
+        if isinstance(self.pattern, Full) or _together(self.pattern) == self.pattern.query:
+            return future, None
+        rows = torch.arange(_together(self.pattern), device=device)
+        first = rows // self.pattern.query * self.pattern.query
+        return future, torch.arange(len(rows) + self.pattern.memory, device=device) < first[:, None]
 
     def buffers(self, count: int, like: Tensor) -> list[Tensor]:
         """Flat buffers that hold one tile's logits, or the products with all rows of any relation, of any tile."""
@@ -194,22 +242,30 @@ class _Walk:
         self.plan, self.key, self.tables = plan, key, tables
         self.query = query * (1 / math.sqrt(query.size(-1)))
         self.first, self.second, *self.others = plan.buffers(buffers, query)
-        self.future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=query.device).triu_(1)
+        self.future, self.past = plan.hidden(query.device)
 
     def probabilities(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> Tensor:
         """[heads, queries, keys], in the first buffer; the others are free again."""
         query = self.query[tile.batch, heads, tile.start : tile.stop]
         count = query.size(0)
         logits = self.second[: count * tile.queries * tile.keys].view(count, tile.queries, tile.keys)
-        torch.bmm(query, self.key[tile.batch, heads, : tile.keys].mT, out=logits)
+        torch.bmm(query, self.key[tile.batch, heads, tile.reach].mT, out=logits)
         for place, table in zip(places, self.tables, strict=True):
             width = place.rows.stop - place.rows.start
             products = self.first[: count * tile.queries * width].view(count, tile.queries, width)
             torch.bmm(query, table[heads, place.rows].mT, out=products)
             logits.add_(place.read(products, self.others[0]))
-        if self.plan.causal and tile.keys > tile.start:
-            logits[..., tile.start :].masked_fill_(self.future[: tile.queries, : tile.keys - tile.start], -math.inf)
+        self._hide(logits, tile)
         return torch.softmax(logits, -1, out=self.first[: logits.numel()].view_as(logits))
+
+    def _hide(self, logits: Tensor, tile: _Tile) -> None:
+        pattern = self.plan.pattern
+        if pattern != Full() and tile.last > tile.start:
+            future = self.future[: tile.queries, : tile.last - tile.start]
+            logits[..., tile.start - tile.first :].masked_fill_(future, -math.inf)
+        if self.past is not None and isinstance(pattern, Local1D):
+            cut = tile.first - (tile.start - pattern.memory)  # positions before the beginning
+            logits.masked_fill_(self.past[: tile.queries, cut : cut + tile.keys], -math.inf)
 
 
 class _Chunked(torch.autograd.Function):
@@ -221,7 +277,7 @@ class _Chunked(torch.autograd.Function):
             places = [placement.place(tile) for placement in plan.placements]
             for head in range(0, query.size(1), tile.heads):
                 heads = slice(head, min(query.size(1), head + tile.heads))
-                seen = value[tile.batch, heads, : tile.keys]
+                seen = value[tile.batch, heads, tile.reach]
                 out[tile.batch, heads, tile.start : tile.stop] = walk.probabilities(tile, heads, places) @ seen
         ctx.save_for_backward(query, key, value, out, *tables)
         ctx.plan = plan
@@ -233,7 +289,7 @@ class _Chunked(torch.autograd.Function):
         query, key, value, out, *tables = ctx.saved_tensors
         plan: _Plan = ctx.plan
         walk = _Walk(plan, query, key, tables, buffers=3)
-        pass_back = _Backward(walk, value, gradient.contiguous(), (gradient * out).sum(-1, keepdim=True))
+        pass_back = _Backward(walk, value, gradient.contiguous(), out)
         for tile in plan.tiles():
             places = [placement.place(tile) for placement in plan.placements]
             for head in range(0, query.size(1), tile.heads):
@@ -245,22 +301,22 @@ class _Chunked(torch.autograd.Function):
 class _Backward:
     """Gradients of query, key, value and tables, summed up tile by tile (in float32 for 16-bit inputs)."""
 
-    def __init__(self, walk: _Walk, value: Tensor, gradient: Tensor, delta: Tensor) -> None:
-        self.walk, self.of_value, self.gradient, self.delta = walk, value, gradient, delta
+    def __init__(self, walk: _Walk, value: Tensor, gradient: Tensor, out: Tensor) -> None:
+        self.walk, self.of_value, self.gradient, self.out = walk, value, gradient, out
         wide = _accumulator(value.dtype)
         self.query = torch.zeros_like(walk.query)
         self.key, self.value = (torch.zeros(value.shape, dtype=wide, device=value.device) for _ in range(2))
         self.tables = [torch.zeros(t.shape, dtype=wide, device=t.device) for t in walk.tables]
 
     def tile(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> None:
-        walk, queries, keys = self.walk, slice(tile.start, tile.stop), slice(0, tile.keys)
-        query, gradient = (x[tile.batch, heads, queries] for x in (walk.query, self.gradient))
+        walk, queries, keys = self.walk, slice(tile.start, tile.stop), tile.reach
+        query, gradient, out = (x[tile.batch, heads, queries] for x in (walk.query, self.gradient, self.out))
         probabilities = walk.probabilities(tile, heads, places)
         _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)
         scores = walk.second[: probabilities.numel()].view_as(probabilities)
         torch.bmm(gradient, self.of_value[tile.batch, heads, keys].mT, out=scores)
         # From here on, the gradient of the logits.
-        scores.sub_(self.delta[tile.batch, heads, queries]).mul_(probabilities)
+        scores.sub_((gradient * out).sum(-1, keepdim=True)).mul_(probabilities)
         total = torch.bmm(scores, walk.key[tile.batch, heads, keys])
         _add_product(self.key[tile.batch, heads, keys], scores.mT, query)
         for place, table, of_table in zip(places, walk.tables, self.tables, strict=True):
