@@ -1,6 +1,6 @@
 """Target tokens a second of beam-5 decoding in batches of 32: ours beside Hugging Face transformers' Marian.
 
-    python benchmarks/decode_text.py [--json] [--sentences 1000] [--vocabulary 10000]
+    python benchmarks/decode_text.py [--json] [--sentences 1000] [--vocabulary 10000] [--repeats 7]
 
 Both models have the same shape (width 128, 4 + 4 layers, 4 heads, feed-forward 256, tied embeddings) and random
 weights, so both are made to write the same number of tokens: sentence lengths are those of picture captions, sorted,
@@ -14,10 +14,11 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import interleaved, tell
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.bench import peers
+from triptych.bench.measure import REPEATS, circumstances, interleaved, lines, table
+from triptych.cli.output import answer
 from triptych.generation.beam import LengthPenalty, beam_search
 from triptych.model.config import Config
 from triptych.model.transformer import Transformer
@@ -67,29 +68,10 @@ def ours(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], f
 
 
 def marian(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
-    try:
-        from transformers import MarianConfig, MarianMTModel
-    except ImportError:
-        raise UserError("the peer is not installed; install it with: pip install 'triptych[bench]'") from None
+    if "transformers" not in peers.installed():
+        raise SystemExit(f"the peer is not installed; install it with: {peers.REMEDY}")
     torch.manual_seed(0)
-    model = MarianMTModel(
-        MarianConfig(
-            vocab_size=config.vocabulary,
-            d_model=config.width,
-            encoder_layers=config.encoder_layers,
-            decoder_layers=config.decoder_layers,
-            encoder_attention_heads=config.heads,
-            decoder_attention_heads=config.heads,
-            encoder_ffn_dim=config.feed_forward,
-            decoder_ffn_dim=config.feed_forward,
-            activation_function="relu",
-            scale_embedding=True,
-            pad_token_id=0,
-            eos_token_id=END,
-            decoder_start_token_id=0,
-            forced_eos_token_id=END,
-        )
-    )
+    model = peers.marian(config, end=END)
     model.train(False)
 
     @torch.no_grad()
@@ -116,15 +98,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--vocabulary", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     keep_freed_memory()  # for both: it is one process
     config = Config.preset("tiny", options.vocabulary)
     batches = make_sources(options.sentences, options.vocabulary)
-    contestants = {"transformers Marian float32": marian(config, batches), "triptych float32": ours(config, batches)}
+    found = circumstances()
+    contestants = {
+        ("transformers Marian", "float32"): marian(config, batches),
+        ("triptych", "float32"): ours(config, batches),
+    }
     rates = interleaved(contestants, options.repeats)
-    tell("beam-5 decoding", "target tokens/s", rates, "transformers Marian float32", options.json)
+    report = {**found, "tables": [table("beam-5 decoding", "tokens/s", rates, "transformers Marian")]}
+    answer(report, lines(report), as_json=options.json)
 
 
 if __name__ == "__main__":

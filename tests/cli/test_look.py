@@ -1,8 +1,12 @@
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from triptych.look import complexity
 
 
 def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -30,3 +34,58 @@ def test_mistakes(run: Any, translator: Any, tmp_path: Path) -> None:
     translator.calls.clear()
     assert "expected a picture named *.png" in run("look", "attention", "a", "--out", tmp_path / "a.gif").err
     assert translator.calls == [], "a wrong suffix is told before the model is loaded"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The measurement with a clock that only adds up; says which lengths and widths it was asked for."""
+    asked = []
+
+    def clock(kinds: Sequence[str], length: int, width: int, repeats: int) -> dict[str, float]:
+        asked.append((length, width))
+        return {kind: 1e-9 * (length**2 * width if kind == "full" else 2 * length * width**2) for kind in kinds}
+
+    def scale(kind: str, length: int, width: int) -> float:
+        return 1e-3 * length
+
+    monkeypatch.setattr(complexity, "measure", partial(complexity.measure, clock=clock, scale=scale))
+    return asked
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_complexity_numbers_and_picture(run: Any, quick: Any, tmp_path: Path, suffix: str) -> None:
+    picture = tmp_path / "new" / f"table{suffix}"
+    ran = run("look", "complexity", "--out", picture, "--width", 32, "--longest", 4096, "--repeats", 6, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["out"] == str(picture) and told["repeats"] == 6 and told["layer"]["width"] == 32
+    assert told["seconds_by_length"]["full"]["exponent"] == pytest.approx(2)
+    assert told["crossing"]["measured"] == pytest.approx(64)
+    assert {(256, 32), (4096, 32), (64, 8), (64, 128)} <= set(quick)
+    assert picture.stat().st_size > 10_000
+
+
+def test_complexity_says_where_the_picture_is(run: Any, quick: Any, tmp_path: Path) -> None:
+    ran = run("look", "complexity", "--out", tmp_path / "a.png")
+    assert ran.code == 0 and ran.out == f"{tmp_path / 'a.png'}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--width", 0], "expected a width that is a power of two from 16 to 4,096, got 0"),
+        (["--longest", 512], "at least 2,048 at width 256, got 512"),
+        (["--repeats", 1], "expected at least 5 repeats"),
+        (["--threads", 10**6], "threads"),
+        (["--out", "a.gif"], "expected a picture named *.png"),
+    ],
+)
+def test_mistakes_of_complexity(run: Any, quick: Any, tmp_path: Path, options: list[Any], told: str) -> None:
+    ran = run("look", "complexity", "--out", tmp_path / "a.png", *options)
+    assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1
+    assert quick == [] and not list(tmp_path.iterdir()), "told before anything is measured"
+
+
+def test_complexity_needs_a_place_for_the_picture(run: Any, quick: Any) -> None:
+    ran = run("look", "complexity")
+    assert ran.code == 2 and "--out" in ran.err and quick == []

@@ -9,19 +9,14 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load_translator
-from triptych.cli.output import answer
+from triptych.cli.output import answer, progress
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
     from triptych.look.attention import AttentionMap, Kind
     from triptych.text.translator import Translator
 
-app = typer.Typer(name="look", help="Look inside a model.")
-
-
-@app.callback()
-def _look() -> None:
-    """Keep `attention` a word of its own while it is the only one."""
+app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
 
 @app.command()
@@ -48,7 +43,8 @@ def attention(
     """Draw what every token looks at while a sentence is translated; --json adds the numbers."""
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
-    from triptych.look.attention import check_picture, draw, save
+    from triptych.look.attention import draw
+    from triptych.look.picture import check_picture, save
 
     check_picture(out)
     translator = load_translator(model, device, threads, dtype.value)
@@ -59,6 +55,33 @@ def attention(
     save(draw(chosen), out)
     result = {"model": model, "out": str(out), "source": text, "translation": translation, **chosen.to_dict()}
     answer(result, [str(out)], as_json=json)
+
+
+@app.command()
+def complexity(
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
+    width: Annotated[int, typer.Option("--width", metavar="D", help="Width of a layer, a power of two.")] = 256,
+    longest: Annotated[
+        int, typer.Option("--longest", metavar="N", help="Longest length, a power of two; full attention to its half.")
+    ] = 16_384,
+    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Runs of which the median is taken.")] = 5,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Measure the complexity table of the Transformer paper and draw it; --json adds the numbers."""
+    from triptych.look.complexity import Plan, measure
+    from triptych.look.complexity_picture import draw
+    from triptych.look.picture import check_picture, save
+    from triptych.model.device import use_device
+
+    check_picture(out)
+    plan = Plan(width, longest, repeats)
+    use_device("cpu", threads, "float32")
+    with progress() as bar:
+        task = bar.add_task("", total=plan.steps + 1)
+        found = measure(plan, tell=lambda what: bar.update(task, advance=1, description=what))
+    save(draw(found), out)
+    answer({"out": str(out), **found.to_dict()}, [str(out)], as_json=json)
 
 
 def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, AttentionMap]:

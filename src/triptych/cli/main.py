@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import triptych
-from triptych.cli import demo, evaluate, look, models, train, translate
+from triptych.cli import bench, demo, evaluate, look, models, train, translate
 from triptych.errors import DivergedError, UserError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command()(translate.translate)
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
 app.add_typer(look.app)
+app.add_typer(bench.app)
 app.command()(models.models)
 
 

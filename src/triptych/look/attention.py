@@ -6,10 +6,8 @@ Attention shows where information was read, which is not the same as why (Jain a
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -32,9 +30,7 @@ AXES: dict[Kind, tuple[str, str]] = {
     "decoder": ("writing the target", "looks at target so far"),
     "cross": ("writing the target", "looks at source"),
 }
-FORMATS = (".png", ".svg", ".pdf")
 MOST_LABELS = 120  # tokens named along an axis; of longer texts every second, third, ... is
-MOST_PIXELS = 4_000  # along an edge of a picture
 
 # Tried in this order for every glyph, as far as they are installed. DejaVu comes with matplotlib and covers Latin,
 # Greek, Cyrillic and the mark of a word's beginning.
@@ -155,24 +151,6 @@ def draw(attention: AttentionMap) -> Figure:
     figure.colorbar(image, cax=bar).ax.tick_params(labelsize=7, length=2)
     bar.set_ylabel("probability", fontsize=7, color="0.35")
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG, SVG or PDF by the suffix of `path`, cut to what is drawn; makes the folder."""
-    check_picture(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dpi = min(150.0, MOST_PIXELS / max(figure.get_size_inches()))
-    undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with warnings.catch_warnings():
-        # A script that no installed font knows is drawn as boxes, and the numbers are right all the same.
-        warnings.filterwarnings("ignore", message=r"Glyph \d+")
-        figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated[path.suffix.lower()])
-
-
-def check_picture(path: Path) -> None:
-    """Complain about a picture format that is none of ours, before any work is done."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"expected a picture named *{', *'.join(FORMATS)}, got {path.name!r}; change the suffix")
 
 
 def _named(kind: Kind, layers: list[Tensor], queries: tuple[str, ...], keys: tuple[str, ...]) -> AttentionMap:

@@ -1,0 +1,174 @@
+"""Attention calls, forward and backward: ours beside the naive form, torch's kernel and local-attention.
+
+Beside every time stands what arithmetic allows: the products that a causal form cannot do without, at the rate at
+which this machine multiplies square matrices in the same dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.attention import ByDistance, Full, Local1D, Pattern, attend, dense, visible
+from triptych.attention.attend import choose
+from triptych.bench import naive, peers
+from triptych.bench.measure import Name, Settings, Table, extra_memory, interleaved, product_rates, quadratic, table
+from triptych.bench.plain import block_local, causal
+
+Shape = tuple[int, int, int, int]  # batch, heads, length, width of a head
+
+CAUSAL = Full(causal=True)
+RELATIVE_SHAPES: tuple[Shape, ...] = ((1, 8, 2048, 64), (8, 8, 512, 32))
+LOCAL_SHAPES: tuple[Shape, ...] = ((1, 8, 3072, 32), (1, 8, 12_288, 32))
+WINDOW = 256
+MEMORY_LENGTH = 16_384
+SMALL = 300  # positions, at most, at which outputs are checked: more than any rule counts as short, and no multiple
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1}  # of the largest value
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to compute attention. What is to be computed, `dense` defines by pattern and relation.
+
+    compute: takes query, key, value [B, H, L, D] and, if `related`, a table [H, L, D] by distance; None is `attend`.
+    """
+
+    compute: Callable[..., Tensor] | None = None
+    pattern: Pattern = CAUSAL
+    related: bool = False
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *tables: Tensor) -> Tensor:
+        """Attention [B, H, L, D]."""
+        if self.compute is not None:
+            return self.compute(query, key, value, *tables)
+        return attend(query, key, value, **self.arguments(tables))
+
+    def arguments(self, tables: Sequence[Tensor]) -> dict[str, Any]:
+        """Pattern and relations, as `attend` and `dense` take them."""
+        return {"pattern": self.pattern, "relations": [ByDistance(each) for each in tables]}
+
+
+RELATIVE = {
+    "naive skew": Form(naive.relative, related=True),
+    "skew as a mask for torch": Form(naive.relative_by_mask, related=True),
+    "torch causal, no relation": Form(causal),
+    "triptych relative": Form(related=True),
+}
+
+
+def local_forms(window: int, packages: Sequence[str]) -> dict[str, Form]:
+    """Local attention by various means, and full attention, which it has to beat."""
+    pattern = Local1D(window, window)
+    forms = {
+        "torch causal, full": Form(causal),
+        "torch, blocks in the batch": Form(partial(block_local, block=window), pattern),
+        "triptych local": Form(pattern=pattern),
+    }
+    if "local-attention" in packages:
+        forms["local-attention"] = Form(peers.local_attention(window), pattern)
+    return forms
+
+
+def inputs(form: Form, shape: Shape, dtype: torch.dtype) -> list[Tensor]:
+    """Query, key, value, the table if there is one, and last the gradient of the output."""
+    _, heads, length, width = shape
+    random = torch.Generator().manual_seed(0)
+    made = [torch.randn(shape, generator=random) for _ in range(4)]
+    if form.related:
+        made.insert(3, torch.randn(heads, length, width, generator=random) / math.sqrt(width))
+    *leaves, gradient = (x.to(dtype) for x in made)
+    return [*(x.requires_grad_() for x in leaves), gradient]
+
+
+def once(form: Callable[..., Tensor], tensors: Sequence[Tensor]) -> float:
+    """Once forward and backward; one unit of work."""
+    *leaves, gradient = tensors
+    torch.autograd.grad(form(*leaves), leaves, gradient)
+    return 1.0
+
+
+def difference(form: Form, shape: Shape, dtype: torch.dtype) -> float:
+    """Largest difference from the definition in float64 on the same inputs, relative to the largest value: of the
+    output and of each gradient.
+    """
+    *leaves, gradient = inputs(form, shape, dtype)
+    exact = [x.detach().double().requires_grad_() for x in leaves]
+    out, wanted = form(*leaves), dense(*exact[:3], **form.arguments(exact[3:]))
+    ours = (out.detach(), *torch.autograd.grad(out, leaves, gradient))
+    true = (wanted.detach(), *torch.autograd.grad(wanted, exact, gradient.double()))
+    return max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(ours, true, strict=True))
+
+
+def operations(form: Form, shape: Shape) -> float:
+    """Floating point operations that a form must do for the pairs of positions that see each other.
+
+    Forward, a pair costs two products of width D, three with a relation; backward, twice as many.
+    """
+    batch, heads, length, width = shape
+    pairs = sum(visible(form.pattern, position).numel() for position in range(length))
+    return 3.0 * (3 if form.related else 2) * 2 * width * pairs * batch * heads
+
+
+def compare(
+    title: str, forms: Mapping[str, Form], shape: Shape, rates: Mapping[str, float], settings: Settings
+) -> Table:
+    """Time the forms at one shape. rates: floating point operations a second by dtype, for the limit."""
+    title = f"{title}, {' x '.join(f'{size:,}' for size in shape)}, forward and backward"
+    contestants: dict[Name, Callable[[], float]] = {}
+    more: dict[Name, dict[str, object]] = {}
+    small: Shape = (1, shape[1], min(shape[2], SMALL), shape[3])
+    for name, form in forms.items():
+        needed = operations(form, shape)
+        for dtype in settings.dtypes:
+            number = getattr(torch, dtype)
+            wrong = difference(form, small, number)
+            assert wrong < TOLERANCE[dtype], f"{name} in {dtype} differs from the definition by {wrong:.1e} of it"
+            tensors = inputs(form, shape, number)
+            contestants[name, dtype] = partial(once, form, tensors)
+            more[name, dtype] = {"limit": 1000 * needed / rates[dtype], "difference": wrong}
+            if form.compute is None:
+                more[name, dtype]["backend"] = choose(*tensors[:2], **form.arguments(tensors[3:-1]))
+    measured = interleaved(contestants, settings.repeats, title=title, watch=settings.watch)
+    return table(title, "ms", measured, next(iter(forms)), more)
+
+
+def prepared(name: str, length: int) -> Callable[[], object]:
+    """One call of a relative form in float32 at 1 x 8 x length x 64, its inputs made: for `extra_memory`."""
+    form = RELATIVE[name]
+    return partial(once, form, inputs(form, (1, 8, length, 64), torch.float32))
+
+
+def memory(length: int, settings: Settings) -> Table:
+    """Extra memory of the naive form and of ours; the former is foretold where the machine has not enough."""
+    title = f"extra memory of relative attention, 1 x 8 x {length:,} x 64, forward and backward"
+    first, last = "naive skew", "triptych relative"
+    found, more = {}, {}
+    for name, _ in zip((first, last), settings.watch(title, range(2)), strict=True):
+        measured = partial(extra_memory, partial(prepared, name))
+        size, guessed = quadratic(measured, length) if name == first else (measured(length), False)
+        found[name, "float32"], more[name, "float32"] = [size], {"extrapolated": guessed}
+    return table(title, "MB", found, first, more)
+
+
+def tables(settings: Settings, *, length: int | None = None, memory_length: int = MEMORY_LENGTH) -> Iterator[Table]:
+    """All tables, one after another. length: positions, instead of those of each table; memory_length 0: no memory."""
+    products, rates = product_rates(settings)
+    yield products
+    if memory_length:  # first, because it is what a machine may not be able to do
+        yield memory(memory_length, settings)
+    for shape in _at(RELATIVE_SHAPES, length):
+        yield compare("relative causal attention", RELATIVE, shape, rates, settings)
+    for shape in _at(LOCAL_SHAPES, length):
+        forms = local_forms(WINDOW, settings.peers)
+        yield compare(f"local attention, blocks of {WINDOW} and {WINDOW} before", forms, shape, rates, settings)
+
+
+def _at(shapes: Sequence[Shape], length: int | None) -> list[Shape]:
+    """The shapes at the length asked for, each once."""
+    return list(dict.fromkeys((batch, heads, length or at, width) for batch, heads, at, width in shapes))
