@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
@@ -161,14 +162,19 @@ def agree() -> Callable[..., None]:
     return check
 
 
-@pytest.fixture(scope="module")
-def small_tiles() -> Iterator[None]:
-    """Chunks, tiles and groups so small that tiny cases are made of several."""
+@pytest.fixture(scope="session")
+def small_tiles() -> Callable[[], AbstractContextManager[None]]:
+    """To be entered: chunks, tiles and groups so small that tiny cases are made of several."""
+    return _small_tiles
+
+
+@contextmanager
+def _small_tiles() -> Iterator[None]:
     # By name, because the package exports functions under the names of two of its modules.
     chunked, blockwise = (sys.modules[f"triptych.attention.{name}"] for name in ("chunked", "blockwise"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunked, "CHUNK", 3)
-        patch.setattr(chunked, "TILE", 3 * 4 * 2)
+        patch.setattr(chunked, "CHUNK", 5)  # two local blocks of two, one of three to five, a part of a larger one
+        patch.setattr(chunked, "TILE", 5 * 4 * 2)
         patch.setattr(blockwise, "KEEP", 40)
         patch.setattr(blockwise, "GROUP", 60)
         yield

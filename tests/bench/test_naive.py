@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ def drawn(length: int) -> list[Tensor]:
 
 @pytest.mark.parametrize("length", [1, 7])
 @pytest.mark.parametrize("form", [naive.relative, naive.relative_by_mask])
-def test_both_forms_equal_the_definition(form: "type[Tensor]", length: int) -> None:
+def test_both_forms_equal_the_definition(form: Callable[..., Tensor], length: int) -> None:
     query, key, value = drawn(length)
     table = torch.randn(3, length, 4, dtype=torch.float64)
     wanted = dense(query, key, value, pattern=Full(causal=True), relations=[ByDistance(table)])

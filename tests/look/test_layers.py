@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from triptych.bench.measure import can_weigh
 from triptych.look import layers
-from triptych.look.layers import TABLE, Kind, Weighed, backend, can_weigh, layer, median_seconds, megabytes
+from triptych.look.layers import TABLE, Kind, Weighed, backend, layer, median_seconds, megabytes
 
 KINDS: list[Weighed] = [*TABLE, "dense"]
 

@@ -51,6 +51,21 @@ def test_bfloat16_products_stay_close() -> None:
         assert float((one - other).norm() / other.norm()) < 2e-2
 
 
+def test_what_is_nearly_certain_keeps_its_gradient_in_bfloat16() -> None:
+    """Where p is 0.999, p - 1 must not be what is left of p after its rounding to 8 bits."""
+    weight = torch.eye(40)
+    hidden = (10.5 * torch.eye(40)).requires_grad_()
+    target = torch.arange(40)
+    exact, nll = cross_entropy(hidden, weight, target)
+    (wanted,) = torch.autograd.grad(exact, hidden)
+    assert 0.998 < float((-nll / 40).exp()) < 0.9995
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough, rough_nll = cross_entropy(hidden, weight, target)
+    (got,) = torch.autograd.grad(rough, hidden)
+    torch.testing.assert_close(rough_nll, nll, rtol=1e-2, atol=0)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-2
+
+
 def test_only_the_loss_has_a_gradient() -> None:
     weight = torch.randn(5, 3, requires_grad=True)
     loss, likelihood = cross_entropy(torch.randn(4, 3), weight, torch.tensor([0, 1, 2, 3]), 0.1)

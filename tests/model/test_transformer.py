@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,12 +7,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from triptych.attention.attend import attend
 from triptych.attention.dense import dense
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
 from triptych.model import transformer
 from triptych.model.batch import Batch
 from triptych.model.config import Config, RelativeDistance
+from triptych.model.dropout import Dropout
 from triptych.model.transformer import AttentionMaps, Transformer, sinusoids
 
 SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
@@ -175,7 +179,7 @@ def test_mistakes() -> None:
 
 def losses_of_200_updates(dtype: torch.dtype, shape: dict[str, object]) -> Tensor:
     """Mean losses of 200 updates on 20 random batches, which a model this small learns by heart in part."""
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # no dropout, whose masks depend on the dtype
     model = Transformer(Config.from_dict({"vocabulary": 13, **SMALL, **shape})).train()
     adam = torch.optim.Adam(model.parameters(), 2e-3)
     losses = []
@@ -202,6 +206,8 @@ def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
     shape: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = {dtype: losses_of_200_updates(dtype, shape) for dtype in (torch.float32, torch.bfloat16)}
+    monkeypatch.setattr(transformer, "attend", partial(attend, backend="blockwise"))
+    in_blocks = losses_of_200_updates(torch.float32, shape)
 
     def plain_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         logits = hidden @ weight.T
@@ -213,4 +219,33 @@ def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
     slow = losses_of_200_updates(torch.float32, shape)
     assert float(slow[-20:].mean()) < 0.95 * float(slow[:20].mean())  # it did learn
     torch.testing.assert_close(fast[torch.float32], slow, rtol=1e-3, atol=0)
-    torch.testing.assert_close(fast[torch.bfloat16], slow, rtol=2e-2, atol=0)
+    torch.testing.assert_close(in_blocks, slow, rtol=1e-3, atol=0)
+    # One loss in 16 bits may be off by its rounding; the mean of twenty may not.
+    torch.testing.assert_close(fast[torch.bfloat16], slow, rtol=5e-2, atol=0)
+    torch.testing.assert_close(fast[torch.bfloat16].view(10, 20).mean(1), slow.view(10, 20).mean(1), rtol=1e-2, atol=0)
+
+
+def test_dropout_reaches_every_sublayer_while_training_and_none_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(dropout=0.5).train()
+    source, target = ids(2, 6), ids(2, 5)
+    masks = []
+    mask_of = Dropout._mask
+
+    def noted(drop: Dropout, values: Tensor) -> Tensor:
+        masks.append(values)
+        return mask_of(drop, values)
+
+    monkeypatch.setattr(Dropout, "_mask", noted)
+    one, other = model(target, source=source), model(target, source=source)
+    assert not torch.equal(one, other)
+    assert len(masks) == 2 * ((1 + 2 * 2) + (1 + 2 * 3))  # embedding and sublayers of encoder and decoder
+    model.eval()
+    assert torch.equal(model(target, source=source), model(target, source=source))
+
+
+def test_a_model_in_float64_stays_in_float64_under_autocast() -> None:
+    model = make(norm="pre")
+    batch = Batch(ids(2, 5), torch.tensor([5, 5]), ids(2, 6), torch.tensor([6, 6]))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = model.loss(batch)
+    torch.testing.assert_close(loss, model.loss(batch)[0], rtol=1e-10, atol=0)

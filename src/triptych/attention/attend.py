@@ -48,9 +48,10 @@ def choose(
 ) -> Backend:
     """The backend that "auto" takes: a rule by kind, device, dtype and length, so that one call always goes one way.
 
-    Relations: blockwise, or dense where the sequence is short. Local: blockwise, on a GPU flex. Full: torch's fused
-    kernel, except in two cases: 16 bits on a CPU, where the kernel's backward pass is slow (dense if short, else
-    blockwise), and long padded causal sequences, where it would need a mask of all pairs (blockwise).
+    Local: blockwise, on a GPU without relations flex. Full with relations: blockwise, or dense where the sequence is
+    short. Full: torch's fused kernel, except in two cases: 16 bits on a CPU, where the kernel's backward pass is slow
+    (dense if short, else blockwise), and long padded causal sequences, where it would need a mask of all pairs
+    (blockwise).
     """
     on_cpu, pairs = query.device.type == "cpu", query.size(-2) * key.size(-2)
     if not isinstance(pattern, Full):

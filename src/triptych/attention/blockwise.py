@@ -35,7 +35,8 @@ def blockwise(
 ) -> Tensor:
     """Attention [B, H, Lq, D] as defined by `dense`, in memory linear in the length, forward and backward.
 
-    Differentiable once for `Full` (no second derivative). Raises UserError where shapes do not fit together.
+    Differentiable once for `Full` and `Local1D` (no second derivative). Raises UserError where shapes do not fit
+    together.
     """
     check(query, key, value, relations=relations, lengths=lengths)
     check_sizes(pattern, query.size(2), key.size(2))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,6 +46,8 @@ def chunked(
     All arguments as in `dense`, already checked. A second derivative raises torch's own error.
     """
     (batch, heads, queries, _), keys = query.shape, key.size(2)
+    if isinstance(pattern, Local1D):  # no memory lies before the beginning
+        pattern = replace(pattern, memory=min(pattern.memory, queries))
     valid = [keys] * batch if lengths is None else lengths.clamp(0, keys).tolist()
     # Distances from 0 on that occur in a tile; local tiles of several blocks also compute some that are out of reach.
     reach = min(queries, queries if isinstance(pattern, Full) else pattern.memory + _together(pattern))
@@ -86,7 +88,7 @@ class _Tile:
         return self.last - self.first
 
     @property
-    def reach(self) -> slice:
+    def span(self) -> slice:
         return slice(self.first, self.last)
 
 
@@ -160,7 +162,7 @@ class _Coordinate:
     zero: bool  # whether one more row, of zeros, stands for everything outside the table
 
     def place(self, tile: _Tile) -> _Gather:
-        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, tile.reach]
+        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, tile.span]
         row = here - there + self.rows // 2
         if self.zero:
             row.masked_fill_((row < 0) | (row >= self.rows), self.rows)
@@ -204,9 +206,9 @@ class _Plan:
             for start in range(block, end, CHUNK):
                 yield start, min(end, start + CHUNK), max(0, block - memory)
 
-    def hidden(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """What no query of a tile may see, bool [queries, keys]: the future, from the key at the first query on; and of
-        several local blocks what is out of reach, from the memory of the first block on.
+    def masks(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """True where a query of a tile must not look, bool [queries, keys]: the future, from the key at the first query
+        on; and, of several local blocks, what is out of reach, from the memory of the first block on.
         """
         future = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=device).triu_(1)
         if isinstance(self.pattern, Full) or _together(self.pattern) == self.pattern.query:
@@ -242,14 +244,14 @@ class _Walk:
         self.plan, self.key, self.tables = plan, key, tables
         self.query = query * (1 / math.sqrt(query.size(-1)))
         self.first, self.second, *self.others = plan.buffers(buffers, query)
-        self.future, self.past = plan.hidden(query.device)
+        self.future, self.out_of_reach = plan.masks(query.device)
 
     def probabilities(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> Tensor:
         """[heads, queries, keys], in the first buffer; the others are free again."""
         query = self.query[tile.batch, heads, tile.start : tile.stop]
         count = query.size(0)
         logits = self.second[: count * tile.queries * tile.keys].view(count, tile.queries, tile.keys)
-        torch.bmm(query, self.key[tile.batch, heads, tile.reach].mT, out=logits)
+        torch.bmm(query, self.key[tile.batch, heads, tile.span].mT, out=logits)
         for place, table in zip(places, self.tables, strict=True):
             width = place.rows.stop - place.rows.start
             products = self.first[: count * tile.queries * width].view(count, tile.queries, width)
@@ -263,9 +265,9 @@ class _Walk:
         if pattern != Full() and tile.last > tile.start:
             future = self.future[: tile.queries, : tile.last - tile.start]
             logits[..., tile.start - tile.first :].masked_fill_(future, -math.inf)
-        if self.past is not None and isinstance(pattern, Local1D):
+        if self.out_of_reach is not None and isinstance(pattern, Local1D):
             cut = tile.first - (tile.start - pattern.memory)  # positions before the beginning
-            logits.masked_fill_(self.past[: tile.queries, cut : cut + tile.keys], -math.inf)
+            logits.masked_fill_(self.out_of_reach[: tile.queries, cut : cut + tile.keys], -math.inf)
 
 
 class _Chunked(torch.autograd.Function):
@@ -277,7 +279,7 @@ class _Chunked(torch.autograd.Function):
             places = [placement.place(tile) for placement in plan.placements]
             for head in range(0, query.size(1), tile.heads):
                 heads = slice(head, min(query.size(1), head + tile.heads))
-                seen = value[tile.batch, heads, tile.reach]
+                seen = value[tile.batch, heads, tile.span]
                 out[tile.batch, heads, tile.start : tile.stop] = walk.probabilities(tile, heads, places) @ seen
         ctx.save_for_backward(query, key, value, out, *tables)
         ctx.plan = plan
@@ -288,12 +290,13 @@ class _Chunked(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, *tables = ctx.saved_tensors
         plan: _Plan = ctx.plan
-        walk = _Walk(plan, query, key, tables, buffers=3)
-        pass_back = _Backward(walk, value, gradient.contiguous(), out)
-        for tile in plan.tiles():
-            places = [placement.place(tile) for placement in plan.placements]
-            for head in range(0, query.size(1), tile.heads):
-                pass_back.tile(tile, slice(head, min(query.size(1), head + tile.heads)), places)
+        with torch.autocast(query.device.type, enabled=False):  # some call backward inside of it
+            walk = _Walk(plan, query, key, tables, buffers=3)
+            pass_back = _Backward(walk, value, gradient.contiguous(), out)
+            for tile in plan.tiles():
+                places = [placement.place(tile) for placement in plan.placements]
+                for head in range(0, query.size(1), tile.heads):
+                    pass_back.tile(tile, slice(head, min(query.size(1), head + tile.heads)), places)
         totals = (pass_back.query, pass_back.key, pass_back.value, *pass_back.tables)
         return None, *(total.to(query.dtype) for total in totals)
 
@@ -309,7 +312,7 @@ class _Backward:
         self.tables = [torch.zeros(t.shape, dtype=wide, device=t.device) for t in walk.tables]
 
     def tile(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> None:
-        walk, queries, keys = self.walk, slice(tile.start, tile.stop), tile.reach
+        walk, queries, keys = self.walk, slice(tile.start, tile.stop), tile.span
         query, gradient, out = (x[tile.batch, heads, queries] for x in (walk.query, self.gradient, self.out))
         probabilities = walk.probabilities(tile, heads, places)
         _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)

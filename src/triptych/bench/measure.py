@@ -26,6 +26,7 @@ from triptych.errors import UserError
 LEAST, REPEATS = 5, 7  # rounds that count
 CALM = 0.5  # processors that others may keep busy before a report says so
 PRODUCT = 1024  # rows and columns of the matrices whose product tells the machine's rate
+PAGE = 4 / 1024  # MB: the least that Linux counts
 CAPS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")  # variables that hide a part of the processor from torch
 
 Key = TypeVar("Key")
@@ -122,6 +123,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         known = ("name", "dtype", "median", "min", "max", "ratio")
         more = list(dict.fromkeys(key for row in rows for key in row if key not in known))
         yield f"\n{each['title']}"
+        yield from (f"left out: {told}" for told in each.get("left_out", ()))
         head = f"{'':34} {'':9} {each['unit']:>12} {'range':>21} {'ratio':>7}"
         yield head + "".join(f" {key:>12}" for key in more)
         for row in rows:
@@ -199,6 +201,11 @@ def product_rates(settings: Settings, size: int = PRODUCT) -> tuple[Table, dict[
     return table(title, "GFLOP/s", rates, "torch"), found
 
 
+def can_weigh() -> bool:
+    """Whether this system tells how much memory a process held at most: Linux does."""
+    return Path("/proc/self/status").is_file()
+
+
 def extra_memory(prepare: Callable[[int], Callable[[], object]], size: int) -> float:
     """Peak of one call in MB above what a fresh process holds before it, inputs and libraries included in the latter.
 
@@ -221,7 +228,7 @@ def _extra_memory(prepare: Callable[[int], Callable[[], object]], size: int, thr
     gc.collect()
     before = _megabytes("/proc/self/status", "VmRSS")
     run()
-    return _megabytes("/proc/self/status", "VmHWM") - before
+    return max(_megabytes("/proc/self/status", "VmHWM") - before, PAGE)
 
 
 def quadratic(measure: Callable[[int], float], size: int, limit: float | None = None) -> tuple[float, bool]:

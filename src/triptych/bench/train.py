@@ -26,6 +26,7 @@ from triptych.bench.plain import (
     decoder_only,
     mean_loss,
 )
+from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.config import Config, RelativeDistance
 from triptych.model.transformer import Transformer
@@ -157,7 +158,10 @@ def training(built: Built, batches: Sequence[Batch], dtype: torch.dtype) -> Call
                 loss = mean(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(parameters, RECIPE.clip)
-            assert bool(loss.isfinite()) and bool(norm.isfinite()), f"loss {loss}, gradient {norm}"
+            if not (bool(loss.isfinite()) and bool(norm.isfinite())):
+                raise UserError(
+                    f"expected {type(model).__name__} to learn, got loss {float(loss)}; leave peers out with --no-peers"
+                )
             for optimizer in stack:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)

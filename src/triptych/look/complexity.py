@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from triptych.bench.measure import LEAST, circumstances
+from triptych.bench.measure import LEAST, can_weigh, circumstances
 from triptych.errors import UserError
 from triptych.look.layers import (
     HEAD,
@@ -21,7 +21,6 @@ from triptych.look.layers import (
     Kind,
     Weighed,
     backend,
-    can_weigh,
     median_seconds,
     megabytes,
 )

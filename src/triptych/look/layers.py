@@ -17,7 +17,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -35,8 +34,6 @@ Weighed = Kind | Literal["dense"]  # dense: full attention by its definition
 REACH = 256  # r: positions that restricted attention sees before its block
 KERNEL = 3  # k of the convolution
 HEAD = 64  # width of a head
-
-_PAGE = 4 / 1024  # MB, in which a process is weighed; less than one must not become the logarithm of 0
 
 
 @dataclass(frozen=True)
@@ -113,18 +110,13 @@ def median_seconds(kinds: Sequence[Kind], length: int, width: int, repeats: int)
     return {kind: statistics.median(1 / rate for rate in rates[kind]) for kind in kinds}
 
 
-def can_weigh() -> bool:
-    """Whether this system tells how much memory a process held at most: Linux does."""
-    return Path("/proc/self/status").is_file()
-
-
 def megabytes(kind: Weighed, length: int, width: int) -> float:
     """Memory of a call of a layer: MB at its peak above what a fresh process held before, the input included.
 
     A process for every figure costs its start, and is exact where a peak cannot be set back; torch's own count of
     allocations would be cheaper, but does not see what the libraries below it take.
     """
-    return max(extra_memory(partial(_prepared, kind, width), length), _PAGE)
+    return extra_memory(partial(_prepared, kind, width), length)
 
 
 def _prepared(kind: Weighed, width: int, length: int) -> Callable[[], float]:

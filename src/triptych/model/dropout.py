@@ -14,8 +14,8 @@ class Dropout:
 
     On a CPU each mask is a window, beginning anywhere, of one pool of at least twice its size; eight decisions come
     from each 64-bit draw. So the probability is rounded to a 256th (0.1 becomes 0.1016, 0.3 becomes 0.3008) and the
-    scale follows the rounded value: the mean is exact. Other devices use torch's own. The random state is torch's
-    default one.
+    scale follows the rounded value: the mean is exact, in bfloat16 to 0.4 %, to which that rounds the scale. Other
+    devices use torch's own. The random state is torch's default one.
     """
 
     def __init__(self, probability: float) -> None:
@@ -38,7 +38,7 @@ class Dropout:
     def _mask(self, values: Tensor) -> Tensor:
         """Factors for `values`: 0 or the scale, in their dtype."""
         count = values.numel()
-        if self.pool is None or self.pool.dtype != values.dtype or len(self.pool) < count:
+        if self.pool is None or self.pool.dtype != values.dtype or len(self.pool) < 2 * count:
             size = max(LEAST, 2 * count)
             bits = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
             self.pool = (bits >= self.threshold).to(values.dtype).mul_(256 / (256 - self.threshold))

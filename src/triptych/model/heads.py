@@ -33,7 +33,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if train else weight
         for at in range(0, len(hidden), CHUNK):
             part, wanted = rows[at : at + CHUNK], target[at : at + CHUNK, None]
-            nll, probabilities = _likelihood(part @ matrix.T, wanted)
+            nll, difference = _difference(part @ matrix.T, wanted, 1 - smoothing)
             likelihood += nll.sum()
             if smoothing:
                 # mean over the vocabulary of -log p = logsumexp - mean logit, where one row gives the logsumexp
@@ -43,11 +43,9 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
             else:
                 loss += nll.sum()
             if train:
-                grad_hidden[at : at + CHUNK] = probabilities @ matrix
-                grad_weight += probabilities.T @ part
-        if train:  # what is subtracted from the probabilities: the one-hot part, and the uniform part
-            grad_hidden -= (1 - smoothing) * matrix[target].to(exact)
-            grad_weight.index_add_(0, target, rows.to(exact), alpha=smoothing - 1)
+                grad_hidden[at : at + CHUNK] = difference @ matrix
+                grad_weight += difference.T @ part
+        if train and smoothing:
             grad_hidden -= smoothing * mean_row
             grad_weight -= smoothing / len(weight) * hidden.to(exact).sum(0)
         ctx.save_for_backward(grad_hidden, grad_weight)
@@ -63,17 +61,26 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None
 
 
-def _likelihood(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """-log p [rows, 1] of the `wanted` [rows, 1], and the probabilities [rows, vocabulary] in the dtype of the logits.
+def _difference(logits: Tensor, wanted: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """-log p [rows, 1] of the `wanted` [rows, 1], and the probabilities less `share` at the wanted, in the dtype of the
+    logits [rows, vocabulary].
 
-    In bfloat16 one pass over the logits makes both: log p is taken of the rounded probability, whose error of 2**-9 is
-    far below what the rounding of the logits has already cost.
+    In bfloat16 one pass over the logits makes both, and what it rounds is small: a probability near 1, and what is left
+    of it after the subtraction, come from the sum of all others, each of which is right to 2**-9 of itself.
     """
-    if logits.dtype == torch.bfloat16:
-        probabilities = logits.softmax(-1)
-        return -probabilities.gather(1, wanted).float().clamp_min(SMALLEST).log(), probabilities
-    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    return -log_probabilities.gather(1, wanted), log_probabilities.exp_().to(logits.dtype)
+    if logits.dtype != torch.bfloat16:
+        log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        nll = -log_probabilities.gather(1, wanted)
+        difference = log_probabilities.exp_().scatter_add_(1, wanted, torch.full_like(nll, -share))
+        return nll, difference.to(logits.dtype)
+    difference = logits.softmax(-1)
+    likely = difference.gather(1, wanted).float()
+    difference.scatter_(1, wanted, 0.0)
+    others = difference.sum(-1, keepdim=True, dtype=torch.float32)
+    confident = likely > 0.5
+    nll = torch.where(confident, torch.log1p(-others), likely.clamp_min(SMALLEST).log()).neg_()
+    left = torch.where(confident, 1 - share - others, likely - share)
+    return nll, difference.scatter_(1, wanted, left.to(difference.dtype))
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -110,4 +117,5 @@ def logits(hidden: Tensor, weight: Tensor) -> Tensor:
 def product_dtype(values: Tensor) -> torch.dtype:
     """The dtype in which a matrix product of `values` runs: autocast's where it is on, else their own."""
     device = values.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else values.dtype
+    casts = torch.is_autocast_enabled(device) and values.dtype != torch.float64  # which autocast leaves alone
+    return torch.get_autocast_dtype(device) if casts else values.dtype

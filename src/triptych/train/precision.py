@@ -14,8 +14,8 @@ REPEATS = 3
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Matrix products, and what flows between them, in `dtype`; weights, their gradients' sums and the statistics of
-    norms, softmax and loss stay float32. With float32 nothing changes.
+    """Matrix products, and on a CPU what flows between them, in `dtype`; weights, sums of their gradients, and what
+    norms and softmax compute inside stay float32. With float32 nothing changes.
     """
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
