@@ -48,9 +48,10 @@ def test_a_table_compares_medians_within_a_dtype() -> None:
     }
     rows = table("t", "tokens/s", rates, "slow", {("fast", "float32"): {"parameters": 7}})["rows"]
     assert [row["ratio"] for row in rows] == [1, 1, 2.5, 0.5]
-    assert rows[2] == {
-        "name": "fast", "dtype": "float32", "median": 50, "min": 40, "max": 90, "ratio": 2.5, "parameters": 7
-    }  # fmt: skip
+    assert [row["to_float32"] for row in rows] == [1, 5, 2.5, 2.5]
+    told = {"name": "fast", "dtype": "float32", "median": 50, "min": 40, "max": 90}
+    assert rows[2] == {**told, "ratio": 2.5, "to_float32": 2.5, "parameters": 7}
+    assert "to_float32" not in table("t", "ms", {("slow", "float32"): [1.0]}, "slow")["rows"][0]
 
 
 def test_milliseconds_are_turned_round_and_ratios_are_not() -> None:

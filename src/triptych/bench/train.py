@@ -159,9 +159,8 @@ def training(built: Built, batches: Sequence[Batch], dtype: torch.dtype) -> Call
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(parameters, RECIPE.clip)
             if not (bool(loss.isfinite()) and bool(norm.isfinite())):
-                raise UserError(
-                    f"expected {type(model).__name__} to learn, got loss {float(loss)}; leave peers out with --no-peers"
-                )
+                got = f"{type(model).__name__} to learn, got loss {float(loss.detach())}"
+                raise UserError(f"expected {got}; leave peers out with --no-peers")
             for optimizer in stack:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
