@@ -7,7 +7,7 @@ import pytest
 from triptych.bench import attention, measure, peers, train
 from triptych.model.config import Config
 
-FRAME = {"bench", "machine", "busy", "peers", "absent", "tables"}
+FRAME = {"bench", "machine", "busy", "keeps_memory", "peers", "absent", "tables"}
 ROW = {"name", "dtype", "median", "min", "max", "ratio"}
 
 

@@ -1,8 +1,9 @@
 """Attention block by block: trainable, memory linear in the length, for every pattern and relation.
 
-Full and 1-D local attention go through in chunks of queries, whose keys are a slice (`chunked`). 2-D local attention
-folds its blocks into the batch: a block of queries and the keys that its row of the table names make one row of a
-larger batch, [B * blocks, H, queries, D]. Four dimensions, because torch's fused kernel on a CPU takes no fifth.
+Full attention, and most of 1-D local attention, goes through in chunks of queries, whose keys are a slice (`chunked`).
+Other local attention folds its blocks into the batch: a block of queries and the keys that its row of the table names
+make one row of a larger batch, [B * blocks, H, queries, D]. Four dimensions, because torch's fused kernel on a CPU
+takes no fifth.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from triptych.attention.chunked import chunked
 from triptych.attention.dense import bias, check
-from triptych.attention.pattern import Full, Local1D, Local2D, Pattern, block_size, check_sizes, ring, table
+from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
 from triptych.attention.relation import ByCoordinate, Relation, by_distance
 
 KEEP = 16 * 1024 * 1024  # logits that a call keeps for its backward pass; of more, each group's are computed again
@@ -35,19 +36,21 @@ def blockwise(
 ) -> Tensor:
     """Attention [B, H, Lq, D] as defined by `dense`, in memory linear in the length, forward and backward.
 
-    Differentiable once for `Full` and `Local1D` (no second derivative). Raises UserError where shapes do not fit
-    together.
+    Differentiable once for `Full`, and for `Local1D` with relations or in 16 bits (no second derivative). Raises
+    UserError where shapes do not fit together.
     """
     check(query, key, value, relations=relations, lengths=lengths)
     check_sizes(pattern, query.size(2), key.size(2))
-    if isinstance(pattern, Full | Local1D):
+    # Without relations, torch's fused kernel is faster than ours; but not its backward pass in 16 bits, on a CPU.
+    by_kernel = not relations and query.dtype.itemsize > 2
+    if isinstance(pattern, Full) or (isinstance(pattern, Local1D) and not by_kernel):
         return chunked(query, key, value, pattern=pattern, relations=relations, lengths=lengths)
     if query.numel() == 0:
         return query * 1
     fold = _Fold(pattern, query, lengths)
     folded = fold.queries(query), fold.keys(key), fold.keys(value)
     terms = [_term(relation, pattern, fold, query.dtype) for relation in relations]
-    if not terms and query.dtype.itemsize > 2:  # in 16 bits, the backward pass of torch's kernel is slow on a CPU
+    if by_kernel:
         return fold.undo(_group(fold, None, fold.rows, *folded))
     logits_of_row = query.size(1) * fold.table.size(1) * fold.size
     if logits_of_row * len(fold.rows) <= KEEP:
@@ -60,7 +63,7 @@ def blockwise(
 class _Fold:
     """Blocks into the batch and back: row r of the folded batch is block r % blocks of row r // blocks."""
 
-    def __init__(self, pattern: Local2D, query: Tensor, lengths: Tensor | None) -> None:
+    def __init__(self, pattern: Local, query: Tensor, lengths: Tensor | None) -> None:
         self.batch, _, self.length, _ = query.shape
         self.table, self.lengths = table(pattern, self.length).to(query.device), lengths
         self.blocks, self.size = self.table.size(0), block_size(pattern)
@@ -117,7 +120,7 @@ def _group(
     return out if fold.lengths is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
 
-def _term(relation: Relation, pattern: Local2D, fold: _Fold, dtype: torch.dtype) -> Term:
+def _term(relation: Relation, pattern: Local, fold: _Fold, dtype: torch.dtype) -> Term:
     if isinstance(relation, ByCoordinate):
         return _coordinate_term(relation, fold, dtype)
     reach = ring(pattern, fold.length)

@@ -33,6 +33,10 @@ Length = Annotated[
     int | None, typer.Option("--length", min=1, metavar="N", help="Positions, instead of those of each table.")
 ]
 Peers = Annotated[bool, typer.Option("--peers/--no-peers", help="Other people's packages, where installed.")]
+Keep = Annotated[
+    bool,
+    typer.Option("--keep-memory/--fresh-memory", help="Freed memory stays in the process, as in training; for all."),
+]
 Dtypes = Annotated[
     Formats, typer.Option("--dtype", help="Number format of the products.", rich_help_panel=options.MACHINE)
 ]
@@ -46,6 +50,7 @@ def attention(
     ] = 16_384,
     repeats: Repeats = 7,
     peers: Peers = True,
+    keep_memory: Keep = False,
     threads: options.Threads = None,
     dtype: Dtypes = Formats.both,
     json: options.Json = False,
@@ -57,7 +62,7 @@ def attention(
 
         return attention.tables(settings, length=length, memory_length=memory_length)
 
-    _report("attention", tables, repeats, peers, threads, dtype, json)
+    _report("attention", tables, repeats, peers, keep_memory, threads, dtype, json)
 
 
 @app.command()
@@ -68,6 +73,7 @@ def train(
     length: Length = None,
     repeats: Repeats = 7,
     peers: Peers = True,
+    keep_memory: Keep = True,
     threads: options.Threads = None,
     dtype: Dtypes = Formats.both,
     json: options.Json = False,
@@ -83,7 +89,7 @@ def train(
 
         return train.tables(train.CASES if case == "all" else (case,), settings, length=length)
 
-    _report("train", tables, repeats, peers, threads, dtype, json)
+    _report("train", tables, repeats, peers, keep_memory, threads, dtype, json)
 
 
 def _report(
@@ -91,6 +97,7 @@ def _report(
     tables: Callable[[Settings], Iterable[Table]],
     repeats: int,
     peers: bool,
+    keep_memory: bool,
     threads: int | None,
     dtype: Formats,
     json: bool,
@@ -102,7 +109,7 @@ def _report(
     from triptych.train.memory import keep_freed_memory
 
     use_device("cpu", threads, "auto")
-    keep_freed_memory()  # for all contestants: it is one process
+    kept = keep_memory and keep_freed_memory()  # for all contestants: it is one process
     here = installed() if peers else ()
     absent = [package for package in PACKAGES if package not in here] if peers else []
     dtypes = ("float32", "bfloat16") if dtype is Formats.both else (dtype.value,)
@@ -114,7 +121,13 @@ def _report(
             return bar.track(rounds, description=title)
 
         settings = Settings(dtypes, repeats, here, watch)
-        report: dict[str, Any] = {"bench": name, **circumstances(), "peers": here, "absent": absent}
+        report: dict[str, Any] = {
+            "bench": name,
+            **circumstances(),
+            "keeps_memory": kept,
+            "peers": here,
+            "absent": absent,
+        }
         if absent:
             say(f"not installed and left out: {', '.join(absent)}; to measure them too: {REMEDY}")
         report["tables"] = list(tables(settings))
