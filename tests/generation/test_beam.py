@@ -157,7 +157,8 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(
     shortest = data.draw(st.integers(0, longest))
     prefix = tuple(data.draw(st.lists(st.sampled_from([-1, 0]), max_size=longest - 1)))
     nbest = data.draw(st.integers(1, 4))
-    beam = max(nbest, (vocabulary - 1) ** (longest - 1) * vocabulary)
+    # As many as there are hypotheses of all lengths: "first" stops as soon as that many have ended.
+    beam = max(nbest, longest * (vocabulary - 1) ** (longest - 1) * vocabulary)
     table = random_table(vocabulary, seed)
     got = search(
         table, (0, 1), beam, nbest=nbest, max_length=longest, min_length=shortest, penalty=penalty,
