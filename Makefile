@@ -1,5 +1,5 @@
 # make run: install and take the tour (gallery/index.html).   make test: everything that must be green.
-# A CPU-only torch is smaller: see "Installation" in the README; a torch that is already in $(VENV) stays.
+# A CPU-only torch is smaller: see the README; a torch that is already in $(VENV) stays.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin

@@ -60,11 +60,13 @@ def attention(
 @app.command()
 def complexity(
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
-    width: Annotated[int, typer.Option("--width", metavar="D", help="Width of a layer, a power of two.")] = 256,
+    width: Annotated[int, typer.Option("--width", metavar="D", help="Width of a layer, a power of two from 16.")] = 256,
     longest: Annotated[
         int, typer.Option("--longest", metavar="N", help="Longest length, a power of two; full attention to its half.")
     ] = 16_384,
-    repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Runs of which the median is taken.")] = 5,
+    repeats: Annotated[
+        int, typer.Option("--repeats", metavar="N", help="Runs of which the median is taken, at least 5.")
+    ] = 5,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:

@@ -161,7 +161,7 @@ class Complexity:
         """Plain values for JSON: every curve with its exponent, and what the table says."""
         plan = self.plan
         return {
-            "layer": {"width": plan.width, "head": HEAD, "reach": REACH, "kernel": KERNEL, "batch": 1},
+            "layer": {"width": plan.width, "head": min(HEAD, plan.width), "reach": REACH, "kernel": KERNEL, "batch": 1},
             "dtype": "float32",
             "repeats": plan.repeats,
             "machine": self.machine,

@@ -227,7 +227,8 @@ class _Run:
             self._average_last(report)
         if caught:
             report.say(
-                f"stopped by {caught[0]}; everything is saved in {self.out}. Go on with: --resume --out {self.out}"
+                f"stopped by {caught[0]}; everything is saved in {self.out}. "
+                f"Go on with the same command and --resume --out {self.out}"
             )
         self.processes.wait_for_first()
         progress = self.progress
