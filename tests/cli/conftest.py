@@ -12,7 +12,8 @@ import torch
 
 from triptych.cli.main import main
 from triptych.model.config import Config
-from triptych.model.transformer import AttentionMaps, Transformer
+from triptych.model.layers import AttentionMaps
+from triptych.model.transformer import Transformer
 from triptych.text.codec import TextCodec
 from triptych.text.translator import Translation
 from triptych.train.loop import Outcome

@@ -10,7 +10,7 @@ from PIL import Image
 from triptych.look.complexity import Complexity, Curve, Plan
 from triptych.look.complexity_picture import STYLES, _apart, draw
 from triptych.look.layers import TABLE, Weighed
-from triptych.look.picture import save
+from triptych.picture import save
 
 
 def found() -> Complexity:

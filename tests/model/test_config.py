@@ -5,13 +5,13 @@ import pytest
 
 from triptych.attention.pattern import Full, Local1D, Local2D
 from triptych.errors import UserError
-from triptych.model.config import PRESETS, Config, RelativeDistance
+from triptych.model.config import PRESETS, Config, Positions, Relative
 
 
 def test_base_is_the_paper() -> None:
     base = Config.preset("base", 37_000)
     assert (base.width, base.heads, base.feed_forward, base.encoder_layers, base.decoder_layers) == (512, 8, 2048, 6, 6)
-    assert (base.norm, base.activation, base.positions, base.dropout) == ("post", "relu", "sinusoidal", 0.1)
+    assert (base.norm, base.activation, base.positions, base.dropout) == ("post", "relu", Positions(), 0.1)
 
 
 def test_few_fields() -> None:
@@ -22,8 +22,9 @@ def test_few_fields() -> None:
     "config",
     [
         *(Config.preset(name, 300) for name in PRESETS),
-        Config(300, pattern=Local1D(4, 8), relation=RelativeDistance(16, "zero")),
-        Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions="learned"),
+        Config(300, pattern=Local1D(4, 8), relation=Relative(16, "zero")),
+        Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions=Positions("learned", 64)),
+        Config(300, positions=Positions(grid=(4, 4)), relation=Relative(8, "zero", intervals=46, steps=9)),
     ],
 )
 def test_json_round_trip(config: Config) -> None:
@@ -43,12 +44,18 @@ def test_json_round_trip(config: Config) -> None:
         ({"width": 9, "heads": 3}, "even width"),
         ({"pattern": Full(causal=False)}, "causal"),
         ({"widht": 64}, "did you mean 'width'"),
-        ({"relation": {"size": 0}}, "at least 1 distance"),
+        ({"relation": {"distances": 0}}, "distances, intervals or steps, got none"),
+        ({"relation": {"steps": 8}}, "positions.grid with relation.steps"),
+        ({"positions": {"grid": [0]}}, "each size of the grid >= 1"),
+        ({"positions": {"grid": [4096, 4096]}}, "at most 2..20 places"),
+        ({"positions": {"length": 0}}, "length >= 1"),
+        ({"positions": {"kind": "none", "lenght": 4}}, "complete model configuration"),
+        ({"positions": 3}, "positions to be Positions, got 3"),
         ({"pattern": {"kind": "round"}}, "complete model configuration"),
         ({"pattern": {"kind": [1]}}, "complete model configuration"),
         ({"pattern": 5}, "pattern to be Full or Local1D or Local2D, got 5"),
-        ({"relation": 5}, "relation to be RelativeDistance or NoneType, got 5"),
-        ({"relation": {"size": 1.5}}, "size to be int"),
+        ({"relation": 5}, "relation to be Relative or NoneType, got 5"),
+        ({"relation": {"distances": 1.5}}, "distances to be int"),
         ({"width": "a"}, "width to be int, got 'a'"),
         ({"width": True}, "width to be int, got True"),
         ({"width": 512.0}, "width to be int, got 512.0"),

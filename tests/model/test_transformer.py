@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,11 +12,13 @@ from triptych.attention.attend import attend
 from triptych.attention.dense import dense
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
-from triptych.model import transformer
+from triptych.model import layers, transformer
 from triptych.model.batch import Batch
-from triptych.model.config import Config, RelativeDistance
+from triptych.model.config import Config, Positions, Relative
 from triptych.model.dropout import Dropout
-from triptych.model.transformer import AttentionMaps, Transformer, sinusoids
+from triptych.model.layers import AttentionMaps
+from triptych.model.positions import sinusoids
+from triptych.model.transformer import Transformer
 
 SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
 
@@ -68,21 +71,35 @@ def test_padding_changes_nothing() -> None:
     assert loss > likelihood * 0.5
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=20)
 @given(
     pattern=st.sampled_from([Full(causal=True), Local1D(3, 4), Local1D(4, 4), Local2D(6, 4, 2, 2, 1, 1)]),
-    relation=st.sampled_from([None, RelativeDistance(4, "clip"), RelativeDistance(6, "zero"), RelativeDistance(64)]),
+    relation=st.sampled_from(
+        [
+            None,
+            Relative(4, "clip"),
+            Relative(6, "zero"),
+            Relative(64),
+            Relative(0, intervals=9),
+            Relative(5, "zero", 12, 3),
+        ]
+    ),
     norm=st.sampled_from(["pre", "post"]),
-    positions=st.sampled_from(["sinusoidal", "learned", "none"]),
+    positions=st.builds(
+        Positions,
+        kind=st.sampled_from(["sinusoidal", "concatenated", "learned", "none"]),
+        length=st.just(24),
+        grid=st.sampled_from([(), (2,), (3, 2)]),
+    ),
     encoder=st.sampled_from([0, 2]),
     beams=st.integers(1, 3),
 )
 def test_cached_steps_equal_the_whole_pass(
-    pattern: Pattern, relation: RelativeDistance | None, norm: str, positions: str, encoder: int, beams: int
+    pattern: Pattern, relation: Relative | None, norm: str, positions: Positions, encoder: int, beams: int
 ) -> None:
-    model = make(
-        pattern=pattern, relation=relation, norm=norm, positions=positions, encoder_layers=encoder, classes=2, length=24
-    )
+    if relation is not None and relation.steps and not positions.grid:
+        positions = replace(positions, grid=(3,))
+    model = make(pattern=pattern, relation=relation, norm=norm, positions=positions, encoder_layers=encoder, classes=2)
     length, sources = 24, 2
     target = ids(sources * beams, length)
     source = ids(sources, 5) if encoder else None
@@ -174,7 +191,7 @@ def test_mistakes() -> None:
         with pytest.raises(UserError, match="2 labels below classes=2"):
             alone.start(length=3, rows=4, beams=2, label=torch.tensor(label))
     with pytest.raises(UserError, match="at most 4 positions"):
-        make(positions="learned", length=4)(ids(1, 5), source=ids(1, 3))
+        make(positions=Positions("learned", 4))(ids(1, 5), source=ids(1, 3))
 
 
 def losses_of_200_updates(dtype: torch.dtype, shape: dict[str, object]) -> Tensor:
@@ -199,14 +216,14 @@ def losses_of_200_updates(dtype: torch.dtype, shape: dict[str, object]) -> Tenso
 
 @pytest.mark.parametrize(
     "shape",
-    [{"norm": "pre"}, {"norm": "post"}, {"encoder_layers": 0, "relation": {"size": 5, "far": "clip"}}],
+    [{"norm": "pre"}, {"norm": "post"}, {"encoder_layers": 0, "relation": {"distances": 5, "far": "clip"}}],
     ids=["pre", "post", "relative"],
 )
 def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
     shape: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fast = {dtype: losses_of_200_updates(dtype, shape) for dtype in (torch.float32, torch.bfloat16)}
-    monkeypatch.setattr(transformer, "attend", partial(attend, backend="blockwise"))
+    monkeypatch.setattr(layers, "attend", partial(attend, backend="blockwise"))
     in_blocks = losses_of_200_updates(torch.float32, shape)
 
     def plain_cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -214,7 +231,7 @@ def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
         loss = functional.cross_entropy(logits, target, label_smoothing=smoothing, reduction="sum")
         return loss, functional.cross_entropy(logits, target, reduction="sum")
 
-    monkeypatch.setattr(transformer, "attend", dense)
+    monkeypatch.setattr(layers, "attend", dense)
     monkeypatch.setattr(transformer, "cross_entropy", plain_cross_entropy)
     slow = losses_of_200_updates(torch.float32, shape)
     assert float(slow[-20:].mean()) < 0.95 * float(slow[:20].mean())  # it did learn

@@ -56,7 +56,8 @@ def chunked(
     for relation in relations:
         if isinstance(relation, ByDistance):
             nearest = 1 - keys if pattern == Full() else 0
-            tables.append(by_distance(relation, reach - 1, nearest).to(query.dtype))
+            table = by_distance(relation, reach - 1, nearest).to(query.dtype)
+            tables.append(F.pad(table, (0, 0, 0, 1)))  # a row for the column that `_Shear.write` leaves
             placements.append(_Distance(reach, reach - nearest))
         else:
             extra = 1 if relation.far == "zero" else 0
@@ -99,21 +100,29 @@ class _Shear:
     rows: slice
     tile: _Tile
 
+    @property
+    def written(self) -> slice:
+        """The rows that the columns of `write` belong to."""
+        return slice(self.rows.start, self.rows.stop + 1)
+
     def read(self, products: Tensor, _: Tensor) -> Tensor:
         """The term [heads, queries, keys] of products [heads, queries, rows]; future keys read garbage."""
         return _sheared(products, self.tile.keys)
 
     def write(self, gradient: Tensor, buffer: Tensor) -> Tensor:
-        """The gradient of the products from that of the term.
+        """The gradient of the products from that of the term, with a column more than there are products.
 
-        One unused column keeps the (zero) gradients of future keys, which stick out of their row, out of what the next
-        row holds: the same column that the skew of Huang et al. pads.
+        That column keeps the (zero) gradients of future keys, which stick out of their row, out of what the next row
+        holds: the same column that the skew of Huang et al. pads. It stays, because a cut tensor would be copied by
+        every product that it enters.
         """
-        width = self.rows.stop - self.rows.start
+        width = self.rows.stop - self.rows.start + 1
         heads, queries, keys = gradient.shape
-        padded = buffer[: heads * queries * (width + 1)].view(heads, queries, width + 1).zero_()
+        padded = buffer[: heads * queries * width].view(heads, queries, width)
+        padded[..., : queries - 1].zero_()
+        padded[..., keys:].zero_()
         _sheared(padded, keys).copy_(gradient)
-        return padded[..., :width]
+        return padded
 
 
 def _sheared(products: Tensor, keys: int) -> Tensor:
@@ -132,6 +141,10 @@ class _Gather:
 
     rows: slice
     row: Tensor
+
+    @property
+    def written(self) -> slice:
+        return self.rows
 
     def read(self, products: Tensor, buffer: Tensor) -> Tensor:
         heads, size = products.size(0), self.row.numel()
@@ -324,6 +337,6 @@ class _Backward:
         _add_product(self.key[tile.batch, heads, keys], scores.mT, query)
         for place, table, of_table in zip(places, walk.tables, self.tables, strict=True):
             products = place.write(scores, walk.others[0])
-            total.baddbmm_(products, table[heads, place.rows])
-            _add_product(of_table[heads, place.rows], products.mT, query)
+            total.baddbmm_(products, table[heads, place.written])
+            _add_product(of_table[heads, place.written], products.mT, query)
         self.query[tile.batch, heads, queries] = total.mul_(1 / math.sqrt(query.size(-1)))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from triptych.model.batch import Batch
 from triptych.model.config import Config
-from triptych.model.transformer import sinusoids
+from triptych.model.positions import sinusoids
 
 Loss = Callable[[Batch], Tensor]
 Built = tuple[nn.Module, Loss]

@@ -28,7 +28,7 @@ from triptych.bench.plain import (
 )
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.config import Config, RelativeDistance
+from triptych.model.config import Config, Relative
 from triptych.model.transformer import Transformer
 from triptych.train.optimizer import optimizers
 from triptych.train.precision import autocast
@@ -72,7 +72,7 @@ def text(packages: Sequence[str], *, config: Config, tokens: int) -> Case:
 
 def relative(packages: Sequence[str], *, config: Config, rows: int, length: int) -> Case:
     """Decoder-only models with and without relative attention on `rows` sequences of `length` tokens."""
-    related = replace(config, relation=RelativeDistance(length))
+    related = replace(config, relation=Relative(length))
     models: dict[str, Callable[[], Built]] = {
         "naive skew": lambda: decoder_only(naive_transformer(config, length)),
         "torch causal, no relation": partial(_plain, config, causal),

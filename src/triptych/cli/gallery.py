@@ -16,7 +16,7 @@ from triptych import __version__
 from triptych.cli.look import maps_of
 from triptych.cli.output import progress
 from triptych.look.attention import AttentionMap, draw
-from triptych.look.picture import save
+from triptych.picture import save
 
 if TYPE_CHECKING:
     from triptych.text.translator import Translator

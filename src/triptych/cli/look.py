@@ -44,7 +44,7 @@ def attention(
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
     from triptych.look.attention import draw
-    from triptych.look.picture import check_picture, save
+    from triptych.picture import check_picture, save
 
     check_picture(out)
     translator = load_translator(model, device, threads, dtype.value)
@@ -73,8 +73,8 @@ def complexity(
     """Measure the complexity table of the Transformer paper and draw it; --json adds the numbers."""
     from triptych.look.complexity import Plan, measure
     from triptych.look.complexity_picture import draw
-    from triptych.look.picture import check_picture, save
     from triptych.model.device import use_device
+    from triptych.picture import check_picture, save
 
     check_picture(out)
     plan = Plan(width, longest, repeats)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.model.transformer import AttentionMaps
+from triptych.model.layers import AttentionMaps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,6 +23,7 @@ class Cache:
             decoder-only model.
         source_lengths: [sources] int64.
         label: [rows, width], the class vector of each row.
+        pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """
 
@@ -36,6 +37,7 @@ class Cache:
     source_values: list[Tensor] = field(default_factory=list)
     source_lengths: Tensor | None = None
     label: Tensor | None = None
+    pitches: Tensor | None = None
     spare: Tensor | None = None
 
     @classmethod
@@ -64,6 +66,8 @@ class Cache:
         self.rows = len(rows)
         if self.label is not None:
             self.label = self.label[rows]
+        if self.pitches is not None:
+            self.pitches = self.pitches[rows]
         if self.source_lengths is not None:
             sources = rows[:: self.beams] // self.beams
             if len(sources) == len(self.source_lengths) and bool(

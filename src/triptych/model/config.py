@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
@@ -25,26 +26,55 @@ SIZES = {
     "feed_forward": (1, 2**20),
     "encoder_layers": (0, 1000),
     "decoder_layers": (1, 1000),
-    "length": (1, 2**24),
     "classes": (0, 2**24),
 }
 
 
 @dataclass(frozen=True)
-class RelativeDistance:
-    """Relative self-attention by distance in the decoder (Huang et al. 2018, section 3.4): a table per layer and head.
+class Positions:
+    """How the model knows where a token stands: `kind`, and the digits of the position in a grid.
 
-    `size` distances are learned (0 .. size - 1); those past the table are zero, or clipped to the last row.
+    kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
+    both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further.
+    grid: position p has the digits p % grid[0], p // grid[0] % grid[1], ..., each with a learned vector; (4, 16) are
+    the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture.
     """
 
-    size: int
-    far: Literal["zero", "clip"] = "clip"
+    kind: Literal["sinusoidal", "concatenated", "learned", "none"] = "sinusoidal"
+    length: int = 1024
+    grid: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _is_a("size", self.size, int)
-        if not 1 <= self.size <= 2**24:
-            raise UserError(f"expected a relation of at least 1 distance, at most 2**24, got size={self.size}")
+        _one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "none"))
+        _in_range("length", self.length, 1, 2**24)
+        object.__setattr__(self, "grid", tuple(self.grid))
+        for size in self.grid:
+            _in_range("each size of the grid", size, 1, 2**16)
+        if math.prod(self.grid) > 2**20:
+            raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Relative self-attention (Huang et al. 2018, section 3.4), a table per head and kind.
+
+    distances: in every layer, so many distances between positions are learned, in the encoder to both sides; those past
+    the table add nothing (`far="zero"`) or take its last row ("clip"). In the decoder's first layer (section 4.1):
+    intervals: differences of ids are learned where both are below it, so that ids must be pitches in semitones. steps:
+    differences of time are learned up to it, where a step is `positions.grid[0]` positions.
+    """
+
+    distances: int = 0
+    far: Literal["zero", "clip"] = "clip"
+    intervals: int = 0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("distances", "intervals", "steps"):
+            _in_range(name, getattr(self, name), 0, 2**24)
         _one_of("far", self.far, ("zero", "clip"))
+        if not (self.distances or self.intervals or self.steps):
+            raise UserError("expected a relation with distances, intervals or steps, got none; leave it out instead")
 
 
 @dataclass(frozen=True)
@@ -52,8 +82,8 @@ class Config:
     """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
-    between source, target and output layer (section 3.4 of the paper). `length` is the longest sequence that learned
-    positions reach; sinusoids have no end. `classes` labels are vectors added at every target position.
+    between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
+    target position.
     """
 
     vocabulary: int
@@ -66,11 +96,10 @@ class Config:
     dropout: float = 0.1
     norm: Literal["post", "pre"] = "post"
     activation: Literal["relu", "gelu", "swiglu"] = "relu"
-    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
-    length: int = 1024
+    positions: Positions = field(default_factory=Positions)
     classes: int = 0
     pattern: Pattern = CAUSAL
-    relation: RelativeDistance | None = None
+    relation: Relative | None = None
 
     def __post_init__(self) -> None:
         for name, (least, most) in SIZES.items():
@@ -79,16 +108,18 @@ class Config:
             _in_range("source_vocabulary", self.source_vocabulary, *SIZES["vocabulary"])
         _is_a("dropout", self.dropout, int, float)
         _is_a("pattern", self.pattern, Full, Local1D, Local2D)
-        _is_a("relation", self.relation, RelativeDistance, type(None))
+        _is_a("positions", self.positions, Positions)
+        _is_a("relation", self.relation, Relative, type(None))
         if self.width % self.heads:
             raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
-        if self.positions == "sinusoidal" and self.width % 2:
+        if self.positions.kind in ("sinusoidal", "concatenated") and self.width % 2:
             raise UserError(f"expected an even width for sinusoidal positions, got {self.width}")
         if not 0 <= self.dropout < 1:
             raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
         _one_of("norm", self.norm, ("post", "pre"))
         _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
-        _one_of("positions", self.positions, ("sinusoidal", "learned", "none"))
+        if self.relation is not None and self.relation.steps and not self.positions.grid:
+            raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
         if isinstance(self.pattern, Full) and not self.pattern.causal:
             raise UserError("expected a causal pattern for the decoder, got Full(causal=False); use Full(causal=True)")
 
@@ -108,7 +139,10 @@ class Config:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Config:
-        """The inverse of `to_dict`. An unknown key is a `UserError` that names the nearest field."""
+        """The inverse of `to_dict`. An unknown key is a `UserError` that names the nearest field.
+
+        `positions` may also be the name of a kind alone.
+        """
         values = dict(plain)
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
@@ -120,8 +154,12 @@ class Config:
             if isinstance(values.get("pattern"), Mapping):
                 pattern = dict(values["pattern"])
                 values["pattern"] = PATTERNS[pattern.pop("kind")](**pattern)
+            if isinstance(values.get("positions"), str):
+                values["positions"] = {"kind": values["positions"]}
+            if isinstance(values.get("positions"), Mapping):
+                values["positions"] = Positions(**values["positions"])
             if isinstance(values.get("relation"), Mapping):
-                values["relation"] = RelativeDistance(**values["relation"])
+                values["relation"] = Relative(**values["relation"])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None

@@ -17,8 +17,9 @@ from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
+from triptych.model.layers import AttentionMaps
 from triptych.model.store import load_pretrained, save_pretrained
-from triptych.model.transformer import AttentionMaps, Transformer
+from triptych.model.transformer import Transformer
 from triptych.text.codec import TextCodec
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import score
@@ -300,7 +301,8 @@ class Translator:
     def _steps(self, read: int) -> int:
         """The most tokens that a translation of `read` tokens may have."""
         most = 2 * read + 10
-        return min(most, self.model.config.length) if self.model.config.positions == "learned" else most
+        positions = self.model.config.positions
+        return min(most, positions.length) if positions.kind == "learned" else most
 
     def _sources(self, lines: Sequence[str]) -> list[list[int]]:
         sources = self.codec.encode_lines(lines)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.look.picture import MOST_PIXELS, check_picture, save
+from triptych.picture import MOST_PIXELS, check_picture, save
 
 
 def test_formats() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.errors import UserError
+from triptych.model.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,13 +20,14 @@ MOST_PIXELS = 4_000  # along an edge of a picture
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG, SVG or PDF by the suffix of `path`, cut to what is drawn; makes the folder."""
     check_picture(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix, data = path.suffix.lower(), io.BytesIO()
     dpi = min(150.0, MOST_PIXELS / max(figure.get_size_inches()))
     undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with warnings.catch_warnings():
         # A script that no installed font knows is drawn as boxes, and the numbers are right all the same.
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
-        figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated[path.suffix.lower()])
+        figure.savefig(data, format=suffix[1:], dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated[suffix])
+    write_file(path, data.getvalue())
 
 
 def check_picture(path: Path) -> None:

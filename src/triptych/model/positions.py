@@ -1,0 +1,69 @@
+"""Absolute positions: sinusoids or learned vectors, and the digits of a position in a grid."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from triptych.errors import UserError
+from triptych.model.config import Config
+
+
+class PositionEncoding(nn.Module):
+    """Adds to each token where it stands, as `Config.positions` says."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.positions = config.positions
+        if config.positions.kind == "learned":
+            self.learned = nn.Embedding(config.positions.length, config.width)
+        if config.positions.kind == "concatenated":
+            self.projection = nn.Linear(2 * config.width, config.width)
+        self.digits = nn.ModuleList(nn.Embedding(size, config.width) for size in config.positions.grid)
+
+    def forward(self, hidden: Tensor, first: int) -> Tensor:
+        """Hidden [B, L, W] of positions first, first + 1, ... with their positions."""
+        kind, last, width = self.positions.kind, first + hidden.size(1), hidden.size(2)
+        if kind == "learned":
+            if last > self.positions.length:
+                raise UserError(
+                    f"expected at most {self.positions.length} positions (learned), got {last}; "
+                    "shorten the input or use a model with sinusoidal or relative positions"
+                )
+            hidden = hidden + self.learned.weight[first:last]
+        elif kind != "none":
+            waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)
+            if kind == "concatenated":
+                hidden = self.projection(torch.cat((hidden, waves.expand_as(hidden)), -1))
+            else:
+                hidden = hidden + waves
+        return hidden + self._places(first, last) if self.digits else hidden
+
+    def _places(self, first: int, last: int) -> Tensor:
+        """The vectors of the digits of positions first .. last - 1, summed: [last - first, W]."""
+        places = torch.arange(first, last, device=self.digits[0].weight.device)  # type: ignore[arg-type]
+        total = None
+        for size, digit in zip(self.positions.grid, self.digits, strict=True):
+            vectors = digit(places % size)
+            total = vectors if total is None else total + vectors
+            places = places // size
+        assert total is not None
+        # As large as token embeddings, which are scaled the same way.
+        return total * math.sqrt(total.size(-1))  # type: ignore[no-any-return]
+
+
+def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:
+    """Positional encoding [last - first, width]: sines at even, cosines at odd columns (section 3.5 of the paper)."""
+    position = torch.arange(first, last, dtype=torch.float64, device=like.device)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float64, device=like.device) * (-math.log(10_000.0) / width))
+    angle = position * rate
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).to(like.dtype)
+
+
+@lru_cache(maxsize=512)  # a step asks for one position, training for a few lengths, and both again and again
+@torch.inference_mode(False)
+def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return sinusoids(first, last, width, torch.empty(0, dtype=dtype, device=device))
