@@ -20,11 +20,14 @@ FLOORS = {
     "triptych.attention": 0,
     "triptych.model": 1,
     "triptych.generation": 2,
+    "triptych.picture": 2,
     "triptych.train": 2,
     "triptych.text": 3,
+    "triptych.music": 3,
     "triptych.look": 3,
     "triptych.bench": 3,
     "triptych.text.translator": 4,
+    "triptych.music.composer": 4,
     "triptych.cli": 5,
 }
 # Rooms of one floor that know nothing of each other.
@@ -32,6 +35,8 @@ STRANGERS = [
     {"triptych.generation", "triptych.train"},
     {"triptych.text", "triptych.look"},
     {"triptych.text", "triptych.bench"},
+    {"triptych.text", "triptych.music"},
+    {"triptych.music", "triptych.bench"},
 ]
 
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -135,7 +140,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         triptych.Painterr  # noqa: B018
 
 
-HEAVY = ("torch", "numpy", "matplotlib", "sentencepiece", "PIL")
+HEAVY = ("torch", "numpy", "matplotlib", "sentencepiece", "symusic", "PIL")
 
 
 @pytest.mark.parametrize(
