@@ -3,7 +3,7 @@
 Full attention, and most of 1-D local attention, goes through in chunks of queries, whose keys are a slice (`chunked`).
 Other local attention folds its blocks into the batch: a block of queries and the keys that its row of the table names
 make one row of a larger batch, [B * blocks, H, queries, D]. Four dimensions, because torch's fused kernel on a CPU
-takes no fifth.
+takes no fifth. Blocks that see as much before them as they hold need no table (`neighbours`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from triptych.attention.chunked import chunked
 from triptych.attention.dense import bias, check
+from triptych.attention.neighbours import available, neighbours
 from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
 from triptych.attention.relation import ByCoordinate, Relation, by_distance
 
@@ -36,8 +37,8 @@ def blockwise(
 ) -> Tensor:
     """Attention [B, H, Lq, D] as defined by `dense`, in memory linear in the length, forward and backward.
 
-    Differentiable once for `Full`, and for `Local1D` with relations or in 16 bits (no second derivative). Raises
-    UserError where shapes do not fit together.
+    Differentiable once for `Full` and mostly for `Local1D` (no second derivative). Raises UserError where shapes do
+    not fit together.
     """
     check(query, key, value, relations=relations, lengths=lengths)
     check_sizes(pattern, query.size(2), key.size(2))
@@ -47,6 +48,8 @@ def blockwise(
         return chunked(query, key, value, pattern=pattern, relations=relations, lengths=lengths)
     if query.numel() == 0:
         return query * 1
+    if isinstance(pattern, Local1D) and pattern.query == pattern.memory and lengths is None and available(query.device):
+        return neighbours(query, key, value, pattern.query)
     fold = _Fold(pattern, query, lengths)
     folded = fold.queries(query), fold.keys(key), fold.keys(value)
     terms = [_term(relation, pattern, fold, query.dtype) for relation in relations]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from triptych.attention.dense import bias, check
 from triptych.attention.pattern import Full, Local, Pattern, visible
-from triptych.attention.relation import ByCoordinate, Relation, logits
+from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
 from triptych.errors import UserError
 
 
@@ -48,11 +48,12 @@ def step(
         _check_slots(seen, slots, position)
         keys, values, span = keys[:, :, :seen], values[:, :, :seen], (position + 1 - seen, position)
         relations = [replace(r, key=r.key[:, :seen]) if isinstance(r, ByCoordinate) else r for r in relations]
-        positions = torch.arange(seen, device=query.device)
+        positions = None if lengths is None else torch.arange(seen, device=query.device)
     else:
         positions, see, low = _held(pattern, position, slots, query.device, query.dtype)
         span = (0, slots - 1)
     if lengths is not None:
+        assert positions is not None
         valid = (positions < lengths[:, None])[:, None, None]
         see = valid if see is None else see & valid
         low = bias(see, query.dtype)
@@ -60,10 +61,10 @@ def step(
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=low)
     else:
         query = query / math.sqrt(query.size(-1))
-        scores = query @ keys.transpose(-1, -2)
+        scores = _product(query, keys.transpose(-1, -2))
         for relation in relations:
-            scores = scores + _term(query, relation, position, positions, span)
-        out = (scores if low is None else scores + low).softmax(-1).to(values.dtype) @ values
+            scores = scores + _term(query, relation, position, None if see is None else positions, span)
+        out = _product((scores if low is None else scores + low).softmax(-1).to(values.dtype), values)
     # Without padding, every query sees at least itself.
     return out if lengths is None or see is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
@@ -94,19 +95,47 @@ def _held(
     return positions.to(device), see.to(device), bias(see, dtype).to(device)
 
 
-def _term(query: Tensor, relation: Relation, position: int, positions: Tensor, span: tuple[int, int]) -> Tensor:
-    """The relation's term [B, H, 1, slots] for a scaled query; span: smallest and largest distance to a position."""
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Left @ right for [B, H, ., .] without the copy that matmul makes of a cache, whose slots lie outermost."""
+    return torch.bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, left.shape[:2])
+
+
+def _term(query: Tensor, relation: Relation, position: int, positions: Tensor | None, span: tuple[int, int]) -> Tensor:
+    """The relation's term [B, H, 1, slots] for a scaled query; span: smallest and largest distance to a position.
+
+    positions: the position in each slot of a ring; None where slot p holds position p.
+    """
     if isinstance(relation, ByCoordinate):
-        return logits(query, relation, positions[:1], positions)
+        return logits(query, relation, relation.query[0], relation.key[0])
     # Only the rows that these distances can ask for, and one index for all rows of the batch and heads.
     last = relation.table.size(1) - 1
     first, final = (min(max(relation.offset + distance, 0), last) for distance in span)
     rows = relation.table[:, first : final + 1].to(query.dtype)
     products = torch.bmm(query[:, :, 0].transpose(0, 1), rows.transpose(1, 2)).transpose(0, 1)
+    if positions is None:
+        return _in_order(products, relation, span, (first, final))
     wanted = relation.offset + position - first - positions
     inside = wanted.clamp(0, final - first)
     term = products.index_select(2, inside)[:, :, None]
     return term if relation.far == "clip" else term.masked_fill(wanted != inside, 0)
+
+
+def _in_order(products: Tensor, relation: ByDistance, span: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """The term [B, H, 1, keys] for keys one after another, the farthest first: the products [B, H, rows] turned round.
+
+    What is outside the table, at either end, takes the nearest row or nothing.
+    """
+    nearest, farthest = span
+    before = max(0, min(relation.offset + farthest - rows[1], farthest - nearest))
+    after = max(0, min(rows[0] - relation.offset - nearest, farthest - nearest))
+    term = products.flip(-1)
+    if relation.far == "clip":
+        ends = (term[..., :1].expand(-1, -1, before), term, term[..., -1:].expand(-1, -1, after))
+        return (torch.cat(ends, -1) if before or after else term)[:, :, None]
+    # A table that no distance reaches still gave one product.
+    inside = max(0, min(relation.offset + farthest, rows[1]) - max(relation.offset + nearest, rows[0]) + 1)
+    term = term if inside else term * 0
+    return F.pad(term, (before, after))[:, :, None]
 
 
 def fill(ring: Tensor, entries: Tensor, *, start: int = 0) -> None:
