@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from triptych.generation.sample import generate
     from triptych.model.config import Config
     from triptych.model.transformer import Transformer
+    from triptych.music.composer import Composer
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.recipe import Recipe
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Composer",
     "Config",
     "Recipe",
     "Transformer",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Composer": "triptych.music.composer",
     "Config": "triptych.model.config",
     "Recipe": "triptych.train.recipe",
     "Transformer": "triptych.model.transformer",

@@ -2,6 +2,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
+from triptych.music.codec import RANGES
+from triptych.music.composer import Composer
+from triptych.music.midi import write_midi
+from triptych.music.piece import Note, Piece
+
 
 def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("a\n\nc\n", "utf-8")
@@ -29,3 +37,40 @@ def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
 def test_a_missing_file(run: Any, translator: Any, tmp_path: Path) -> None:
     ran = run("evaluate", "text", "--source", tmp_path / "none", "--target", tmp_path / "none")
     assert ran.code == 2 and "no file" in ran.err
+
+
+@pytest.mark.parametrize(("task", "voices"), [("compose", 4), ("infill", 3)])
+def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
+    random = np.random.default_rng(0)
+    grids = [np.stack([random.integers(low, high + 1, steps) for low, high in RANGES], 1) for steps in (5, 9, 4)]
+    (tmp_path / "chorales.json").write_text(json.dumps({"valid": [grid.tolist() for grid in grids]}), "utf-8")
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
+    composer = Composer.new(task=task, preset="tiny", device="cpu", **shape)  # type: ignore[arg-type]
+    composer.save(tmp_path / "model")
+    arguments = ["evaluate", "music", "--data", tmp_path / "chorales.json", "--model", tmp_path / "model"]
+    told = json.loads(run(*arguments, "--threads", 1, "--json").out)
+    assert told == {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3, **composer.evaluate(grids)}
+    assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
+    assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
+    ran = run(*arguments, "--limit", 2)
+    assert f"nats a token over {14 * voices} tokens\n" in ran.out and "bass" in ran.out
+    ran = run(*arguments, "--split", "test")
+    assert ran.code == 2 and "got 'test'; its names: 'valid'" in ran.err
+
+
+def test_music_by_another_kind_of_model(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"valid": [[[60, 55, 50, 40]]]}', "utf-8")
+    ran = run("evaluate", "music", "--data", tmp_path / "c.json", "--model", "captions-en-de", "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.count("\n") == 1 and "expected a music model with a chorale.json" in ran.err
+
+
+def test_of_many_words_some_are_said(run: Any, tmp_path: Path) -> None:
+    for number in range(14):
+        write_midi(Piece((Note(1, 9, 60),), resolution=8, voices=("alto",)), tmp_path / f"{number:02}.mid")
+    Composer.new(preset="tiny", device="cpu", width=16, heads=2).save(tmp_path / "model")
+    ran = run("evaluate", "music", "--data", tmp_path, "--split", "train", "--model", tmp_path / "model", "--json")
+    assert ran.code == 0 and json.loads(ran.out)["pieces"] == 13
+    said = ran.err.splitlines()
+    assert len(said) == 11 and said[0] == "'00.mid': 1 of 1 notes moved to the nearest sixteenth"
+    assert said[-1] == "and 3 more words of this kind about the split 'train'"

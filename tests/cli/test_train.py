@@ -6,6 +6,9 @@ import pytest
 
 from triptych.cli.train import read_settings
 from triptych.errors import UserError
+from triptych.music.composer import Composer
+from triptych.music.data import Augmentation
+from triptych.train.loop import Outcome
 
 
 @pytest.fixture
@@ -79,3 +82,92 @@ def test_mistakes(run: Any, translator: Any, pairs: list[str]) -> None:
     assert "no [model] setting but dropout with --from, got preset" in run("train", "text", *pairs, *shaped).err
     assert "--held-out-source" in run("train", "text", *pairs, "--held-out-target", pairs[1], "--set", "epochs=1").err
     assert translator.calls == []
+
+
+@pytest.fixture
+def chorales(tmp_path: Path) -> Path:
+    """Two pieces to train on, one held out."""
+    piece = [[72, 64, 55, 48]] * 6 + [[71, 62, 55, 43]] * 2 + [[-1, -1, -1, -1]]
+    path = tmp_path / "chorales.json"
+    path.write_text(json.dumps({"train": [piece, piece[2:]], "valid": [piece[:8]]}), "utf-8")
+    return path
+
+
+SMALL = [
+    *("--set", "model.preset=tiny", "--set", "model.width=16", "--set", "model.heads=2", "--set", "dtype=float32"),
+    *("--set", "model.decoder_layers=1", "--set", "epochs=2", "--set", "tokens_per_batch=32", "--set", "warmup=1"),
+]
+
+
+@pytest.mark.parametrize("task", ["compose", "infill"])
+def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None:
+    arguments = ["train", "music", "--data", chorales, *SMALL, "--set", "data.length=32", "--threads", 1, "--json"]
+    ran = run(*arguments, "--set", f"data.task={task}", "--set", "card.domain=scales", "--out", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert (told["folder"], told["reason"], told["updates"]) == (str(tmp_path / "run"), "finished", 6)
+    assert "training on 2 pieces, 1 held out" in ran.err
+    composer = Composer.load(tmp_path / "run", device="cpu")
+    assert composer.task == task and composer.model.config.width == 16
+    assert {key: composer.card[key] for key in ("task", "domain", "crop")} == {
+        "task": task,
+        "domain": "scales",
+        "crop": 32,
+    }
+    # On from there: with the task of that model, and with another dropout only.
+    further = ["train", "music", "--data", chorales, "--from", tmp_path / "run", "--out", tmp_path / "next"]
+    ran = run(*further, *SMALL[6:8], *SMALL[10:], "--set", "model.dropout=0.3", "--set", "data.label=false", "--json")
+    assert ran.code == 0, ran.err
+    assert Composer.load(tmp_path / "next", device="cpu").model.config.dropout == 0.3
+    other = "compose" if task == "infill" else "infill"
+    ran = run(*further, *SMALL[10:], "--set", f"data.task={other}")
+    assert ran.code == 2 and f"expected data.task {task}, that of" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data.task=paint"], "expected data.task to be compose or infill, got 'paint'"),
+        (["data.length=3.5"], "data.length to be a number of tokens, got 3.5"),
+        (["data.length=true"], "data.length to be a number of tokens, got True"),
+        (["data.length=100"], "data.length in whole quarter notes (16 tokens each), got 100"),
+        (["data.length=0"], "data.length in whole quarter notes (16 tokens each), got 0"),
+        (["data.transpose=1"], "data.transpose to be true or false, got 1"),
+        (["data.lable=true"], "did you mean 'label'"),
+        (["data.sampling=0.1"], "unknown setting data.sampling"),
+        (["model.vocabulary=100"], "expected no vocabulary, got 100"),
+        (["model.classes=7"], "expected classes=26"),
+        (["model.preset=[1]"], "expected a preset of"),
+        (["model.encoder_layers=2"], "encoder_layers 0 for the task compose, got 2"),
+        (["data.task=infill", "model.encoder_layers=0"], "encoder_layers from 1 for the task infill, got 0"),
+    ],
+)
+def test_mistakes_with_music(run: Any, chorales: Path, tmp_path: Path, settings: list[str], told: str) -> None:
+    changes = [part for setting in settings for part in ("--set", setting)]
+    ran = run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run")
+    assert (ran.code, ran.out) == (2, "")
+    assert told in ran.err.splitlines()[-1] and ran.err.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_music_that_is_not_there(run: Any, chorales: Path, tmp_path: Path) -> None:
+    ran = run("train", "music", "--data", tmp_path / "none.zip", *SMALL)
+    assert ran.code == 2 and ran.err.count("\n") == 1 and "which is not there" in ran.err
+    chorales.write_text('{"train": [[[60, 55, 50, 40]]]}', "utf-8")
+    ran = run("train", "music", "--data", chorales, *SMALL)
+    assert ran.code == 2 and ran.err.count("\n") == 1 and "got 'valid'; its names: 'train'" in ran.err
+
+
+def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(composer: Composer, grids: Any, **options: Any) -> Outcome:
+        asked.update(options, pieces=len(grids))
+        return Outcome(tmp_path, 1.0, "finished", 1, 1.0)
+
+    monkeypatch.setattr(Composer, "fit", fit)
+    changes = ["--set", "data.length=64", "--set", "data.transpose=false", "--set", "seed=9"]
+    assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run", "--resume").code == 0
+    assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, True)
+    assert asked["augmentation"] == Augmentation(transpose=False, label=True)
+    assert (asked["recipe"].seed, asked["recipe"].epochs) == (9, 2.0)

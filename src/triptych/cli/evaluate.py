@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_translator
+from triptych.cli.loading import load_chorales, load_composer, load_translator
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
@@ -56,6 +56,29 @@ def text(
     translator = load_translator(model, device, threads, dtype.value)
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
     answer({"model": model, **result}, _table(result), as_json=json)
+
+
+@app.command()
+def music(
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="JSB JSON, or a folder or zip of MIDI files.")],
+    model: options.Model = "chorales",
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pieces only.")] = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
+
+    Of a model that harmonizes: of the three lower voices, given the soprano.
+    """
+    from triptych.music.score import worded
+
+    grids = load_chorales(data, split)[:limit]
+    composer = load_composer(model, device, threads, dtype.value)
+    result = composer.evaluate(grids)
+    answer({"model": model, "split": split, "pieces": len(grids), **result}, worded(result), as_json=json)
 
 
 def _aligned(path: Path, pairs: Pairs) -> list[str]:

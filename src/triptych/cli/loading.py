@@ -1,4 +1,4 @@
-"""A model for a verb. Terms narrower than the code's licence are told at the model's first use on this machine."""
+"""A model or chorales for a verb. Terms narrower than the code's licence are told at a model's first use here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
+    from triptych.music.codec import Grid
+    from triptych.music.composer import Composer
     from triptych.text.translator import Translator
+
+WORDS = 10  # that are said about files
 
 
 def load_translator(model: str, device: str, threads: int | None, dtype: str) -> Translator:
@@ -20,6 +24,27 @@ def load_translator(model: str, device: str, threads: int | None, dtype: str) ->
     translator = Translator.load(model, device=device, threads=threads, dtype=dtype)
     tell_terms(translator.card)
     return translator
+
+
+def load_composer(model: str, device: str, threads: int | None, dtype: str) -> Composer:
+    """The composer of that name, its terms told."""
+    from triptych.music.composer import Composer
+
+    composer = Composer.load(model, device=device, threads=threads, dtype=dtype)
+    tell_terms(composer.card)
+    return composer
+
+
+def load_chorales(path: Path, split: str) -> list[Grid]:
+    """The chorales of a split; what was changed or left out on the way is told, of many files not all."""
+    from triptych.music.data import read_chorales
+
+    grids, words = read_chorales(path, split)
+    for word in words[:WORDS]:
+        say(word)
+    if len(words) > WORDS:
+        say(f"and {len(words) - WORDS:,} more words of this kind about the split {split!r}")
+    return grids
 
 
 def tell_terms(card: Mapping[str, Any]) -> None:

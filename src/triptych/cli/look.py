@@ -8,53 +8,117 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_translator
+from triptych.cli.loading import load_composer, load_translator
 from triptych.cli.output import answer, progress
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    from triptych.look.arcs import Arcs
     from triptych.look.attention import AttentionMap, Kind
+    from triptych.music.composer import Composer
     from triptych.text.translator import Translator
+
+TEXT, MUSIC = "Of a translation", "Of a piece"
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
 
 @app.command()
 def attention(
-    text: Annotated[str, typer.Argument(help="The sentence to translate, in quotation marks.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="The sentence to translate, in quotation marks; or a piece: FILE.mid.")
+    ],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
-    model: options.Model = "captions-en-de",
-    kind: Annotated[
-        Literal["cross", "encoder", "decoder"],
-        typer.Option("--kind", help="Target to source, source to itself, or target to itself."),
-    ] = "cross",
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="As elsewhere; without, captions-en-de, or chorales for a piece."),
+    ] = None,
     layer: Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")] = None,
     head: Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")] = None,
-    mean: Annotated[bool, typer.Option("--mean", help="The mean over the heads of a layer.")] = False,
+    kind: Annotated[
+        Literal["cross", "encoder", "decoder"],
+        typer.Option("--kind", help="Target to source, source to itself, or target to itself.", rich_help_panel=TEXT),
+    ] = "cross",
+    mean: Annotated[
+        bool, typer.Option("--mean", help="The mean over the heads of a layer.", rich_help_panel=TEXT)
+    ] = False,
     target: Annotated[
-        str | None, typer.Option("--translation", metavar="TEXT", help="Look at this translation, not the model's own.")
+        str | None,
+        typer.Option(
+            "--translation",
+            metavar="TEXT",
+            help="Look at this translation, not the model's own.",
+            rich_help_panel=TEXT,
+        ),
     ] = None,
-    beam: Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")] = 5,
+    beam: Annotated[
+        int,
+        typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.", rich_help_panel=TEXT),
+    ] = 5,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            "--step", min=1, metavar="N", help="The note at this sixteenth; else the last.", rich_help_panel=MUSIC
+        ),
+    ] = None,
+    voice: Annotated[
+        Literal["soprano", "alto", "tenor", "bass"],
+        typer.Option("--voice", help="Whose note it is.", rich_help_panel=MUSIC),
+    ] = "soprano",
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Draw what every token looks at while a sentence is translated; --json adds the numbers."""
+    """Draw what every token of a translation looks at, or what one note of a piece does; --json adds the numbers."""
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
-    from triptych.look.attention import draw
     from triptych.picture import check_picture, save
 
     check_picture(out)
-    translator = load_translator(model, device, threads, dtype.value)
-    translation = target if target is not None else translator.translate([text], beam=beam)[0][0].text
-    chosen = maps_of(translator, text, translation)[kind].only(layer=layer, head=head)
+    if Path(what).suffix.lower() in (".mid", ".midi"):
+        from triptych.look.arcs import draw as draw_arcs
+
+        name = model or "chorales"
+        composer = load_composer(name, device, threads, dtype.value)
+        arcs = arcs_of(composer, Path(what), step=step, voice=voice, layer=layer, head=head)
+        save(draw_arcs(arcs), out)
+        answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
+        return
+    from triptych.look.attention import draw
+
+    name = model or "captions-en-de"
+    translator = load_translator(name, device, threads, dtype.value)
+    translation = target if target is not None else translator.translate([what], beam=beam)[0][0].text
+    chosen = maps_of(translator, what, translation)[kind].only(layer=layer, head=head)
     if mean:
         chosen = chosen.mean()
     save(draw(chosen), out)
-    result = {"model": model, "out": str(out), "source": text, "translation": translation, **chosen.to_dict()}
+    result = {"model": name, "out": str(out), "source": what, "translation": translation, **chosen.to_dict()}
     answer(result, [str(out)], as_json=json)
+
+
+@app.command()
+def similarity(
+    piece: Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file.")],
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
+    json: options.Json = False,
+) -> None:
+    """Draw which beats of a piece sound alike, which shows its repeats; --json adds the numbers."""
+    from triptych.look.similarity import WINDOW, draw, repetition, similarity
+    from triptych.music.midi import read_midi
+    from triptych.picture import check_picture, save
+
+    check_picture(out)
+    read = read_midi(piece)
+    matrix = similarity(read)
+    save(draw(matrix, pickup=-(-read.pickup // read.resolution)), out)
+    repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
+    answer(
+        {"out": str(out), "piece": str(piece), "repetition": repeated, "similarity": matrix.round(4).tolist()},
+        [str(out)],
+        as_json=json,
+    )
 
 
 @app.command()
@@ -92,3 +156,39 @@ def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, A
 
     source, target, recorded = translator.attention(text, translation)
     return attention_maps(recorded, translator.codec.pieces(target), translator.codec.pieces(source))
+
+
+def arcs_of(
+    composer: Composer, path: Path, *, step: int | None, voice: str, layer: int | None, head: int | None
+) -> Arcs:
+    """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last)."""
+    import numpy as np
+
+    from triptych.look.arcs import COLOURS, Arcs
+    from triptych.music.codec import VOICES, from_piece, to_piece
+    from triptych.music.midi import read_midi
+
+    grid, _ = from_piece(read_midi(path))
+    steps = len(grid)
+    if not 1 <= (step or steps) <= steps:
+        raise UserError(f"expected --step from 1 to {steps}, got {step}")
+    chosen = 4 * ((step or steps) - 1) + VOICES.index(voice)
+    layers = composer.attention(grid)
+    if not 1 <= (layer or len(layers)) <= len(layers):
+        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
+    number = (layer or len(layers)) - 1
+    # Query `chosen` writes that token, having read those before it; what stands at key 0 is the start.
+    weights = layers[number][0, :, chosen, 1 : chosen + 1].float().cpu().numpy()
+    heads = range(len(weights)) if head is None else [head - 1]
+    if not heads[-1] < len(weights):
+        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
+    heads = heads[: len(COLOURS)]
+    return Arcs(
+        to_piece(grid),
+        np.repeat(np.arange(steps), 4),
+        grid.reshape(-1),
+        chosen,
+        weights[list(heads)],
+        f"layer {number + 1}",
+        tuple(f"head {each + 1}" for each in heads),
+    )

@@ -8,18 +8,37 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.cli import options
+from triptych.cli.loading import load_chorales
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    from triptych.train.loop import Outcome
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
 # The tables of a recipe file. A bare key in --set belongs to the last one.
 TABLES = ("model", "data", "card", "training")
+
+
+Setup = Annotated[
+    Path | None,
+    typer.Option("--recipe", exists=True, dir_okay=False, metavar="FILE.toml", help="Settings of model and run."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: epochs=3, model.preset=tiny."),
+]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="MODEL", help="Go on from this model's weights and vocabulary.")
+]
+Out = Annotated[Path, typer.Option("--out", file_okay=False, metavar="RUN", help="Folder of the run.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
 
 
 @app.command()
@@ -37,21 +56,11 @@ def text(
     held_out_target: Annotated[
         Path | None, typer.Option("--held-out-target", metavar="FILE", help="Their translations.")
     ] = None,
-    recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", exists=True, dir_okay=False, metavar="FILE.toml", help="Settings of model and run."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting: epochs=3, model.preset=tiny."),
-    ] = None,
-    start_from: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Go on from this model's weights and vocabulary.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="RUN", help="Folder of the run.")] = Path(
-        "runs/text"
-    ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")] = False,
+    recipe: Setup = None,
+    settings: Settings = None,
+    start_from: From = None,
+    out: Out = Path("runs/text"),
+    resume: Resume = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
@@ -60,16 +69,11 @@ def text(
     """Train a translator on sentence pairs."""
     if held_out_target is not None and held_out_source is None:
         raise UserError("expected --held-out-source with --held-out-target, got the target alone; give both")
-    tables = read_settings(recipe, settings or ())
-    if dtype is not options.DtypeName.auto:
-        tables["training"]["dtype"] = dtype.value
-    from triptych.model.config import Config
+    tables = _tables(recipe, settings, dtype, data=["sampling"])
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.recipe import Recipe
 
-    _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
-    _expect("data", tables["data"], ["sampling"])
     run = Recipe.from_mapping(tables["training"])
     sampling = tables["data"].get("sampling", 0.0)
     if isinstance(sampling, bool) or not isinstance(sampling, int | float) or not 0 <= sampling <= 1:
@@ -80,10 +84,7 @@ def text(
     pairs = read_pairs(source, target)
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if start_from is not None:
-        dropout = tables["model"].pop("dropout", None)
-        if tables["model"]:
-            given = ", ".join(tables["model"])
-            raise UserError(f"expected no [model] setting but dropout with --from, got {given}; the shape is given")
+        dropout = _only_dropout(tables["model"])
         translator = Translator.load(start_from, device=device, threads=threads, dtype="float32")
         translator = translator if dropout is None else translator.with_dropout(dropout)
     else:
@@ -94,8 +95,93 @@ def text(
     outcome = translator.fit(
         pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
     )
+    _tell(outcome, as_json=json)
+
+
+@app.command()
+def music(
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="JSB JSON, or a folder or zip of MIDI files.")],
+    recipe: Setup = None,
+    settings: Settings = None,
+    start_from: From = None,
+    out: Out = Path("runs/music"),
+    resume: Resume = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Train a composer on chorales: four voices on a grid of sixteenths.
+
+    Settings of [data]: task (compose, infill), length of the crops in tokens, transpose and label (true, false).
+    """
+    tables = _tables(recipe, settings, dtype, data=["task", "length", "transpose", "label"])
+    from triptych.music.composer import Composer
+    from triptych.music.data import Augmentation
+    from triptych.train.recipe import Recipe
+
+    run, use = Recipe.from_mapping(tables["training"]), tables["data"]
+    task = use.pop("task", None)
+    if task not in (None, "compose", "infill"):
+        raise UserError(f"expected data.task to be compose or infill, got {task!r}")
+    length = use.pop("length", 1024)
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise UserError(f"expected data.length to be a number of tokens, got {length!r}")
+    for name, value in use.items():
+        if not isinstance(value, bool):
+            raise UserError(f"expected data.{name} to be true or false, got {value!r}")
+    if start_from is not None:
+        dropout = _only_dropout(tables["model"])
+        composer = Composer.load(start_from, device=device, threads=threads, dtype="float32")
+        composer = composer if dropout is None else composer.with_dropout(dropout)
+        if task not in (None, composer.task):
+            raise UserError(f"expected data.task {composer.task}, that of {start_from}, got {task!r}; leave it out")
+    else:
+        composer = Composer.new(
+            task=task or "compose", device=device, threads=threads, seed=run.seed, **tables["model"]
+        )
+    grids, held_out = load_chorales(data, "train"), load_chorales(data, "valid")
+    say(f"training on {len(grids):,} pieces, {len(held_out):,} held out; the run is kept in {out}")
+    outcome = composer.fit(
+        grids,
+        held_out_grids=held_out,
+        recipe=run,
+        out=out,
+        resume=resume,
+        length=length,
+        augmentation=Augmentation(**use),
+        card=tables["card"],
+    )
+    _tell(outcome, as_json=json)
+
+
+def _tables(
+    recipe: Path | None, settings: Sequence[str] | None, dtype: options.DtypeName, *, data: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The settings of a run, their names checked; `data` are those that the panel knows."""
+    tables = read_settings(recipe, settings or ())
+    if dtype is not options.DtypeName.auto:
+        tables["training"]["dtype"] = dtype.value
+    from triptych.model.config import Config
+
+    _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
+    _expect("data", tables["data"], data)
+    return tables
+
+
+def _only_dropout(settings: dict[str, Any]) -> float | None:
+    """The one setting of [model] that a model to go on from leaves open."""
+    dropout: float | None = settings.pop("dropout", None)
+    if settings:
+        given = ", ".join(settings)
+        raise UserError(f"expected no [model] setting but dropout with --from, got {given}; the shape is given")
+    return dropout
+
+
+def _tell(outcome: Outcome, *, as_json: bool) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
-        answer(asdict(outcome), [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"], as_json=json)
+        lines = [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"]
+        answer(asdict(outcome), lines, as_json=as_json)
     if outcome.reason == "interrupted":
         raise typer.Exit(130)
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from triptych.errors import UserError
 from triptych.model.config import Config
@@ -41,6 +42,12 @@ class PositionEncoding(nn.Module):
             else:
                 hidden = hidden + waves
         return hidden + self._places(first, last) if self.digits else hidden
+
+    def without(self, hidden: Tensor) -> Tensor:
+        """What hidden [..., W] itself adds to the result, which is this and the encoding of a zero vector."""
+        if self.positions.kind != "concatenated":
+            return hidden
+        return functional.linear(hidden, self.projection.weight[:, : hidden.size(-1)])
 
     def _places(self, first: int, last: int) -> Tensor:
         """The vectors of the digits of positions first .. last - 1, summed: [last - first, W]."""

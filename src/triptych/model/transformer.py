@@ -98,9 +98,9 @@ class Transformer(nn.Module):
         self._check(batch)
         drop = self._dropout()
         source = None if batch.source is None else self._encode(batch.source, batch.source_lengths, maps, drop)
-        shifted = functional.pad(self._embed(self.embedding, batch.target[:, :-1]), (0, 0, 1, 0))  # [B, L, W]
+        shifted = functional.pad(self.embed(self.embedding, batch.target[:, :-1]), (0, 0, 1, 0))  # [B, L, W]
         hidden = self.position(shifted, 0)
-        label = self._label(batch.label, len(batch.target))
+        label = self.label(batch.label, len(batch.target))
         if label is not None:
             hidden = hidden + label[:, None]
         hidden = _stream(hidden, drop)
@@ -117,7 +117,7 @@ class Transformer(nn.Module):
         self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None, drop: Dropout | None
     ) -> Tensor:
         embedding = self.embedding if self.config.source_vocabulary is None else self.source_embedding
-        hidden = _stream(self.position(self._embed(embedding, source), 0), drop)
+        hidden = _stream(self.position(self.embed(embedding, source), 0), drop)
         for layer in self.encoder:
             hidden = layer(hidden, lengths, maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         )
         if config.relation is not None and config.relation.intervals:
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
-        vectors = self._label(label, groups)
+        vectors = self.label(label, groups)
         cache.label = None if vectors is None else vectors.repeat_interleave(beams, 0)
         if source is not None:
             encoded = self.encode(source, source_lengths)
@@ -179,7 +179,7 @@ class Transformer(nn.Module):
         if ids is None:
             hidden = self.embedding.weight.new_zeros(cache.rows, 1, self.config.width)
         else:
-            hidden = self._embed(self.embedding, ids[:, None])
+            hidden = self.embed(self.embedding, ids[:, None])
         hidden = self.position(hidden, cache.position)
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
@@ -189,11 +189,14 @@ class Transformer(nn.Module):
         cache.position += 1
         return logits(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
 
-    def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+    def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+        """Embeddings [..., W] of ids, as large as the positions that join them (section 3.4 of the paper)."""
         return embedding(ids) * math.sqrt(self.config.width)  # type: ignore[no-any-return]
 
-    def _label(self, label: Tensor | None, rows: int) -> Tensor | None:
-        """The class vectors [rows, W]: zero for label -1, and for a tenth of the rows in training."""
+    def label(self, label: Tensor | None, rows: int) -> Tensor | None:
+        """The class vectors [rows, W]: zero for label -1, and for a tenth of the rows in training; None if there are
+        no classes, or no labels.
+        """
         if not self.config.classes or label is None:
             return None
         known = label >= 0

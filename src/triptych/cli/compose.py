@@ -1,0 +1,217 @@
+"""`triptych compose`, `continue`, `harmonize` and `infill`: music in and out, as MIDI, sound, score or picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from triptych.cli import options
+from triptych.cli.loading import load_composer
+from triptych.cli.output import answer, say
+from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    from triptych.generation.sample import Sampling
+    from triptych.music.piece import Piece
+
+Out = Annotated[
+    list[Path],
+    typer.Option(
+        "--out",
+        dir_okay=False,
+        metavar="FILE",
+        help="What to write: .mid, .wav, .musicxml, .svg (score) or .png (piano roll); may be given several times.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="KEY", help="major, minor, or a key: G minor.", rich_help_panel=options.GENERATION),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds",
+        min=0.5,
+        max=86_400,
+        metavar="S",
+        help="How long the piece is; without, it ends by itself.",
+        rich_help_panel=options.GENERATION,
+    ),
+]
+Tokens = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens", min=4, metavar="N", help="The same in tokens, four a sixteenth.", rich_help_panel=options.GENERATION
+    ),
+]
+Soundfont = Annotated[
+    Path | None,
+    typer.Option("--soundfont", metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont."),
+]
+Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI file of up to four voices.")]
+Melody = Annotated[Path, typer.Argument(metavar="MELODY.mid", help="A MIDI file; its highest notes are the melody.")]
+Given = Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file of up to four voices.")]
+
+
+def compose(
+    out: Out,
+    label: Label = None,
+    seconds: Seconds = None,
+    tokens: Tokens = None,
+    tempo: Annotated[
+        float, typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Quarter notes a minute.")
+    ] = 84.0,
+    soundfont: Soundfont = None,
+    model: options.Model = "chorales",
+    seed: options.Seed = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Compose a piece from nothing."""
+    _check(out)
+    steps = _steps(seconds, tokens, tempo)
+    sampling = _sampling(temperature, top_k, top_p)
+    composer = load_composer(model, device, threads, dtype.value)
+    piece = composer.compose(label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
+    _tell(piece, model, out, soundfont, as_json=json)
+
+
+def continue_(
+    primer: Primer,
+    out: Out,
+    label: Label = None,
+    seconds: Seconds = None,
+    tokens: Tokens = None,
+    soundfont: Soundfont = None,
+    model: options.Model = "chorales",
+    seed: options.Seed = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Continue a primer; --seconds and --tokens count what is added to it."""
+    _check(out)
+    piece, given = _read(primer)
+    more = _steps(seconds, tokens, piece.tempo)
+    steps = None if more is None else given + more
+    sampling = _sampling(temperature, top_k, top_p)
+    composer = load_composer(model, device, threads, dtype.value)
+    found = composer.continue_(piece, label=label, steps=steps, sampling=sampling, seed=seed)
+    _tell(found, model, out, soundfont, as_json=json)
+
+
+def harmonize(
+    melody: Melody,
+    out: Out,
+    soundfont: Soundfont = None,
+    model: options.Model = "chorales-infill",
+    seed: options.Seed = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Give a melody an alto, a tenor and a bass; the melody stays as it is."""
+    _check(out)
+    piece, _ = _read(melody, melody=True)
+    sampling = _sampling(temperature, top_k, top_p)
+    composer = load_composer(model, device, threads, dtype.value)
+    found = composer.harmonize(piece, sampling=sampling, seed=seed)
+    _tell(found, model, out, soundfont, as_json=json)
+
+
+def infill(
+    piece: Given,
+    out: Out,
+    voice: Annotated[
+        list[str], typer.Option("--voice", metavar="VOICE", help="To write anew; may be given several times.")
+    ],
+    first: Annotated[
+        int | None, typer.Option("--from", min=0, metavar="BAR", help="First bar of it; 0 is an upbeat.")
+    ] = None,
+    last: Annotated[int | None, typer.Option("--to", min=0, metavar="BAR", help="Last bar of it.")] = None,
+    soundfont: Soundfont = None,
+    model: options.Model = "chorales-infill",
+    seed: options.Seed = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Write a voice (soprano, alto, tenor, bass) anew to fit all other notes, which stay as they are."""
+    _check(out)
+    given, _ = _read(piece)
+    sampling = _sampling(temperature, top_k, top_p)
+    composer = load_composer(model, device, threads, dtype.value)
+    found = composer.infill(given, voice, first=first, last=last, sampling=sampling, seed=seed)
+    _tell(found, model, out, soundfont, as_json=json)
+
+
+def _check(out: Sequence[Path]) -> None:
+    """Complain about a suffix before any work is done."""
+    from triptych.music.piece import check_suffix
+
+    for path in out:
+        check_suffix(path)
+
+
+def _read(path: Path, *, melody: bool = False) -> tuple[Piece, int]:
+    """A piece and its sixteenths; what is changed on the way to them is told."""
+    from triptych.music.codec import from_piece, melody_of
+    from triptych.music.midi import read_midi
+
+    piece = read_midi(path)
+    grid, words = melody_of(piece) if melody else from_piece(piece)
+    for word in words:
+        say(f"{path}: {word}")
+    return piece, len(grid)
+
+
+def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | None:
+    """Sixteenths of a duration."""
+    if seconds is not None and tokens is not None:
+        raise UserError("expected --seconds or --tokens, got both; leave one out")
+    if seconds is not None:
+        return max(1, round(seconds * tempo / 60 * 4))
+    return None if tokens is None else -(-tokens // 4)
+
+
+def _sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
+    from triptych.generation.sample import Sampling
+
+    return Sampling(
+        temperature=1.0 if temperature is None else temperature,
+        top_k=top_k or 0,
+        top_p=1.0 if top_p is None else top_p,
+    )
+
+
+def _tell(piece: Piece, model: str, out: Sequence[Path], soundfont: Path | None, *, as_json: bool) -> None:
+    for path in out:
+        piece.save(path, soundfont=soundfont)
+    told = {
+        "model": model,
+        "out": [str(path) for path in out],
+        "notes": len(piece.notes),
+        "seconds": round(piece.seconds, 3),
+        "sixteenths": piece.length,
+    }
+    answer(told, [str(path) for path in out], as_json=as_json)

@@ -1,0 +1,355 @@
+"""Chorales from files, and in batches: what training and measuring the music models read.
+
+Files: the JSON of the JSB chorales (`{"train": [piece, ...], "valid": ...}`, a piece a list of steps of four pitches),
+or a folder or zip of MIDI files, of which every tenth by name is the validation split.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.music.codec import (
+    END,
+    HOLE,
+    RANGES,
+    SILENT,
+    STEPS_PER_QUARTER,
+    ChoraleCodec,
+    Grid,
+    check_grid,
+    from_piece,
+)
+from triptych.music.key import Key, key_of
+from triptych.music.piece import Piece
+
+LARGEST_JSON = 200_000_000  # bytes
+SUFFIXES = (".mid", ".midi")
+HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
+# What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
+DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
+LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
+UNLABELLED, BY_MODE = 0.4, 0.3  # of the pieces in training; the others are labelled by key
+FURTHEST = 6  # semitones of transposition
+
+Ids = NDArray[np.int64]
+Named = TypeVar("Named", str, Path)
+
+
+def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], list[str]]:
+    """The chorales of a split as grids [steps, 4], and a word about each file that was left out or changed.
+
+    Raises UserError where nothing can be read, or the split is empty.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"expected a folder, a zip or a JSON file of chorales, got {path}, which is not there")
+    if path.is_dir():
+        grids, words = _from_folder(path, split)
+    elif path.suffix.lower() == ".zip":
+        grids, words = _from_zip(path, split)
+    else:
+        grids, words = _from_json(path, split), []
+    if not grids:
+        reason = f"; first: {words[0]}" if words else f"; of MIDI files, every {HELD_OUT}th by name is 'valid'"
+        raise UserError(f"expected chorales in the split {split!r} of {path}, got none{reason}")
+    return grids, words
+
+
+def _from_json(path: Path, split: str) -> list[Grid]:
+    if path.stat().st_size > LARGEST_JSON:
+        raise UserError(f"expected a JSON file of at most {LARGEST_JSON:,} bytes, got more in {path}; split it")
+    try:
+        splits = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        splits = None
+    if not isinstance(splits, dict):
+        raise UserError(
+            f"expected a folder, a zip, or JSON of splits, pieces and steps of four pitches, got other things in {path}"
+        )
+    pieces = splits.get(split)
+    if not isinstance(pieces, list):
+        known = ", ".join(repr(name[:20]) for name in list(splits)[:10])
+        raise UserError(f"expected one of the splits of {path}, a list of pieces, got {split!r}; its names: {known}")
+    grids = []
+    for number, piece in enumerate(pieces, 1):
+        try:
+            grids.append(check_grid(_array(piece)))
+        except UserError as error:
+            raise UserError(f"piece {number} of the split {split!r} in {path}: {error}") from None
+    return grids
+
+
+def _array(steps: object) -> Grid:
+    try:
+        return np.array(steps)
+    except (ValueError, TypeError, OverflowError):
+        raise UserError("expected integers [steps, 4], got lists of different lengths or depths") from None
+
+
+def _from_folder(path: Path, split: str) -> tuple[list[Grid], list[str]]:
+    from triptych.music.midi import read_many
+
+    files = _of_split(sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES), split)
+    return _grids((str(file.relative_to(path)), found) for file, found in read_many(files))
+
+
+def _from_zip(path: Path, split: str) -> tuple[list[Grid], list[str]]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise UserError(f"expected a zip of MIDI files, got {path}: {error}; make it anew") from None
+    with archive:
+        names = {name for name in archive.namelist() if name.lower().endswith(SUFFIXES)}
+        ordered = sorted(names, key=lambda name: name.split("/"))  # as a folder of them is
+        return _grids(_members(archive, _of_split(ordered, split)))
+
+
+def _members(archive: zipfile.ZipFile, names: Sequence[str]) -> Iterator[tuple[str, Piece | UserError]]:
+    """Read members from memory, one at a time: whatever their names are and however many, nothing is unpacked."""
+    from triptych.music.midi import MidiReader
+
+    with MidiReader() as reader:
+        for name in names:
+            found: Piece | UserError
+            try:
+                found = reader.read(_content(archive, name), name=name)
+            except UserError as error:
+                found = UserError(str(error))  # without the traceback, which would keep the file in memory
+            yield name, found
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    from triptych.music.midi import LARGEST_FILE
+
+    member = archive.getinfo(name)
+    if member.file_size > LARGEST_FILE:
+        raise UserError(f"expected a MIDI file of at most {LARGEST_FILE:,} bytes, got {name!r}; cut it")
+    try:
+        with archive.open(member) as packed:
+            return packed.read(LARGEST_FILE)
+    except DAMAGED as error:
+        raise UserError(f"expected a whole file without a password, got {name!r}: {error}; pack it anew") from None
+
+
+def _of_split(files: Sequence[Named], split: str) -> list[Named]:
+    if split not in ("train", "valid"):
+        raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
+    return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
+
+
+def _grids(files: Iterable[tuple[str, Piece | UserError]]) -> tuple[list[Grid], list[str]]:
+    grids, words = [], []
+    for name, found in files:
+        if isinstance(found, UserError):  # which names the file
+            words.append(str(found))
+            continue
+        try:
+            grid, said = from_piece(found)
+        except UserError as error:
+            words.append(f"{name!r}: {error}")
+        else:
+            grids.append(grid)
+            words.extend(f"{name!r}: {word}" for word in said)
+    return grids, words
+
+
+def whole_quarters(grid: Grid) -> Grid:
+    """The grid with rests to the end of its last quarter note, where alone a piece of a composer can end."""
+    missing = -len(grid) % STEPS_PER_QUARTER
+    return np.concatenate((grid, np.full((missing, 4), SILENT, np.int64))) if missing else grid
+
+
+def label_of(key: Key, *, mode_only: bool = False) -> int:
+    """The class of a piece in that key, or of its mode alone."""
+    return int(key.minor) if mode_only else 2 + 12 * key.minor + key.tonic
+
+
+def transpositions(grid: Grid) -> list[int]:
+    """Semitones by which the piece can be moved, at most six, with each voice in its range (or as far out as it is)."""
+    found = []
+    for shift in range(1 - FURTHEST, FURTHEST + 1):
+        for voice, (low, high) in enumerate(RANGES):
+            pitches = grid[:, voice][grid[:, voice] >= 0]
+            if pitches.size and (
+                pitches.min() + shift < min(low, pitches.min()) or pitches.max() + shift > max(high, pitches.max())
+            ):
+                break
+        else:
+            found.append(shift)
+    return found
+
+
+def transposed(grid: Grid, semitones: int) -> Grid:
+    """The grid moved by semitones; rests stay."""
+    return np.where(grid >= 0, grid + semitones, grid)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn anew for each piece in each epoch: transposition, the kind of label, the holes in a source."""
+
+    transpose: bool = True
+    label: bool = True
+
+
+AUGMENTED = Augmentation()
+
+
+class ChoraleData:
+    """Chorales in batches of about `tokens_per_batch` target tokens, by epoch.
+
+    task: "compose" trains a decoder on whole pieces with END, or on crops of `length` tokens that begin at a quarter
+    note, as many of a piece as cover its length; "infill" gives as source the same tokens with holes, and needs no END.
+    Everything random is a function of (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[Grid],
+        codec: ChoraleCodec,
+        *,
+        task: Literal["compose", "infill"] = "compose",
+        tokens_per_batch: int = 8192,
+        length: int = 1024,
+        augmentation: Augmentation = AUGMENTED,
+        seed: int = 1,
+    ) -> None:
+        if length < 4 * STEPS_PER_QUARTER or length % (4 * STEPS_PER_QUARTER):
+            raise UserError(f"expected data.length in whole quarter notes (16 tokens each), got {length}")
+        self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
+        self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
+        self.augmentation, self.seed = augmentation, seed
+        self.keys = [key_of(grid) for grid in self.grids]
+        self.shifts = [transpositions(grid) for grid in self.grids]
+
+    def __len__(self) -> int:
+        """The number of pieces."""
+        return len(self.grids)
+
+    def epoch(self, number: int) -> Examples:
+        """The batches of epoch `number`, counted from 0."""
+        random = np.random.default_rng([self.seed, number])
+        targets, sources, labels = [], [], []
+        for grid, key, shifts in zip(self.grids, self.keys, self.shifts, strict=True):
+            shift = int(random.choice(shifts)) if self.augmentation.transpose else 0
+            moved, tonality = transposed(grid, shift), key.transposed(shift)
+            for start in self._starts(4 * len(grid), random):
+                crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
+                whole = start + self.length >= 4 * len(grid) and self.task == "compose"
+                targets.append(np.append(crop, END) if whole else crop)
+                if self.task == "infill":
+                    hidden = draw_holes(len(crop) // 4, random).reshape(-1)
+                    sources.append(np.where(hidden, HOLE, crop))
+                labels.append(self._label(tonality, random))
+        return Examples(targets, sources, labels, _grouped([len(t) for t in targets], self.tokens_per_batch, random))
+
+    def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
+        """First tokens of the crops of a piece, as many as cover it; the first token of the piece is one of them."""
+        if tokens <= self.length:
+            return [0]
+        last = (tokens - self.length) // (4 * STEPS_PER_QUARTER)
+        more = -(-tokens // self.length) - 1
+        return [0, *(4 * STEPS_PER_QUARTER * random.integers(1, last + 1, more)).tolist()]
+
+    def _label(self, key: Key, random: np.random.Generator) -> int:
+        kind = random.random()
+        if not self.augmentation.label or kind < UNLABELLED:
+            return -1
+        return label_of(key, mode_only=kind < UNLABELLED + BY_MODE)
+
+
+def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose") -> list[Batch]:
+    """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.
+
+    For infilling, the three lower voices are hidden.
+    """
+    found = []
+    for grid in grids:
+        ids = codec.encode(grid)
+        hidden = np.zeros_like(grid, dtype=bool)
+        hidden[:, 1:] = True
+        sources = [np.where(hidden.reshape(-1), HOLE, ids)] if task == "infill" else []
+        found.append(Examples([ids], sources, [-1], [np.array([0])])[0])
+    return found
+
+
+def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
+    """A random mask of what is to be found, bool [steps, 4]: voices, a span, both, or single notes.
+
+    A third each: one to all voices throughout; some or all voices within a span; every quarter note of every voice
+    by itself, as often as a number that is drawn first.
+    """
+    hidden = np.zeros((steps, 4), bool)
+    kind = random.integers(3)
+    if kind == 2:
+        quarters = random.random((-(-steps // STEPS_PER_QUARTER), 4)) < random.random()
+        return np.repeat(quarters, STEPS_PER_QUARTER, 0)[:steps]
+    voices = random.permutation(4)[: random.integers(1, 5)]
+    start, stop = (0, steps) if kind == 0 else sorted(random.integers(0, steps + 1, 2).tolist())
+    hidden[start:stop, voices] = True
+    return hidden
+
+
+class Examples(Sequence[Batch]):
+    """Padded batches of some examples, made when they are asked for."""
+
+    def __init__(
+        self, targets: Sequence[Ids], sources: Sequence[Ids], labels: Sequence[int], groups: Sequence[Ids]
+    ) -> None:
+        self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    @overload
+    def __getitem__(self, item: int) -> Batch: ...
+    @overload
+    def __getitem__(self, item: slice) -> Examples: ...
+    def __getitem__(self, item: int | slice) -> Batch | Examples:
+        if isinstance(item, slice):
+            return Examples(self._targets, self._sources, self._labels, self._groups[item])
+        rows = self._groups[item].tolist()
+        target, lengths = _padded([self._targets[row] for row in rows])
+        label = torch.tensor([self._labels[row] for row in rows])
+        if not self._sources:
+            return Batch(target, lengths, label=label)
+        return Batch(target, lengths, *_padded([self._sources[row] for row in rows]), label)
+
+
+def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.from_numpy(row)
+    return ids, lengths
+
+
+def _grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
+    """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
+    # Noise before sorting, so that the neighbours change every epoch.
+    order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))
+    groups: list[list[int]] = []
+    longest = 0
+    for row in order.tolist():
+        longest = max(longest, lengths[row])
+        if not groups or (len(groups[-1]) + 1) * longest > tokens:
+            groups.append([])
+            longest = lengths[row]
+        groups[-1].append(row)
+    return [np.array(groups[place]) for place in random.permutation(len(groups))]

@@ -1,0 +1,61 @@
+"""How well a model predicts chorales: negative log-likelihood in nats a token (Huang et al. 2018, table 2).
+
+Every token of whole pieces counts, in full context, rests included; neither a label nor END does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
+from triptych.music.codec import HOLE, VOICES
+
+
+@torch.no_grad()
+def token_nll(model: Transformer, batch: Batch) -> Tensor:
+    """Negative log-likelihood of every target token in nats: float32 [B, L]. Padding has one too, without meaning."""
+    model.eval()
+    batch = batch.to(model.embedding.weight.device)
+    logits = model(batch.target, source=batch.source, source_lengths=batch.source_lengths, label=batch.label)
+    return functional.cross_entropy(logits.float().transpose(1, 2), batch.target, reduction="none")
+
+
+def likelihood(model: Transformer, pieces: Iterable[Batch]) -> dict[str, Any]:
+    """`nll` (nats a token) over all tokens of all pieces, their number `tokens`, the mean of the pieces' own means
+    `nll_per_piece`, and `per_voice`. With sources, only the tokens hidden there count.
+    """
+    voices = torch.zeros(4, 2, dtype=torch.float64)  # sum and number of each voice
+    means = []
+    for batch in pieces:
+        nll = token_nll(model, batch).double().cpu()
+        counted = torch.arange(nll.size(1)) < batch.lengths.cpu()[:, None]
+        if batch.source is not None:
+            counted &= batch.source.cpu() == HOLE
+        for voice in range(4):
+            mine = counted[:, voice::4]
+            voices[voice] += torch.stack([nll[:, voice::4][mine].sum(), mine.sum().double()])
+        means += [float(row[chosen].mean()) for row, chosen in zip(nll, counted, strict=True) if bool(chosen.any())]
+    total, number = voices.sum(0).tolist()
+    return {
+        "nll": total / number if number else math.nan,
+        "tokens": int(number),
+        "nll_per_piece": sum(means) / len(means) if means else math.nan,
+        "per_voice": {name: each / count for name, (each, count) in zip(VOICES, voices.tolist(), strict=True) if count},
+    }
+
+
+def worded(figures: Mapping[str, Any]) -> list[str]:
+    """Lines for a person."""
+    voices = ", ".join(f"{name} {value:.4f}" for name, value in figures["per_voice"].items())
+    return [
+        f"nll       {figures['nll']:.4f} nats a token over {figures['tokens']:,} tokens",
+        f"a piece   {figures['nll_per_piece']:.4f} (mean of the pieces' means)",
+        f"voices    {voices}",
+    ]

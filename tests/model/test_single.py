@@ -1,0 +1,80 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
+from triptych.model.config import Config, Positions, Relative
+from triptych.model.single import SingleRow, fits
+from triptych.model.transformer import Transformer
+
+SMALL: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "encoder_layers": 0, "decoder_layers": 2}
+
+
+def make(**changes: Any) -> Transformer:
+    torch.manual_seed(0)
+    model = Transformer(Config(17, **{**SMALL, "norm": "pre", **changes})).eval()
+    for parameter in model.parameters():  # norms and biases are not what they begin as
+        torch.nn.init.normal_(parameter, 0.1, 0.2)
+    return model
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5)]),
+    relation=st.sampled_from([None, Relative(5, "clip"), Relative(7, "zero"), Relative(64)]),
+    kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
+    activation=st.sampled_from(["relu", "gelu"]),
+    label=st.sampled_from([None, -1, 1]),
+)
+def test_equals_the_steps_of_the_model(
+    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None
+) -> None:
+    model = make(
+        pattern=pattern, relation=relation, activation=activation, classes=2, positions=Positions(kind, grid=(2, 3))
+    ).double()
+    single = SingleRow(model, torch.float64)
+    given_label = None if label is None else torch.tensor([label])
+    whole, row = model.start(length=21, rows=1, label=given_label), single.start(length=21, label=given_label)
+    last = None
+    for _ in range(21):
+        want, got = model.step(last, whole), single.step(last, row)
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+        last = want.argmax(-1)
+    assert row.position == whole.position
+
+
+def test_half_precision_rounds_and_no_more() -> None:
+    model = make(relation=Relative(8))
+    single, target = SingleRow(model), torch.randint(17, (1, 40))
+    row = single.start(length=40)
+    with torch.no_grad():
+        want = model(target).log_softmax(-1)
+    got = torch.stack([single.step(None if at == 0 else target[:, at - 1], row) for at in range(40)], 1)
+    torch.testing.assert_close(got.log_softmax(-1), want, rtol=0, atol=1e-2)
+    assert not torch.equal(got.log_softmax(-1), want)
+
+
+def test_the_model_stays_as_it_is() -> None:
+    model = make(relation=Relative(8))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    SingleRow(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "post"},
+        {"encoder_layers": 1},
+        {"activation": "swiglu"},
+        {"pattern": Local2D(4, 4, 2, 2, 1, 1)},
+        {"relation": Relative(0, intervals=5)},
+        {"relation": Relative(4, steps=5), "positions": Positions(grid=(4,))},
+    ],
+)
+def test_what_it_cannot_do_it_leaves_to_the_model(changes: dict[str, Any]) -> None:
+    assert not fits(make(**changes))
+    assert fits(make())
