@@ -4,9 +4,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from triptych.look import complexity
+from triptych.music.codec import RANGES, to_piece
+from triptych.music.composer import Composer
+from triptych.music.midi import write_midi
 
 
 def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -89,3 +93,50 @@ def test_mistakes_of_complexity(run: Any, quick: Any, tmp_path: Path, options: l
 def test_complexity_needs_a_place_for_the_picture(run: Any, quick: Any) -> None:
     ran = run("look", "complexity")
     assert ran.code == 2 and "--out" in ran.err and quick == []
+
+
+@pytest.fixture
+def piece(tmp_path: Path) -> Path:
+    """Twice the same four bars, and a model that composes."""
+    random = np.random.default_rng(0)
+    bars = np.repeat(np.stack([random.integers(low, high + 1, 16) for low, high in RANGES], 1), 4, 0)
+    write_midi(to_piece(np.concatenate((bars, bars))), tmp_path / "piece.mid")
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 2}
+    Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "model")
+    return tmp_path / "piece.mid"
+
+
+def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
+    ran = run("look", "attention", piece, *options, "--step", 5, "--voice", "tenor", "--layer", 1)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["layer"] == "layer 1" and told["heads"] == ["head 1", "head 2"] and told["chosen"] == 4 * 4 + 2
+    assert sum(told["weights"][1]) + told["start"][1] == pytest.approx(1, abs=1e-4)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    last = json.loads(run("look", "attention", piece, *options, "--head", 2).out)
+    assert last["chosen"] == 4 * 127 and last["layer"] == "layer 2" and last["heads"] == ["head 2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--step", 129], "--step from 1 to 128, got 129"),
+        (["--layer", 3], "--layer from 1 to 2, got 3"),
+        (["--head", 3], "--head from 1 to 2, got 3"),
+    ],
+)
+def test_attention_of_no_note(run: Any, piece: Path, tmp_path: Path, options: list[Any], said: str) -> None:
+    ran = run("look", "attention", piece, "--model", tmp_path / "model", "--out", tmp_path / "a.png", *options)
+    assert ran.code == 2 and said in ran.err and not (tmp_path / "a.png").exists()
+
+
+def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
+    ran = run("look", "similarity", piece, "--out", tmp_path / "s.png", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["repetition"] == 1.0 and len(told["similarity"]) == 32
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    write_midi(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
+    assert json.loads(run("look", "similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"] is None
+    assert "expected a picture named" in run("look", "similarity", piece, "--out", tmp_path / "s.mid").err

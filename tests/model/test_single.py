@@ -28,12 +28,18 @@ def make(**changes: Any) -> Transformer:
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     activation=st.sampled_from(["relu", "gelu"]),
     label=st.sampled_from([None, -1, 1]),
+    recall=st.sampled_from([0, 3]),
 )
 def test_equals_the_steps_of_the_model(
-    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None
+    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None, recall: int
 ) -> None:
     model = make(
-        pattern=pattern, relation=relation, activation=activation, classes=2, positions=Positions(kind, grid=(2, 3))
+        pattern=pattern,
+        relation=relation,
+        activation=activation,
+        classes=2,
+        positions=Positions(kind, grid=(2, 3)),
+        recall=recall,
     ).double()
     single = SingleRow(model, torch.float64)
     given_label = None if label is None else torch.tensor([label])

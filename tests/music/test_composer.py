@@ -11,6 +11,7 @@ from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
+from triptych.model.single import SingleRow
 from triptych.model.store import save_pretrained
 from triptych.music import composer as music_composer
 from triptych.music.codec import END, RANGES, SILENT, UNKNOWN, VOICES, ChoraleCodec, Grid, from_piece, to_piece
@@ -79,7 +80,9 @@ def test_a_piece(seed: int, steps: int | None) -> None:
     assert sorted(composer.stream(seed=seed, **asked)) == list(piece.notes)
 
 
-def test_pieces_side_by_side(composer: Composer) -> None:
+def test_pieces_side_by_side() -> None:
+    composer = make()
+    composer.model.double()  # alone, a piece is composed with matrices in half precision, but not of this model
     three, five = (composer.compose_many(count, seed=5, label="minor", steps=12) for count in (3, 5))
     assert five[:3] == three
     assert len(set(five)) == 5
@@ -124,7 +127,7 @@ def always(composer: Composer, token: int, monkeypatch: pytest.MonkeyPatch) -> N
         cache.position += 1
         return torch.nn.functional.one_hot(torch.full((cache.rows,), token), composer.codec.vocabulary) * 100.0
 
-    monkeypatch.setattr(composer.model, "step", step)
+    monkeypatch.setattr(SingleRow, "step", lambda _, ids, cache: step(ids, cache))
 
 
 @pytest.mark.parametrize(("primer", "whole"), [(0, 4), (1, 4), (3, 4), (4, 8), (6, 8), (8, 12)])
@@ -464,3 +467,27 @@ def test_training_on_too_little(composer: Composer, tmp_path: Path) -> None:
         make().fit([grid_of(0, 8)], recipe=recipe, out=tmp_path / "a", quiet=True)
     with pytest.raises(UserError, match="expected training data"):
         make().fit([], held_out_grids=[grid_of(0, 8)], recipe=recipe, out=tmp_path / "b", quiet=True)
+
+
+def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
+    grid = grid_of(3, 40)
+    ids = torch.from_numpy(composer.codec.encode(grid))
+    alone = SingleRow(composer.model)
+    assert alone.dtype == torch.float16
+    cache = alone.start(length=len(ids))
+    steps = [alone.step(None if at == 0 else ids[at - 1 : at], cache).log_softmax(-1)[0] for at in range(len(ids))]
+    nll = -torch.stack(steps).gather(1, ids[:, None]).mean()
+    assert abs(float(nll) - composer.evaluate([grid])["nll"]) < 1e-3
+
+
+@pytest.mark.parametrize("task", ["compose", "infill"])
+def test_attention_of_a_piece(composer: Composer, filler: Composer, task: str) -> None:
+    one = composer if task == "compose" else filler
+    maps = one.attention(grid_of(0, 6))
+    assert len(maps) == one.model.config.decoder_layers
+    for found in maps:
+        assert found.shape == (1, one.model.config.heads, 24, 24)
+        torch.testing.assert_close(found.sum(-1), torch.ones(1, one.model.config.heads, 24))
+        assert bool((found.triu(1) == 0).all())
+    with pytest.raises(UserError, match="at most 512 sixteenths to look at, got 513"):
+        one.attention(grid_of(0, 513))

@@ -173,7 +173,7 @@ def arcs_of(
     if not 1 <= (step or steps) <= steps:
         raise UserError(f"expected --step from 1 to {steps}, got {step}")
     chosen = 4 * ((step or steps) - 1) + VOICES.index(voice)
-    layers = composer.attention(grid)
+    layers = composer.attention(grid[: chosen // 4 + 1])
     if not 1 <= (layer or len(layers)) <= len(layers):
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from triptych.model.recall import Recent
+
 
 @dataclass
 class Cache:
@@ -23,6 +25,7 @@ class Cache:
             decoder-only model.
         source_lengths: [sources] int64.
         label: [rows, width], the class vector of each row.
+        recent: the tokens of the last period, for `Config.recall`.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """
@@ -37,6 +40,7 @@ class Cache:
     source_values: list[Tensor] = field(default_factory=list)
     source_lengths: Tensor | None = None
     label: Tensor | None = None
+    recent: Recent | None = None
     pitches: Tensor | None = None
     spare: Tensor | None = None
 
@@ -66,6 +70,8 @@ class Cache:
         self.rows = len(rows)
         if self.label is not None:
             self.label = self.label[rows]
+        if self.recent is not None:
+            self.recent.select(rows)
         if self.pitches is not None:
             self.pitches = self.pitches[rows]
         if self.source_lengths is not None:

@@ -27,6 +27,7 @@ SIZES = {
     "encoder_layers": (0, 1000),
     "decoder_layers": (1, 1000),
     "classes": (0, 2**24),
+    "recall": (0, 2**16),
 }
 
 
@@ -83,7 +84,8 @@ class Config:
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
     between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
-    target position.
+    target position. With `recall`, each target position is told the token one period (`positions.grid[0]`) before, and
+    for how many periods it had been the same, as far as `recall` tells them apart.
     """
 
     vocabulary: int
@@ -100,6 +102,7 @@ class Config:
     classes: int = 0
     pattern: Pattern = CAUSAL
     relation: Relative | None = None
+    recall: int = 0
 
     def __post_init__(self) -> None:
         for name, (least, most) in SIZES.items():
@@ -118,6 +121,8 @@ class Config:
             raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
         _one_of("norm", self.norm, ("post", "pre"))
         _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
+        if self.recall and not self.positions.grid:
+            raise UserError("expected positions.grid with recall, got none; its first size is the period")
         if self.relation is not None and self.relation.steps and not self.positions.grid:
             raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
         if isinstance(self.pattern, Full) and not self.pattern.causal:

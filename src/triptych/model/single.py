@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from triptych.attention.pattern import Full, Local1D
 from triptych.model.layers import DecoderLayer
+from triptych.model.recall import Recent
 from triptych.model.transformer import Transformer
 
 
@@ -28,6 +29,7 @@ class Row:
 
     layers: list[Tensor]
     places: Tensor
+    recent: Recent | None = None
     position: int = 0
     rows: int = 1
 
@@ -58,12 +60,17 @@ def fits(model: Transformer) -> bool:
 
 
 class SingleRow:
-    """The steps of a model that `fits`, for one row. The matrices are in `dtype`; the rest is in the model's own."""
+    """The steps of a model that `fits`, for one row.
+
+    The matrices are in `dtype`, by default float16 for a model in float32 on a CPU; the rest is in the model's own.
+    """
 
     @torch.no_grad()
-    def __init__(self, model: Transformer, dtype: torch.dtype = torch.float16) -> None:
+    def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
         assert fits(model)
-        self.model, self.dtype = model, dtype
+        weight = model.embedding.weight
+        small = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        self.model, self.dtype = model, dtype or (torch.float16 if small else weight.dtype)
         self._layers = [self._folded(layer) for layer in model.decoder if isinstance(layer, DecoderLayer)]
         norm = model.decoder_norm
         assert isinstance(norm, nn.LayerNorm)
@@ -80,7 +87,8 @@ class SingleRow:
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
         places = self.model.position(self._tokens.new_zeros(1, length, config.width), 0)[0]
         vector = self.model.label(label, 1)
-        return Row(stores, places if vector is None else places + vector)
+        recent = Recent.nothing(1, config.positions.grid[0], places.device) if config.recall else None
+        return Row(stores, places if vector is None else places + vector, recent)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
@@ -89,6 +97,10 @@ class SingleRow:
         hidden = cache.places[position][None]
         if ids is not None:
             hidden = hidden + self._tokens[ids]
+        if cache.recent is not None and self.model.recall is not None:
+            if ids is not None:
+                cache.recent.append(ids, position - 1)
+            hidden = hidden + self.model.recall.step(cache.recent, position)[0]
         first = self._first(position)
         for layer, store in zip(self._layers, cache.layers, strict=True):
             read = functional.layer_norm(hidden, shape).to(self.dtype)

@@ -21,6 +21,7 @@ from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
 from triptych.model.positions import PositionEncoding
+from triptych.model.recall import Recall, Recent
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
 LABEL_DROP = 0.1
@@ -42,6 +43,7 @@ class Transformer(nn.Module):
         if config.classes:
             self.label_embedding = nn.Embedding(config.classes, config.width)
         self.position = PositionEncoding(config)
+        self.recall = Recall(config) if config.recall else None
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=number == 0) for number in range(config.decoder_layers))
         # Pre-norm leaves the residual stream unnormalised, so each stack ends with a norm of its own.
@@ -100,6 +102,8 @@ class Transformer(nn.Module):
         source = None if batch.source is None else self._encode(batch.source, batch.source_lengths, maps, drop)
         shifted = functional.pad(self.embed(self.embedding, batch.target[:, :-1]), (0, 0, 1, 0))  # [B, L, W]
         hidden = self.position(shifted, 0)
+        if self.recall is not None:
+            hidden = hidden + self.recall(batch.target)
         label = self.label(batch.label, len(batch.target))
         if label is not None:
             hidden = hidden + label[:, None]
@@ -160,6 +164,8 @@ class Transformer(nn.Module):
             head_width=config.width // config.heads,
             like=self.embedding.weight,
         )
+        if config.recall:
+            cache.recent = Recent.nothing(cache.rows, config.positions.grid[0], self.embedding.weight.device)
         if config.relation is not None and config.relation.intervals:
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
         vectors = self.label(label, groups)
@@ -181,6 +187,10 @@ class Transformer(nn.Module):
         else:
             hidden = self.embed(self.embedding, ids[:, None])
         hidden = self.position(hidden, cache.position)
+        if cache.recent is not None and self.recall is not None:
+            if ids is not None:
+                cache.recent.append(ids, cache.position - 1)
+            hidden = hidden + self.recall.step(cache.recent, cache.position)
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
         where = coordinates.of_step(self.config, ids, cache)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.music.bars import BAR, in_sixteenths
+from triptych.music.key import key_of
 from triptych.music.piece import Note, Piece
 
 Grid = NDArray[np.int64]
@@ -98,7 +99,7 @@ def upbeat(steps: int) -> int:
 def to_piece(
     grid: Grid, tempo: float = TEMPO, *, pickup: int | None = None, struck: NDArray[np.bool_] | None = None
 ) -> Piece:
-    """Notes of a grid: equal pitches of one voice that follow each other are one note.
+    """Notes of a grid, in the key that it sounds in: equal pitches of one voice that follow each other are one note.
 
     pickup: steps before the first bar line; without, those of `upbeat`. struck [steps, 4]: where a note begins all the
     same.
@@ -113,7 +114,7 @@ def to_piece(
             if grid[start, voice] >= 0:
                 notes.append(Note(start, end, int(grid[start, voice]), voice=voice))
     before = upbeat(len(grid)) if pickup is None else pickup
-    return Piece(tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before)
+    return Piece(tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before, key_of(grid).fifths)
 
 
 def from_piece(piece: Piece) -> tuple[Grid, list[str]]:

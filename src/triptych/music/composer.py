@@ -17,6 +17,8 @@ from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
+from triptych.model.layers import AttentionMaps
+from triptych.model.single import SingleRow, fits
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.bars import BAR, in_sixteenths
@@ -51,6 +53,7 @@ from triptych.train.recipe import Recipe
 Task = Literal["compose", "infill"]
 PLAIN = Sampling()
 MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
+MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 _NOTHING: Grid = np.empty((0, 4), np.int64)
 
@@ -68,6 +71,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "activation": "gelu",
         "positions": GRID,
         "relation": {"distances": 512},
+    },
+    "absolute": {  # the same without relations: what Huang et al. compare with
+        "width": 256,
+        "heads": 8,
+        "feed_forward": 1024,
+        "encoder_layers": 0,
+        "decoder_layers": 6,
+        "dropout": 0.1,
+        "norm": "pre",
+        "activation": "gelu",
+        "positions": {"kind": "sinusoidal", "length": 1024, "grid": (4, 4, 4)},
     },
     "tiny": {
         "width": 64,
@@ -352,6 +366,21 @@ class Composer:
         )
         return self.codec.decode([int(column[0]) for column in columns])
 
+    @torch.no_grad()
+    def attention(self, grid: Grid) -> list[Tensor]:
+        """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, tokens, tokens].
+
+        Row i writes token i; column j has read token j - 1, column 0 nothing. An infilling model knows all notes.
+        """
+        if len(grid) > MOST_LOOKED_AT:
+            raise UserError(
+                f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"
+            )
+        ids = torch.from_numpy(self.codec.encode(grid))[None].to(self._device)
+        maps = AttentionMaps()
+        self.model.eval()(ids, source=ids if self.task == "infill" else None, maps=maps)
+        return maps.decoder
+
     # -- parts --------------------------------------------------------------------------------------------------------
 
     @property
@@ -385,17 +414,19 @@ class Composer:
             )
         classes = torch.full((rows,), -1 if label is None else self._class(label), device=self._device)
         forced = torch.from_numpy(self.codec.encode(primer)).expand(rows, -1) if len(primer) else None
-        cache = self.model.eval().start(length=4 * wanted, rows=rows, label=classes)
-        return generate(
-            self.model,
-            cache,
-            steps=4 * wanted,
-            end=END if steps is None else None,
-            sampling=sampling,
-            seed=seed,
-            allow=_allowed(self._device, end=4 * len(primer) if steps is None else None),
-            prefix=forced,
-        )
+        settings: dict[str, Any] = {
+            "steps": 4 * wanted,
+            "end": END if steps is None else None,
+            "sampling": sampling,
+            "seed": seed,
+            "allow": _allowed(self._device, end=4 * len(primer) if steps is None else None),
+            "prefix": forced,
+        }
+        model = self.model.eval()
+        if rows == 1 and fits(model):
+            alone = SingleRow(model)
+            return generate(alone, alone.start(length=4 * wanted, label=classes), **settings)
+        return generate(model, model.start(length=4 * wanted, rows=rows, label=classes), **settings)
 
     def _class(self, label: str) -> int:
         if not self.model.config.classes:

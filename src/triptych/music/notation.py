@@ -45,21 +45,16 @@ class Staff:
     layers: Sequence[Sequence[Sequence[Symbol]]]
 
 
-def musicxml(piece: Piece, *, fifths: int | None = None) -> str:
+def musicxml(piece: Piece) -> str:
     """Score of a piece in 4/4, a staff a voice, as MusicXML.
 
-    fifths: sharps (positive) or flats (negative) of the key signature, -7 to 7; None is that of C major. It also
-    chooses between sharps and flats, and keeps the leading tone of the minor key with this signature a leading tone.
+    The piece's key signature also chooses between sharps and flats, and keeps the leading tone of the minor key with
+    that signature a leading tone.
     Times that are no sixteenths go to the nearest, a note shorter than one is written as one, and nothing is left out:
     notes of one voice that overlap are written in layers, and a fifth layer gets a staff of its own. Below 16 hertz
     (pitches under 12) the format has no octaves: those notes get octave -1, which not every program reads.
-    Raises UserError for a signature that there is none of, and for more than 5,000 bars.
+    Raises UserError for more than 5,000 bars.
     """
-    fifths = fifths or 0
-    if not -7 <= fifths <= 7:
-        raise UserError(
-            f"expected a key signature of -7 (flats) to 7 (sharps), got {fifths}; choose the enharmonic key"
-        )
     piece = in_sixteenths(piece)
     bars = bars_of(piece)
     staves = _staves(piece, bars)
@@ -74,19 +69,19 @@ def musicxml(piece: Piece, *, fifths: int | None = None) -> str:
         _group(names, "stop")
     for number, staff in enumerate(staves, 1):
         part = _add(score, "part", id=f"P{number}")
-        _write_staff(part, staff, bars, fifths)
+        _write_staff(part, staff, bars, piece.fifths)
         if number == 1:
             _write_tempo(part[0], piece.tempo)
     ET.indent(score)
     return HEADER + ET.tostring(score, "unicode") + "\n"
 
 
-def write_musicxml(piece: Piece, path: Path, *, fifths: int | None = None) -> None:
+def write_musicxml(piece: Piece, path: Path) -> None:
     """Write the score as a MusicXML file; see `musicxml`."""
-    write_file(path, musicxml(piece, fifths=fifths).encode())
+    write_file(path, musicxml(piece).encode())
 
 
-def svg(piece: Piece, *, fifths: int | None = None) -> str:
+def svg(piece: Piece) -> str:
     """Engrave the score on one page that is as tall as it must be, as SVG that needs no scripts and no fonts.
 
     Raises UserError without the package verovio, and where `musicxml` does.
@@ -99,14 +94,14 @@ def svg(piece: Piece, *, fifths: int | None = None) -> str:
         ) from None
     toolkit = verovio.toolkit()
     toolkit.setOptions(ENGRAVING)
-    read = toolkit.loadData(musicxml(piece, fifths=fifths))
+    read = toolkit.loadData(musicxml(piece))
     assert read, "Verovio reads our MusicXML"
     return _stack([toolkit.renderToSVG(page) for page in range(1, toolkit.getPageCount() + 1)])
 
 
-def write_svg(piece: Piece, path: Path, *, fifths: int | None = None) -> None:
+def write_svg(piece: Piece, path: Path) -> None:
     """Write the engraved score as an SVG file; see `svg`."""
-    write_file(path, svg(piece, fifths=fifths).encode())
+    write_file(path, svg(piece).encode())
 
 
 def _stack(pages: Sequence[str]) -> str:

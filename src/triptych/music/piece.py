@@ -28,7 +28,8 @@ class Piece:
     """Notes on a grid of ticks, `resolution` to a quarter note, at `tempo` quarter notes a minute.
 
     voices: their names, uppermost first (soprano, alto, tenor, bass; or one name for a piano). length: ticks, with the
-    silence after the last note. pickup: ticks before the first bar line. notes are in the order of (start, end, pitch).
+    silence after the last note. pickup: ticks before the first bar line. fifths: sharps of the key signature, or flats
+    if negative. notes are in the order of (start, end, pitch).
     """
 
     notes: tuple[Note, ...]
@@ -37,6 +38,7 @@ class Piece:
     voices: tuple[str, ...] = ("piano",)
     length: int = 0
     pickup: int = 0
+    fifths: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(sorted(self.notes)))
@@ -50,6 +52,8 @@ class Piece:
                 "expected a positive resolution and a positive, finite tempo and a pickup from 0, "
                 f"got {self.resolution}, {self.tempo} and {self.pickup}"
             )
+        if not -7 <= self.fifths <= 7:
+            raise UserError(f"expected a key signature of -7 (flats) to 7 (sharps), got {self.fifths}; rename the key")
         last = max((note.end for note in self.notes), default=0)
         object.__setattr__(self, "length", max(self.length, last))
 

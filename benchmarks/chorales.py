@@ -1,0 +1,162 @@
+"""What models of chorales have learned, beside Bach: four tables on the validation pieces.
+
+    python benchmarks/chorales.py --data Jsb16thSeparated.json [--compose MODEL ...] [--infill MODEL] [--pieces 100]
+
+1. Length: nats a token at positions L to 2L (L: the length of the training crops) with all before in sight, and with
+   the last L tokens only.
+2. Filling in: nats a hidden note given all others, beside a forward-only model that is forced with the same notes.
+3. Voice leading in a hundred steps of composed and harmonized pieces.
+4. Repetition (see docs/music.md) of composed pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.cli.output import answer
+from triptych.look.similarity import WINDOW, repetition, similarity
+from triptych.model.batch import Batch
+from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
+from triptych.music.composer import Composer
+from triptych.music.data import read_chorales
+from triptych.music.score import token_nll
+from triptych.music.voice_leading import VoiceLeading, voice_leading
+
+AT_ONCE = 20  # pieces composed side by side
+LATER = 16  # tokens between two windows of the last L: each is asked for the tokens that are new in it
+
+
+def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid]) -> list[dict[str, object]]:
+    """Nats a token at positions L to 2L, with everything in sight and with the last L tokens only."""
+    rows = []
+    for name, composer in composers:
+        length = int(composer.card.get("crop", 1024))
+        far, near, count = 0.0, 0.0, 0
+        for grid in grids:
+            ids = torch.from_numpy(composer.codec.encode(grid))[None, : 2 * length]
+            if ids.size(1) <= length:
+                continue
+            far += float(token_nll(composer.model, batch(ids))[0, length:].double().sum())
+            for at in range(length, ids.size(1), LATER):
+                stop = min(at + LATER, ids.size(1))
+                window = ids[:, stop - length : stop]
+                near += float(token_nll(composer.model, batch(window))[0, length - (stop - at) :].double().sum())
+            count += ids.size(1) - length
+        told = {"model": name, "L": length, "tokens": count}
+        rows.append({**told, "all before": far / count, "the last L": near / count} if count else told)
+    return rows
+
+
+def filling_table(
+    composers: Sequence[tuple[str, Composer]], filler: tuple[str, Composer], grids: Sequence[Grid]
+) -> list[dict[str, object]]:
+    """Nats a hidden note: three voices of four, and all voices of the middle third."""
+    rows = []
+    for what, mask in (("alto, tenor and bass", lower_voices), ("the middle third", middle)):
+        row: dict[str, object] = {"hidden": what}
+        for name, composer in (filler, *composers):
+            total, count = 0.0, 0
+            for grid in grids:
+                hidden = mask(grid)
+                ids = torch.from_numpy(composer.codec.encode(grid))[None]
+                holes = torch.from_numpy(hidden.reshape(1, -1))
+                source = ids.masked_fill(holes, HOLE) if composer.task == "infill" else None
+                total += float(token_nll(composer.model, batch(ids, source))[holes].double().sum())
+                count += int(holes.sum())
+            row |= {name: total / count, "notes": count}
+        rows.append(row)
+    return rows
+
+
+def lower_voices(grid: Grid) -> NDArray[np.bool_]:
+    hidden = np.zeros(grid.shape, bool)
+    hidden[:, 1:] = True
+    return hidden
+
+
+def middle(grid: Grid) -> NDArray[np.bool_]:
+    hidden = np.zeros(grid.shape, bool)
+    third = len(grid) // 3 // STEPS_PER_QUARTER * STEPS_PER_QUARTER
+    hidden[third : 2 * third] = True
+    return hidden
+
+
+def batch(ids: torch.Tensor, source: torch.Tensor | None = None) -> Batch:
+    lengths = torch.tensor([ids.size(1)])
+    return Batch(ids, lengths, source, None if source is None else lengths)
+
+
+def composed(composer: Composer, count: int, seed: int) -> list[Grid]:
+    """`count` pieces from nothing, without a label."""
+    found = []
+    for at in range(0, count, AT_ONCE):
+        for piece in composer.compose_many(min(AT_ONCE, count - at), seed=seed + at):
+            found.append(from_piece(piece)[0])
+        print(f"composed {len(found)} of {count}", file=sys.stderr)
+    return found
+
+
+def harmonized(composer: Composer, grids: Sequence[Grid], seed: int) -> list[Grid]:
+    """The sopranos with three new voices each."""
+    return [composer.fill(np.where(lower_voices(grid), UNKNOWN, grid), seed=seed + at) for at, grid in enumerate(grids)]
+
+
+def leading_row(name: str, grids: Iterable[Grid]) -> dict[str, object]:
+    total = VoiceLeading(0, 0, 0, 0, 0)
+    for grid in grids:
+        total = total + voice_leading(grid)
+    return {"pieces of": name, "steps": total.steps, **total.per_hundred_steps()}
+
+
+def repetition_row(name: str, grids: Iterable[Grid]) -> dict[str, object]:
+    matrices = (similarity(to_piece(grid)) for grid in grids)
+    values = [repetition(matrix) for matrix in matrices if len(matrix) >= 2 * WINDOW]
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"pieces of": name, "pieces": len(values), "repetition": statistics.mean(values), "deviation": spread}
+
+
+def lines(tables: dict[str, list[dict[str, object]]]) -> Iterable[str]:
+    for title, rows in tables.items():
+        yield f"\n{title}"
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        yield "| " + " | ".join(names) + " |"
+        yield "|---" * len(names) + "|"
+        for row in rows:
+            cells = (row.get(name, "") for name in names)
+            yield "| " + " | ".join(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--compose", nargs="*", default=["chorales"], help="models that compose")
+    parser.add_argument("--infill", default="chorales-infill", help="a model that fills in")
+    parser.add_argument("--pieces", type=int, default=100, help="to compose with each model")
+    parser.add_argument("--limit", type=int, help="the first N validation pieces only")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    grids = read_chorales(options.data, "valid")[0][: options.limit]
+    composers = [(name, Composer.load(name)) for name in options.compose]
+    filler = options.infill, Composer.load(options.infill)
+    made = {name: composed(composer, options.pieces, options.seed) for name, composer in composers}
+    made[f"{filler[0]}, harmonizing"] = harmonized(filler[1], grids, options.seed)
+    everything = {"Bach, validation": grids, **made}
+    tables = {
+        "Twice the length of training: nats a token": length_table(composers, grids),
+        "Filling in: nats a hidden note": filling_table(composers, filler, grids),
+        "Voice leading, in a hundred steps": [leading_row(name, found) for name, found in everything.items()],
+        "Repetition": [repetition_row(name, found) for name, found in everything.items()],
+    }
+    answer({"tables": tables}, lines(tables), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
