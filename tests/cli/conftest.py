@@ -42,7 +42,12 @@ class Translator:
         self.calls.append(("translate", {"lines": len(lines), **options}))
         return [
             [
-                Translation(" ".join(reversed(line.split())), -0.5 - rank, tuple(line.split()), ("a", "b"))
+                Translation(
+                    " ".join(reversed(line.split())),
+                    -0.5 - rank,
+                    tuple(line.split()),
+                    tuple(self.codec.pieces(self.codec.encode(line))),
+                )
                 for rank in range(options.get("nbest", 1))
             ]
             for line in lines

@@ -170,5 +170,5 @@ def test_mistakes(tmp_path: Path, translator: Translator) -> None:
         Translator(translator.model, TextCodec.train(sentences().source, 275))
     with pytest.raises(UserError, match="expected a dtype"):
         Translator.load("captions-en-de", dtype="int3")
-    with pytest.raises(UserError, match="expected a device"):
+    with pytest.raises(UserError, match=r"expected a device that is here, got .abacus.; use auto, cpu or one of"):
         Translator.load("captions-en-de", device="abacus")

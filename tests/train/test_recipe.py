@@ -26,9 +26,9 @@ def test_whole_numbers_become_floats() -> None:
         ({"epochs": 1, "optimizer": "sgd"}, "optimizer to be one of adam, adamw, muon"),
         ({"epochs": 1, "accumulate": 0}, "accumulate >= 1"),
         ({"epochs": 1, "ema": 1.0}, "ema in"),
-        ({"epochs": "many"}, "expected epochs to be float or NoneType, got 'many'"),
-        ({"epochs": 1, "seed": 1.5}, "expected seed to be int"),
-        ({"epochs": 1, "accumulate": True}, "expected accumulate to be int"),
+        ({"epochs": "many"}, "expected epochs to be a number, got 'many'"),
+        ({"epochs": 1, "seed": 1.5}, "expected seed to be a whole number"),
+        ({"epochs": 1, "accumulate": True}, "expected accumulate to be a whole number"),
     ],
 )
 def test_a_mistake_is_one_clear_line(values: dict[str, object], said: str) -> None:

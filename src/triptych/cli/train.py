@@ -89,7 +89,7 @@ def text(
         translator = translator if dropout is None else translator.with_dropout(dropout)
     else:
         translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
-    say(f"training on {len(pairs):,} sentence pairs ({pairs.report}); the run is kept in {out}")
+    say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
     if held_out is not None and held_out.report.skipped:
         say(f"held out: {held_out.report}")
     outcome = translator.fit(
@@ -141,7 +141,7 @@ def music(
             task=task or "compose", device=device, threads=threads, seed=run.seed, **tables["model"]
         )
     grids, held_out = load_chorales(data, "train"), load_chorales(data, "valid")
-    say(f"training on {len(grids):,} pieces, {len(held_out):,} held out; the run is kept in {out}")
+    say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     outcome = composer.fit(
         grids,
         held_out_grids=held_out,

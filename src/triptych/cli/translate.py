@@ -12,7 +12,7 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load_translator
-from triptych.cli.output import answer
+from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,12 +87,15 @@ def translate(
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
     translator = load_translator(model, device, threads, dtype.value)
     told: list[dict[str, object]] = []
-    first = 0
+    first, warned = 0, False
     while group := list(islice(lines, LINES_AT_ONCE)):
         if samples:
             found = [[choice] for choice in translator.sample(group, sampling, seed + first, align=json)]
         else:
             found = translator.translate(group, beam=beam, nbest=nbest, length_penalty=penalty, align=json)
+        if not warned and (number := _unfamiliar(found)) is not None:
+            warned = True
+            say(f"note: line {first + number} has characters that {model} never learned; such lines come out badly")
         if json:
             told.extend(_described(source, choices) for source, choices in zip(group, found, strict=True))
         else:
@@ -125,6 +128,14 @@ def _decoded(stream: Iterable[bytes]) -> Iterator[str]:
             yield line.decode().strip()
         except UnicodeDecodeError:
             raise UserError(f"expected UTF-8 on standard input, got other bytes in line {number}; convert it") from None
+
+
+def _unfamiliar(found: Iterable[Sequence[Translation]]) -> int | None:
+    """The first line, counted from 1, of which some character has no piece and was read byte by byte."""
+    for number, choices in enumerate(found, 1):
+        if any(piece.startswith("<0x") for piece in choices[0].source_tokens):
+            return number
+    return None
 
 
 def _described(source: str, choices: Sequence[Translation]) -> dict[str, object]:

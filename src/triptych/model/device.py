@@ -30,7 +30,12 @@ def use_device(device: str, threads: int | None, dtype: str) -> tuple[torch.devi
     try:
         where = torch.device(device)
         torch.zeros(1, device=where).item()  # the device "meta" allocates, but holds nothing
-    except (RuntimeError, AssertionError) as error:  # RuntimeError includes NotImplementedError
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"expected a device that is here (auto, cpu, cuda, ...), got {device!r}: {reason}") from None
+    except (RuntimeError, AssertionError):  # RuntimeError includes NotImplementedError; torch names twenty devices
+        raise UserError(f"expected a device that is here, got {device!r}; use auto, cpu or one of: {_here()}") from None
     return where, number
+
+
+def _here() -> str:
+    """The devices of this machine other than the CPU."""
+    found = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return ", ".join([*found, *(["mps"] if torch.backends.mps.is_available() else [])]) or "(none)"

@@ -268,6 +268,8 @@ class Translator:
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         """The ids of both sides and the attention probabilities while `translation` is written."""
         (source,) = self._sources([text])
+        if len(source) < 2:
+            raise UserError("expected a sentence to look at, got an empty one; write one")
         target = self.codec.encode(translation)
         return source, target, self._maps(source, target)
 

@@ -216,7 +216,7 @@ class _Run:
 
     def train(self, report: Report) -> Outcome:
         """Update until the plan is fulfilled, patience ends, or a signal comes."""
-        report.say(self.note)
+        report.say(f"{self.note}; kept in {self.out}")
         report.write("start", self.progress.update, note=self.note, recipe=self.recipe.to_dict())
         if self.progress.update == 0:
             self._save()

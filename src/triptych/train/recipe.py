@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from triptych.errors import UserError
 
+WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -102,8 +104,8 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if isinstance(allowed[0], str) or (value is None and type(None) in allowed):
         return value
     if type(value) not in allowed:
-        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
-        raise UserError(f"expected {key} to be {names}, got {value!r}")
+        names = " or ".join(WORDS[kind] for kind in allowed if kind in WORDS)
+        raise UserError(f"expected {key} to be {names}, got {value!r}; correct it, or leave it out for the default")
     return value
 
 
