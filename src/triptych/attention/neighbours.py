@@ -49,7 +49,8 @@ class _Neighbours(torch.autograd.Function):
         out[:, 1:] *= (own - total[:, 1:]).exp_()[..., None]
         out[:, 1:] += before * (share - total[:, 1:]).exp_()[..., None]
         ctx.save_for_backward(*folded, out, total)
-        return out.view(shape)
+        whole: Tensor = out.view(shape)
+        return whole
 
     @staticmethod
     @once_differentiable

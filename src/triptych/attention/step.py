@@ -97,7 +97,8 @@ def _held(
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
     """Left @ right for [B, H, ., .] without the copy that matmul makes of a cache, whose slots lie outermost."""
-    return torch.bmm(left.flatten(0, 1), right.flatten(0, 1)).unflatten(0, left.shape[:2])
+    product = torch.bmm(left.flatten(0, 1), right.flatten(0, 1))
+    return product.view(*left.shape[:2], *product.shape[1:])
 
 
 def _term(query: Tensor, relation: Relation, position: int, positions: Tensor | None, span: tuple[int, int]) -> Tensor:
