@@ -24,7 +24,7 @@ def test_equals_torch_forward_and_backward(
     weight = torch.randn(vocabulary, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     target = torch.randint(vocabulary, (positions,), generator=generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "CHUNK", chunk)
+        patch.setattr(heads, "CHUNK", chunk * vocabulary)
         loss, likelihood = cross_entropy(hidden, weight, target, smoothing)
         got = torch.autograd.grad(loss * 3, (hidden, weight))
     logits = hidden @ weight.T

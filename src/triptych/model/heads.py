@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Rows of logits held at once. 256 x 10,000 float32 are 10 MB: small enough to be reused from cache, large enough for
-# the matrix products to run at speed.
-CHUNK = 256
+# Logits held at once: 256 rows of 10,000, in float32 10 MB. Small enough to be reused from cache, large enough for the
+# matrix products to run at speed; of a small vocabulary, many rows.
+CHUNK = 256 * 10_000
 SMALLEST = torch.finfo(torch.float32).tiny  # of a probability whose logarithm is taken
 
 
@@ -31,8 +31,9 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         loss, likelihood = (torch.zeros((), dtype=exact, device=hidden.device) for _ in range(2))
         grad_hidden = torch.empty(hidden.shape, dtype=exact, device=hidden.device) if train else hidden
         grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if train else weight
-        for at in range(0, len(hidden), CHUNK):
-            part, wanted = rows[at : at + CHUNK], target[at : at + CHUNK, None]
+        count = max(1, CHUNK // len(weight))
+        for at in range(0, len(hidden), count):
+            part, wanted = rows[at : at + count], target[at : at + count, None]
             nll, difference = _difference(part @ matrix.T, wanted, 1 - smoothing)
             likelihood += nll.sum()
             if smoothing:
@@ -43,7 +44,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
             else:
                 loss += nll.sum()
             if train:
-                grad_hidden[at : at + CHUNK] = difference @ matrix
+                grad_hidden[at : at + count] = difference @ matrix
                 grad_weight += difference.T @ part
         if train and smoothing:
             grad_hidden -= smoothing * mean_row
