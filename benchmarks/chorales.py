@@ -3,7 +3,7 @@
     python benchmarks/chorales.py --data Jsb16thSeparated.json [--compose MODEL ...] [--infill MODEL] [--pieces 100]
 
 1. Length: nats a token at positions L to 2L (L: the length of the training crops) with all before in sight, and with
-   the last L tokens only.
+   the last L tokens only (a window that begins after a whole bar: L less than a bar, to L).
 2. Filling in: nats a hidden note given all others, beside a forward-only model that is forced with the same notes.
 3. Voice leading in a hundred steps of composed and harmonized pieces.
 4. Repetition (see docs/music.md) of composed pieces.
@@ -25,12 +25,11 @@ from triptych.look.similarity import WINDOW, repetition, similarity
 from triptych.model.batch import Batch
 from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.data import read_chorales
+from triptych.music.data import BAR_TOKENS, read_chorales
 from triptych.music.score import token_nll
 from triptych.music.voice_leading import VoiceLeading, voice_leading
 
 AT_ONCE = 20  # pieces composed side by side
-LATER = 16  # tokens between two windows of the last L: each is asked for the tokens that are new in it
 
 
 def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid]) -> list[dict[str, object]]:
@@ -44,10 +43,10 @@ def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid
             if ids.size(1) <= length:
                 continue
             far += float(token_nll(composer.model, batch(ids))[0, length:].double().sum())
-            for at in range(length, ids.size(1), LATER):
-                stop = min(at + LATER, ids.size(1))
-                window = ids[:, stop - length : stop]
-                near += float(token_nll(composer.model, batch(window))[0, length - (stop - at) :].double().sum())
+            for at in range(length, ids.size(1), BAR_TOKENS):
+                stop = min(at + BAR_TOKENS, ids.size(1))
+                window = ids[:, at + BAR_TOKENS - length : stop]
+                near += float(token_nll(composer.model, batch(window))[0, length - BAR_TOKENS :].double().sum())
             count += ids.size(1) - length
         told = {"model": name, "L": length, "tokens": count}
         rows.append({**told, "all before": far / count, "the last L": near / count} if count else told)

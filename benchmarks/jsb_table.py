@@ -2,8 +2,9 @@
 
     python benchmarks/jsb_table.py --data Jsb16thSeparated.json [--rows 1 4] [--seeds 1 2 3] [--hours H] [--runs DIR]
 
-Trains what is missing, one run after another, and prints the table beside the paper's values. What is done is kept:
-the same command goes on where it was stopped. Everything goes through the command line, as a person would do it.
+Trains what is missing, one run after another, and prints the table beside the paper's values. What is done is kept, by
+row, seed and hours: the same command goes on where it was stopped. The checkpoint of each run is chosen on the split
+that is reported, as there is no other. Everything goes through the command line, as a person would do it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def main() -> None:
     for row in arguments.rows:
         (recipe,) = RECIPES.glob(f"{row}-*.toml")
         for seed in arguments.seeds:
-            run = arguments.runs / f"{recipe.stem}-seed{seed}"
+            budget = "" if arguments.hours is None else f"-{arguments.hours:g}h"
+            run = arguments.runs / f"{recipe.stem}-seed{seed}{budget}"
             train(run, recipe, arguments.data, seed, arguments.hours)
             found.setdefault(recipe.stem, []).append(evaluate(run, arguments.data))
     print("\n".join(table(found)))
@@ -53,7 +55,8 @@ def train(run: Path, recipe: Path, data: str, seed: int, hours: float | None) ->
         return
     settings = ["--set", f"seed={seed}", *([] if hours is None else ["--set", f"hours={hours}"])]
     command = [sys.executable, "-m", "triptych.cli.main", "train", "music", "--data", data, "--recipe", str(recipe)]
-    subprocess.run([*command, *settings, "--out", str(run), *(["--resume"] if run.exists() else [])], check=True)
+    resume = ["--resume"] if (run / "resume.safetensors").exists() else []
+    subprocess.run([*command, *settings, "--out", str(run), *resume], check=True)
 
 
 def evaluate(run: Path, data: str) -> float:
@@ -61,7 +64,7 @@ def evaluate(run: Path, data: str) -> float:
     kept = run / MEASURED
     if not kept.exists():
         command = [sys.executable, "-m", "triptych.cli.main", "evaluate", "music", "--json"]
-        done = subprocess.run([*command, "--model", str(run), "--data", data], check=True, capture_output=True)
+        done = subprocess.run([*command, "--model", str(run), "--data", data], check=True, stdout=subprocess.PIPE)
         kept.write_bytes(done.stdout)
     return float(json.loads(kept.read_bytes())["nll"])
 

@@ -127,7 +127,10 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
         (["compose", "--out", "a.mid", "--seconds", "0.1"], "--seconds"),
         (["compose", "--out", "a.mid", "--tempo", "nan"], "--tempo"),
         (["compose", "--out", "a.mid", "--tempo", "1"], "--tempo"),
-        (["compose", "--out", "a.mid", "--seconds", "80000"], "expected 1 to 4,096 sixteenths"),
+        (
+            ["compose", "--out", "a.mid", "--seconds", "80000"],
+            "expected --seconds of at most 731 at 84 beats a minute, got 80000",
+        ),
         (["compose", "--out", "a.mid", "--tokens", "99999"], "expected 1 to 4,096 sixteenths, got 25,000"),
         (["compose", "--out", "a.mid", "--label", "H minor"], "expected a label of major"),
         (["compose", "--out", "a.mid", "--temperature", "inf"], "temperature must be"),

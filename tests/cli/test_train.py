@@ -101,18 +101,18 @@ SMALL = [
 
 @pytest.mark.parametrize("task", ["compose", "infill"])
 def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None:
-    arguments = ["train", "music", "--data", chorales, *SMALL, "--set", "data.length=32", "--threads", 1, "--json"]
+    arguments = ["train", "music", "--data", chorales, *SMALL, "--set", "data.length=64", "--threads", 1, "--json"]
     ran = run(*arguments, "--set", f"data.task={task}", "--set", "card.domain=scales", "--out", tmp_path / "run")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
-    assert (told["folder"], told["reason"], told["updates"]) == (str(tmp_path / "run"), "finished", 6)
+    assert (told["folder"], told["reason"], told["updates"]) == (str(tmp_path / "run"), "finished", 4)
     assert "training on 2 pieces, 1 held out" in ran.err
     composer = Composer.load(tmp_path / "run", device="cpu")
     assert composer.task == task and composer.model.config.width == 16
     assert {key: composer.card[key] for key in ("task", "domain", "crop")} == {
         "task": task,
         "domain": "scales",
-        "crop": 32,
+        "crop": 64,
     }
     # On from there: with the task of that model, and with another dropout only.
     further = ["train", "music", "--data", chorales, "--from", tmp_path / "run", "--out", tmp_path / "next"]
@@ -130,8 +130,8 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.task=paint"], "expected data.task to be compose or infill, got 'paint'"),
         (["data.length=3.5"], "data.length to be a number of tokens, got 3.5"),
         (["data.length=true"], "data.length to be a number of tokens, got True"),
-        (["data.length=100"], "data.length in whole quarter notes (16 tokens each), got 100"),
-        (["data.length=0"], "data.length in whole quarter notes (16 tokens each), got 0"),
+        (["data.length=100"], "data.length in whole bars (64 tokens each), got 100"),
+        (["data.length=0"], "data.length in whole bars (64 tokens each), got 0"),
         (["data.transpose=1"], "data.transpose to be true or false, got 1"),
         (["data.lable=true"], "did you mean 'label'"),
         (["data.sampling=0.1"], "unknown setting data.sampling"),
@@ -170,4 +170,7 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run", "--resume").code == 0
     assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, True)
     assert asked["augmentation"] == Augmentation(transpose=False, label=True)
-    assert (asked["recipe"].seed, asked["recipe"].epochs) == (9, 2.0)
+    assert (asked["recipe"].seed, asked["recipe"].epochs, asked["recipe"].label_smoothing) == (9, 2.0, 0.0)
+    changes += ["--set", "label_smoothing=0.05"]
+    assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
+    assert asked["recipe"].label_smoothing == 0.05

@@ -438,7 +438,7 @@ def test_training(task: str, tmp_path: Path) -> None:
         [*grids[:9], grids[0]],
         recipe=recipe,
         out=tmp_path / "run",
-        length=32,
+        length=64,
         augmentation=still,
         card={"domain": "noise"},
         quiet=True,
@@ -452,13 +452,13 @@ def test_training(task: str, tmp_path: Path) -> None:
     if task == "compose":
         assert outcome.score is not None and -outcome.score == pytest.approx(after["nll"], rel=1e-4)
     told = {name: model.card[name] for name in ("task", "pieces", "crop", "domain")}
-    assert told == {"task": task, "pieces": 9, "crop": 32, "domain": "noise"}
+    assert told == {"task": task, "pieces": 9, "crop": 64, "domain": "noise"}
     loaded = Composer.load(tmp_path / "run", device="cpu")
     assert loaded.evaluate(grids[:1]) == after
     other = loaded.with_dropout(0.3)
     assert other.model.config.dropout == 0.3 and other.evaluate(grids[:1]) == after
     with pytest.raises(UserError, match="already holds a run"):
-        other.fit(grids, recipe=recipe, out=tmp_path / "run", length=32, quiet=True)
+        other.fit(grids, recipe=recipe, out=tmp_path / "run", length=64, quiet=True)
 
 
 def test_training_on_too_little(composer: Composer, tmp_path: Path) -> None:
@@ -491,3 +491,26 @@ def test_attention_of_a_piece(composer: Composer, filler: Composer, task: str) -
         assert bool((found.triu(1) == 0).all())
     with pytest.raises(UserError, match="at most 512 sixteenths to look at, got 513"):
         one.attention(grid_of(0, 513))
+
+
+def test_who_asks_for_a_number_format_gets_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make().save(tmp_path / "model")
+    asked = []
+    monkeypatch.setattr(SingleRow, "start", lambda self, **_: asked.append(self.dtype) or 1 / 0)
+    for dtype in ("auto", "float32", "float64"):
+        with pytest.raises(ZeroDivisionError):
+            Composer.load(tmp_path / "model", device="cpu", dtype=dtype).compose(steps=4)
+    assert asked == [torch.float16, torch.float32, torch.float64]
+
+
+def test_positions_that_end_are_refused_and_so_are_labels_never_learned() -> None:
+    with pytest.raises(UserError, match="positions without an end, got learned ones"):
+        make(positions={"kind": "learned"})
+    plain = make()
+    plain.card["labelled"] = False
+    with pytest.raises(UserError, match="a model with labels for --label major, got one without"):
+        plain.compose(label="major", steps=4)
+
+
+def test_an_infilling_model_knows_where_it_is() -> None:
+    assert make("infill").model.config.positions.kind == "sinusoidal"

@@ -296,34 +296,35 @@ def test_batches_hold_every_token_once(lengths: list[int], seed: int, tokens: in
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.integers(1, 60), st.integers(1, 8), st.sampled_from(["compose", "infill"]), st.integers(0, 1000))
-def test_crops_of_longer_pieces(steps: int, quarters: int, task: str, seed: int) -> None:
-    grid, length = grid_of(seed, steps), 16 * quarters
+@given(st.integers(1, 150), st.integers(1, 4), st.sampled_from(["compose", "infill"]), st.integers(0, 1000))
+def test_crops_of_longer_pieces(steps: int, bars: int, task: str, seed: int) -> None:
+    grid, length = grid_of(seed, steps), 64 * bars
     whole = CODEC.encode(whole_quarters(grid)).tolist()
     data = ChoraleData([grid], CODEC, task=task, length=length, augmentation=PLAIN, seed=seed)  # type: ignore[arg-type]
     crops = [target for target, _, _ in rows_of(data.epoch(seed))]
     assert len(crops) == -(-len(whole) // length)
-    beginnings = []
+    beginnings, endings = [], []
     for crop in crops:
         ends = crop[-1] == END
         notes = crop[:-1] if ends else crop
-        assert len(notes) == min(length, len(whole)) and END not in notes
-        places = [at for at in range(0, len(whole), 16) if whole[at : at + len(notes)] == notes]
-        assert places, "a crop begins at a quarter note"
+        assert 0 < len(notes) <= length and END not in notes
+        places = [at for at in range(0, len(whole), 64) if whole[at : at + len(notes)] == notes]
+        assert places, "a crop begins after whole bars"
+        assert len(notes) == length or places[-1] + len(notes) == len(whole), "only the last one may be shorter"
         assert task == "infill" or ends == (places[-1] + len(notes) == len(whole))
         assert task == "compose" or not ends
         beginnings += places
-    assert 0 in beginnings
+        endings += [at + len(notes) for at in places]
+    assert 0 in beginnings and len(whole) in endings
 
 
 def test_every_place_is_cropped_sometime() -> None:
-    grid = grid_of(0, 60, rests=False)
+    grid = grid_of(0, 100, rests=False)
     whole = CODEC.encode(grid).tolist()
     data = ChoraleData([grid], CODEC, length=64, augmentation=PLAIN)
     crops = [target for epoch in range(60) for target, _, _ in rows_of(data.epoch(epoch))]
-    assert {at for at in range(0, 240, 16) if any(crop[:16] == whole[at : at + 16] for crop in crops)} == set(
-        range(0, 240 - 64 + 1, 16)
-    )
+    found = {at for at in range(0, 400, 16) if any(crop[:16] == whole[at : at + 16] for crop in crops)}
+    assert found == set(range(0, 400, 64))
 
 
 def equal(one: Examples, other: Examples) -> bool:
@@ -361,7 +362,7 @@ def test_pieces_are_moved_and_labelled_by_what_they_become() -> None:
     major = np.array([[72, 64, 55, 48], [74, 65, 57, 50], [71, 62, 55, 43], [72, 64, 55, 48]])
     minor = np.array([[69, 60, 52, 45], [71, 62, 53, 50], [68, 59, 52, 40], [69, 60, 52, 45]])
     assert (key_of(major), key_of(minor)) == (Key(0, minor=False), Key(9, minor=True))
-    data = ChoraleData([major, minor] * 150, CODEC, length=16)
+    data = ChoraleData([major, minor] * 150, CODEC, length=64)
     kinds: Counter[str] = Counter()
     shifts = set()
     for target, _, label in rows_of(data.epoch(0)):
@@ -378,9 +379,9 @@ def test_pieces_are_moved_and_labelled_by_what_they_become() -> None:
     assert labels == [-1] * 50
 
 
-@pytest.mark.parametrize("length", [0, -16, 8, 15, 1000])
-def test_crops_are_of_whole_quarters(length: int) -> None:
-    with pytest.raises(UserError, match=f"data.length in whole quarter notes .*, got {length}"):
+@pytest.mark.parametrize("length", [0, -64, 16, 63, 1000])
+def test_crops_are_of_whole_bars(length: int) -> None:
+    with pytest.raises(UserError, match=f"data.length in whole bars .*, got {length}"):
         ChoraleData([], CODEC, length=length)
 
 

@@ -26,7 +26,8 @@ def neighbours(query: Tensor, key: Tensor, value: Tensor, size: int) -> Tensor:
     """Attention [B, H, L, D] for `Local1D(size, size)` of query, key and value [B, H, L, D], differentiable once."""
     length = query.size(2)
     if length <= size:  # one block, and none before it: the kernel fails on nothing
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        with torch.autocast("cpu", enabled=False):  # longer ones know nothing of it either
+            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     missing = -length % size
     parts = (F.pad(x, (0, 0, 0, missing)) if missing else x for x in (query, key, value))
     out: Tensor = _Neighbours.apply(*parts, size)  # type: ignore[no-untyped-call]

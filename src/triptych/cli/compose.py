@@ -189,8 +189,15 @@ def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | Non
     """Sixteenths of a duration."""
     if seconds is not None and tokens is not None:
         raise UserError("expected --seconds or --tokens, got both; leave one out")
+    from triptych.music.codec import STEPS_PER_QUARTER
+    from triptych.music.composer import MOST_STEPS
+
     if seconds is not None:
-        return max(1, round(seconds * tempo / 60 * 4))
+        second = tempo / 60 * STEPS_PER_QUARTER
+        if seconds * second > MOST_STEPS:
+            most = int(MOST_STEPS / second)
+            raise UserError(f"expected --seconds of at most {most} at {tempo:g} beats a minute, got {seconds:g}")
+        return max(1, round(seconds * second))
     return None if tokens is None else -(-tokens // 4)
 
 

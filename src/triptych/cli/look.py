@@ -178,7 +178,8 @@ def arcs_of(
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1
     # Query `chosen` writes that token, having read those before it; what stands at key 0 is the start.
-    weights = layers[number][0, :, chosen, 1 : chosen + 1].float().cpu().numpy()
+    row = layers[number][0, :, chosen].float()
+    weights = (row / row.sum(-1, keepdim=True))[:, 1 : chosen + 1].cpu().numpy()
     heads = range(len(weights)) if head is None else [head - 1]
     if not heads[-1] < len(weights):
         raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")

@@ -114,13 +114,14 @@ def music(
     """Train a composer on chorales: four voices on a grid of sixteenths.
 
     Settings of [data]: task (compose, infill), length of the crops in tokens, transpose and label (true, false).
+    Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
     """
     tables = _tables(recipe, settings, dtype, data=["task", "length", "transpose", "label"])
     from triptych.music.composer import Composer
     from triptych.music.data import Augmentation
     from triptych.train.recipe import Recipe
 
-    run, use = Recipe.from_mapping(tables["training"]), tables["data"]
+    run, use = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]}), tables["data"]
     task = use.pop("task", None)
     if task not in (None, "compose", "infill"):
         raise UserError(f"expected data.task to be compose or infill, got {task!r}")

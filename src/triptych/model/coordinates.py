@@ -26,7 +26,9 @@ class Coordinates:
 
 
 def of_targets(config: Config, target: Tensor) -> Coordinates | None:
-    """Coordinates of all positions of target [B, L], each for the token that is read there."""
+    """Coordinates of all positions of target [B, L]: the pitch of the token that is read there, and the time, for
+    queries of the token that is predicted, for keys of the one that is read.
+    """
     relation = config.relation
     if relation is None or not (relation.intervals or relation.steps):
         return None

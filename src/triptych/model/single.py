@@ -1,4 +1,4 @@
-"""The decoder's step for one sequence alone, flattened: what `Transformer.step` computes, in a third of the time.
+"""The decoder's step for one sequence alone, flattened: what `Transformer.step` computes, in fewer and cheaper calls.
 
 With one row, a product only reads its matrix and a call costs as much as what it does. So the matrices are kept in
 float16, whose sums are float32 on a CPU, and everything that is constant is folded into them beforehand: norms' gains,

@@ -116,11 +116,14 @@ class Composer:
                 f"expected a model of {codec.vocabulary} notes (source: {wanted}), got {config.vocabulary} "
                 f"(source: {config.source_vocabulary}); load a model of chorales"
             )
+        if config.positions.kind == "learned":
+            raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
         if config.classes not in (0, LABELS):
             raise UserError(
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
             )
         self.model, self.codec, self.card = model, codec, dict(card or {})
+        self._exact = False
 
     @classmethod
     def load(
@@ -131,7 +134,9 @@ class Composer:
         stored = load_pretrained(name)
         if FILE not in stored.files:
             raise UserError(f"expected a music model with a {FILE}, got another kind of model in {stored.folder}")
-        return cls(stored.model.to(where, number), ChoraleCodec.from_bytes(stored.files[FILE]), stored.card)
+        loaded = cls(stored.model.to(where, number), ChoraleCodec.from_bytes(stored.files[FILE]), stored.card)
+        loaded._exact = dtype != "auto"  # who asks for a number format gets no other
+        return loaded
 
     @classmethod
     def new(
@@ -157,6 +162,8 @@ class Composer:
         if task == "infill":
             shape["source_vocabulary"] = ChoraleCodec.source_vocabulary
             shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
+            # By relations alone, a note could not find its own place in the source.
+            shape["positions"] = {**GRID, "kind": "sinusoidal"}
         config = Config.from_dict({**shape, **changes})
         if (config.encoder_layers > 0) != (task == "infill"):
             wanted = "from 1" if task == "infill" else "0"
@@ -214,6 +221,7 @@ class Composer:
         )
         checked = held_out(held_out_grids, self.codec, self.task)
         described = {**self.card, **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
+        described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
         described.pop("sha256", None)
         outcome = fit(
             self.model,
@@ -262,7 +270,9 @@ class Composer:
         seed: int = 0,
         tempo: float = TEMPO,
     ) -> list[Piece]:
-        """`count` different pieces, side by side; the first is that of `compose` with the same settings."""
+        """`count` different pieces, side by side; the first is that of `compose` with the same settings, unless the
+        rounding of half precision there makes a draw fall to another note.
+        """
         if count < 1:
             raise UserError(f"expected at least 1 piece, got {count}")
         columns = list(self._columns(_NOTHING, label, steps, sampling, seed, count))
@@ -424,12 +434,12 @@ class Composer:
         }
         model = self.model.eval()
         if rows == 1 and fits(model):
-            alone = SingleRow(model)
+            alone = SingleRow(model, model.embedding.weight.dtype if self._exact else None)
             return generate(alone, alone.start(length=4 * wanted, label=classes), **settings)
         return generate(model, model.start(length=4 * wanted, rows=rows, label=classes), **settings)
 
     def _class(self, label: str) -> int:
-        if not self.model.config.classes:
+        if not self.model.config.classes or self.card.get("labelled") is False:
             raise UserError(f"expected a model with labels for --label {label}, got one without; leave the label out")
         wanted = label.strip().lower()
         if wanted in ("major", "minor"):

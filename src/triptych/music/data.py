@@ -23,6 +23,7 @@ from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
+from triptych.music.bars import BAR
 from triptych.music.codec import (
     END,
     HOLE,
@@ -44,6 +45,7 @@ HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation s
 DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
 UNLABELLED, BY_MODE = 0.4, 0.3  # of the pieces in training; the others are labelled by key
+BAR_TOKENS = 4 * BAR
 FURTHEST = 6  # semitones of transposition
 
 Ids = NDArray[np.int64]
@@ -201,7 +203,7 @@ def transposed(grid: Grid, semitones: int) -> Grid:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is drawn anew for each piece in each epoch: transposition, the kind of label, the holes in a source."""
+    """What is drawn anew for each piece in each epoch: whether its transposition, and the kind of its label."""
 
     transpose: bool = True
     label: bool = True
@@ -213,8 +215,9 @@ AUGMENTED = Augmentation()
 class ChoraleData:
     """Chorales in batches of about `tokens_per_batch` target tokens, by epoch.
 
-    task: "compose" trains a decoder on whole pieces with END, or on crops of `length` tokens that begin at a quarter
-    note, as many of a piece as cover its length; "infill" gives as source the same tokens with holes, and needs no END.
+    task: "compose" trains a decoder on whole pieces with END, or on crops of at most `length` tokens that begin after
+    whole bars, as many of a piece as cover it, its beginning and its end among them; "infill" gives as source the same
+    tokens with holes, and needs no END.
     Everything random is a function of (seed, epoch).
     """
 
@@ -229,8 +232,8 @@ class ChoraleData:
         augmentation: Augmentation = AUGMENTED,
         seed: int = 1,
     ) -> None:
-        if length < 4 * STEPS_PER_QUARTER or length % (4 * STEPS_PER_QUARTER):
-            raise UserError(f"expected data.length in whole quarter notes (16 tokens each), got {length}")
+        if length < BAR_TOKENS or length % BAR_TOKENS:
+            raise UserError(f"expected data.length in whole bars ({BAR_TOKENS} tokens each), got {length}")
         self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
         self.augmentation, self.seed = augmentation, seed
@@ -259,12 +262,15 @@ class ChoraleData:
         return Examples(targets, sources, labels, _grouped([len(t) for t in targets], self.tokens_per_batch, random))
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
-        """First tokens of the crops of a piece, as many as cover it; the first token of the piece is one of them."""
+        """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
+
+        All after whole bars, so that a token knows its place in the bar as it does in a whole piece.
+        """
         if tokens <= self.length:
             return [0]
-        last = (tokens - self.length) // (4 * STEPS_PER_QUARTER)
-        more = -(-tokens // self.length) - 1
-        return [0, *(4 * STEPS_PER_QUARTER * random.integers(1, last + 1, more)).tolist()]
+        last = -(-(tokens - self.length) // BAR_TOKENS)
+        more = -(-tokens // self.length) - 2
+        return [0, *(BAR_TOKENS * random.integers(1, last + 1, more)).tolist(), BAR_TOKENS * last]
 
     def _label(self, key: Key, random: np.random.Generator) -> int:
         kind = random.random()
