@@ -1,12 +1,14 @@
-"""What models of chorales have learned, beside Bach: four tables on the validation pieces.
+"""What models of chorales have learned, beside Bach; without a model, Bach alone.
 
     python benchmarks/chorales.py --data Jsb16thSeparated.json [--compose MODEL ...] [--infill MODEL] [--pieces 100]
 
+On the validation pieces:
 1. Length: nats a token at positions L to 2L (L: the length of the training crops) with all before in sight, and with
    the last L tokens only (a window that begins after a whole bar: L less than a bar, to L).
 2. Filling in: nats a hidden note given all others, beside a forward-only model that is forced with the same notes.
 3. Voice leading in a hundred steps of composed and harmonized pieces.
-4. Repetition (see docs/music.md) of composed pieces.
+4. Repetition (see docs/music.md) of composed pieces, and of Bach's with their beats in random order.
+5. How often the key found for a piece is that of its last bass note.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from triptych.look.similarity import WINDOW, repetition, similarity
 from triptych.model.batch import Batch
 from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.data import BAR_TOKENS, read_chorales
+from triptych.music.data import BAR_TOKENS, read_chorales, whole_quarters
+from triptych.music.key import key_of
 from triptych.music.score import token_nll
 from triptych.music.voice_leading import VoiceLeading, voice_leading
 
@@ -121,6 +124,19 @@ def repetition_row(name: str, grids: Iterable[Grid]) -> dict[str, object]:
     return {"pieces of": name, "pieces": len(values), "repetition": statistics.mean(values), "deviation": spread}
 
 
+def in_random_order(grid: Grid, random: np.random.Generator) -> Grid:
+    """The same quarter notes, one after another as chance has it."""
+    beats = whole_quarters(grid).reshape(-1, STEPS_PER_QUARTER, 4)
+    return beats[random.permutation(len(beats))].reshape(-1, 4)
+
+
+def key_row(name: str, grids: Sequence[Grid]) -> dict[str, object]:
+    endings = [grid[(grid >= 0).any(1)][-1] for grid in grids]
+    basses = [ending[ending >= 0].min() % 12 for ending in endings]
+    agreed = sum(key_of(grid).tonic == bass for grid, bass in zip(grids, basses, strict=True))
+    return {"pieces of": name, "pieces": len(grids), "tonic is the last bass note": agreed}
+
+
 def lines(tables: dict[str, list[dict[str, object]]]) -> Iterable[str]:
     for title, rows in tables.items():
         yield f"\n{title}"
@@ -135,25 +151,30 @@ def lines(tables: dict[str, list[dict[str, object]]]) -> Iterable[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--compose", nargs="*", default=["chorales"], help="models that compose")
-    parser.add_argument("--infill", default="chorales-infill", help="a model that fills in")
+    parser.add_argument("--compose", nargs="*", default=[], help="models that compose")
+    parser.add_argument("--infill", help="a model that fills in")
     parser.add_argument("--pieces", type=int, default=100, help="to compose with each model")
     parser.add_argument("--limit", type=int, help="the first N validation pieces only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    grids = read_chorales(options.data, "valid")[0][: options.limit]
+    train, grids = (read_chorales(options.data, split)[0][: options.limit] for split in ("train", "valid"))
     composers = [(name, Composer.load(name)) for name in options.compose]
-    filler = options.infill, Composer.load(options.infill)
+    bach = {"Bach, training": train, "Bach, validation": grids}
     made = {name: composed(composer, options.pieces, options.seed) for name, composer in composers}
-    made[f"{filler[0]}, harmonizing"] = harmonized(filler[1], grids, options.seed)
-    everything = {"Bach, validation": grids, **made}
-    tables = {
-        "Twice the length of training: nats a token": length_table(composers, grids),
-        "Filling in: nats a hidden note": filling_table(composers, filler, grids),
-        "Voice leading, in a hundred steps": [leading_row(name, found) for name, found in everything.items()],
-        "Repetition": [repetition_row(name, found) for name, found in everything.items()],
-    }
+    tables = {}
+    if composers:
+        tables["Twice the length of training: nats a token"] = length_table(composers, grids)
+    if options.infill:
+        filler = Composer.load(options.infill)
+        made[f"{options.infill}, harmonizing"] = harmonized(filler, grids, options.seed)
+        tables["Filling in: nats a hidden note"] = filling_table(composers, (options.infill, filler), grids)
+    everything = {**bach, **made}
+    random = np.random.default_rng(options.seed)
+    shuffled = {"Bach, training, shuffled": [in_random_order(grid, random) for grid in train]}
+    tables["Voice leading, in a hundred steps"] = [leading_row(name, found) for name, found in everything.items()]
+    tables["Repetition"] = [repetition_row(name, found) for name, found in {**everything, **shuffled}.items()]
+    tables["Keys"] = [key_row(name, found) for name, found in bach.items()]
     answer({"tables": tables}, lines(tables), as_json=options.json)
 
 

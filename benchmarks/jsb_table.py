@@ -20,7 +20,7 @@ MEASURED = "valid.json"  # beside a run: what `triptych evaluate music` said of 
 RECIPES = Path(__file__).parent.parent / "recipes" / "jsb"
 # Validation, nats a token, of the paper's table 2: another framework, other budgets, and sizes that differ by row.
 PAPER = {"1": 0.417, "2": 0.398, "3": 0.370, "4": 0.357, "5": 0.347, "6": 0.335}
-# What counting alone reaches on this split, Witten-Bell smoothing.
+# What n-grams of Witten and Bell reach on this split: given with the description of the data, not computed here.
 FLOORS = {
     "each pitch as often as any other": 3.850,
     "how often each voice sings a pitch": 2.611,

@@ -131,6 +131,23 @@ def test_attention_of_no_note(run: Any, piece: Path, tmp_path: Path, options: li
     assert ran.code == 2 and said in ran.err and not (tmp_path / "a.png").exists()
 
 
+def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "a.png"]
+    for option, value in (("--kind", ["cross"]), ("--mean", []), ("--translation", ["a"]), ("--beam", [5])):
+        ran = run("look", "attention", piece, *out, option, *value)
+        assert ran.code == 2 and f"expected no {option} for a piece" in ran.err
+    for option, value in (("--step", [1]), ("--voice", ["soprano"])):
+        ran = run("look", "attention", "a dog", *out, option, *value)
+        assert ran.code == 2 and f"expected no {option} for a sentence" in ran.err
+
+
+def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path) -> None:
+    shape = {"width": 36, "heads": 9, "feed_forward": 16, "decoder_layers": 1}
+    Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "many")
+    ran = run("look", "attention", piece, "--model", tmp_path / "many", "--out", tmp_path / "a.png", "--json")
+    assert "of 9 heads the first 8 are drawn" in ran.err and len(json.loads(ran.out)["heads"]) == 8
+
+
 def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
     ran = run("look", "similarity", piece, "--out", tmp_path / "s.png", "--json")
     assert ran.code == 0, ran.err

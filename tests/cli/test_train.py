@@ -114,6 +114,9 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         "domain": "scales",
         "crop": 64,
     }
+    again = run(*arguments, "--set", f"data.task={task}", "--set", "card.domain=scales", "--resume",
+                "--set", "data.transpose=false", "--out", tmp_path / "run")  # fmt: skip
+    assert again.code == 2 and "keeps its data and card: transposed was True, got False" in again.err
     # On from there: with the task of that model, and with another dropout only.
     further = ["train", "music", "--data", chorales, "--from", tmp_path / "run", "--out", tmp_path / "next"]
     ran = run(*further, *SMALL[6:8], *SMALL[10:], "--set", "model.dropout=0.3", "--set", "data.label=false", "--json")

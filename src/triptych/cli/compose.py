@@ -14,7 +14,6 @@ from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.generation.sample import Sampling
     from triptych.music.piece import Piece
 
 Out = Annotated[
@@ -78,7 +77,7 @@ def compose(
     """Compose a piece from nothing."""
     _check(out)
     steps = _steps(seconds, tokens, tempo)
-    sampling = _sampling(temperature, top_k, top_p)
+    sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
     piece = composer.compose(label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
     _tell(piece, model, out, soundfont, as_json=json)
@@ -106,7 +105,7 @@ def continue_(
     piece, given = _read(primer)
     more = _steps(seconds, tokens, piece.tempo)
     steps = None if more is None else given + more
-    sampling = _sampling(temperature, top_k, top_p)
+    sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
     found = composer.continue_(piece, label=label, steps=steps, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
@@ -129,7 +128,7 @@ def harmonize(
     """Give a melody an alto, a tenor and a bass; the melody stays as it is."""
     _check(out)
     piece, _ = _read(melody, melody=True)
-    sampling = _sampling(temperature, top_k, top_p)
+    sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
     found = composer.harmonize(piece, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
@@ -159,7 +158,7 @@ def infill(
     """Write a voice (soprano, alto, tenor, bass) anew to fit all other notes, which stay as they are."""
     _check(out)
     given, _ = _read(piece)
-    sampling = _sampling(temperature, top_k, top_p)
+    sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
     found = composer.infill(given, voice, first=first, last=last, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
@@ -199,16 +198,6 @@ def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | Non
             raise UserError(f"expected --seconds of at most {most} at {tempo:g} beats a minute, got {seconds:g}")
         return max(1, round(seconds * second))
     return None if tokens is None else -(-tokens // 4)
-
-
-def _sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
-    from triptych.generation.sample import Sampling
-
-    return Sampling(
-        temperature=1.0 if temperature is None else temperature,
-        top_k=top_k or 0,
-        top_p=1.0 if top_p is None else top_p,
-    )
 
 
 def _tell(piece: Piece, model: str, out: Sequence[Path], soundfont: Path | None, *, as_json: bool) -> None:

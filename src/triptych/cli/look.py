@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load_composer, load_translator
-from triptych.cli.output import answer, progress
+from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ def attention(
     layer: Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")] = None,
     head: Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")] = None,
     kind: Annotated[
-        Literal["cross", "encoder", "decoder"],
-        typer.Option("--kind", help="Target to source, source to itself, or target to itself.", rich_help_panel=TEXT),
-    ] = "cross",
+        Literal["cross", "encoder", "decoder"] | None,
+        typer.Option(
+            "--kind",
+            help="Target to source (what you get without), source to itself, or target to itself.",
+            rich_help_panel=TEXT,
+        ),
+    ] = None,
     mean: Annotated[
         bool, typer.Option("--mean", help="The mean over the heads of a layer.", rich_help_panel=TEXT)
     ] = False,
@@ -52,9 +57,9 @@ def attention(
         ),
     ] = None,
     beam: Annotated[
-        int,
-        typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.", rich_help_panel=TEXT),
-    ] = 5,
+        int | None,
+        typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step; else 5.", rich_help_panel=TEXT),
+    ] = None,
     step: Annotated[
         int | None,
         typer.Option(
@@ -62,9 +67,9 @@ def attention(
         ),
     ] = None,
     voice: Annotated[
-        Literal["soprano", "alto", "tenor", "bass"],
-        typer.Option("--voice", help="Whose note it is.", rich_help_panel=MUSIC),
-    ] = "soprano",
+        Literal["soprano", "alto", "tenor", "bass"] | None,
+        typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=MUSIC),
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
@@ -79,18 +84,20 @@ def attention(
     if Path(what).suffix.lower() in (".mid", ".midi"):
         from triptych.look.arcs import draw as draw_arcs
 
+        _refuse("a piece", {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam})
         name = model or "chorales"
         composer = load_composer(name, device, threads, dtype.value)
-        arcs = arcs_of(composer, Path(what), step=step, voice=voice, layer=layer, head=head)
+        arcs = arcs_of(composer, Path(what), step=step, voice=voice or "soprano", layer=layer, head=head)
         save(draw_arcs(arcs), out)
         answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
         return
     from triptych.look.attention import draw
 
+    _refuse("a sentence", {"--step": step, "--voice": voice})
     name = model or "captions-en-de"
     translator = load_translator(name, device, threads, dtype.value)
-    translation = target if target is not None else translator.translate([what], beam=beam)[0][0].text
-    chosen = maps_of(translator, what, translation)[kind].only(layer=layer, head=head)
+    translation = target if target is not None else translator.translate([what], beam=beam or 5)[0][0].text
+    chosen = maps_of(translator, what, translation)[kind or "cross"].only(layer=layer, head=head)
     if mean:
         chosen = chosen.mean()
     save(draw(chosen), out)
@@ -150,6 +157,13 @@ def complexity(
     answer({"out": str(out), **found.to_dict()}, [str(out)], as_json=json)
 
 
+def _refuse(what: str, options: Mapping[str, object]) -> None:
+    """Complain about options of the other panel."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(f"expected no {given[0]} for {what}, got {options[given[0]]}; leave it out")
+
+
 def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, AttentionMap]:
     """Attention of a translator while it writes `translation` for `text`, piece by piece."""
     from triptych.look.attention import attention_maps
@@ -183,7 +197,9 @@ def arcs_of(
     heads = range(len(weights)) if head is None else [head - 1]
     if not heads[-1] < len(weights):
         raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
-    heads = heads[: len(COLOURS)]
+    if len(heads) > len(COLOURS):
+        say(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
+        heads = heads[: len(COLOURS)]
     return Arcs(
         to_piece(grid),
         np.repeat(np.arange(steps), 4),

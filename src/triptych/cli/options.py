@@ -1,9 +1,14 @@
 """The options that verbs share, each written once. Importing this costs nothing but Typer."""
 
+from __future__ import annotations
+
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from triptych.generation.sample import Sampling
 
 MACHINE = "Machine and output"
 GENERATION = "Generation"
@@ -73,3 +78,14 @@ TopP = Annotated[
         rich_help_panel=GENERATION,
     ),
 ]
+
+
+def sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
+    """What the three options ask for; one that was not given restricts nothing."""
+    from triptych.generation.sample import Sampling
+
+    return Sampling(
+        temperature=1.0 if temperature is None else temperature,
+        top_k=top_k or 0,
+        top_p=1.0 if top_p is None else top_p,
+    )

@@ -74,16 +74,11 @@ def translate(
         raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
     lines = _lines(text or (), file)
     from triptych.generation.beam import LengthPenalty
-    from triptych.generation.sample import Sampling
 
     samples = any(option is not None for option in (temperature, top_k, top_p))
     if samples and nbest > 1:
         raise UserError(f"expected --nbest 1 when sampling, got {nbest}; leave out --temperature, --top-k and --top-p")
-    sampling = Sampling(
-        temperature=1.0 if temperature is None else temperature,
-        top_k=top_k or 0,
-        top_p=1.0 if top_p is None else top_p,
-    )
+    sampling = options.sampling(temperature, top_k, top_p)
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
     translator = load_translator(model, device, threads, dtype.value)
     told: list[dict[str, object]] = []

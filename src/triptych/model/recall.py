@@ -1,8 +1,8 @@
 """What stood here one period ago, and how long it had been so: the last note of the same voice, the same channel of the
 pixel before. Attention can find it, but a sum at the input gives it to every layer from the first update on.
 
-The run length is the "repetition position" of Peracha 2019, "Improving Polyphonic Music Models with Feature-Rich
-Encoding"; the period is `positions.grid[0]`.
+The run length is after Peracha 2019, "Improving Polyphonic Music Models with Feature-Rich Encoding"; the period is
+`positions.grid[0]`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class Recall(nn.Module):
         first = told.new_zeros(len(target), min(self.period, target.size(1)), told.size(-1))
         return torch.cat((first, told), 1)
 
-    def step(self, recent: Recent, position: int) -> Tensor:
-        """[rows, 1, W] for `position`, with everything before it in `recent`."""
+    def step(self, recent: Recent, ids: Tensor | None, position: int) -> Tensor:
+        """[rows, 1, W] for `position`; `ids` [rows], just read (None at the first step), join `recent`."""
+        if ids is not None:
+            recent.append(ids, position - 1)
         place = slice(position % self.period, position % self.period + 1)
         if position < self.period:
             return self.tokens.weight.new_zeros(len(recent.ids), 1, self.tokens.weight.size(1))

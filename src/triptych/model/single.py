@@ -98,9 +98,7 @@ class SingleRow:
         if ids is not None:
             hidden = hidden + self._tokens[ids]
         if cache.recent is not None and self.model.recall is not None:
-            if ids is not None:
-                cache.recent.append(ids, position - 1)
-            hidden = hidden + self.model.recall.step(cache.recent, position)[0]
+            hidden = hidden + self.model.recall.step(cache.recent, ids, position)[0]
         first = self._first(position)
         for layer, store in zip(self._layers, cache.layers, strict=True):
             read = functional.layer_norm(hidden, shape).to(self.dtype)

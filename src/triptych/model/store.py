@@ -48,7 +48,8 @@ def save_pretrained(
 ) -> None:
     """Write the model folder at once. `dtype` is that of the stored weights (float16 halves the folder).
 
-    A model of that name is replaced. Anything else of that name is a `UserError`: replacing it would delete it.
+    A name in the card is left out: it was another folder's. A model in this folder is replaced; anything else there is
+    a `UserError`, because replacing it would delete it.
     """
     if (path := Path(folder)).exists() and not (path / CARD).is_file() and not _is_empty(path):
         raise UserError(f"expected a new folder or that of a model, got {path}, which holds other things; name another")
@@ -59,7 +60,8 @@ def save_pretrained(
         **{name: files[name] for name in sorted(files)},
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    contents[CARD] = _json({**card, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
+    told = {key: value for key, value in card.items() if key != "name"}
+    contents[CARD] = _json({**told, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
     write_folder(path, contents)
 
 

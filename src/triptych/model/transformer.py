@@ -6,6 +6,7 @@ Shapes in comments: B rows, L target positions, S source positions, W width, H h
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -188,9 +189,7 @@ class Transformer(nn.Module):
             hidden = self.embed(self.embedding, ids[:, None])
         hidden = self.position(hidden, cache.position)
         if cache.recent is not None and self.recall is not None:
-            if ids is not None:
-                cache.recent.append(ids, cache.position - 1)
-            hidden = hidden + self.recall.step(cache.recent, cache.position)
+            hidden = hidden + self.recall.step(cache.recent, ids, cache.position)
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
         where = coordinates.of_step(self.config, ids, cache)
@@ -198,6 +197,12 @@ class Transformer(nn.Module):
             hidden = layer.step(hidden, cache, number, where)  # type: ignore[operator]
         cache.position += 1
         return logits(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
+
+    def with_dropout(self, probability: float) -> Transformer:
+        """A copy of the model with another dropout, for further training."""
+        model = Transformer(replace(self.config, dropout=probability)).to(self.embedding.weight)
+        model.load_state_dict(self.state_dict())
+        return model
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Embeddings [..., W] of ids, as large as the positions that join them (section 3.4 of the paper)."""

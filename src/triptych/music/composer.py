@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,40 +57,29 @@ USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: lo
 _NOTHING: Grid = np.empty((0, 4), np.int64)
 
 # Decoder-only with relative attention in global reach; the voice, the sixteenth and the quarter of the bar are known.
-GRID = {"kind": "none", "length": 1024, "grid": (4, 4, 4)}
+GRID = {"kind": "none", "grid": (4, 4, 4)}
+SMALL: dict[str, Any] = {
+    "width": 256,
+    "heads": 8,
+    "feed_forward": 1024,
+    "encoder_layers": 0,
+    "decoder_layers": 6,
+    "dropout": 0.1,
+    "norm": "pre",
+    "activation": "gelu",
+    "positions": GRID,
+    "relation": {"distances": 512},
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "small": {
-        "width": 256,
-        "heads": 8,
-        "feed_forward": 1024,
-        "encoder_layers": 0,
-        "decoder_layers": 6,
-        "dropout": 0.1,
-        "norm": "pre",
-        "activation": "gelu",
-        "positions": GRID,
-        "relation": {"distances": 512},
-    },
-    "absolute": {  # the same without relations: what Huang et al. compare with
-        "width": 256,
-        "heads": 8,
-        "feed_forward": 1024,
-        "encoder_layers": 0,
-        "decoder_layers": 6,
-        "dropout": 0.1,
-        "norm": "pre",
-        "activation": "gelu",
-        "positions": {"kind": "sinusoidal", "length": 1024, "grid": (4, 4, 4)},
-    },
+    "small": SMALL,
+    # The same without relations: what Huang et al. compare with.
+    "absolute": {**SMALL, "relation": None, "positions": {**GRID, "kind": "sinusoidal"}},
     "tiny": {
+        **SMALL,
         "width": 64,
         "heads": 4,
         "feed_forward": 128,
-        "encoder_layers": 0,
         "decoder_layers": 2,
-        "dropout": 0.1,
-        "norm": "pre",
-        "positions": GRID,
         "relation": {"distances": 64},
     },
 }
@@ -107,8 +95,13 @@ class Composer:
     >>> composer.compose(label="minor", seed=7).save("out.mid")   # doctest: +SKIP
     """
 
-    def __init__(self, model: Transformer, codec: ChoraleCodec, card: Mapping[str, Any] | None = None) -> None:
-        """Join a model to its codec; both count the same vocabulary. A model has all labels or none."""
+    def __init__(
+        self, model: Transformer, codec: ChoraleCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
+    ) -> None:
+        """Join a model to its codec; both count the same vocabulary. A model has all labels or none.
+
+        exact: one piece alone too is composed in the model's own number format, not with matrices in float16.
+        """
         config = model.config
         wanted = codec.source_vocabulary if config.encoder_layers else None
         if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
@@ -123,7 +116,7 @@ class Composer:
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
             )
         self.model, self.codec, self.card = model, codec, dict(card or {})
-        self._exact = False
+        self._exact = exact
 
     @classmethod
     def load(
@@ -134,9 +127,9 @@ class Composer:
         stored = load_pretrained(name)
         if FILE not in stored.files:
             raise UserError(f"expected a music model with a {FILE}, got another kind of model in {stored.folder}")
-        loaded = cls(stored.model.to(where, number), ChoraleCodec.from_bytes(stored.files[FILE]), stored.card)
-        loaded._exact = dtype != "auto"  # who asks for a number format gets no other
-        return loaded
+        codec = ChoraleCodec.from_bytes(stored.files[FILE])
+        # Who asks for a number format gets no other.
+        return cls(stored.model.to(where, number), codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -173,9 +166,7 @@ class Composer:
 
     def with_dropout(self, probability: float) -> Composer:
         """The same composer with another dropout for further training."""
-        model = Transformer(replace(self.model.config, dropout=probability))
-        model.load_state_dict(self.model.state_dict())
-        return Composer(model.to(self._device), self.codec, self.card)
+        return Composer(self.model.with_dropout(probability), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -185,8 +176,7 @@ class Composer:
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
         _, number = use_device("cpu", None, dtype)
-        kept = {key: value for key, value in self.card.items() if key not in ("sha256", "parameters", "name")}
-        save_pretrained(folder, self.model, self._files(), {**kept, **card}, number)
+        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
 
     def fit(
         self,
@@ -222,7 +212,6 @@ class Composer:
         checked = held_out(held_out_grids, self.codec, self.task)
         described = {**self.card, **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
-        described.pop("sha256", None)
         outcome = fit(
             self.model,
             data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -108,15 +108,12 @@ class Translator:
 
     def with_dropout(self, probability: float) -> Translator:
         """The same translator with another dropout for further training."""
-        model = Transformer(replace(self.model.config, dropout=probability))
-        model.load_state_dict(self.model.state_dict())
-        return Translator(model.to(self._device), self.codec, self.card)
+        return Translator(self.model.with_dropout(probability), self.codec, self.card)
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
         _, number = use_device("cpu", None, dtype)
-        kept = {key: value for key, value in self.card.items() if key not in ("sha256", "parameters", "name")}
-        save_pretrained(folder, self.model, self._files(), {**kept, **card}, number)
+        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
 
     def fit(
         self,
@@ -142,8 +139,7 @@ class Translator:
         checked = PairData(held_out, self.codec, tokens_per_batch=recipe.tokens_per_batch, shuffle=False)
         if not quiet and data.pairs.report.skipped > pairs.report.skipped:
             print(f"by tokens, {data.pairs.report}", file=sys.stderr)
-        described = {**self.card, **(card or {}), "task": "translation", "pairs": len(data)}
-        described.pop("sha256", None)
+        described = {**self.card, **(card or {}), "task": "translation", "pairs": len(data), "sampling": sampling}
         outcome = fit(
             self.model,
             data,

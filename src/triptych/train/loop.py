@@ -34,6 +34,7 @@ from triptych.train.state import Progress, load_state, save_state
 
 CHECKPOINTS = "checkpoints"
 LOG_EVERY = 20
+OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
 NO_HELD_OUT = "expected held-out data, got no token; give a held-out file with at least one example"
 
 
@@ -179,6 +180,12 @@ class _Run:
                 raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
             if stored.files != dict(self.package.files):
                 raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {advice}")
+            for key, value in json.loads(json.dumps(dict(self.package.card), default=str)).items():
+                if key not in OF_CHECKPOINT and stored.card.get(key) != value:
+                    before = stored.card.get(key)
+                    raise UserError(
+                        f"a resumed run keeps its data and card: {key} was {before!r}, got {value!r}; {advice}"
+                    )
         was, now = self.progress.updates_per_epoch, self._updates_per_epoch(self.data.epoch(0))
         if was != now:
             raise UserError(f"a resumed run keeps its data: an epoch had {was} updates, these give {now}; {advice}")
