@@ -114,6 +114,8 @@ def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     assert told["layer"] == "layer 1" and told["heads"] == ["head 1", "head 2"] and told["chosen"] == 4 * 4 + 2
     assert sum(told["weights"][1]) + told["start"][1] == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    # A position is a sixteenth of all voices: the arcs end at the same voice, a sixteenth or more before.
+    assert [at for at, weight in enumerate(told["weights"][0]) if weight] == [2, 6, 10, 14]
     last = json.loads(run("look", "attention", piece, *options, "--head", 2).out)
     assert last["chosen"] == 4 * 127 and last["layer"] == "layer 2" and last["heads"] == ["head 2"]
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
-from triptych.model.config import Config, Positions, Relative
+from triptych.model.config import Config, Patch, Positions, Relative
 from triptych.model.single import SingleRow, fits
 from triptych.model.transformer import Transformer
 
@@ -28,10 +28,10 @@ def make(**changes: Any) -> Transformer:
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     activation=st.sampled_from(["relu", "gelu"]),
     label=st.sampled_from([None, -1, 1]),
-    recall=st.sampled_from([0, 3]),
+    patch=st.sampled_from([None, Patch(2, 1, 12), Patch(3, 2, 12, 4)]),
 )
 def test_equals_the_steps_of_the_model(
-    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None, recall: int
+    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None, patch: Patch | None
 ) -> None:
     model = make(
         pattern=pattern,
@@ -39,7 +39,7 @@ def test_equals_the_steps_of_the_model(
         activation=activation,
         classes=2,
         positions=Positions(kind, grid=(2, 3)),
-        recall=recall,
+        patch=patch,
     ).double()
     single = SingleRow(model, torch.float64)
     given_label = None if label is None else torch.tensor([label])

@@ -212,8 +212,12 @@ def test_primers_that_cannot_be(composer: Composer, primer: Piece, steps: int | 
         {},
         {"relation": {"distances": 8, "far": "zero"}},
         {"pattern": {"kind": "local_1d", "query": 16, "memory": 16}},
-        {"relation": {"distances": 8, "intervals": 46, "steps": 3}, "positions": {"kind": "none", "grid": [4]}},
-        {"relation": None, "positions": "concatenated"},
+        {
+            "patch": None,
+            "relation": {"distances": 8, "intervals": 46, "steps": 3},
+            "positions": {"kind": "none", "grid": [4]},
+        },
+        {"patch": None, "relation": None, "positions": "concatenated"},
     ],
     ids=["preset", "zero", "local", "pitch and time", "concatenated"],
 )
@@ -481,13 +485,14 @@ def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
 
 
 @pytest.mark.parametrize("task", ["compose", "infill"])
-def test_attention_of_a_piece(composer: Composer, filler: Composer, task: str) -> None:
-    one = composer if task == "compose" else filler
+@pytest.mark.parametrize(("changes", "positions"), [({}, 6), ({"patch": None}, 24)])
+def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int) -> None:
+    one = make(task, **changes)
     maps = one.attention(grid_of(0, 6))
     assert len(maps) == one.model.config.decoder_layers
     for found in maps:
-        assert found.shape == (1, one.model.config.heads, 24, 24)
-        torch.testing.assert_close(found.sum(-1), torch.ones(1, one.model.config.heads, 24))
+        assert found.shape == (1, one.model.config.heads, positions, positions)
+        torch.testing.assert_close(found.sum(-1), torch.ones(1, one.model.config.heads, positions))
         assert bool((found.triu(1) == 0).all())
     with pytest.raises(UserError, match="at most 512 sixteenths to look at, got 513"):
         one.attention(grid_of(0, 513))
@@ -513,4 +518,4 @@ def test_positions_that_end_are_refused_and_so_are_labels_never_learned() -> Non
 
 
 def test_an_infilling_model_knows_where_it_is() -> None:
-    assert make("infill").model.config.positions.kind == "sinusoidal"
+    assert make("infill").model.config.aligned

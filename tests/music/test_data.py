@@ -206,24 +206,18 @@ def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.integers(0, 2**31), st.integers(1, 6), st.sampled_from([0, 3, 15]), st.booleans())
-def test_transpositions_keep_the_ranges(seed: int, steps: int, width: int, outside: bool) -> None:
+@given(st.integers(0, 2**31), st.integers(0, 6))
+def test_transpositions_keep_to_the_vocabulary(seed: int, steps: int) -> None:
     random = np.random.default_rng(seed)
-    if outside:  # of the ranges, as a piece of another style may be
-        grid = random.integers(LOWEST, HIGHEST + 1, (steps, 4))
-    else:
-        starts = [random.integers(low, max(low, high - width) + 1) for low, high in RANGES]
-        grid = np.stack([random.integers(s, s + min(width, 10) + 1, steps) for s in starts], 1)
+    low, high = sorted(random.integers(LOWEST, HIGHEST + 1, 2).tolist())
+    grid = random.integers(low, high + 1, (steps, 4))
     grid[random.random(grid.shape) < 0.2] = SILENT
     found = transpositions(grid)
-    expected = []
-    for shift in range(-5, 7):
-        good = True
-        for voice, (low, high) in enumerate(RANGES):
-            pitches = [pitch for pitch in grid[:, voice].tolist() if pitch >= 0]
-            good &= all(min(low, *pitches) <= pitch + shift <= max(high, *pitches) for pitch in pitches)
-        expected += [shift] * good
-    assert found == expected and 0 in found
+    pitches = [pitch for pitch in grid.flatten().tolist() if pitch >= 0]
+    if not pitches:
+        assert found == [0]
+        return
+    assert found == [shift for shift in range(-5, 7) if all(36 <= pitch + shift <= 81 for pitch in pitches)]
     for shift in found:
         moved = transposed(grid, shift)
         assert (CODEC.encode(moved) < END).all()

@@ -175,7 +175,10 @@ def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, A
 def arcs_of(
     composer: Composer, path: Path, *, step: int | None, voice: str, layer: int | None, head: int | None
 ) -> Arcs:
-    """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last)."""
+    """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
+
+    A model that reads sixteenths of four voices looks at moments: its arcs end at the same voice there.
+    """
     import numpy as np
 
     from triptych.look.arcs import COLOURS, Arcs
@@ -191,9 +194,14 @@ def arcs_of(
     if not 1 <= (layer or len(layers)) <= len(layers):
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1
-    # Query `chosen` writes that token, having read those before it; what stands at key 0 is the start.
-    row = layers[number][0, :, chosen].float()
-    weights = (row / row.sum(-1, keepdim=True))[:, 1 : chosen + 1].cpu().numpy()
+    # The query that writes `chosen` has read the positions before its own; what stands at key 0 is the start.
+    patch = composer.model.config.patch
+    size = 1 if patch is None else patch.size
+    row = layers[number][0, :, chosen // size].float()
+    read = (row / row.sum(-1, keepdim=True))[:, 1 : chosen // size + 1].cpu().numpy()
+    # A position may be a whole sixteenth: what goes there is drawn to the same voice.
+    weights = np.zeros((len(read), chosen), read.dtype)
+    weights[:, chosen % size :: size][:, : read.shape[1]] = read
     heads = range(len(weights)) if head is None else [head - 1]
     if not heads[-1] < len(weights):
         raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")

@@ -7,7 +7,28 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from triptych.model.recall import Recent
+
+@dataclass
+class Recent:
+    """The last `S` tokens, each in its place, and how often each had stood there before: int64 [rows, S] each."""
+
+    ids: Tensor
+    runs: Tensor
+
+    @classmethod
+    def nothing(cls, rows: int, size: int, device: torch.device) -> Recent:
+        """What a step before the first remembers."""
+        return cls(*(torch.full((rows, size), fill, device=device) for fill in (-1, 0)))
+
+    def append(self, ids: Tensor, position: int) -> None:
+        """Remember ids [rows], the tokens at `position`."""
+        place = position % self.ids.size(1)
+        self.runs[:, place] = torch.where(ids == self.ids[:, place], self.runs[:, place] + 1, 0)
+        self.ids[:, place] = ids
+
+    def select(self, rows: Tensor) -> None:
+        """Row r continues the old row `rows[r]`."""
+        self.ids, self.runs = self.ids[rows], self.runs[rows]
 
 
 @dataclass
@@ -19,13 +40,16 @@ class Cache:
 
     Attributes:
         position: how many steps were taken; the next token is number `position`.
-        keys, values: per decoder layer [rows, heads, slots, width / heads]; position p lies in slot p % slots. Laid out
+        patch: tokens that share a place in the attention, the one of number `column`.
+        keys, values: per decoder layer [rows, heads, slots, width / heads]; column c lies in slot c % slots. Laid out
             with the slots outermost in memory, so that the slots in use are one contiguous stretch.
         source_keys, source_values: per decoder layer [sources, heads, source length, width / heads]; empty lists for a
             decoder-only model.
         source_lengths: [sources] int64.
+        aligned: [sources, source length, width], what is added to the columns, for `Config.aligned`.
         label: [rows, width], the class vector of each row.
-        recent: the tokens of the last period, for `Config.recall`.
+        recent: the tokens of the last patch, with `Config.patch`.
+        hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """
@@ -34,13 +58,16 @@ class Cache:
     beams: int
     slots: int
     position: int = 0
+    patch: int = 1
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     source_keys: list[Tensor] = field(default_factory=list)
     source_values: list[Tensor] = field(default_factory=list)
     source_lengths: Tensor | None = None
+    aligned: Tensor | None = None
     label: Tensor | None = None
     recent: Recent | None = None
+    hidden: Tensor | None = None
     pitches: Tensor | None = None
     spare: Tensor | None = None
 
@@ -52,9 +79,14 @@ class Cache:
         store = [like.new_zeros(slots, rows, heads, head_width).permute(1, 2, 0, 3) for _ in range(2 * layers)]
         return cls(rows=rows, beams=beams, slots=slots, keys=store[:layers], values=store[layers:])
 
+    @property
+    def column(self) -> int:
+        """The place in the attention where the next token is found."""
+        return self.position // self.patch
+
     def append(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Write key and value [rows, heads, 1, head width] of the present position."""
-        slot = self.position % self.slots
+        """Write key and value [rows, heads, 1, head width] of the present column."""
+        slot = self.column % self.slots
         self.keys[layer][:, :, slot] = key[:, :, 0]
         self.values[layer][:, :, slot] = value[:, :, 0]
 
@@ -63,7 +95,7 @@ class Cache:
 
         Every new group must continue rows of one source only.
         """
-        used = min(self.position, self.slots)
+        used = min(-(-self.position // self.patch), self.slots)
         for stored in (self.keys, self.values):
             for layer, old in enumerate(stored):
                 stored[layer] = self._selected(old, rows, used)
@@ -72,6 +104,8 @@ class Cache:
             self.label = self.label[rows]
         if self.recent is not None:
             self.recent.select(rows)
+        if self.hidden is not None:
+            self.hidden = self.hidden[rows]
         if self.pitches is not None:
             self.pitches = self.pitches[rows]
         if self.source_lengths is not None:
@@ -83,6 +117,7 @@ class Cache:
             self.source_lengths = self.source_lengths[sources]
             self.source_keys = [keys[sources] for keys in self.source_keys]
             self.source_values = [values[sources] for values in self.source_values]
+            self.aligned = None if self.aligned is None else self.aligned[sources]
 
     @torch.no_grad()
     def _selected(self, old: Tensor, rows: Tensor, used: int) -> Tensor:

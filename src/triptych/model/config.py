@@ -27,7 +27,6 @@ SIZES = {
     "encoder_layers": (0, 1000),
     "decoder_layers": (1, 1000),
     "classes": (0, 2**24),
-    "recall": (0, 2**16),
 }
 
 
@@ -38,7 +37,8 @@ class Positions:
     kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
     both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further.
     grid: position p has the digits p % grid[0], p // grid[0] % grid[1], ..., each with a learned vector; (4, 16) are
-    the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture.
+    the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture. Positions
+    are those of the attention: with `Config.patch`, patches and not tokens.
     """
 
     kind: Literal["sinusoidal", "concatenated", "learned", "none"] = "sinusoidal"
@@ -79,13 +79,38 @@ class Relative:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """Several tokens at one position, after MEGABYTE (Yu et al. 2023) and the RQ-Transformer (Lee et al. 2022).
+
+    `size` tokens in succession, such as the four voices of a moment, are read as one vector and written from one: there
+    are `size` times fewer positions to attend to. A network without attention, of `layers` position-wise layers with
+    `feed_forward` inner units, goes on from token to token inside of the patch.
+
+    recall: each token is told the token in its place one patch before, and for how many patches that had been the same,
+    as far as `recall` tells them apart (after Peracha 2019); 0 tells nothing.
+    """
+
+    size: int
+    layers: int = 3
+    feed_forward: int = 512
+    recall: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in {"size": (2, 64), "layers": (1, 100), "feed_forward": (1, 2**20)}.items():
+            _in_range(f"patch.{name}", getattr(self, name), least, most)
+        _in_range("patch.recall", self.recall, 0, 2**16)
+
+
+@dataclass(frozen=True)
 class Config:
     """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
     between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
-    target position. With `recall`, each target position is told the token one period (`positions.grid[0]`) before, and
-    for how many periods it had been the same, as far as `recall` tells them apart.
+    target position. `patch` puts several tokens at one position, on both sides.
+
+    aligned: position i of the source is about position i of the target, as in a piece with holes: what the encoder says
+    of it is added to the decoder's input there, and there is no attention to the source.
     """
 
     vocabulary: int
@@ -102,7 +127,8 @@ class Config:
     classes: int = 0
     pattern: Pattern = CAUSAL
     relation: Relative | None = None
-    recall: int = 0
+    patch: Patch | None = None
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         for name, (least, most) in SIZES.items():
@@ -113,6 +139,8 @@ class Config:
         _is_a("pattern", self.pattern, Full, Local1D, Local2D)
         _is_a("positions", self.positions, Positions)
         _is_a("relation", self.relation, Relative, type(None))
+        _is_a("patch", self.patch, Patch, type(None))
+        _is_a("aligned", self.aligned, bool)
         if self.width % self.heads:
             raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
         if self.positions.kind in ("sinusoidal", "concatenated") and self.width % 2:
@@ -121,8 +149,10 @@ class Config:
             raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
         _one_of("norm", self.norm, ("post", "pre"))
         _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
-        if self.recall and not self.positions.grid:
-            raise UserError("expected positions.grid with recall, got none; its first size is the period")
+        if self.aligned and not self.encoder_layers:
+            raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
+        if self.patch is not None and self.relation is not None and (self.relation.intervals or self.relation.steps):
+            raise UserError("expected no relation.intervals or steps with a patch, got some; they relate single notes")
         if self.relation is not None and self.relation.steps and not self.positions.grid:
             raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
         if isinstance(self.pattern, Full) and not self.pattern.causal:
@@ -163,8 +193,9 @@ class Config:
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("positions"), Mapping):
                 values["positions"] = Positions(**values["positions"])
-            if isinstance(values.get("relation"), Mapping):
-                values["relation"] = Relative(**values["relation"])
+            for name, kind in (("relation", Relative), ("patch", Patch)):
+                if isinstance(values.get(name), Mapping):
+                    values[name] = kind(**values[name])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None
@@ -196,7 +227,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def _is_a(name: str, value: object, *kinds: type) -> None:
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise UserError(f"expected {name} to be {wanted}, got {value!r}")
 

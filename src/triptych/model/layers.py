@@ -84,7 +84,7 @@ class SelfAttention(nn.Module):
             query,
             cache.keys[layer],
             cache.values[layer],
-            position=cache.position,
+            position=cache.column,
             pattern=self.pattern,
             relations=self._relations(where),
         )
@@ -212,7 +212,7 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: Config, *, first: bool = False) -> None:
         super().__init__()
         self.attention, self.around_attention = SelfAttention(config, config.pattern, first=first), Residual(config)
-        self.crosses = config.encoder_layers > 0
+        self.crosses = config.encoder_layers > 0 and not config.aligned
         if self.crosses:
             self.cross, self.around_cross = CrossAttention(config), Residual(config)
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)

@@ -15,21 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.attention.pattern import Full, Local1D
-from triptych.model.layers import DecoderLayer
-from triptych.model.recall import Recent
+from triptych.model.cache import Recent
+from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.transformer import Transformer
 
 
 @dataclass
 class Row:
-    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, length, width / heads].
+    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
 
-    places: [length, width], what the position and the label add to a token.
+    places: [columns, width], what the position and the label add to what is read. recent, hidden: as in `Cache`.
     """
 
     layers: list[Tensor]
     places: Tensor
     recent: Recent | None = None
+    hidden: Tensor | None = None
     position: int = 0
     rows: int = 1
 
@@ -38,12 +39,15 @@ class Row:
         assert rows.tolist() == [0]
 
 
+_Linear = tuple[Tensor, Tensor]  # weight and bias
+
+
 @dataclass(frozen=True)
 class _Layer:
-    query_key_value: tuple[Tensor, Tensor]  # weight and bias
-    output: tuple[Tensor, Tensor]
-    inner: tuple[Tensor, Tensor]
-    outer: tuple[Tensor, Tensor]
+    query_key_value: _Linear
+    output: _Linear
+    inner: _Linear
+    outer: _Linear
     distances: Tensor | None  # [heads, width / heads, rows], the farthest first
 
 
@@ -76,6 +80,15 @@ class SingleRow:
         assert isinstance(norm, nn.LayerNorm)
         everything = torch.arange(model.config.vocabulary, device=norm.weight.device)
         self._tokens = model.position.without(model.embed(model.embedding, everything))
+        self._within: list[tuple[_Linear, _Linear]] = []
+        self._hidden_norm = norm
+        if model.writer is not None:
+            self._within = [
+                self._network(layer, around.norm)  # type: ignore[arg-type]
+                for layer, around in zip(model.writer.layers, model.writer.around, strict=True)
+            ]
+            assert isinstance(model.writer.norm, nn.LayerNorm)
+            norm = model.writer.norm
         self._output = _after(norm, model.embedding.weight, model.embedding.weight.new_zeros(model.config.vocabulary))
         self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
 
@@ -83,43 +96,65 @@ class SingleRow:
     def start(self, *, length: int, label: Tensor | None = None) -> Row:
         """A cache for at most `length` steps; label [1]."""
         config = self.model.config
-        shape = (2, config.heads, length, config.width // config.heads)
+        size = 1 if config.patch is None else config.patch.size
+        columns = -(-length // size)
+        shape = (2, config.heads, columns, config.width // config.heads)
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
-        places = self.model.position(self._tokens.new_zeros(1, length, config.width), 0)[0]
+        places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
         vector = self.model.label(label, 1)
-        recent = Recent.nothing(1, config.positions.grid[0], places.device) if config.recall else None
+        recent = None if config.patch is None else Recent.nothing(1, size, places.device)
         return Row(stores, places if vector is None else places + vector, recent)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
-        position, shape = cache.position, (self.model.config.width,)
-        hidden = cache.places[position][None]
-        if ids is not None:
-            hidden = hidden + self._tokens[ids]
-        if cache.recent is not None and self.model.recall is not None:
-            hidden = hidden + self.model.recall.step(cache.recent, ids, position)[0]
-        first = self._first(position)
+        model, position = self.model, cache.position
+        if cache.recent is None or model.reader is None or model.writer is None:
+            hidden = self._column(None if ids is None else self._tokens[ids], position, cache)
+        else:
+            if ids is not None:
+                cache.recent.append(ids, position - 1)
+            column, place = divmod(position, model.writer.size)
+            if place == 0:
+                read = None if ids is None else model.reader(cache.recent.ids, cache.recent.runs).sum(1)
+                read = None if read is None else model.position.without(read)
+                cache.hidden = self._hidden_norm(self._column(read, column, cache))
+            assert cache.hidden is not None
+            hidden = cache.hidden + model.writer.told(cache.recent, position)
+            for network in self._within:
+                hidden = hidden + self._forward(hidden, *network)
+        cache.position += 1
+        return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
+
+    def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
+        """The residual stream [1, width] after the last layer at a column that reads [1, width], or nothing."""
+        hidden = cache.places[column][None]
+        if read is not None:
+            hidden = hidden + read
+        first = self._first(column)
         for layer, store in zip(self._layers, cache.layers, strict=True):
-            read = functional.layer_norm(hidden, shape).to(self.dtype)
-            parts = functional.linear(read, *layer.query_key_value).to(hidden.dtype).view(3, store.size(1), 1, -1)
-            store[:, :, position] = parts[1:, :, 0]
-            keys, values = store[:, :, first : position + 1]
+            inner = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
+            parts = functional.linear(inner, *layer.query_key_value).to(hidden.dtype).view(3, store.size(1), 1, -1)
+            store[:, :, column] = parts[1:, :, 0]
+            keys, values = store[:, :, first : column + 1]
             scores = torch.bmm(parts[0], keys.mT)
             if layer.distances is not None:
                 self._relate(scores, torch.bmm(parts[0], layer.distances[..., -scores.size(-1) :]))
             mixed = torch.bmm(scores.softmax(-1), values).view(1, -1)
             hidden = hidden + functional.linear(mixed.to(self.dtype), *layer.output)
-            read = functional.layer_norm(hidden, shape).to(self.dtype)
-            hidden = hidden + functional.linear(self._activation(functional.linear(read, *layer.inner)), *layer.outer)
-        cache.position += 1
-        return functional.linear(functional.layer_norm(hidden, shape), *self._output)
+            hidden = hidden + self._forward(hidden, layer.inner, layer.outer)
+        return hidden
 
-    def _first(self, position: int) -> int:
-        """The first position that is seen; all from there on are."""
+    def _forward(self, hidden: Tensor, inner: _Linear, outer: _Linear) -> Tensor:
+        """What a feed-forward network with its norm adds to hidden [1, width]."""
+        read = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
+        return functional.linear(self._activation(functional.linear(read, *inner)), *outer)
+
+    def _first(self, column: int) -> int:
+        """The first column that is seen; all from there on are."""
         pattern = self.model.config.pattern
         if isinstance(pattern, Local1D):
-            return max(0, position // pattern.query * pattern.query - pattern.memory)
+            return max(0, column // pattern.query * pattern.query - pattern.memory)
         return 0
 
     def _relate(self, scores: Tensor, term: Tensor) -> None:
@@ -131,7 +166,7 @@ class SingleRow:
             scores[..., : scores.size(-1) - known] += term[..., :1]
 
     def _folded(self, layer: DecoderLayer) -> _Layer:
-        attention, network = layer.attention, layer.feed_forward
+        attention = layer.attention
         weight, bias = _after(
             layer.around_attention.norm, attention.query_key_value.weight, attention.query_key_value.bias
         )
@@ -143,10 +178,13 @@ class SingleRow:
         return _Layer(
             self._kept(weight, bias),
             self._kept(attention.output.weight, attention.output.bias),
-            self._kept(*_after(layer.around_feed_forward.norm, network.inner.weight, network.inner.bias)),
-            self._kept(network.outer.weight, network.outer.bias),
+            *self._network(layer.feed_forward, layer.around_feed_forward.norm),
             None if table is None else table.flip(1).mT.contiguous(),
         )
+
+    def _network(self, network: FeedForward, norm: nn.LayerNorm) -> tuple[_Linear, _Linear]:
+        inner = _after(norm, network.inner.weight, network.inner.bias)
+        return self._kept(*inner), self._kept(network.outer.weight, network.outer.bias)
 
     def _kept(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return weight.detach().to(self.dtype), bias.detach().to(self.dtype)

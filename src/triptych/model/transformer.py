@@ -1,6 +1,7 @@
 """The Transformer: encoder-decoder or decoder-only, for every panel. Read `forward` from top to bottom.
 
-Shapes in comments: B rows, L target positions, S source positions, W width, H heads, D = W / H.
+Shapes in comments: B rows, L target tokens, S source tokens, W width, H heads, D = W / H; with `Config.patch` there are
+fewer positions than tokens: P in the target, Q in the source. Without, P = L and Q = S.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from triptych.attention.pattern import ring
 from triptych.errors import UserError
 from triptych.model import coordinates
 from triptych.model.batch import Batch
-from triptych.model.cache import Cache
+from triptych.model.cache import Cache, Recent
 from triptych.model.config import Config
 from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
+from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
 from triptych.model.positions import PositionEncoding
-from triptych.model.recall import Recall, Recent
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
 LABEL_DROP = 0.1
@@ -39,12 +40,18 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.reader, self.writer, self.source_reader = None, None, None
+        if config.patch is not None:
+            self.reader = PlaceEmbedding(config.vocabulary, config.patch, config.width)
+            self.writer = PatchNetwork(config)
         if config.encoder_layers and config.source_vocabulary is not None:
-            self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)
+            if config.patch is None:
+                self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)
+            else:
+                self.source_reader = PlaceEmbedding(config.source_vocabulary, config.patch, config.width)
         if config.classes:
             self.label_embedding = nn.Embedding(config.classes, config.width)
         self.position = PositionEncoding(config)
-        self.recall = Recall(config) if config.recall else None
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=number == 0) for number in range(config.decoder_layers))
         # Pre-norm leaves the residual stream unnormalised, so each stack ends with a norm of its own.
@@ -97,35 +104,62 @@ class Transformer(nn.Module):
         )
 
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
-        """The decoder's output [B, L, W], before the output layer."""
+        """What stands before the output layer: [B, L, W]."""
         self._check(batch)
         drop = self._dropout()
-        source = None if batch.source is None else self._encode(batch.source, batch.source_lengths, maps, drop)
-        shifted = functional.pad(self.embed(self.embedding, batch.target[:, :-1]), (0, 0, 1, 0))  # [B, L, W]
-        hidden = self.position(shifted, 0)
-        if self.recall is not None:
-            hidden = hidden + self.recall(batch.target)
+        hidden = self.position(self._read(batch.target), 0)  # [B, P, W]
+        source = None
+        if batch.source is not None:
+            source = self._encode(batch.source, batch.source_lengths, maps, drop)
+            if self.config.aligned:
+                hidden, source = hidden + source[:, : hidden.size(1)], None
         label = self.label(batch.label, len(batch.target))
         if label is not None:
             hidden = hidden + label[:, None]
         hidden = _stream(hidden, drop)
         where = coordinates.of_targets(self.config, batch.target)
         for layer in self.decoder:
-            hidden = layer(hidden, source, batch.source_lengths, where, maps, drop)
-        return self.decoder_norm(hidden)  # type: ignore[no-any-return]
+            hidden = layer(hidden, source, self._positions(batch.source_lengths), where, maps, drop)
+        hidden = self.decoder_norm(hidden)
+        if self.writer is not None:
+            hidden = self.writer(hidden, patches(batch.target, self._size), drop)[:, : batch.target.size(1)]
+        return hidden  # type: ignore[no-any-return]
+
+    def _read(self, target: Tensor) -> Tensor:
+        """What each position reads, [B, P, W]: the token or the patch before its own; zeros at the first."""
+        if self.reader is None:
+            read = self.embed(self.embedding, target[:, :-1])
+        else:
+            read = self.reader.read(target, self._size)[:, :-1]
+        return functional.pad(read, (0, 0, 1, 0))
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
-        """The encoded source [B, S, W] of ids [B, S]; positions at or past `lengths` [B] are padding."""
+        """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding."""
         return self._encode(source, lengths, maps, self._dropout())
 
     def _encode(
         self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None, drop: Dropout | None
     ) -> Tensor:
-        embedding = self.embedding if self.config.source_vocabulary is None else self.source_embedding
-        hidden = _stream(self.position(self.embed(embedding, source), 0), drop)
+        own = self.config.source_vocabulary is not None
+        reader = self.source_reader if own else self.reader
+        if reader is None:
+            read = self.embed(self.source_embedding if own else self.embedding, source)
+        else:
+            read = reader.read(source, self._size)
+        hidden = _stream(self.position(read, 0), drop)
         for layer in self.encoder:
-            hidden = layer(hidden, lengths, maps.encoder if maps else None, drop)
+            hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
+
+    def _positions(self, tokens: Tensor | None) -> Tensor | None:
+        """Numbers of tokens [B] as numbers of positions."""
+        size = self._size
+        return tokens if tokens is None or size == 1 else (tokens + size - 1) // size
+
+    @property
+    def _size(self) -> int:
+        """Tokens at one position."""
+        return 1 if self.config.patch is None else self.config.patch.size
 
     def _dropout(self) -> Dropout | None:
         return Dropout(self.config.dropout) if self.training and self.config.dropout else None
@@ -160,43 +194,59 @@ class Transformer(nn.Module):
             layers=config.decoder_layers,
             rows=groups * beams,
             beams=beams,
-            slots=ring(config.pattern, length),
+            slots=ring(config.pattern, -(-length // self._size)),
             heads=config.heads,
             head_width=config.width // config.heads,
             like=self.embedding.weight,
         )
-        if config.recall:
-            cache.recent = Recent.nothing(cache.rows, config.positions.grid[0], self.embedding.weight.device)
+        if config.patch is not None:
+            cache.patch = config.patch.size
+            cache.recent = Recent.nothing(cache.rows, cache.patch, self.embedding.weight.device)
         if config.relation is not None and config.relation.intervals:
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
         vectors = self.label(label, groups)
         cache.label = None if vectors is None else vectors.repeat_interleave(beams, 0)
         if source is not None:
             encoded = self.encode(source, source_lengths)
+            full = source.new_full((groups,), encoded.size(1))
+            cache.source_lengths = full if source_lengths is None else self._positions(source_lengths)
+            if config.aligned:
+                cache.aligned = encoded
+                return cache
             pairs = [layer.cross.project_source(encoded) for layer in self.decoder]  # type: ignore[operator, union-attr]
             cache.source_keys = [key.contiguous() for key, _ in pairs]
             cache.source_values = [value.contiguous() for _, value in pairs]
-            full = source.new_full((groups,), source.size(1))
-            cache.source_lengths = full if source_lengths is None else source_lengths
         return cache
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Cache) -> Tensor:
         """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
-        if ids is None:
-            hidden = self.embedding.weight.new_zeros(cache.rows, 1, self.config.width)
+        if cache.recent is None or self.reader is None or self.writer is None:
+            hidden = self._column(None if ids is None else self.embed(self.embedding, ids[:, None]), ids, cache)
         else:
-            hidden = self.embed(self.embedding, ids[:, None])
-        hidden = self.position(hidden, cache.position)
-        if cache.recent is not None and self.recall is not None:
-            hidden = hidden + self.recall.step(cache.recent, ids, cache.position)
+            if ids is not None:
+                cache.recent.append(ids, cache.position - 1)
+            if cache.position % cache.patch == 0:  # a patch is whole, or nothing is there yet
+                read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
+                cache.hidden = self._column(read, ids, cache)
+            assert cache.hidden is not None
+            hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
+        cache.position += 1
+        return logits(hidden[:, 0], self.embedding.weight)
+
+    def _column(self, read: Tensor | None, ids: Tensor | None, cache: Cache) -> Tensor:
+        """The decoder's output [rows, 1, W] at the present column, which reads [rows, 1, W], at first nothing."""
+        if read is None:
+            read = self.embedding.weight.new_zeros(cache.rows, 1, self.config.width)
+        hidden = self.position(read, cache.column)
+        if cache.aligned is not None:
+            hidden = hidden + cache.aligned[:, cache.column : cache.column + 1].repeat_interleave(cache.beams, 0)
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
         where = coordinates.of_step(self.config, ids, cache)
         for number, layer in enumerate(self.decoder):
             hidden = layer.step(hidden, cache, number, where)  # type: ignore[operator]
-        cache.position += 1
-        return logits(self.decoder_norm(hidden)[:, 0], self.embedding.weight)
+        return self.decoder_norm(hidden)  # type: ignore[no-any-return]
 
     def with_dropout(self, probability: float) -> Transformer:
         """A copy of the model with another dropout, for further training."""
@@ -224,6 +274,11 @@ class Transformer(nn.Module):
             raise UserError(
                 f"expected {'a' if self.config.encoder_layers else 'no'} source for a model with "
                 f"encoder_layers={self.config.encoder_layers}, got {'none' if batch.source is None else 'one'}"
+            )
+        if self.config.aligned and batch.source is not None and batch.source.size(1) < batch.target.size(1):
+            raise UserError(
+                f"expected a source as long as the target, got {batch.source.size(1)} tokens for "
+                f"{batch.target.size(1)}; position i of an aligned source is about position i of the target"
             )
 
 

@@ -56,31 +56,40 @@ MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 _NOTHING: Grid = np.empty((0, 4), np.int64)
 
-# Decoder-only with relative attention in global reach; the voice, the sixteenth and the quarter of the bar are known.
-GRID = {"kind": "none", "grid": (4, 4, 4)}
+# A decoder alone whose positions are sixteenths, four voices each; relative attention over all of them.
 SMALL: dict[str, Any] = {
     "width": 256,
-    "heads": 8,
+    "heads": 4,
     "feed_forward": 1024,
     "encoder_layers": 0,
     "decoder_layers": 6,
     "dropout": 0.1,
     "norm": "pre",
     "activation": "gelu",
-    "positions": GRID,
+    "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
+    "relation": {"distances": 256},
+    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16},
+}
+# A position a note, as in Huang et al. 2018, with relations and without.
+RELATIVE: dict[str, Any] = {
+    **SMALL,
+    "heads": 8,
+    "decoder_layers": 5,
+    "positions": {"kind": "none", "grid": (4, 4, 4)},
     "relation": {"distances": 512},
+    "patch": None,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
-    # The same without relations: what Huang et al. compare with.
-    "absolute": {**SMALL, "relation": None, "positions": {**GRID, "kind": "sinusoidal"}},
+    "relative": RELATIVE,
+    "absolute": {**RELATIVE, "relation": None, "positions": {**RELATIVE["positions"], "kind": "sinusoidal"}},
     "tiny": {
         **SMALL,
         "width": 64,
-        "heads": 4,
         "feed_forward": 128,
         "decoder_layers": 2,
         "relation": {"distances": 64},
+        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16},
     },
 }
 
@@ -155,12 +164,12 @@ class Composer:
         if task == "infill":
             shape["source_vocabulary"] = ChoraleCodec.source_vocabulary
             shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
-            # By relations alone, a note could not find its own place in the source.
-            shape["positions"] = {**GRID, "kind": "sinusoidal"}
-        config = Config.from_dict({**shape, **changes})
-        if (config.encoder_layers > 0) != (task == "infill"):
+            shape["aligned"] = True
+        shape |= changes
+        if (shape["encoder_layers"] != 0) != (task == "infill"):
             wanted = "from 1" if task == "infill" else "0"
-            raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {config.encoder_layers}")
+            raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
+        config = Config.from_dict(shape)
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), ChoraleCodec())
 
@@ -367,9 +376,10 @@ class Composer:
 
     @torch.no_grad()
     def attention(self, grid: Grid) -> list[Tensor]:
-        """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, tokens, tokens].
+        """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, positions, positions].
 
-        Row i writes token i; column j has read token j - 1, column 0 nothing. An infilling model knows all notes.
+        A position is a sixteenth of all voices, or a note for models without `Config.patch`. Row i writes position i;
+        column j has read position j - 1, column 0 nothing. An infilling model knows all notes.
         """
         if len(grid) > MOST_LOOKED_AT:
             raise UserError(

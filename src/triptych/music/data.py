@@ -26,8 +26,9 @@ from triptych.model.batch import Batch
 from triptych.music.bars import BAR
 from triptych.music.codec import (
     END,
+    HIGHEST,
     HOLE,
-    RANGES,
+    LOWEST,
     SILENT,
     STEPS_PER_QUARTER,
     ChoraleCodec,
@@ -182,18 +183,15 @@ def label_of(key: Key, *, mode_only: bool = False) -> int:
 
 
 def transpositions(grid: Grid) -> list[int]:
-    """Semitones by which the piece can be moved, at most six, with each voice in its range (or as far out as it is)."""
-    found = []
-    for shift in range(1 - FURTHEST, FURTHEST + 1):
-        for voice, (low, high) in enumerate(RANGES):
-            pitches = grid[:, voice][grid[:, voice] >= 0]
-            if pitches.size and (
-                pitches.min() + shift < min(low, pitches.min()) or pitches.max() + shift > max(high, pitches.max())
-            ):
-                break
-        else:
-            found.append(shift)
-    return found
+    """Semitones by which the piece can be moved, from five down to six up, while the vocabulary has all its pitches.
+
+    Twelve keys of a piece are worth more than voices that stay in their ranges: these a model learns all the same.
+    """
+    pitches = grid[grid >= 0]
+    if not pitches.size:
+        return [0]
+    most = range(max(1 - FURTHEST, LOWEST - int(pitches.min())), min(FURTHEST, HIGHEST - int(pitches.max())) + 1)
+    return list(most)
 
 
 def transposed(grid: Grid, semitones: int) -> Grid:

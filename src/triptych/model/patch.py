@@ -1,0 +1,112 @@
+"""Several tokens at one position (MEGABYTE, Yu et al. 2023; RQ-Transformer, Lee et al. 2022): a patch.
+
+The Transformer reads and writes patches. Inside of one, a small network without attention goes on from token to token:
+few tokens stand before each other there, and the sum of a vector for each, by its place, tells them all.
+
+What stood in the same place one patch before, and for how long, is told to each token: attention could find it, but a
+sum at the input gives it to every layer from the first update on. The run length is after Peracha 2019, "Improving
+Polyphonic Music Models with Feature-Rich Encoding".
+
+Shapes in comments: B rows, L target positions (tokens), P patches, S the size of a patch, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from triptych.model.cache import Recent
+from triptych.model.config import Config, Patch
+from triptych.model.dropout import Dropout
+from triptych.model.layers import FeedForward, Residual
+
+
+def patches(ids: Tensor, size: int) -> Tensor:
+    """Ids [B, L] as patches [B, P, S]; the last one is filled with 0."""
+    return functional.pad(ids, (0, -ids.size(1) % size)).view(len(ids), -1, size)
+
+
+def run_lengths(ids: Tensor) -> Tensor:
+    """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
+    again = torch.zeros_like(ids, dtype=torch.bool)
+    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
+    count = torch.arange(ids.size(1), device=ids.device)[:, None].expand_as(ids)
+    since = count.masked_fill(again, 0).cummax(1).values  # the patch in which the run began
+    return count - since
+
+
+class PlaceEmbedding(nn.Module):
+    """A vector for each token by its place in the patch, and with `recall` for its run, as large as those of tokens."""
+
+    def __init__(self, vocabulary: int, patch: Patch, width: int) -> None:
+        super().__init__()
+        self.vocabulary, self.longest = vocabulary, patch.recall
+        self.tokens = nn.Embedding(patch.size * vocabulary, width)
+        self.runs = nn.Embedding(patch.size * patch.recall, width) if patch.recall else None
+        self.scale = math.sqrt(width / patch.size)
+
+    def forward(self, ids: Tensor, runs: Tensor, first: int = 0) -> Tensor:
+        """[..., W] of ids and runs [...], int64, whose last axis holds the places first, first + 1, ..."""
+        places = torch.arange(first, first + ids.size(-1), device=ids.device)
+        told = self.tokens(ids + places * self.vocabulary)
+        if self.runs is not None:
+            told = told + self.runs(runs.clamp(max=self.longest - 1) + places * self.longest)
+        return told * self.scale  # type: ignore[no-any-return]
+
+    def read(self, ids: Tensor, size: int) -> Tensor:
+        """Each patch as one vector: [B, P, W] of ids [B, L]."""
+        whole = patches(ids, size)
+        return self(whole, run_lengths(whole)).sum(2)  # type: ignore[no-any-return]
+
+
+class PatchNetwork(nn.Module):
+    """From the decoder's output at each patch, and the tokens before each in it, to a vector for each token."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        patch = config.patch
+        assert patch is not None
+        inner = replace(config, feed_forward=patch.feed_forward)
+        self.size = patch.size
+        self.before = PlaceEmbedding(config.vocabulary, replace(patch, recall=0), config.width)
+        self.recall = PlaceEmbedding(config.vocabulary, patch, config.width) if patch.recall else None
+        self.places = nn.Embedding(patch.size, config.width)
+        self.layers = nn.ModuleList(FeedForward(inner) for _ in range(patch.layers))
+        self.around = nn.ModuleList(Residual(config) for _ in range(patch.layers))
+        self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+
+    def forward(self, hidden: Tensor, ids: Tensor, drop: Dropout | None) -> Tensor:
+        """[B, P * S, W] for hidden [B, P, W] and ids [B, P, S]."""
+        nothing = ids.new_zeros(ids.shape)
+        told = functional.pad(self.before(ids, nothing)[:, :, :-1].cumsum(2), (0, 0, 1, 0)) + self._places()
+        if self.recall is not None:
+            recalled = self.recall(ids[:, :-1], run_lengths(ids)[:, :-1])
+            told = told + functional.pad(recalled, (0, 0, 0, 0, 1, 0))
+        hidden = hidden[:, :, None] + told.to(hidden.dtype)
+        return self._through(hidden if drop is None else drop(hidden), drop).flatten(1, 2)
+
+    def step(self, hidden: Tensor, recent: Recent, position: int) -> Tensor:
+        """The token at `position`: [rows, 1, W], from hidden [rows, 1, W] of its patch and the tokens before it."""
+        return self._through(hidden + self.told(recent, position)[:, None], None)
+
+    def told(self, recent: Recent, position: int) -> Tensor:
+        """What the token at `position` is told beside the decoder's output: [rows, W]."""
+        place = position % self.size
+        told = self._places()[place]
+        if self.recall is not None and position >= self.size:
+            here = slice(place, place + 1)
+            told = told + self.recall(recent.ids[:, here], recent.runs[:, here], place)[:, 0]
+        before = recent.ids[:, :place]
+        return told + self.before(before, before).sum(1)  # type: ignore[no-any-return]
+
+    def _places(self) -> Tensor:
+        return self.places.weight * self.before.scale
+
+    def _through(self, hidden: Tensor, drop: Dropout | None) -> Tensor:
+        for layer, around in zip(self.layers, self.around, strict=True):
+            hidden = around.leave(hidden, layer(around.enter(hidden)), drop)  # type: ignore[operator]
+        return self.norm(hidden)  # type: ignore[no-any-return]
