@@ -1,5 +1,6 @@
 """The demo's page: complete without a network, for people who see it and who do not, narrow and wide."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from triptych.cli import gallery
+from triptych.cli import demo as command
+from triptych.cli import gallery_notes, gallery_words
+from triptych.model import store
+from triptych.music.composer import Composer
 
 
 class Page(HTMLParser):
@@ -34,41 +38,85 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def made(run: Any, translator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(gallery, "CAPTIONS", ("A dog & <two> cats.",))
-    monkeypatch.setattr(gallery, "OUTSIDE", ('"News".',))
+def composers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small untrained composers in the place of those that ship."""
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
+    tasks = {"chorales": "compose", "chorales-infill": "infill"}
+    made = {name: Composer.new(task=task, preset="tiny", device="cpu", **shape) for name, task in tasks.items()}  # type: ignore[arg-type]
+    for name, composer in made.items():
+        composer.card |= {"name": name, "domain": "noise & <more>"}
+    monkeypatch.setattr(command, "load_composer", lambda name, *_: made[name])
+    monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in ("captions-en-de", *made)])
+
+
+@pytest.fixture
+def made(run: Any, translator: Any, composers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(gallery_words, "CAPTIONS", ("A dog & <two> cats.",))
+    monkeypatch.setattr(gallery_words, "OUTSIDE", ('"News".',))
+    monkeypatch.setattr(gallery_notes, "ODE", gallery_notes.ODE[:15])
     ran = run("demo", "--out", tmp_path / "gallery", "--json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["files"] == 5
+    assert json.loads(ran.out)["files"] == 5 + 4 + 2 * len(ENDINGS) + 1
     return Path(json.loads(ran.out)["page"])
+
+
+SCORED = importlib.util.find_spec("verovio") is not None
+ENDINGS = [".mid", ".wav", ".musicxml", "-roll.png", *([".svg"] if SCORED else [])]
 
 
 def test_the_page_stands_alone(made: Path) -> None:
     text = made.read_text("utf-8")
     page = Page(text)
     assert page.open == [], "every element is closed"
-    assert len(page.images) == 4
+    assert len(page.images) == 4 + 4 + 2 * SCORED
     for image in page.images:
         assert (made.parent / (image["src"] or "")).is_file()
-        assert len(image["alt"] or "") > 20 and int(image["width"] or 0) > 0
-    assert all(re.fullmatch(r"attention/[\w-]+\.png", link) for link in page.links), "relative files and nothing else"
+        assert len(image["alt"] or "") > 20
+        assert int(image["width"] or 0) > 0 or str(image["src"]).endswith(".svg")
+    assert all(re.fullmatch(r"(attention|notes)/[\w-]+\.(png|svg|mid|wav|musicxml)", link) for link in page.links)
+    assert all((made.parent / link).is_file() for link in page.links)
     assert "http" not in text and "@import" not in text and "url(" not in text and "$" not in text
     assert "A dog &amp; &lt;two&gt; cats." in text and "turned words &amp; &lt;more&gt;" in text
+    assert "noise &amp; &lt;more&gt;" in text
     assert text.count('<p class="target" lang="de">') == 2
+
+
+def test_the_melody_that_ships(made: Path) -> None:
+    from triptych.music.codec import RANGES, from_piece
+    from triptych.music.midi import read_midi
+
+    whole = gallery_notes.melody()
+    assert whole.length % 16 == 0, "whole bars"
+    assert all(RANGES[0][0] <= note.pitch <= RANGES[0][1] for note in whole.notes)
+    harmonized, _ = from_piece(read_midi(made.parent / "notes" / "harmonized.mid"))
+    given, _ = from_piece(read_midi(made.parent / "notes" / "melody.mid"))
+    assert harmonized[:, 0].tolist() == given[:, 0].tolist(), "the melody comes back as it was"
+    assert (harmonized[:, 1:] >= -1).all()
+
+
+def test_a_panel_without_its_models_is_left_out(
+    run: Any, composers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shipped", lambda: [{"name": "chorales"}])
+    ran = run("demo", "--out", tmp_path / "gallery")
+    assert ran.code == 0 and "without captions-en-de" in ran.err and "without chorales-infill" in ran.err
+    assert "<section" not in (tmp_path / "gallery" / "index.html").read_text("utf-8")
 
 
 def test_what_a_map_tells() -> None:
     import torch
 
+    from triptych.look.attention import AttentionMap
+
     weights = torch.tensor([[[[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.0, 0.0, 1.0]]]])
-    told = gallery._told(
-        gallery.AttentionMap("cross", weights, ("\u2581Hund", "e", "</s>"), ("\u2581dog", "s", "."), ("l",), ("h",))
+    told = gallery_words._told(
+        AttentionMap("cross", weights, ("\u2581Hund", "e", "</s>"), ("\u2581dog", "s", "."), ("l",), ("h",))
     )
     assert "Strongest: e looks at s (0.70); Hund looks at dog (0.60); e looks at dog (0.20);" in told
 
 
 def test_a_dozen_captions() -> None:
-    assert len(set(gallery.CAPTIONS)) == 12
+    assert len(set(gallery_words.CAPTIONS)) == 12
 
 
 PATIENCE = 120_000  # milliseconds: a busy machine is no failure
@@ -101,4 +149,5 @@ def test_in_a_browser(made: Path) -> None:
             assert page.evaluate("[...document.images].filter(one => !one.naturalWidth).length") == 0
             assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page never scrolls sideways"
         browser.close()
-    assert all(url.startswith(made.parent.as_uri() + "/") for url in told) and len(told) == 10
+    assert all(url.startswith(made.parent.as_uri() + "/") for url in told)
+    assert len(told) == 2 * (1 + 8 + 2 * SCORED)

@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_translator
-from triptych.cli.output import answer
+from triptych.cli.loading import load_composer, load_translator
+from triptych.cli.output import answer, say
+
+TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="Folder of the pages.")] = Path(
         "gallery"
     ),
-    model: options.Model = "captions-en-de",
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Take the tour: a gallery of translations and what the model looked at, to open in a browser."""
-    from triptych.cli.gallery import build
+    """Take the tour: a gallery of translations and pieces and what the models looked at, to open in a browser."""
+    from triptych.cli.gallery import write_page
+    from triptych.cli.gallery_notes import notes
+    from triptych.cli.gallery_words import words
+    from triptych.model.store import shipped
 
-    translator = load_translator(model, device, threads, dtype.value)
-    page = build(translator, model, out)
-    answer({"model": model, "page": str(page), "files": sum(1 for _ in out.rglob("*.*"))}, [str(page)], as_json=json)
+    there = {card["name"] for card in shipped()}
+    settings = device, threads, dtype.value
+
+    def sections() -> Iterator[str]:
+        if _ships(there, TRANSLATOR):
+            yield from words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out)
+        if _ships(there, COMPOSER, FILLER):
+            yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
+
+    out.mkdir(parents=True, exist_ok=True)
+    page = write_page(sections(), out)
+    answer({"page": str(page), "files": sum(1 for _ in out.rglob("*.*"))}, [str(page)], as_json=json)
+
+
+def _ships(there: set[str], *names: str) -> bool:
+    """Whether this build has the models; a panel without them is left out with a word."""
+    missing = [name for name in names if name not in there]
+    if missing:
+        say(f"the gallery is without {' and '.join(missing)}: not in this build")
+    return not missing

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from triptych.look.arcs import Arcs
     from triptych.look.attention import AttentionMap, Kind
     from triptych.music.composer import Composer
+    from triptych.music.piece import Piece
     from triptych.text.translator import Translator
 
 TEXT, MUSIC = "Of a translation", "Of a piece"
@@ -83,11 +84,12 @@ def attention(
     check_picture(out)
     if Path(what).suffix.lower() in (".mid", ".midi"):
         from triptych.look.arcs import draw as draw_arcs
+        from triptych.music.midi import read_midi
 
         _refuse("a piece", {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam})
         name = model or "chorales"
         composer = load_composer(name, device, threads, dtype.value)
-        arcs = arcs_of(composer, Path(what), step=step, voice=voice or "soprano", layer=layer, head=head)
+        arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
         save(draw_arcs(arcs), out)
         answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
         return
@@ -173,7 +175,7 @@ def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, A
 
 
 def arcs_of(
-    composer: Composer, path: Path, *, step: int | None, voice: str, layer: int | None, head: int | None
+    composer: Composer, piece: Piece, *, step: int | None, voice: str, layer: int | None, head: int | None
 ) -> Arcs:
     """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
 
@@ -183,9 +185,8 @@ def arcs_of(
 
     from triptych.look.arcs import COLOURS, Arcs
     from triptych.music.codec import VOICES, from_piece, to_piece
-    from triptych.music.midi import read_midi
 
-    grid, _ = from_piece(read_midi(path))
+    grid, _ = from_piece(piece)
     steps = len(grid)
     if not 1 <= (step or steps) <= steps:
         raise UserError(f"expected --step from 1 to {steps}, got {step}")

@@ -68,7 +68,7 @@ SMALL: dict[str, Any] = {
     "activation": "gelu",
     "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
     "relation": {"distances": 256},
-    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16},
+    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16, "intervals": REST},
 }
 # A position a note, as in Huang et al. 2018, with relations and without.
 RELATIVE: dict[str, Any] = {
@@ -89,7 +89,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "feed_forward": 128,
         "decoder_layers": 2,
         "relation": {"distances": 64},
-        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16},
+        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16, "intervals": REST},
     },
 }
 
