@@ -14,7 +14,7 @@ from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
 from triptych.model import layers, transformer
 from triptych.model.batch import Batch
-from triptych.model.config import Config, Positions, Relative
+from triptych.model.config import Config, Patch, Positions, Relative
 from triptych.model.dropout import Dropout
 from triptych.model.layers import AttentionMaps
 from triptych.model.positions import sinusoids
@@ -266,3 +266,18 @@ def test_a_model_in_float64_stays_in_float64_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = model.loss(batch)
     torch.testing.assert_close(loss, model.loss(batch)[0], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("patch", [None, Patch(4, 1, 16, 4, 9)], ids=["notes", "patches"])
+@pytest.mark.parametrize("pattern", [Full(causal=True), Local1D(64, 64)], ids=["global", "local"])
+def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, patch: Patch | None) -> None:
+    """In float32, far past the end of the relation's table."""
+    changes = {"norm": "pre", "encoder_layers": 0, "decoder_layers": 1, "relation": Relative(32)}
+    model = make(pattern=pattern, patch=patch, positions=Positions("none", grid=(4,)), **changes).float()
+    target = ids(1, 4096)
+    with torch.no_grad():
+        want = model(target)[0]
+    cache, steps = model.start(length=4096, rows=1), []
+    for at in range(4096):
+        steps.append(model.step(target[:, at - 1] if at else None, cache)[0])
+    torch.testing.assert_close(torch.stack(steps), want, rtol=0, atol=1e-4)
