@@ -49,7 +49,10 @@ def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
     composer.save(tmp_path / "model")
     arguments = ["evaluate", "music", "--data", tmp_path / "chorales.json", "--model", tmp_path / "model"]
     told = json.loads(run(*arguments, "--threads", 1, "--json").out)
-    assert told == {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3, **composer.evaluate(grids)}
+    common = {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3}
+    assert told == {**common, "every_key": False, **composer.evaluate(grids)}
+    told = json.loads(run(*arguments, "--threads", 1, "--json", "--every-key").out)
+    assert told == {**common, "every_key": True, **composer.evaluate(grids, every_key=True)}
     assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
     assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
     ran = run(*arguments, "--limit", 2)

@@ -11,7 +11,7 @@ from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.cache import Recent
 from triptych.model.config import Config, Patch, Positions, Relative
-from triptych.model.patch import NOTHING, PatchNetwork, PatchReader, before, intervals, patches, run_lengths
+from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches, run_lengths
 from triptych.model.transformer import Transformer
 
 SHAPE: dict[str, Any] = {"width": 16, "heads": 4, "feed_forward": 24, "decoder_layers": 2, "dropout": 0.0}
@@ -46,9 +46,8 @@ def test_run_lengths(rows: int, length: int, size: int, seed: int) -> None:
     assert run_lengths(given_ids.view(rows, length, size)).flatten(1).tolist() == want.tolist()
     recent = Recent.nothing(rows, size, torch.device("cpu"))
     for at in range(length * size):
-        assert recent.ids[:, size:].flip(1).tolist() == before(given_ids, size)[:, at].tolist()
         recent.append(given_ids[:, at], at)
-        assert recent.ids[:, -1].tolist() == given_ids[:, at].tolist()
+        assert recent.ids[:, at % size].tolist() == given_ids[:, at].tolist()
         assert recent.runs[:, at % size].tolist() == want[:, at].tolist()
 
 
@@ -58,9 +57,9 @@ def test_the_last_patch_is_filled() -> None:
 
 
 def test_a_patch_is_read_as_the_sum_of_its_tokens_by_place_and_of_their_runs() -> None:
-    reader = PatchReader(5, Patch(2, recall=2), 8)
-    got = reader(torch.tensor([[3, 1, 3, 4, 3, 4]]))[0]
-    tokens, runs = reader.tokens.tokens.weight, reader.tokens.runs.weight  # type: ignore[union-attr]
+    reader = PlaceEmbedding(5, Patch(2, recall=2), 8)
+    got = reader.read(torch.tensor([[3, 1, 3, 4, 3, 4]]), 2)[0]
+    tokens, runs = reader.tokens.weight, reader.runs.weight  # type: ignore[union-attr]
     # place 1 counts from vocabulary and recall on; a run of two or more is told as the longest known
     want = [
         tokens[3] + runs[0] + tokens[5 + 1] + runs[2],
@@ -70,50 +69,15 @@ def test_a_patch_is_read_as_the_sum_of_its_tokens_by_place_and_of_their_runs() -
     torch.testing.assert_close(got, torch.stack(want) * 2)  # the root of width / size
 
 
-def test_with_intervals_it_is_read_too_how_far_each_lies_above_the_tokens_before_it() -> None:
-    reader = PatchReader(5, Patch(2, intervals=4), 8)  # 4 is no pitch
-    given_ids = torch.tensor([[3, 1, 0, 4]])
-    with_names, table = reader(given_ids)[0], reader.intervals.table.weight.view(4, 7, 8)  # type: ignore[union-attr]
-    reader.intervals = None
-    # kinds: of place 0 to the token before and to that before it, then of place 1; an interval of 0 is number 3
-    want = [table[2, 1 - 3 + 3], table[0, 0 - 1 + 3] + table[1, 0 - 3 + 3]]
-    torch.testing.assert_close(with_names - reader(given_ids)[0], torch.stack(want) * 2)
-
-
-def test_intervals() -> None:
-    upper, lower = torch.tensor([0, 5, 3, 6, 2, NOTHING]), torch.tensor([5, 0, 3, 1, 6, 1])
-    assert intervals(upper, lower, 6).tolist() == [0, 10, 5, NOTHING, NOTHING, NOTHING]
-    assert before(torch.tensor([[7, 8, 9]]), 2).tolist() == [[[NOTHING, NOTHING], [7, NOTHING], [8, 7]]]
-
-
-def test_a_pitch_is_predicted_by_its_distance_from_the_last_tokens() -> None:
-    network = PatchNetwork(make(patch=Patch(2, 1, 8, 0, 5)).config)
-    terms = torch.arange(18.0)  # of the nearest token the distances -4 to 4, then of the one before it
-    found = network.relate(torch.zeros(9), terms, torch.tensor([1, 4]))
-    assert found.tolist() == [3 + 9, 4 + 10, 5 + 11, 6 + 12, 7 + 13, 0, 0, 0, 0]
-    assert network.relate(torch.zeros(9), terms, torch.tensor([NOTHING, 7])).tolist() == [0.0] * 9, "no pitch before"
-
-
-def test_what_is_learned_in_one_key_is_known_in_all() -> None:
-    """With the names of pitches silenced, the logits of a transposed sequence are transposed."""
-    model = make(patch=Patch(3, 2, 8, 4, 9), positions=Positions("none"), relation=Relative(3))
-    assert model.reader is not None and model.writer is not None and model.writer.recall is not None
-    for named in (model.embedding, model.reader.tokens.tokens, model.writer.before.tokens, model.writer.recall.tokens):
-        torch.nn.init.zeros_(named.weight)
-    target = ids(1, 12, values=5)
-    low, high = (model(moved)[0] for moved in (target, target + 3))
-    torch.testing.assert_close(low[:, :6], high[:, 3:], rtol=1e-10, atol=1e-10)
-
-
 def test_inside_of_a_patch_each_token_is_told_those_before_it_and_its_own_of_the_patch_before() -> None:
     torch.manual_seed(0)
     network = PatchNetwork(make(dropout=0.0).config).double()
     hidden, target = torch.randn(1, 3, 16).double(), ids(1, 9)
-    was = network(hidden, target, None)
+    before = network(hidden, patches(target, 3), None)
     for at in range(9):
         changed = target.clone()
         changed[0, at] = 8
-        moved = (network(hidden, changed, None) - was).abs().amax(-1)[0] > 0
+        moved = (network(hidden, patches(changed, 3), None) - before).abs().amax(-1)[0] > 0
         later = [other for other in range(9) if at < other < at // 3 * 3 + 3]
         # through its run, a token is heard of as long as the run could have gone on
         again = [other for other in range(at + 3, 9, 3) if other == at + 3 or bool(moved[other])]
@@ -121,15 +85,14 @@ def test_inside_of_a_patch_each_token_is_told_those_before_it_and_its_own_of_the
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 12])
-@pytest.mark.parametrize("pitches", [0, 9])
-def test_logits_see_only_the_past(length: int, pitches: int) -> None:
-    model, target = make(relation=Relative(3), patch=Patch(3, 2, 8, 4, pitches)), ids(1, length)
-    was = model(target)
-    assert was.shape == (1, length, 9)
+def test_logits_see_only_the_past(length: int) -> None:
+    model, target = make(relation=Relative(3)), ids(1, length)
+    before = model(target)
+    assert before.shape == (1, length, 9)
     for at in range(length):
         changed = target.clone()
         changed[0, at] = 8
-        moved = (model(changed) - was).abs().amax(-1)[0] > 0
+        moved = (model(changed) - before).abs().amax(-1)[0] > 0
         assert moved.tolist() == [False] * (at + 1) + [True] * (length - at - 1)
 
 
@@ -140,7 +103,6 @@ def test_logits_see_only_the_past(length: int, pitches: int) -> None:
     norm=st.sampled_from(["pre", "post"]),
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     recall=st.sampled_from([0, 3]),
-    pitches=st.sampled_from([0, 2, 9]),
     source=st.sampled_from(["none", "attended", "aligned"]),
     own=st.booleans(),
     beams=st.integers(1, 3),
@@ -152,7 +114,6 @@ def test_steps_equal_the_whole_pass_also_when_rows_change_places(
     norm: Any,
     kind: Any,
     recall: int,
-    pitches: int,
     source: str,
     own: bool,
     beams: int,
@@ -163,7 +124,7 @@ def test_steps_equal_the_whole_pass_also_when_rows_change_places(
         relation=relation,
         norm=norm,
         positions=Positions(kind, grid=(2, 2)),
-        patch=Patch(3, 2, 8, recall, pitches),
+        patch=Patch(3, 2, 8, recall),
         encoder_layers=int(source != "none"),
         source_vocabulary=11 if own and source != "none" else None,
         aligned=source == "aligned",
@@ -199,31 +160,17 @@ def test_steps_equal_the_whole_pass_also_when_rows_change_places(
 def test_aligned_sources_are_heard_at_their_place_and_by_all_through_the_encoder() -> None:
     model = make(encoder_layers=1, aligned=True, norm="pre")
     target, source = ids(1, 12), ids(1, 12, seed=1)
-    was = model(target, source=source)
+    before = model(target, source=source)
     source[0, 11] = 8
-    assert bool(((model(target, source=source) - was).abs().amax(-1) > 0).all()), "the encoder sees to both sides"
+    assert bool(((model(target, source=source) - before).abs().amax(-1) > 0).all()), "the encoder sees to both sides"
     for parameter in model.encoder.parameters():
         torch.nn.init.zeros_(parameter)  # now it says of each place what stands there and no more
-    was = model(target, source=source)
+    before = model(target, source=source)
     source[0, 7] = 8
-    moved = (model(target, source=source) - was).abs().amax(-1)[0] > 0
+    moved = (model(target, source=source) - before).abs().amax(-1)[0] > 0
     assert moved.tolist() == [False] * 6 + [True] * 6, "the patch of token 7 and what follows"
     with pytest.raises(UserError, match="expected a source as long as the target, got 9 tokens for 12"):
         model(target, source=source[:, :9])
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("pitches", [0, 7])
-def test_the_loss_is_that_of_the_logits(smoothing: float, pitches: int) -> None:
-    model, target = make(patch=Patch(3, 2, 8, 4, pitches)), ids(2, 12)
-    lengths = torch.tensor([7, 12])
-    loss, likelihood = model.loss(Batch(target, lengths), smoothing)
-    found = model(target)
-    rows = torch.cat((found[0, :7], found[1])), torch.cat((target[0, :7], target[1]))
-    entropy = torch.nn.functional.cross_entropy
-    torch.testing.assert_close(loss, entropy(*rows, reduction="sum", label_smoothing=smoothing))
-    torch.testing.assert_close(likelihood, entropy(*rows, reduction="sum").detach())
-    assert not likelihood.requires_grad
 
 
 def test_padding_changes_nothing() -> None:
@@ -243,7 +190,6 @@ def test_padding_changes_nothing() -> None:
         ({"patch": {"size": 65}}, "expected patch.size <= 64, got 65"),
         ({"patch": {"size": 4, "layers": 0}}, "expected patch.layers >= 1, got 0"),
         ({"patch": {"size": 4, "recall": True}}, "expected patch.recall to be int, got True"),
-        ({"patch": {"size": 4, "intervals": 10}}, "expected patch.intervals up to 9, the ids, got 10"),
         ({"patch": {"length": 4}}, "expected a complete model configuration"),
         ({"patch": 4}, "expected patch to be Patch or NoneType, got 4"),
         ({"patch": {"size": 4}, "relation": {"intervals": 9}}, "expected no relation.intervals or steps with a patch"),

@@ -268,7 +268,7 @@ def test_a_model_in_float64_stays_in_float64_under_autocast() -> None:
     torch.testing.assert_close(loss, model.loss(batch)[0], rtol=1e-10, atol=0)
 
 
-@pytest.mark.parametrize("patch", [None, Patch(4, 1, 16, 4, 9)], ids=["notes", "patches"])
+@pytest.mark.parametrize("patch", [None, Patch(4, 1, 16, 4)], ids=["notes", "patches"])
 @pytest.mark.parametrize("pattern", [Full(causal=True), Local1D(64, 64)], ids=["global", "local"])
 def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, patch: Patch | None) -> None:
     """In float32, far past the end of the relation's table."""

@@ -12,7 +12,7 @@ from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import RANGES, SILENT, VOICES, ChoraleCodec, Grid
 from triptych.music.data import Examples, held_out
-from triptych.music.score import likelihood, token_nll, worded
+from triptych.music.score import likelihood, token_nll, token_nll_in_every_key, worded
 
 CODEC = ChoraleCodec()
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.5, "classes": 26}
@@ -88,6 +88,42 @@ def test_every_token_has_one() -> None:
     target = torch.from_numpy(np.stack([CODEC.encode(grid_of(seed, 3)) for seed in (0, 1)]))
     nll = token_nll(MODELS["compose"], Batch(target, torch.tensor([12, 8])))
     assert nll.shape == (2, 12) and nll.dtype == torch.float32 and bool((nll > 0).all())
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 99), st.integers(1, 6), st.sampled_from(list(MODELS)))
+def test_in_every_key(seed: int, steps: int, task: str) -> None:
+    """The slow twin: one key and one token at a time."""
+    model, grid = MODELS[task].eval(), grid_of(seed, steps)
+    (batch,) = held_out([grid], CODEC, task)  # type: ignore[arg-type]
+    assert batch.target.shape == (1, 4 * steps)
+    want = []
+    for place in range(4 * steps):
+        shares = []
+        for shift in range(-5, 7):
+            moved = np.where(grid >= 0, grid + shift, grid).reshape(-1)
+            if any(pitch >= 0 and not 36 <= pitch <= 81 for pitch in moved[:place]):
+                continue
+            source = None
+            if batch.source is not None:
+                known = moved.reshape(-1, 4)[:, 0]
+                if any(pitch >= 0 and not 36 <= pitch <= 81 for pitch in known):
+                    continue
+                hidden = np.full(grid.shape, -2)
+                hidden[:, 0] = known
+                source = torch.from_numpy(CODEC.encode(hidden, holes=True))[None]
+            if moved[place] >= 0 and not 36 <= moved[place] <= 81:
+                shares.append(0.0)
+                continue
+            inside = np.where((moved >= 0) & ((moved < 36) | (moved > 81)), SILENT, moved)
+            ids = torch.from_numpy(CODEC.encode(inside.reshape(-1, 4)))[None]
+            with torch.no_grad():
+                shares.append(float(model(ids, source=source)[0, place].softmax(-1)[ids[0, place]]))
+        want.append(-math.log(np.mean(shares)))
+    assert token_nll_in_every_key(model, batch)[0].tolist() == pytest.approx(want, rel=1e-4)
+    found = likelihood(model, [batch], every_key=True)
+    counted = range(4 * steps) if task == "compose" else [at for at in range(4 * steps) if at % 4]
+    assert found["nll"] == pytest.approx(np.mean([want[at] for at in counted]), rel=1e-4)
 
 
 def test_no_pieces() -> None:

@@ -64,6 +64,9 @@ def music(
     model: options.Model = "chorales",
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pieces only.")] = None,
+    every_key: Annotated[
+        bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
+    ] = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
@@ -77,8 +80,9 @@ def music(
 
     grids = load_chorales(data, split)[:limit]
     composer = load_composer(model, device, threads, dtype.value)
-    result = composer.evaluate(grids)
-    answer({"model": model, "split": split, "pieces": len(grids), **result}, worded(result), as_json=json)
+    result = composer.evaluate(grids, every_key=every_key)
+    told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
+    answer({**told, **result}, worded(result), as_json=json)
 
 
 def _aligned(path: Path, pairs: Pairs) -> list[str]:

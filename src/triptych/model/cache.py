@@ -10,9 +10,7 @@ from torch import Tensor
 
 @dataclass
 class Recent:
-    """The last two patches of tokens, int64 [rows, 2 size], the latest last; and for each place of a patch, how often
-    the last token there had stood there before: int64 [rows, size].
-    """
+    """The last `S` tokens, each in its place, and how often each had stood there before: int64 [rows, S] each."""
 
     ids: Tensor
     runs: Tensor
@@ -20,14 +18,13 @@ class Recent:
     @classmethod
     def nothing(cls, rows: int, size: int, device: torch.device) -> Recent:
         """What a step before the first remembers."""
-        return cls(torch.full((rows, 2 * size), -1, device=device), torch.full((rows, size), 0, device=device))
+        return cls(*(torch.full((rows, size), fill, device=device) for fill in (-1, 0)))
 
     def append(self, ids: Tensor, position: int) -> None:
         """Remember ids [rows], the tokens at `position`."""
-        size = self.runs.size(1)
-        place = position % size
-        self.runs[:, place] = torch.where(ids == self.ids[:, size], self.runs[:, place] + 1, 0)
-        self.ids = torch.cat((self.ids[:, 1:], ids[:, None]), 1)
+        place = position % self.ids.size(1)
+        self.runs[:, place] = torch.where(ids == self.ids[:, place], self.runs[:, place] + 1, 0)
+        self.ids[:, place] = ids
 
     def select(self, rows: Tensor) -> None:
         """Row r continues the old row `rows[r]`."""
@@ -51,7 +48,7 @@ class Cache:
         source_lengths: [sources] int64.
         aligned: [sources, source length, width], what is added to the columns, for `Config.aligned`.
         label: [rows, width], the class vector of each row.
-        recent: the last tokens, with `Config.patch`.
+        recent: the tokens of the last patch, with `Config.patch`.
         hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.

@@ -88,22 +88,17 @@ class Patch:
 
     recall: each token is told the token in its place one patch before, and for how many patches that had been the same,
     as far as `recall` tells them apart (after Peracha 2019); 0 tells nothing.
-    intervals: ids below it are pitches in semitones. How far each token lies above the `size` tokens before it is read
-    with it, and a pitch is predicted by its distance from them too: what was learned in one key is known in all. 0:
-    ids are only names.
     """
 
     size: int
     layers: int = 3
     feed_forward: int = 512
     recall: int = 0
-    intervals: int = 0
 
     def __post_init__(self) -> None:
         for name, (least, most) in {"size": (2, 64), "layers": (1, 100), "feed_forward": (1, 2**20)}.items():
             _in_range(f"patch.{name}", getattr(self, name), least, most)
-        for name in ("recall", "intervals"):
-            _in_range(f"patch.{name}", getattr(self, name), 0, 2**16)
+        _in_range("patch.recall", self.recall, 0, 2**16)
 
 
 @dataclass(frozen=True)
@@ -156,8 +151,6 @@ class Config:
         _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
         if self.aligned and not self.encoder_layers:
             raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
-        if self.patch is not None and self.patch.intervals > self.vocabulary:
-            raise UserError(f"expected patch.intervals up to {self.vocabulary}, the ids, got {self.patch.intervals}")
         if self.patch is not None and self.relation is not None and (self.relation.intervals or self.relation.steps):
             raise UserError("expected no relation.intervals or steps with a patch, got some; they relate single notes")
         if self.relation is not None and self.relation.steps and not self.positions.grid:

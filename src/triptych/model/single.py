@@ -82,7 +82,6 @@ class SingleRow:
         self._tokens = model.position.without(model.embed(model.embedding, everything))
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
-        self._relative: _Linear | None = None
         if model.writer is not None:
             self._within = [
                 self._network(layer, around.norm)  # type: ignore[arg-type]
@@ -90,8 +89,6 @@ class SingleRow:
             ]
             assert isinstance(model.writer.norm, nn.LayerNorm)
             norm = model.writer.norm
-            if model.writer.relative is not None:
-                self._relative = _after(norm, model.writer.relative.weight, model.writer.relative.bias)
         self._output = _after(norm, model.embedding.weight, model.embedding.weight.new_zeros(model.config.vocabulary))
         self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
 
@@ -112,27 +109,22 @@ class SingleRow:
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         model, position = self.model, cache.position
-        cache.position += 1
         if cache.recent is None or model.reader is None or model.writer is None:
             hidden = self._column(None if ids is None else self._tokens[ids], position, cache)
-            return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
-        if ids is not None:
-            cache.recent.append(ids, position - 1)
-        column, place = divmod(position, model.writer.size)
-        if place == 0:
-            read = None if ids is None else model.position.without(model.reader.step(cache.recent)[:, 0])
-            cache.hidden = self._hidden_norm(self._column(read, column, cache))
-        assert cache.hidden is not None
-        hidden = cache.hidden + model.writer.told(cache.recent, position)
-        for network in self._within:
-            hidden = hidden + self._forward(hidden, *network)
-        hidden = functional.layer_norm(hidden, hidden.shape[1:])
-        found = functional.linear(hidden, *self._output)
-        if self._relative is None:
-            return found
-        return model.writer.relate(
-            found, functional.linear(hidden, *self._relative), model.writer.earlier(cache.recent)
-        )
+        else:
+            if ids is not None:
+                cache.recent.append(ids, position - 1)
+            column, place = divmod(position, model.writer.size)
+            if place == 0:
+                read = None if ids is None else model.reader(cache.recent.ids, cache.recent.runs).sum(1)
+                read = None if read is None else model.position.without(read)
+                cache.hidden = self._hidden_norm(self._column(read, column, cache))
+            assert cache.hidden is not None
+            hidden = cache.hidden + model.writer.told(cache.recent, position)
+            for network in self._within:
+                hidden = hidden + self._forward(hidden, *network)
+        cache.position += 1
+        return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
         """The residual stream [1, width] after the last layer at a column that reads [1, width], or nothing."""

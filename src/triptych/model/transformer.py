@@ -22,7 +22,7 @@ from triptych.model.config import Config
 from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
-from triptych.model.patch import PatchNetwork, PatchReader, before
+from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
 from triptych.model.positions import PositionEncoding
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
@@ -42,13 +42,13 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.reader, self.writer, self.source_reader = None, None, None
         if config.patch is not None:
-            self.reader = PatchReader(config.vocabulary, config.patch, config.width)
+            self.reader = PlaceEmbedding(config.vocabulary, config.patch, config.width)
             self.writer = PatchNetwork(config)
         if config.encoder_layers and config.source_vocabulary is not None:
             if config.patch is None:
                 self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)
             else:
-                self.source_reader = PatchReader(config.source_vocabulary, config.patch, config.width)
+                self.source_reader = PlaceEmbedding(config.source_vocabulary, config.patch, config.width)
         if config.classes:
             self.label_embedding = nn.Embedding(config.classes, config.width)
         self.position = PositionEncoding(config)
@@ -89,14 +89,7 @@ class Transformer(nn.Module):
         hidden = self.hidden(
             Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label), maps
         )
-        return self._logits(hidden, target)
-
-    def _logits(self, hidden: Tensor, target: Tensor) -> Tensor:
-        """The output layer [B, L, vocabulary] of hidden [B, L, W]; intervals are counted from the target [B, L]."""
-        found = logits(hidden, self.embedding.weight)
-        if self.writer is None or self.writer.relative is None:
-            return found
-        return self.writer.relate(found, self.writer.relative(hidden), before(target, self._size))
+        return logits(hidden, self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
@@ -105,14 +98,10 @@ class Transformer(nn.Module):
         """
         hidden = self.hidden(batch)
         valid = torch.arange(batch.target.size(1), device=hidden.device) < batch.lengths[:, None]
-        chosen, wanted = valid.flatten().nonzero()[:, 0], batch.target.flatten()
-        if self.writer is not None and self.writer.relative is not None:  # such a vocabulary is small
-            found = self._logits(hidden, batch.target).flatten(0, 1)[chosen]
-            found = found.to(torch.promote_types(found.dtype, torch.float32))
-            loss = functional.cross_entropy(found, wanted[chosen], reduction="sum", label_smoothing=smoothing)
-            likelihood = functional.cross_entropy(found.detach(), wanted[chosen], reduction="sum")
-            return loss, likelihood
-        return cross_entropy(hidden.flatten(0, 1)[chosen], self.embedding.weight, wanted[chosen], smoothing)
+        chosen = valid.flatten().nonzero()[:, 0]
+        return cross_entropy(
+            hidden.flatten(0, 1)[chosen], self.embedding.weight, batch.target.flatten()[chosen], smoothing
+        )
 
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
         """What stands before the output layer: [B, L, W]."""
@@ -133,13 +122,16 @@ class Transformer(nn.Module):
             hidden = layer(hidden, source, self._positions(batch.source_lengths), where, maps, drop)
         hidden = self.decoder_norm(hidden)
         if self.writer is not None:
-            hidden = self.writer(hidden, batch.target, drop)
+            hidden = self.writer(hidden, patches(batch.target, self._size), drop)[:, : batch.target.size(1)]
         return hidden  # type: ignore[no-any-return]
 
     def _read(self, target: Tensor) -> Tensor:
         """What each position reads, [B, P, W]: the token or the patch before its own; zeros at the first."""
-        read = self.embed(self.embedding, target) if self.reader is None else self.reader(target)
-        return functional.pad(read[:, :-1], (0, 0, 1, 0))
+        if self.reader is None:
+            read = self.embed(self.embedding, target[:, :-1])
+        else:
+            read = self.reader.read(target, self._size)[:, :-1]
+        return functional.pad(read, (0, 0, 1, 0))
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
         """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding."""
@@ -153,7 +145,7 @@ class Transformer(nn.Module):
         if reader is None:
             read = self.embed(self.source_embedding if own else self.embedding, source)
         else:
-            read = reader(source)
+            read = reader.read(source, self._size)
         hidden = _stream(self.position(read, 0), drop)
         for layer in self.encoder:
             hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
@@ -231,19 +223,16 @@ class Transformer(nn.Module):
         """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
         if cache.recent is None or self.reader is None or self.writer is None:
             hidden = self._column(None if ids is None else self.embed(self.embedding, ids[:, None]), ids, cache)
-            cache.position += 1
-            return logits(hidden[:, 0], self.embedding.weight)
-        if ids is not None:
-            cache.recent.append(ids, cache.position - 1)
-        if cache.position % cache.patch == 0:  # a patch is whole, or nothing is there yet
-            cache.hidden = self._column(None if ids is None else self.reader.step(cache.recent), ids, cache)
-        assert cache.hidden is not None
-        hidden = self.writer.step(cache.hidden, cache.recent, cache.position)[:, 0]
+        else:
+            if ids is not None:
+                cache.recent.append(ids, cache.position - 1)
+            if cache.position % cache.patch == 0:  # a patch is whole, or nothing is there yet
+                read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
+                cache.hidden = self._column(read, ids, cache)
+            assert cache.hidden is not None
+            hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
-        found = logits(hidden, self.embedding.weight)
-        if self.writer.relative is None:
-            return found
-        return self.writer.relate(found, self.writer.relative(hidden), self.writer.earlier(cache.recent))
+        return logits(hidden[:, 0], self.embedding.weight)
 
     def _column(self, read: Tensor | None, ids: Tensor | None, cache: Cache) -> Tensor:
         """The decoder's output [rows, 1, W] at the present column, which reads [rows, 1, W], at first nothing."""

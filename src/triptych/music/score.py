@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.music.codec import HOLE, VOICES
+from triptych.music.codec import HOLE, REST, VOICES
+from triptych.music.data import FURTHEST
 
 
 @torch.no_grad()
@@ -27,14 +28,47 @@ def token_nll(model: Transformer, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits.float().transpose(1, 2), batch.target, reduction="none")
 
 
-def likelihood(model: Transformer, pieces: Iterable[Batch]) -> dict[str, Any]:
+def token_nll_in_every_key(model: Transformer, batch: Batch) -> Tensor:
+    """The same by the mean of the probabilities that a piece has in twelve keys: a mixture, and so a likelihood too.
+
+    A key counts for a token as long as the vocabulary has all pitches before it there (and all known ones of a source),
+    and gives nothing to a token that it has no name for: nothing is known of the future. One row at a time.
+    """
+    assert len(batch) == 1
+    shifts = torch.arange(1 - FURTHEST, FURTHEST + 1, device=batch.target.device)[:, None]
+    target, outside = _moved(batch.target, shifts)
+    rows = batch.lengths.expand(len(shifts))
+    alive = torch.zeros_like(outside)  # whether the key has all tokens before this one
+    alive[:, 1:] = outside.cumsum(1)[:, :-1] > 0
+    alive = ~alive
+    if batch.source is None:
+        moved = Batch(target, rows)
+    else:
+        source, unknown = _moved(batch.source, shifts)
+        alive &= ~unknown.any(1, keepdim=True)
+        moved = Batch(target, rows, source, rows)
+    nll = token_nll(model, moved).double().masked_fill(~alive | outside.to(alive.device), math.inf)
+    return (alive.sum(0, keepdim=True).log() - (-nll).logsumexp(0, keepdim=True)).float()
+
+
+def _moved(ids: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids [1, L] moved by semitones [K, 1], and where the vocabulary has no such pitch: both [K, L]."""
+    moved = torch.where(ids < REST, ids + shifts, ids)
+    outside = (ids < REST) & ((moved < 0) | (moved >= REST))
+    return moved.masked_fill(outside, REST), outside
+
+
+def likelihood(model: Transformer, pieces: Iterable[Batch], *, every_key: bool = False) -> dict[str, Any]:
     """`nll` (nats a token) over all tokens of all pieces, their number `tokens`, the mean of the pieces' own means
     `nll_per_piece`, and `per_voice`. With sources, only the tokens hidden there count.
+
+    every_key: by the mean of twelve keys; the pieces are then of one row each.
     """
+    measure = token_nll_in_every_key if every_key else token_nll
     voices = torch.zeros(4, 2, dtype=torch.float64)  # sum and number of each voice
     means = []
     for batch in pieces:
-        nll = token_nll(model, batch).double().cpu()
+        nll = measure(model, batch).double().cpu()
         counted = torch.arange(nll.size(1)) < batch.lengths.cpu()[:, None]
         if batch.source is not None:
             counted &= batch.source.cpu() == HOLE
