@@ -16,6 +16,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -117,18 +118,16 @@ def main() -> None:
     config, found = model.config, circumstances()
     notes = note_by_note(config)
     contestants = {
-        (f"{options.model}, composing", "float16 matrices"): composing(composer, options.tokens),
-        (f"{options.model}, cached steps", "float32"): cached(model, options.tokens),
-        ("a position a note, composing", "float16 matrices"): composing(
-            Composer(notes, composer.codec), options.tokens
-        ),
+        (f"{Path(options.model).name}, composing", "float32"): composing(composer, options.tokens),
+        (f"{Path(options.model).name}, cached steps", "float32"): cached(model, options.tokens),
+        ("a position a note, composing", "float32"): composing(Composer(notes, composer.codec), options.tokens),
     }
     if "transformers" in peers.installed():
         contestants["transformers GPT-2", "float32"] = gpt2(config, options.tokens)
     if "x-transformers" in peers.installed():
         contestants["x-transformers rotary", "float32"] = x_transformers(config, options.tokens)
     rates = interleaved(contestants, options.repeats)
-    for name, one in ((f"{options.model}, no cache", model), ("a position a note, no cache", notes)):
+    for name, one in ((f"{Path(options.model).name}, no cache", model), ("a position a note, no cache", notes)):
         rates[name, "float32"] = [uncached(one, options.tokens)] * options.repeats
     title = f"composing {options.tokens:,} tokens, one piece at a time"
     reference = next((name for name, _ in contestants if name.startswith("transformers")), next(iter(contestants))[0])

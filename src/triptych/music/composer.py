@@ -79,10 +79,18 @@ RELATIVE: dict[str, Any] = {
     "relation": {"distances": 512},
     "patch": None,
 }
+
+
+def _absolute(preset: dict[str, Any]) -> dict[str, Any]:
+    """The same without relations, and with sinusoids instead."""
+    return {**preset, "relation": None, "positions": {**preset["positions"], "kind": "sinusoidal"}}
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
+    "small-absolute": _absolute(SMALL),
     "relative": RELATIVE,
-    "absolute": {**RELATIVE, "relation": None, "positions": {**RELATIVE["positions"], "kind": "sinusoidal"}},
+    "absolute": _absolute(RELATIVE),
     "tiny": {
         **SMALL,
         "width": 64,
