@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from triptych.music.composer import Composer
     from triptych.music.piece import Piece
 
-LABEL, SEED = "G minor", 4
-CALM = 0.7  # temperature of the harmonization: its likelier notes
+LABEL, COMPOSING = "G minor", 4  # a key and a seed
+CALM, HARMONIZING = 0.7, 6  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
 # "Freude, schöner Götterfunken" (Beethoven 1824, in the public domain), in F major: pitch and sixteenths.
 PHRASE = tuple((pitch, 4) for pitch in (69, 69, 70, 72, 72, 70, 69, 67, 65, 65, 67, 69))
 OPEN, CLOSE = ((69, 6), (67, 2), (67, 8)), ((67, 6), (65, 2), (65, 8))
@@ -31,8 +31,8 @@ COMPOSED = """<code>{model}</code> has written this piece just now, note by note
 {label}. It learned from 229 chorales of Bach. Every note knew all notes before it and none after; where the piece
 ends is its own decision. In the roll, time goes to the right and pitch upwards, a colour a voice."""
 HARMONIZED = """<code>{model}</code> was given the melody alone, “Freude, schöner Götterfunken” (Beethoven, 1824),
-and found alto, tenor and bass to all of it at once: it knew how the melody goes on. Try your own: <code>triptych
-harmonize {melody} --seed 2 --out harmonized.mid</code>"""
+and found alto, tenor and bass to all of it at once: it knew how the melody goes on. This is the best of eight
+tries. Try your own: <code>triptych harmonize {melody} --seed 2 --out harmonized.mid</code>"""
 ARCS = """What one note of the soprano looked at when it was written: an arc for each head and moment, the broader
 the more attention. Attention shows where the model read, not why it chose the note."""
 SIMILARITY = """Every beat of the piece compared with every other, dark where they sound alike: a dark line beside
@@ -57,7 +57,7 @@ def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:
     """The sections of the notes; files go to `out`/notes."""
     folder = out / "notes"
     folder.mkdir(parents=True, exist_ok=True)
-    piece = composer.compose(label=LABEL, seed=SEED)
+    piece = composer.compose(label=LABEL, seed=COMPOSING)
     told = COMPOSED.format(model=escape(str(composer.card["name"])), label=LABEL)
     looked = _looked_into(composer, piece, folder, out)
     body = [facts(composer.card), *_shown(piece, folder / "chorale", out), *looked]
@@ -67,7 +67,7 @@ def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:
 
     given = melody()
     given.save(folder / "melody.mid")
-    found = filler.harmonize(given, sampling=Sampling(temperature=CALM), seed=SEED)
+    found = filler.harmonize(given, sampling=Sampling(temperature=CALM), seed=HARMONIZING)
     told = HARMONIZED.format(model=escape(str(filler.card["name"])), melody="notes/melody.mid")
     body = [facts(filler.card), *_shown(found, folder / "harmonized", out), f"<p>{LIMITS}</p>"]
     yield section("harmony", "A melody harmonized", told, body)
