@@ -212,7 +212,7 @@ def _title(arcs: Arcs) -> str:
 
 def _caption(arcs: Arcs, strongest: list[Arc]) -> str:
     share = sum(arc.weight for arc in strongest) / len(arcs.heads)
-    told = f"The {len(strongest)} strongest of {np.count_nonzero(arcs.weights):,} weights: {share:.0%} of the attention"
+    told = f"The {len(strongest)} strongest weights: {share:.0%} of the attention"
     return f"{told} (of each head: below). {arcs.start().mean():.0%} goes to the start."
 
 
