@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from triptych.music.composer import Composer
     from triptych.music.piece import Piece
 
-LABEL, COMPOSING = "G minor", 4  # a key and a seed
+LABEL, COMPOSING = "G minor", 3  # a key and a seed
 CALM, HARMONIZING = 0.7, 6  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
 # "Freude, schöner Götterfunken" (Beethoven 1824, in the public domain), in F major: pitch and sixteenths.
 PHRASE = tuple((pitch, 4) for pitch in (69, 69, 70, 72, 72, 70, 69, 67, 65, 65, 67, 69))

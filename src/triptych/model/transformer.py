@@ -267,7 +267,7 @@ class Transformer(nn.Module):
         known = label >= 0
         if self.training:
             known = known & (torch.rand(rows, device=label.device) >= LABEL_DROP)
-        return self.label_embedding(label.clamp(min=0)) * known[:, None]  # type: ignore[no-any-return]
+        return self.embed(self.label_embedding, label.clamp(min=0)) * known[:, None]
 
     def _check(self, batch: Batch) -> None:
         if (self.config.encoder_layers > 0) != (batch.source is not None):
