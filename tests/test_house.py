@@ -23,6 +23,7 @@ FLOORS = {
     "triptych.picture": 2,
     "triptych.train": 2,
     "triptych.text": 3,
+    "triptych.image": 3,
     "triptych.music": 3,
     "triptych.look": 3,
     "triptych.bench": 3,
@@ -36,6 +37,10 @@ STRANGERS = [
     {"triptych.text", "triptych.look"},
     {"triptych.text", "triptych.bench"},
     {"triptych.text", "triptych.music"},
+    {"triptych.text", "triptych.image"},
+    {"triptych.image", "triptych.music"},
+    {"triptych.image", "triptych.look"},
+    {"triptych.image", "triptych.bench"},
     {"triptych.music", "triptych.bench"},
 ]
 

@@ -41,7 +41,7 @@ def test_json_round_trip(config: Config) -> None:
         ({"decoder_layers": 0}, "decoder_layers >= 1"),
         ({"encoder_layers": -1}, "encoder_layers >= 0"),
         ({"positions": "rotary"}, "positions"),
-        ({"width": 9, "heads": 3}, "even width"),
+        ({"width": 9, "heads": 3}, "width divisible by 2"),
         ({"pattern": Full(causal=False)}, "causal"),
         ({"widht": 64}, "did you mean 'width'"),
         ({"relation": {"distances": 0}}, "distances, intervals or steps, got none"),

@@ -186,7 +186,7 @@ def test_padding_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patch": {"size": 1}}, "expected patch.size >= 2, got 1"),
+        ({"patch": {"size": 0}}, "expected patch.size >= 1, got 0"),
         ({"patch": {"size": 65}}, "expected patch.size <= 64, got 65"),
         ({"patch": {"size": 4, "layers": 0}}, "expected patch.layers >= 1, got 0"),
         ({"patch": {"size": 4, "recall": True}}, "expected patch.recall to be int, got True"),

@@ -6,18 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from triptych.attention.pattern import Full, Local2D, order
 from triptych.errors import UserError
-from triptych.model.config import Config, Positions
+from triptych.model.config import Positions
 from triptych.model.positions import PositionEncoding, sinusoids
 
 WIDTH = 8
-KINDS = ["sinusoidal", "concatenated", "learned", "none"]
+KINDS = ["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"]
 
 
 def make(kind: str, *, length: int = 40, grid: tuple[int, ...] = ()) -> PositionEncoding:
     torch.manual_seed(0)
     positions = Positions(kind, length, grid)  # type: ignore[arg-type]
-    return PositionEncoding(Config(13, width=WIDTH, heads=2, positions=positions)).double()
+    return PositionEncoding(positions, WIDTH, Full(causal=True)).double()
 
 
 def hidden_of(length: int) -> Tensor:
@@ -82,3 +83,14 @@ def test_all_positions_learn() -> None:
             assert parameter.grad is not None and bool(parameter.grad.flatten(1 if parameter.dim() > 1 else 0).any()), (
                 name
             )
+
+
+def test_two_dimensional_sinusoids_are_those_of_row_and_column() -> None:
+    """Half of the width each; in block order, a position's row and column are those of its place in the picture."""
+    positions = Positions("sinusoidal_2d", 6)
+    nothing = torch.zeros(1, 24, WIDTH, dtype=torch.float64)
+    waves = sinusoids(0, 6, WIDTH // 2, nothing)
+    want = torch.stack([torch.cat((waves[place // 6], waves[place % 6])) for place in range(24)])
+    torch.testing.assert_close(PositionEncoding(positions, WIDTH, Full(causal=True))(nothing, 0)[0], want)
+    pattern = Local2D(4, 6, 2, 3, 2, 3)
+    torch.testing.assert_close(PositionEncoding(positions, WIDTH, pattern)(nothing, 0)[0], want[order(pattern)])

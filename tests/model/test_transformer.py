@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -281,3 +282,51 @@ def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, patch: Patch |
     for at in range(4096):
         steps.append(model.step(target[:, at - 1] if at else None, cache)[0])
     torch.testing.assert_close(torch.stack(steps), want, rtol=0, atol=1e-4)
+
+
+PREFILLED: dict[str, dict[str, Any]] = {
+    "full": {},
+    "local 1-D": {"pattern": Local1D(4, 8)},
+    "local 2-D": {"pattern": Local2D(8, 8, 4, 4, 2, 2), "positions": Positions("sinusoidal_2d", 8)},
+    "patches": {"patch": Patch(4, recall=4)},
+    "mixture": {"patch": Patch(3, logistics=2)},
+    "coordinates": {"relation": Relative(6, intervals=20, steps=4), "positions": Positions(grid=(4,))},
+    "local coordinates": {
+        "relation": Relative(6, intervals=20, steps=4),
+        "positions": Positions(grid=(4,)),
+        "pattern": Local1D(4, 4),
+    },
+    "post-norm": {"norm": "post", "relation": Relative(3)},
+    "cross-attention": {"encoder_layers": 1, "positions": Positions(source=Positions("sinusoidal_2d", 4))},
+    "aligned": {"encoder_layers": 1, "aligned": True, "patch": Patch(4)},
+    "labels": {"classes": 3},
+}
+
+
+@pytest.mark.parametrize("kind", PREFILLED)
+@pytest.mark.parametrize("given", [0, 1, 5, 24])
+def test_prefilled_steps_are_the_steps(kind: str, given: int) -> None:
+    """After a parallel pass over given ids, every later step has the logits of the forward pass."""
+    torch.manual_seed(0)
+    shape: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 0, "decoder_layers": 2}
+    model = Transformer(Config(256, **{**shape, "norm": "pre", **PREFILLED[kind]})).eval().double()
+    target = torch.randint(256, (2, 36))
+    source = torch.randint(256, (2, 36)) if model.config.encoder_layers else None
+    label = torch.tensor([2, -1]) if model.config.classes else None
+    full = model(target, source=source, label=label)
+    cache = model.start(length=36, rows=2, source=source, label=label)
+    taken = model.prefill(target[:, :given], cache)
+    size = model.config.patch.size if model.config.patch else 1
+    whole = given // size * size
+    assert taken.size(1) == cache.position == (whole if whole > size else 0)
+    assert torch.equal(taken, target[:, : taken.size(1)])
+    last = taken[:, -1] if taken.size(1) else None
+    for position in range(taken.size(1), 36):
+        torch.testing.assert_close(model.step(last, cache), full[:, position], atol=1e-5, rtol=1e-5)
+        last = target[:, position]
+
+
+def test_prefilling_with_ids_that_are_none() -> None:
+    model = Transformer(Config(7, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1)).eval()
+    with pytest.raises(UserError, match="expected ids from 0 to 6, got 1 to 7"):
+        model.prefill(torch.tensor([[1, 7]]), model.start(length=4))

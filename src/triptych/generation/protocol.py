@@ -1,6 +1,6 @@
 """What generation asks of a model: one step at a time, and a cache whose rows can be reordered."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -34,5 +34,18 @@ class StepModel(Protocol[_Cache_contra]):
         """Advance `cache` by one position and return the logits [rows, V] of the token that comes there.
 
         `ids` int64 [rows] are the tokens chosen at the step before, None at the first step.
+        """
+        ...
+
+
+@runtime_checkable
+class PrefillModel(Protocol):
+    """A model that can also take its first steps all at once, where their outcome is given."""
+
+    def prefill(self, ids: Tensor, cache: Any, /) -> Tensor:
+        """Advance a fresh `cache` over the first of ids int64 [rows, n], and return them, on the model's device.
+
+        As many as it can take at once: it is then as if `step` had been called so often, and had been given all of them
+        but the last, which the next step is given.
         """
         ...

@@ -10,7 +10,7 @@ from torch import Tensor
 from triptych.errors import UserError
 from triptych.generation.draw import row_keys, uniforms
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
-from triptych.generation.protocol import CacheT, StepModel
+from triptych.generation.protocol import CacheT, PrefillModel, StepModel
 from triptych.generation.top import largest
 
 Allow = Callable[[Tensor], Tensor]
@@ -88,31 +88,52 @@ def generate(
     forced = forced_ids(prefix, rows=cache.rows, length=steps, end=end)
 
     def columns() -> Iterator[Tensor]:
-        ids: Tensor | None = None
-        for position in range(steps):
-            # no_grad is left before every yield: a generator must not switch its caller's gradients off
+        # no_grad is left before every yield: a generator must not switch its caller's gradients off
+        with torch.no_grad():
+            ids, history = _prefilled(model, cache, forced[:, : _given(forced, end)])
+        for column in history:
+            yield column.clone()
+        ended = torch.zeros(cache.rows, dtype=torch.bool)
+        for position in range(len(history), steps):
             with torch.no_grad():
                 logits = model.step(ids, cache)
-                if position == 0:
+                if position == len(history):
                     check_vocabulary(forced, end, logits.shape[1])
-                    history = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
-                    ended = torch.zeros(logits.shape[0], dtype=torch.bool, device=logits.device)
+                    before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
+                    before[:, :position] = forced[:, :position]
+                    ended = ended.to(logits.device)
                 now = forced[:, position].to(logits.device)
                 free = (now == FREE) & ~ended
                 ids = now
                 if bool(free.any()):
-                    allowed = None if allow is None else _mask(allow(history[:, :position]), logits)
+                    allowed = None if allow is None else _mask(allow(before[:, :position]), logits)
                     drawn = _draw(logits, sampling, allowed, free, uniforms(keys, position), position)
                     ids = torch.where(free, drawn, now)
                 if end is not None:
                     ids = ids.masked_fill(ended, end)
                     ended = ids == end
-                history[:, position] = ids
+                before[:, position] = ids
             yield ids.clone()
             if bool(ended.all()):
                 return
 
     return columns()
+
+
+def _given(forced: Tensor, end: int | None) -> int:
+    """Number of leading columns that are forced in every row, before any row ends."""
+    free = (forced == FREE) | (forced == end) if end is not None else forced == FREE
+    stops = free.any(0).nonzero()
+    return int(stops[0]) if len(stops) else forced.shape[1]
+
+
+def _prefilled(model: StepModel[CacheT], cache: CacheT, given: Tensor) -> tuple[Tensor | None, list[Tensor]]:
+    """Take the steps of given ids [rows, n] at once, as far as the model can: the last ids, and all of them."""
+    if given.shape[1] < 2 or not isinstance(model, PrefillModel):  # of one step there is nothing to gain
+        return None, []
+    taken = model.prefill(given, cache)
+    columns = list(taken.unbind(1))
+    return columns[-1] if columns else None, columns
 
 
 def probabilities(logits: Tensor, sampling: Sampling = _PLAIN, allowed: Tensor | None = None) -> Tensor:

@@ -6,6 +6,16 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+
+def run_lengths(ids: Tensor) -> Tensor:
+    """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
+    again = torch.zeros_like(ids, dtype=torch.bool)
+    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
+    count = torch.arange(ids.size(1), device=ids.device)[:, None].expand_as(ids)
+    since = count.masked_fill(again, 0).cummax(1).values  # the patch in which the run began
+    return count - since
 
 
 @dataclass
@@ -25,6 +35,12 @@ class Recent:
         place = position % self.ids.size(1)
         self.runs[:, place] = torch.where(ids == self.ids[:, place], self.runs[:, place] + 1, 0)
         self.ids[:, place] = ids
+
+    def follow(self, patches: Tensor) -> None:
+        """Remember patches [rows, P, S] but for their very last token, which the next step is given."""
+        ids, runs = (functional.pad(kind, (0, 0, 1, 0), value=-1) for kind in (patches, run_lengths(patches)))
+        self.ids, self.runs = ids[:, -1].clone(), runs[:, -1].clone()
+        self.ids[:, -1], self.runs[:, -1] = ids[:, -2, -1], runs[:, -2, -1].clamp(min=0)
 
     def select(self, rows: Tensor) -> None:
         """Row r continues the old row `rows[r]`."""
@@ -85,10 +101,17 @@ class Cache:
         return self.position // self.patch
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Write key and value [rows, heads, 1, head width] of the present column."""
-        slot = self.column % self.slots
-        self.keys[layer][:, :, slot] = key[:, :, 0]
-        self.values[layer][:, :, slot] = value[:, :, 0]
+        """Write keys and values [rows, heads, L, head width] of the present column and those after it."""
+        count = key.size(2)
+        if count == 1:
+            slot = self.column % self.slots
+            self.keys[layer][:, :, slot] = key[:, :, 0]
+            self.values[layer][:, :, slot] = value[:, :, 0]
+            return
+        kept = min(count, self.slots)  # of more than the ring holds, the last
+        slots = (self.column + torch.arange(count - kept, count, device=key.device)) % self.slots
+        self.keys[layer][:, :, slots] = key[:, :, count - kept :]
+        self.values[layer][:, :, slots] = value[:, :, count - kept :]
 
     def select(self, rows: Tensor) -> None:
         """Row r continues the old row `rows[r]` (int64 [new rows]). Whole groups of `beams` rows may be dropped.

@@ -35,24 +35,31 @@ class Positions:
     """How the model knows where a token stands: `kind`, and the digits of the position in a grid.
 
     kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
-    both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further.
+    both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further;
+    "sinusoidal_2d" gives half of the width to the row and half to the column of a picture (Parmar et al. 2018, section
+    3.1), `length` positions a row, in the order of the pattern.
     grid: position p has the digits p % grid[0], p // grid[0] % grid[1], ..., each with a learned vector; (4, 16) are
     the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture. Positions
     are those of the attention: with `Config.patch`, patches and not tokens.
+    source: the same of the source, where it is not as the target is: a small picture for a large one.
     """
 
-    kind: Literal["sinusoidal", "concatenated", "learned", "none"] = "sinusoidal"
+    kind: Literal["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"] = "sinusoidal"
     length: int = 1024
     grid: tuple[int, ...] = ()
+    source: Positions | None = None
 
     def __post_init__(self) -> None:
-        _one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "none"))
+        _one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"))
         _in_range("length", self.length, 1, 2**24)
         object.__setattr__(self, "grid", tuple(self.grid))
         for size in self.grid:
             _in_range("each size of the grid", size, 1, 2**16)
         if math.prod(self.grid) > 2**20:
             raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
+        if isinstance(self.source, Mapping):  # as JSON has it
+            object.__setattr__(self, "source", Positions(**self.source))  # type: ignore[unreachable]
+        _is_a("positions.source", self.source, Positions, type(None))
 
 
 @dataclass(frozen=True)
@@ -88,17 +95,23 @@ class Patch:
 
     recall: each token is told the token in its place one patch before, and for how many patches that had been the same,
     as far as `recall` tells them apart (after Peracha 2019); 0 tells nothing.
+
+    logistics: instead of by that network, the patch is written as one pixel of `size` channels, by a discretized
+    mixture of so many logistics (Salimans et al. 2017); the vocabulary is then the 256 intensities.
     """
 
     size: int
     layers: int = 3
     feed_forward: int = 512
     recall: int = 0
+    logistics: int = 0
 
     def __post_init__(self) -> None:
-        for name, (least, most) in {"size": (2, 64), "layers": (1, 100), "feed_forward": (1, 2**20)}.items():
+        sizes = {"size": (1, 64), "layers": (1, 100), "feed_forward": (1, 2**20), "logistics": (0, 1000)}
+        for name, (least, most) in {**sizes, "recall": (0, 2**16)}.items():
             _in_range(f"patch.{name}", getattr(self, name), least, most)
-        _in_range("patch.recall", self.recall, 0, 2**16)
+        if self.logistics and self.size > 4:
+            raise UserError(f"expected patch.size from 1 to 4 with logistics, the channels of a pixel, got {self.size}")
 
 
 @dataclass(frozen=True)
@@ -143,14 +156,20 @@ class Config:
         _is_a("aligned", self.aligned, bool)
         if self.width % self.heads:
             raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
-        if self.positions.kind in ("sinusoidal", "concatenated") and self.width % 2:
-            raise UserError(f"expected an even width for sinusoidal positions, got {self.width}")
+        for positions in (self.positions, self.positions.source or self.positions):
+            parts = {"sinusoidal": 2, "concatenated": 2, "sinusoidal_2d": 4}.get(positions.kind, 1)
+            if self.width % parts:
+                raise UserError(
+                    f"expected a width divisible by {parts} for {positions.kind} positions, got {self.width}"
+                )
         if not 0 <= self.dropout < 1:
             raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
         _one_of("norm", self.norm, ("post", "pre"))
         _one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
         if self.aligned and not self.encoder_layers:
             raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
+        if self.patch is not None and self.patch.logistics and self.vocabulary != 256:
+            raise UserError(f"expected vocabulary=256 with patch.logistics, got {self.vocabulary}")
         if self.patch is not None and self.relation is not None and (self.relation.intervals or self.relation.steps):
             raise UserError("expected no relation.intervals or steps with a patch, got some; they relate single notes")
         if self.relation is not None and self.relation.steps and not self.positions.grid:

@@ -77,9 +77,11 @@ class SelfAttention(nn.Module):
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int, where: Coordinates | None) -> Tensor:
-        """One position: hidden [rows, 1, W]; its key and value join the cache."""
+        """One position, or at the beginning several: hidden [rows, L, W]; keys and values join the cache."""
         query, key, value = self._project(hidden)
         cache.append(layer, key, value)
+        if hidden.size(1) > 1:
+            return self.output(_join(attend(query, key, value, pattern=self.pattern, relations=self._relations(where))))  # type: ignore[no-any-return]
         mixed = attend_step(
             query,
             cache.keys[layer],
@@ -139,14 +141,14 @@ class CrossAttention(nn.Module):
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
-        """One position: hidden [rows, 1, W].
+        """One position, or several: hidden [rows, L, W].
 
         The beams of one source are queries of one attention, so its keys are never repeated.
         """
         sources = cache.rows // cache.beams
-        grouped = hidden.view(sources, cache.beams, -1)
+        grouped = hidden.reshape(sources, -1, hidden.size(-1))
         keys_values = cache.source_keys[layer], cache.source_values[layer]
-        return self(grouped, keys_values, cache.source_lengths).view(cache.rows, 1, -1)  # type: ignore[no-any-return]
+        return self(grouped, keys_values, cache.source_lengths).view_as(hidden)  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -239,7 +241,7 @@ class DecoderLayer(nn.Module):
         return around.leave(hidden, self.feed_forward(around.enter(hidden)), drop)
 
     def step(self, hidden: Tensor, cache: Cache, layer: int, where: Coordinates | None) -> Tensor:
-        """One position: hidden [rows, 1, W]."""
+        """One position, or at the beginning several: hidden [rows, L, W]."""
         around = self.around_attention
         hidden = around.leave(hidden, self.attention.step(around.enter(hidden), cache, layer, where))
         if self.crosses:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.model.cache import Recent
+from triptych.model.cache import Recent, run_lengths
 from triptych.model.config import Config, Patch
 from triptych.model.dropout import Dropout
 from triptych.model.layers import FeedForward, Residual
@@ -28,15 +28,6 @@ from triptych.model.layers import FeedForward, Residual
 def patches(ids: Tensor, size: int) -> Tensor:
     """Ids [B, L] as patches [B, P, S]; the last one is filled with 0."""
     return functional.pad(ids, (0, -ids.size(1) % size)).view(len(ids), -1, size)
-
-
-def run_lengths(ids: Tensor) -> Tensor:
-    """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
-    again = torch.zeros_like(ids, dtype=torch.bool)
-    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
-    count = torch.arange(ids.size(1), device=ids.device)[:, None].expand_as(ids)
-    since = count.masked_fill(again, 0).cummax(1).values  # the patch in which the run began
-    return count - since
 
 
 class PlaceEmbedding(nn.Module):

@@ -9,21 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from triptych.attention.pattern import Local2D, Pattern, order
 from triptych.errors import UserError
-from triptych.model.config import Config
+from triptych.model.config import Positions
 
 
 class PositionEncoding(nn.Module):
-    """Adds to each token where it stands, as `Config.positions` says."""
+    """Adds to each token where it stands, as `Config.positions` says; the pattern gives the order of a picture."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, positions: Positions, width: int, pattern: Pattern) -> None:
         super().__init__()
-        self.positions = config.positions
-        if config.positions.kind == "learned":
-            self.learned = nn.Embedding(config.positions.length, config.width)
-        if config.positions.kind == "concatenated":
-            self.projection = nn.Linear(2 * config.width, config.width)
-        self.digits = nn.ModuleList(nn.Embedding(size, config.width) for size in config.positions.grid)
+        self.positions, self.pattern = positions, pattern
+        if positions.kind == "learned":
+            self.learned = nn.Embedding(positions.length, width)
+        if positions.kind == "concatenated":
+            self.projection = nn.Linear(2 * width, width)
+        self.digits = nn.ModuleList(nn.Embedding(size, width) for size in positions.grid)
 
     def forward(self, hidden: Tensor, first: int) -> Tensor:
         """Hidden [B, L, W] of positions first, first + 1, ... with their positions."""
@@ -35,6 +36,9 @@ class PositionEncoding(nn.Module):
                     "shorten the input or use a model with sinusoidal or relative positions"
                 )
             hidden = hidden + self.learned.weight[first:last]
+        elif kind == "sinusoidal_2d":
+            waves = _picture(self.pattern, self.positions.length, last, width, hidden.dtype, hidden.device)
+            hidden = hidden + waves[first:last]
         elif kind != "none":
             waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)
             if kind == "concatenated":
@@ -74,3 +78,18 @@ def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:
 @torch.inference_mode(False)
 def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return sinusoids(first, last, width, torch.empty(0, dtype=dtype, device=device))
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _picture(pattern: Pattern, columns: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The first half of each row is the sinusoids of the picture's row, the other half those of its column:
+    [positions, width], at least `last` of them.
+    """
+    if isinstance(pattern, Local2D):
+        columns, places = pattern.width, order(pattern).to(device)
+    else:
+        places = torch.arange(-(-last // columns) * columns, device=device)
+    rows = int(places.max()) // columns + 1
+    waves = sinusoids(0, max(rows, columns), width // 2, torch.empty(0, dtype=dtype, device=device))
+    return torch.cat((waves[places // columns], waves[places % columns]), 1)

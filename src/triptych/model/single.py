@@ -17,6 +17,7 @@ from torch.nn import functional
 from triptych.attention.pattern import Full, Local1D
 from triptych.model.cache import Recent
 from triptych.model.layers import DecoderLayer, FeedForward
+from triptych.model.patch import PatchNetwork
 from triptych.model.transformer import Transformer
 
 
@@ -58,6 +59,7 @@ def fits(model: Transformer) -> bool:
         not config.encoder_layers
         and config.norm == "pre"
         and config.activation != "swiglu"
+        and (config.patch is None or not config.patch.logistics)
         and isinstance(config.pattern, Full | Local1D)
         and (relation is None or not (relation.intervals or relation.steps))
     )
@@ -82,7 +84,7 @@ class SingleRow:
         self._tokens = model.position.without(model.embed(model.embedding, everything))
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
-        if model.writer is not None:
+        if isinstance(model.writer, PatchNetwork):
             self._within = [
                 self._network(layer, around.norm)  # type: ignore[arg-type]
                 for layer, around in zip(model.writer.layers, model.writer.around, strict=True)
@@ -109,7 +111,7 @@ class SingleRow:
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         model, position = self.model, cache.position
-        if cache.recent is None or model.reader is None or model.writer is None:
+        if cache.recent is None or model.reader is None or not isinstance(model.writer, PatchNetwork):
             hidden = self._column(None if ids is None else self._tokens[ids], position, cache)
         else:
             if ids is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import ring
+from triptych.attention.pattern import Full, ring
 from triptych.errors import UserError
 from triptych.model import coordinates
 from triptych.model.batch import Batch
@@ -22,6 +22,7 @@ from triptych.model.config import Config
 from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
+from triptych.model.mixture import MixtureWriter
 from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
 from triptych.model.positions import PositionEncoding
 
@@ -40,10 +41,12 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
-        self.reader, self.writer, self.source_reader = None, None, None
+        self.reader: PlaceEmbedding | None = None
+        self.writer: PatchNetwork | MixtureWriter | None = None
+        self.source_reader: PlaceEmbedding | None = None
         if config.patch is not None:
             self.reader = PlaceEmbedding(config.vocabulary, config.patch, config.width)
-            self.writer = PatchNetwork(config)
+            self.writer = MixtureWriter(config) if config.patch.logistics else PatchNetwork(config)
         if config.encoder_layers and config.source_vocabulary is not None:
             if config.patch is None:
                 self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)
@@ -51,7 +54,9 @@ class Transformer(nn.Module):
                 self.source_reader = PlaceEmbedding(config.source_vocabulary, config.patch, config.width)
         if config.classes:
             self.label_embedding = nn.Embedding(config.classes, config.width)
-        self.position = PositionEncoding(config)
+        self.position = PositionEncoding(config.positions, config.width, config.pattern)
+        if config.positions.source is not None:
+            self.source_position = PositionEncoding(config.positions.source, config.width, Full())
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config, first=number == 0) for number in range(config.decoder_layers))
         # Pre-norm leaves the residual stream unnormalised, so each stack ends with a norm of its own.
@@ -86,27 +91,54 @@ class Transformer(nn.Module):
 
         A label of -1 is "no label". With `maps`, the attention probabilities are collected there.
         """
-        hidden = self.hidden(
-            Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label), maps
-        )
-        return logits(hidden, self.embedding.weight)
+        batch = Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label)
+        if isinstance(self.writer, MixtureWriter):
+            every = self.writer(self.decode(batch, maps)).every(patches(target, self._size))
+            return every.flatten(1, 2)[:, : target.size(1)]  # type: ignore[no-any-return]
+        return logits(self.hidden(batch, maps), self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
 
         The padding takes no part: its positions are dropped before the output layer.
         """
+        if isinstance(self.writer, MixtureWriter):
+            if smoothing:
+                raise UserError(f"expected label_smoothing=0 with patch.logistics, got {smoothing}; leave it out")
+            nll = (self.nll(batch) * self._valid(batch)).sum()
+            return nll, nll
         hidden = self.hidden(batch)
-        valid = torch.arange(batch.target.size(1), device=hidden.device) < batch.lengths[:, None]
-        chosen = valid.flatten().nonzero()[:, 0]
+        chosen = self._valid(batch).flatten().nonzero()[:, 0]
         return cross_entropy(
             hidden.flatten(0, 1)[chosen], self.embedding.weight, batch.target.flatten()[chosen], smoothing
         )
 
+    def nll(self, batch: Batch) -> Tensor:
+        """Negative log-likelihood of every target token in nats: float32 [B, L]; that of padding means nothing."""
+        if isinstance(self.writer, MixtureWriter):
+            found = self.writer(self.decode(batch)).nll(patches(batch.target, self._size))
+            return found.flatten(1)[:, : batch.target.size(1)]  # type: ignore[no-any-return]
+        scores = logits(self.hidden(batch), self.embedding.weight)
+        return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
+
+    def _valid(self, batch: Batch) -> Tensor:
+        """Which target tokens are no padding: bool [B, L]."""
+        return torch.arange(batch.target.size(1), device=batch.target.device) < batch.lengths[:, None]
+
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
-        """What stands before the output layer: [B, L, W]."""
-        self._check(batch)
+        """What stands before the output layer of a vocabulary: [B, L, W]."""
         drop = self._dropout()
+        hidden = self._decode(batch, maps, drop)
+        if isinstance(self.writer, PatchNetwork):
+            hidden = self.writer(hidden, patches(batch.target, self._size), drop)[:, : batch.target.size(1)]
+        return hidden
+
+    def decode(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
+        """The decoder's output at every position: [B, P, W]."""
+        return self._decode(batch, maps, self._dropout())
+
+    def _decode(self, batch: Batch, maps: AttentionMaps | None, drop: Dropout | None) -> Tensor:
+        self._check(batch)
         hidden = self.position(self._read(batch.target), 0)  # [B, P, W]
         source = None
         if batch.source is not None:
@@ -120,10 +152,7 @@ class Transformer(nn.Module):
         where = coordinates.of_targets(self.config, batch.target)
         for layer in self.decoder:
             hidden = layer(hidden, source, self._positions(batch.source_lengths), where, maps, drop)
-        hidden = self.decoder_norm(hidden)
-        if self.writer is not None:
-            hidden = self.writer(hidden, patches(batch.target, self._size), drop)[:, : batch.target.size(1)]
-        return hidden  # type: ignore[no-any-return]
+        return self.decoder_norm(hidden)  # type: ignore[no-any-return]
 
     def _read(self, target: Tensor) -> Tensor:
         """What each position reads, [B, P, W]: the token or the patch before its own; zeros at the first."""
@@ -146,7 +175,8 @@ class Transformer(nn.Module):
             read = self.embed(self.source_embedding if own else self.embedding, source)
         else:
             read = reader.read(source, self._size)
-        hidden = _stream(self.position(read, 0), drop)
+        position = self.position if self.config.positions.source is None else self.source_position
+        hidden = _stream(position(read, 0), drop)
         for layer in self.encoder:
             hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
@@ -230,6 +260,10 @@ class Transformer(nn.Module):
                 read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
                 cache.hidden = self._column(read, ids, cache)
             assert cache.hidden is not None
+            if isinstance(self.writer, MixtureWriter):
+                found = self.writer.step(cache.hidden[:, 0], cache.recent, cache.position)
+                cache.position += 1
+                return found
             hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
         return logits(hidden[:, 0], self.embedding.weight)
@@ -238,15 +272,45 @@ class Transformer(nn.Module):
         """The decoder's output [rows, 1, W] at the present column, which reads [rows, 1, W], at first nothing."""
         if read is None:
             read = self.embedding.weight.new_zeros(cache.rows, 1, self.config.width)
+        return self._columns(read, coordinates.of_step(self.config, ids, cache), cache)
+
+    def _columns(self, read: Tensor, where: coordinates.Coordinates | None, cache: Cache) -> Tensor:
+        """The decoder's output [rows, L, W] at the present column and those after it, which read [rows, L, W]."""
         hidden = self.position(read, cache.column)
         if cache.aligned is not None:
-            hidden = hidden + cache.aligned[:, cache.column : cache.column + 1].repeat_interleave(cache.beams, 0)
+            here = cache.aligned[:, cache.column : cache.column + read.size(1)]
+            hidden = hidden + here.repeat_interleave(cache.beams, 0)
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
-        where = coordinates.of_step(self.config, ids, cache)
         for number, layer in enumerate(self.decoder):
             hidden = layer.step(hidden, cache, number, where)  # type: ignore[operator]
         return self.decoder_norm(hidden)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def prefill(self, ids: Tensor, cache: Cache) -> Tensor:
+        """Take the first steps in one parallel pass: those that choose ids [rows, n], as far as they fill patches.
+
+        Returns these ids; the next `step` is given the last of them.
+        """
+        assert cache.position == 0
+        ids = ids.to(self.embedding.weight.device)
+        if ids.numel():
+            least, most, last = int(ids.min()), int(ids.max()), self.config.vocabulary - 1
+            if not 0 <= least <= most <= last:
+                raise UserError(f"expected ids from 0 to {last}, got {least} to {most}")
+        ids = ids[:, : ids.size(1) // self._size * self._size]
+        if ids.size(1) <= self._size:  # of one position there is nothing to gain
+            return ids[:, :0]
+        where = coordinates.of_targets(self.config, ids)
+        if cache.pitches is not None:
+            assert where is not None and where.intervals is not None
+            columns = torch.arange(max(0, ids.size(1) - cache.slots), ids.size(1), device=ids.device)
+            cache.pitches[:, columns % cache.slots] = where.intervals[1][:, columns]
+        self._columns(self._read(ids), where, cache)
+        if cache.recent is not None:
+            cache.recent.follow(patches(ids, self._size))
+        cache.position = ids.size(1)
+        return ids
 
     def with_dropout(self, probability: float) -> Transformer:
         """A copy of the model with another dropout, for further training."""

@@ -1,0 +1,1 @@
+"""The image panel: pictures, painted pixel by pixel."""

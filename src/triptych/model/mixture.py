@@ -1,0 +1,122 @@
+"""Discretized mixture of logistics over the channels of a pixel (Salimans et al. 2017, PixelCNN++, section 2.1).
+
+A pixel has C channels, each one of `LEVELS` intensities. A component gives every channel a logistic distribution whose
+mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
+earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
+
+The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
+is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
+
+Shapes in comments: C channels, K components; `...` is whatever stands before them, such as rows and pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from triptych.model.cache import Recent
+from triptych.model.config import Config
+
+LEVELS = 256
+HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
+LEAST_LOG_SCALE = -7.0
+
+
+def scaled(ids: Tensor) -> Tensor:
+    """Intensities 0 to 255 as numbers from -1 to 1."""
+    return ids.float() * (2 * HALF) - 1
+
+
+def log_mass(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Logarithm of the logistic mass within half a step of `values` (from -1 to 1), which at -1 and at 1 goes on to
+    infinity: exact, and over all intensities its exponential sums to 1. All three broadcast.
+    """
+    inverse = (-log_scale).exp()
+    above, below = (values - mean + HALF) * inverse, (values - mean - HALF) * inverse
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) * sigmoid(-b) * (1 - exp(b - a)), of which no factor cancels
+    up, down = functional.logsigmoid(above), functional.logsigmoid(-below)
+    width = torch.log(-torch.expm1(-2 * HALF * inverse))
+    up_to, down_from = values < HALF - 1, values > 1 - HALF
+    return torch.where(up_to, up, torch.where(down_from, down, up + down + width))
+
+
+class Logistics:
+    """The distribution of pixels: `weights` [..., K] (log), and by channel `means`, `log_scales` [..., C, K]; `slopes`
+    [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it.
+    """
+
+    def __init__(self, parameters: Tensor, channels: int) -> None:
+        """From parameters [..., size(channels, K)]."""
+        pairs = channels * (channels - 1) // 2
+        blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
+        weights, means, scales, slopes = blocks.split([1, channels, channels, pairs], -2)
+        self.channels = channels
+        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means
+        self.log_scales, self.slopes = scales.clamp(min=LEAST_LOG_SCALE), slopes.tanh()
+
+    @staticmethod
+    def size(channels: int, components: int) -> int:
+        """Numbers that describe one pixel."""
+        return components * (1 + 2 * channels + channels * (channels - 1) // 2)
+
+    def mean(self, channel: int, before: Tensor) -> Tensor:
+        """Means [..., K] of a channel after the intensities `before` [..., channel] of the pixel, from -1 to 1."""
+        mean = self.means[..., channel, :]
+        if channel:
+            first = channel * (channel - 1) // 2
+            slopes = self.slopes[..., first : first + channel, :]
+            mean = mean + (slopes * before[..., None]).sum(-2)
+        return mean  # type: ignore[no-any-return]
+
+    def joint(self, ids: Tensor) -> Tensor:
+        """Log-probability of each component together with the first c channels of ids [..., C], for c from 0 to C:
+        [..., C + 1, K].
+        """
+        values = scaled(ids)
+        found = [self.weights.expand(*values.shape[:-1], -1)]
+        for channel in range(ids.size(-1)):
+            mean = self.mean(channel, values[..., :channel])
+            found.append(
+                found[-1] + log_mass(values[..., channel : channel + 1], mean, self.log_scales[..., channel, :])
+            )
+        return torch.stack(found, -2)
+
+    def nll(self, ids: Tensor) -> Tensor:
+        """Negative log-likelihood of every channel given those before it: [..., C] of ids [..., C], in nats."""
+        along = self.joint(ids).logsumexp(-1)
+        return along[..., :-1] - along[..., 1:]
+
+    def every(self, ids: Tensor) -> Tensor:
+        """Log-probabilities of all intensities for every channel given those before it: [..., C, LEVELS] of ids
+        [..., C].
+        """
+        return torch.stack([self.next(ids[..., :channel]) for channel in range(self.channels)], -2)
+
+    def next(self, before: Tensor) -> Tensor:
+        """Log-probabilities [..., LEVELS] of the channel after ids `before` [..., channel]."""
+        channel = before.size(-1)
+        weights = self.joint(before)[..., -1, :].log_softmax(-1)  # what those before leave of the mixture
+        every = scaled(torch.arange(LEVELS, device=weights.device))[:, None]
+        mean = self.mean(channel, scaled(before))[..., None, :]
+        mass = log_mass(every, mean, self.log_scales[..., channel, None, :])
+        return (weights[..., None, :] + mass).logsumexp(-1)
+
+
+class MixtureWriter(nn.Module):
+    """From the decoder's output at each pixel to the distribution of its channels."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        assert config.patch is not None
+        self.channels = config.patch.size
+        self.parameters_of = nn.Linear(config.width, Logistics.size(config.patch.size, config.patch.logistics))
+
+    def forward(self, hidden: Tensor) -> Logistics:
+        """The distribution of pixels [...] for hidden [..., W]."""
+        return Logistics(self.parameters_of(hidden), self.channels)
+
+    def step(self, hidden: Tensor, recent: Recent, position: int) -> Tensor:
+        """Log-probabilities [rows, LEVELS] of the token at `position`, from hidden [rows, W] of its pixel."""
+        return self(hidden).next(recent.ids[:, : position % self.channels])  # type: ignore[no-any-return]

@@ -1,0 +1,672 @@
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+import tracemalloc
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from triptych.errors import UserError
+from triptych.image import files
+from triptych.image.files import LARGEST_FILE, MOST_PIXELS, read_mask, read_picture, read_pictures, write_picture
+
+ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
+ON_WHITE = "transparency is put on white"
+SIXTEEN = "16 bits a channel become 8"
+FIRST = "only the first of several pictures is read"
+TURNED = "turned as its EXIF orientation tells"
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def image(pixels: NDArray[Any]) -> Image.Image:
+    return Image.fromarray(pixels)
+
+
+SMOOTH = np.asarray(image(noise(3, 4, 3)).resize((30, 20)))
+
+
+def save(path: Path, picture: Image.Image, **options: Any) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pictures")
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_a_written_picture_is_read_back_exactly(
+    folder: Path, height: int, width: int, channels: int, seed: int
+) -> None:
+    picture = noise(height, width, channels, seed=seed)
+    write_picture(folder / "a.png", picture)
+    found, words = read_picture(folder / "a.png")
+    assert np.array_equal(found, picture)
+    assert found.dtype == np.uint8
+    assert words == []
+    assert found.flags.writeable
+    assert found.flags.c_contiguous
+
+
+def test_writing_makes_the_folder_and_leaves_nothing_else(tmp_path: Path) -> None:
+    write_picture(str(tmp_path / "deep" / "a.PNG"), SMOOTH)
+    write_picture(tmp_path / "deep" / "a.PNG", SMOOTH[:5])
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.PNG"]
+    assert read_picture(tmp_path / "deep" / "a.PNG")[0].shape == (5, 30, 3)
+
+
+def test_what_is_no_png_or_no_picture_is_not_written(tmp_path: Path) -> None:
+    for name in ("a.jpg", "png", "a.png.bak"):
+        with pytest.raises(UserError, match=r"expected a picture named \*\.png, got '.*'; change the suffix"):
+            write_picture(tmp_path / name, noise(0))  # the suffix comes before the pixels
+    wrong: list[NDArray[Any]] = [
+        SMOOTH.astype(np.int64), SMOOTH[..., 0], SMOOTH[..., :2], noise(2, 2, 4), SMOOTH[:0], SMOOTH[:, :0],
+    ]  # fmt: skip
+    for pixels in wrong:
+        with pytest.raises(UserError, match=ONE_LINE):
+            write_picture(tmp_path / "a.png", pixels)
+    assert not list(tmp_path.iterdir())
+
+
+GREY = SMOOTH[..., 0]
+EXACT: dict[str, tuple[Image.Image, dict[str, Any], NDArray[np.uint8]]] = {
+    "grey.png": (image(GREY), {}, GREY[..., None]),
+    "bits.png": (image(GREY > 99), {}, np.where(GREY > 99, 255, 0)[..., None]),
+    "rgb.png": (image(SMOOTH), {}, SMOOTH),
+    "palette.png": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
+    "rgb.bmp": (image(SMOOTH), {}, SMOOTH),
+    "grey.bmp": (image(GREY), {}, GREY[..., None]),
+    "rgb.webp": (image(SMOOTH), {"lossless": True}, SMOOTH),
+    "palette.gif": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
+    "rgb.ppm": (image(SMOOTH), {}, SMOOTH),
+    "grey.pgm": (image(GREY), {}, GREY[..., None]),
+    "bits.pbm": (image(GREY > 99), {}, np.where(GREY > 99, 255, 0)[..., None]),
+    "raw.tif": (image(SMOOTH), {}, SMOOTH),
+    "lzw.tiff": (image(SMOOTH), {"compression": "tiff_lzw"}, SMOOTH),
+    "deflate.tiff": (image(GREY), {"compression": "tiff_adobe_deflate"}, GREY[..., None]),
+    "packbits.tiff": (image(SMOOTH), {"compression": "packbits"}, SMOOTH),
+    "fax.tiff": (image(GREY > 99), {"compression": "group4"}, np.where(GREY > 99, 255, 0)[..., None]),
+    "palette.tiff": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_formats_that_keep_every_pixel(tmp_path: Path, name: str) -> None:
+    picture, options, expected = EXACT[name]
+    found, words = read_picture(str(save(tmp_path / name, picture, **options)))
+    assert np.array_equal(found, expected)
+    assert words == []
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}, {"comment": b"x" * 9}])
+def test_a_jpeg_is_what_pillow_makes_of_it(tmp_path: Path, options: dict[str, Any]) -> None:
+    for picture in (image(SMOOTH), image(GREY)):
+        path = save(tmp_path / "a.jpeg", picture, **options)
+        with Image.open(path) as whole:
+            assert np.array_equal(read_picture(path)[0].squeeze(), np.asarray(whole))
+    inks = save(tmp_path / "inks.jpg", image(SMOOTH).convert("CMYK"))
+    with Image.open(inks) as whole:
+        assert np.array_equal(read_picture(inks)[0], np.asarray(whole.convert("RGB")))
+
+
+def test_channels_can_be_chosen(tmp_path: Path) -> None:
+    colours, grey = save(tmp_path / "rgb.png", image(SMOOTH)), save(tmp_path / "grey.png", image(GREY))
+    assert np.array_equal(read_picture(grey, channels=3)[0], np.dstack([GREY] * 3))
+    assert np.array_equal(read_picture(colours, channels=1)[0][..., 0], np.asarray(image(SMOOTH).convert("L")))
+    assert read_picture(colours, channels=3)[0].shape == (20, 30, 3)
+    for channels in (0, 2, 4):
+        with pytest.raises(UserError, match=f"expected 1 channel .* got {channels}; "):
+            read_picture(colours, channels=channels)
+
+
+def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The formula for compositing, in real numbers."""
+    opacity = pixels[..., -1:] / 255
+    return np.rint(pixels[..., :-1] * opacity + 255 * (1 - opacity)).astype(np.int64)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("png", 4), ("png", 2), ("tiff", 4), ("tiff", 2), ("webp", 4)])
+def test_transparency_is_put_on_white(tmp_path: Path, kind: str, channels: int) -> None:
+    options = {"lossless": True, "exact": True} if kind == "webp" else {}
+    pixels = noise(9, 8, channels)
+    found, words = read_picture(save(tmp_path / f"a.{kind}", image(pixels), **options))
+    assert np.array_equal(found, on_white(pixels))
+    assert words == [ON_WHITE]
+    pixels[..., -1] = 255
+    found, words = read_picture(save(tmp_path / f"a.{kind}", image(pixels), **options))
+    assert np.array_equal(found, pixels[..., :-1])
+    assert words == []
+
+
+def test_a_transparent_colour_is_white(tmp_path: Path) -> None:
+    palette = image(noise(5, 5, 3)).quantize(8)
+    whole, places = np.asarray(palette.convert("RGB")), np.asarray(palette)
+    for name, transparency, hidden in [
+        ("one.png", 3, places == 3),
+        ("some.png", bytes([255, 0, 0, 255, 0, 255, 255, 255]), np.isin(places, (1, 2, 4))),
+        ("one.gif", 3, places == 3),
+    ]:  # fmt: skip
+        found, words = read_picture(save(tmp_path / name, palette, transparency=transparency))
+        assert np.array_equal(found, np.where(hidden[..., None], 255, whole))
+        assert words == [ON_WHITE]
+    shade = int(GREY[0, 0])
+    found, words = read_picture(save(tmp_path / "grey.png", image(GREY), transparency=shade))
+    assert np.array_equal(found[..., 0], np.where(shade == GREY, 255, GREY))
+    assert words == [ON_WHITE]
+    grey, _ = read_picture(save(tmp_path / "grey.png", image(noise(5, 5, 4))), channels=1)
+    assert np.array_equal(grey[..., 0], np.asarray(image(on_white(noise(5, 5, 4)).astype(np.uint8)).convert("L")))
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
+def test_sixteen_bits_become_eight(tmp_path: Path, kind: str) -> None:
+    deep = np.array([[0, 127, 128, 129, 256, 32_767, 65_406, 65_407, 65_535]], np.uint16)
+    found, words = read_picture(save(tmp_path / f"a.{kind}", image(deep)))
+    assert np.array_equal(found[..., 0], np.rint(deep / 257))
+    assert words == [SIXTEEN]
+    assert read_picture(tmp_path / f"a.{kind}", channels=3)[0].shape == (1, 9, 3)
+
+
+def test_sixteen_bits_of_colour_or_with_a_transparent_shade(tmp_path: Path) -> None:
+    rows = b"".join(b"\0" + struct.pack(">3H", 258, 513, 0xFFFF) for _ in range(2))
+    (tmp_path / "a.png").write_bytes(png(1, 2, 16, 2, rows))
+    found, words = read_picture(tmp_path / "a.png")
+    assert found.tolist() == [[[1, 2, 255]]] * 2
+    assert words == [SIXTEEN]
+    (tmp_path / "b.png").write_bytes(png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 258, 514), (b"tRNS", b"\1\2")))
+    found, words = read_picture(tmp_path / "b.png")
+    assert found.tolist() == [[[255], [2]]]
+    assert words == [SIXTEEN, ON_WHITE]
+
+
+def test_other_depths_are_refused(tmp_path: Path) -> None:
+    for number, pixels in enumerate(
+        [np.full((3, 3), 0x10000, np.int32), np.full((3, 3), -1, np.int32), np.zeros((3, 3), np.float32)]
+    ):
+        path = save(tmp_path / f"{number}.tiff", image(pixels))
+        with pytest.raises(UserError, match="its channels have neither 8 nor 16 bits; save it anew as PNG"):
+            read_picture(path)
+    found, words = read_picture(save(tmp_path / "wide.tiff", image(np.full((3, 3), 0xFFFF, np.int32))))
+    assert found.min() == 255
+    assert words == [SIXTEEN]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_orientation_is_applied_as_pillow_does(tmp_path: Path, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"a.{kind}", image(SMOOTH), exif=exif)
+    found, words = read_picture(path)
+    with Image.open(path) as whole:
+        assert np.array_equal(found, np.asarray(ImageOps.exif_transpose(whole)))
+    assert words == ([TURNED] if 2 <= orientation <= 8 else [])
+    assert found.flags.c_contiguous
+
+
+def test_a_damaged_note_about_the_orientation_is_no_damage_to_the_picture(tmp_path: Path) -> None:
+    for exif in (
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x05\0\0\0\1",
+    ):
+        path = save(tmp_path / "a.jpg", image(SMOOTH), exif=exif)
+        assert read_picture(path)[0].shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "webp", "tiff"])
+def test_of_several_pictures_the_first_is_read(tmp_path: Path, kind: str) -> None:
+    frames = [image(np.full((6, 5, 3), shade, np.uint8)) for shade in (0, 60, 255)]
+    options = {"lossless": True} if kind == "webp" else {}
+    path = save(tmp_path / f"a.{kind}", frames[0], save_all=True, append_images=frames[1:], **options)
+    found, words = read_picture(path)
+    assert found.shape[:2] == (6, 5)
+    assert not found.any()
+    assert words == [FIRST]
+
+
+def png(width: int, height: int, bits: int, colours: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")]:
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return data
+
+
+def test_paths_that_are_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    paths: list[tuple[str | Path, str]] = [
+        (tmp_path / "none.png", "which is no file; check the path"), (tmp_path, "which is no file; check the path"),
+        ("zero\0byte.png", "which is no file; check the path"), (tmp_path / ("a" * 5000), "check the path"),
+        (tmp_path / "empty.png", "which is empty; choose another file"),
+    ]  # fmt: skip
+    for path, told in paths:
+        with pytest.raises(UserError, match=ONE_LINE) as error:
+            read_picture(path)
+        assert str(error.value).endswith(told)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_file_that_would_never_end_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(UserError, match="is no file"):
+            read_picture(path)
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    write_picture(tmp_path / "a.png", SMOOTH)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"a\.png': Permission denied; check the path"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_large_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("opened"))
+    with pytest.raises(UserError, match=r"at most 50,000,000 bytes, got '.*' of 50,000,001; shrink it"):
+        read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"GIF", b"hello, world", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe", b"8BPS" + bytes(99), b"\0\0\1\0" + bytes(99),
+     b"II+\0" + bytes(99), b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", b"BM", b"P6", b"P6 0 9 255\n", b"II*\0\x08"],
+)  # fmt: skip
+def test_what_is_no_picture_is_told_in_one_line(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a\nb.png"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=ONE_LINE) as told:
+        read_picture(path)
+    assert repr(str(path)) in str(told.value)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("kept", [0.1, 0.4, 0.7])
+def test_a_truncated_file_is_refused(tmp_path: Path, name: str, kept: float) -> None:
+    picture, options, _ = EXACT[name]
+    path = save(tmp_path / name, picture, **options)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(UserError, match=ONE_LINE):
+        read_picture(path)
+
+
+RAISED = [
+    OSError("a\nb"), SyntaxError("x"), ValueError(), struct.error("x"), EOFError(), IndexError("x"), OverflowError("x"),
+    MemoryError(), zlib.error("x"), KeyError("x"), TypeError("x"), RecursionError("x"), ZeroDivisionError("x"),
+    Image.DecompressionBombError("x"), UnidentifiedImageError("at 0x7f"), AttributeError("x"), AssertionError(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("raised", RAISED, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["open", "load"])
+def test_whatever_the_decoder_raises_is_an_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, place: str
+) -> None:
+    write_picture(tmp_path / "a.png", SMOOTH)
+
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(Image if place == "open" else Image.Image, place, fail)
+    with pytest.raises(UserError, match=ONE_LINE) as told:
+        read_picture(tmp_path / "a.png")
+    assert str(tmp_path / "a.png") in str(told.value)
+    assert "0x7f" not in str(told.value)
+
+
+def test_an_interrupt_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    write_picture(tmp_path / "a.png", SMOOTH)
+    monkeypatch.setattr(Image, "open", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read_picture(tmp_path / "a.png")
+
+
+def tiff(width: int, height: int) -> bytes:
+    tags = ((256, width), (257, height), (258, 8), (262, 1), (273, 8), (279, 1))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+
+
+HUGE = {
+    "png": (png(50_000, 50_000, 1, 0, bytes(1_000_000)), "50000 x 50000"),
+    "gif": (b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+            + b"!\xf9\4\x08\0\0\0\0," + struct.pack("<HHHHB", 5, 0, 65530, 65535, 0) + b"\2\1\0\0;", "65535 x 65535"),
+    "jpeg": (b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 257) + b"\1\1\x11\0\xff\xd9", "257 x 65500"),
+    "webp": (b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\0\0", "16777216 x 256"),
+    "webp lossy": (b"RIFF\x1a\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\1\x2a\xff\x3f\xff\x3f", "16383 x 16383"),
+    "webp lossless": (b"RIFF\x1a\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f", "16384 x 16384"),
+    "bmp": (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4097, -4096, 1, 24, 0), "4097 x 4096"),
+    "old bmp": (b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 65535, 257, 1, 24), "65535 x 257"),
+    "tiff": (tiff(2**31, 2), "2147483648 x 2"),
+    "pgm": (b"P5 # large\n99999 99999 255\n", "99999 x 99999"),
+    "pbm": (b"P4 9999999999 2\n", "9999999999 x 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUGE)
+@pytest.mark.parametrize("limit", [None, 2**60], ids=["unlimited", "limited"])
+def test_a_large_picture_is_refused_before_the_decoder_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int | None
+) -> None:
+    data, told = HUGE[name]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # Pillow's own limit is not what saves us
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(UserError, match=f"at most 16,777,216 pixels, got '.*' of {told}; shrink it"):
+        read_picture(tmp_path / "a")
+
+
+def test_the_most_pixels_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(4096, 4096, 1, 0, bytes(513 * 4096)))
+    assert read_picture(tmp_path / "a.png")[0].size == MOST_PIXELS
+
+
+def test_a_decoder_that_sees_another_size_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_picture(tmp_path / "a.png", SMOOTH)
+    with Image.open(save(tmp_path / "b.png", image(SMOOTH[:9]))) as other:
+        monkeypatch.setattr(Image, "open", lambda *_, **__: other)
+        with pytest.raises(UserError, match="its header contradicts itself"):
+            read_picture(tmp_path / "a.png")
+
+
+def test_warnings_of_pillow_are_silenced_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_picture(tmp_path / "a.png", SMOOTH)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # 600 pixels are warned of, 1,000 would be refused
+    before = list(warnings.filters)
+    assert read_picture(tmp_path / "a.png")[0].shape == (20, 30, 3)
+    assert list(warnings.filters) == before
+    opened = Image.open
+
+    def warn(*arguments: Any, **options: Any) -> Image.Image:
+        warnings.warn("of another thread, say", stacklevel=1)
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", warn)
+    with pytest.warns(UserWarning, match="of another thread, say"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_many_threads_read_at_once(tmp_path: Path) -> None:
+    pictures = [noise(20, 20, 3, seed=seed) for seed in range(8)]
+    for place, picture in enumerate(pictures):
+        write_picture(tmp_path / f"{place}.png", picture)
+    same: list[bool] = []
+
+    def read(place: int) -> None:
+        same.extend(np.array_equal(read_picture(tmp_path / f"{place}.png")[0], pictures[place]) for _ in range(20))
+
+    threads = [threading.Thread(target=read, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert same == [True] * 160
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the memory of a process is measured as on POSIX")
+def test_damaged_files_are_read_or_refused_within_memory() -> None:
+    program = Path(__file__).parents[2] / "benchmarks" / "fuzz_pictures.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(program), "--count", "300"], capture_output=True, text=True, check=False, env=environment
+    )
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["count"]) == (0, 300), done.stderr
+    assert found["errors"].keys() == {"UserError"}
+    assert min(found["read"], found["errors"]["UserError"]) > 50
+    assert found["read"] + found["errors"]["UserError"] == 300
+    assert 0 < found["peak_megabytes"] < 300
+
+
+def test_pillow_is_loaded_by_the_first_picture_alone() -> None:
+    check = "import sys, triptych.image.files; print([name for name in ('torch', 'PIL') if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_mask_is_what_is_white(tmp_path: Path) -> None:
+    grey = np.array([[0, 127, 128], [129, 255, 3]], np.uint8)
+    write_picture(tmp_path / "grey.png", grey[..., None])
+    found = read_mask(tmp_path / "grey.png", 2, 3)
+    assert found.dtype == np.bool_
+    assert np.array_equal(found, grey >= 128)
+    write_picture(tmp_path / "rgb.png", np.dstack([grey] * 3))
+    assert np.array_equal(read_mask(tmp_path / "rgb.png", 2, 3), grey >= 128)
+    with pytest.raises(UserError, match=r"a mask of 3 x 2 pixels, as the picture has, got '.*' of 2 x 3; resize it"):
+        read_mask(tmp_path / "grey.png", 3, 2)
+    with pytest.raises(UserError, match="which is no file"):
+        read_mask(tmp_path / "none.png", 3, 2)
+
+
+def fill(folder: Path, names: list[str], shape: tuple[int, ...] = (4, 5, 3)) -> dict[str, NDArray[np.uint8]]:
+    """A picture under each name."""
+    pictures = {name: noise(*shape, seed=seed) for seed, name in enumerate(names)}
+    for name, picture in pictures.items():
+        write_picture(folder / name, picture)
+    return pictures
+
+
+def names_of(pictures: dict[str, NDArray[np.uint8]], found: NDArray[np.uint8]) -> list[str]:
+    return [next(name for name, known in pictures.items() if np.array_equal(known, picture)) for picture in found]
+
+
+def test_a_flat_folder_has_every_tenth_picture_held_out(tmp_path: Path) -> None:
+    pictures = fill(tmp_path, [f"{place:02}.png" for place in range(25)])
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_text("no picture")
+    train, words = read_pictures(tmp_path)
+    valid, _ = read_pictures(str(tmp_path), "valid")
+    assert words == []
+    assert names_of(pictures, valid.pictures) == ["09.png", "19.png"]
+    assert names_of(pictures, train.pictures) == [name for name in sorted(pictures) if name not in ("09.png", "19.png")]
+    assert (train.labels, train.names, len(train), len(valid)) == (None, (), 23, 2)
+    assert train.pictures.dtype == np.uint8
+    assert train.pictures.flags.writeable
+    with pytest.raises(
+        UserError, match=r"one of the splits of '.*', 'train', 'valid', got 'test'; make a folder for it"
+    ):
+        read_pictures(tmp_path, "test")
+    with pytest.raises(UserError, match="got 'all'; choose one of them"):
+        read_pictures(tmp_path, "all")
+
+
+def test_folders_are_classes(tmp_path: Path) -> None:
+    pictures = fill(tmp_path, ["dog/a.png", "cat/b.png", "cat/a.png", "x/y/fox/a.png", "stray.png"])
+    found, words = read_pictures(tmp_path)
+    assert names_of(pictures, found.pictures) == ["cat/a.png", "cat/b.png", "dog/a.png", "x/y/fox/a.png"]
+    assert found.names == ("cat", "dog", "fox")
+    assert found.labels is not None
+    assert found.labels.dtype == np.int64
+    assert found.labels.tolist() == [0, 0, 1, 2]
+    assert words == ["1 pictures are in no folder of a class, and left out"]
+
+
+def test_folders_of_splits(tmp_path: Path) -> None:
+    pictures = fill(
+        tmp_path, ["train/b/0.png", "train/a/0.png", "valid/b/1.png", "test/c/2.png", "test/a/2.png", "other/d/3.png"]
+    )
+    for split, names, labels in [
+        ("train", ["train/a/0.png", "train/b/0.png"], [0, 1]), ("valid", ["valid/b/1.png"], [1]),
+        ("test", ["test/a/2.png", "test/c/2.png"], [0, 2]),
+    ]:  # fmt: skip
+        found, words = read_pictures(tmp_path, split)
+        assert names_of(pictures, found.pictures) == names
+        assert found.labels is not None
+        assert (found.labels.tolist(), found.names, words) == (labels, ("a", "b", "c"), [])
+
+
+def test_without_valid_every_tenth_of_train_is_held_out(tmp_path: Path) -> None:
+    pictures = fill(tmp_path, [*(f"train/{place:02}.png" for place in range(10)), "test/0.png"])
+    assert names_of(pictures, read_pictures(tmp_path, "valid")[0].pictures) == ["train/09.png"]
+    assert len(read_pictures(tmp_path, "train")[0]) == 9
+    assert names_of(pictures, read_pictures(tmp_path, "test")[0].pictures) == ["test/0.png"]
+
+
+def test_a_folder_named_train_alone_is_a_class(tmp_path: Path) -> None:
+    fill(tmp_path, ["train/a.png", "plane/a.png"])
+    assert read_pictures(tmp_path)[0].names == ("plane", "train")
+
+
+def test_pictures_of_another_size_are_left_out_or_resized(tmp_path: Path) -> None:
+    fill(tmp_path, ["a.png", "c.png"])
+    fill(tmp_path, ["b.png"], (8, 10, 3))
+    found, words = read_pictures(tmp_path)
+    assert found.pictures.shape == (2, 4, 5, 3)
+    assert words == [
+        "expected 4 x 5 pixels, as the first picture has, got 'b.png' of 8 x 10; give a size to have all resized"
+    ]
+    found, words = read_pictures(tmp_path, size=(4, 5))
+    assert found.pictures.shape == (3, 4, 5, 3)
+    assert words == ["resized to 4 x 5 pixels: 1 pictures, first 'b.png'"]
+    for size in ((0, 5), (5, -1), (4097, 4096)):
+        with pytest.raises(UserError, match="expected a size of 1 to 16,777,216 pixels"):
+            read_pictures(tmp_path, size=size)
+
+
+def only(folder: Path, picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    write_picture(folder / "a.png", picture)
+    found, _ = read_pictures(folder, size=size)
+    assert len(found) == 1
+    return found.pictures.squeeze(0)
+
+
+def test_resizing_cuts_the_edges_then_averages_or_interpolates(tmp_path: Path) -> None:
+    wide = noise(4, 10, 3)
+    middle = wide[:, 3:7].astype(float)
+    assert np.abs(only(tmp_path, wide, (2, 2)) - middle.reshape(2, 2, 2, 2, 3).mean((1, 3))).max() <= 1
+    assert np.array_equal(only(tmp_path, wide, (4, 4)), wide[:, 3:7])
+    tall = noise(10, 4, 1)
+    larger = image(tall[3:7, :, 0]).resize((8, 8), Image.Resampling.BICUBIC)
+    assert np.array_equal(only(tmp_path, tall, (8, 8))[..., 0], np.asarray(larger))
+    assert only(tmp_path, noise(1, 1, 1), (3, 7)).shape == (3, 7, 1)
+    assert only(tmp_path, noise(200, 1, 3), (1, 50)).shape == (1, 50, 3)
+
+
+def test_a_damaged_picture_never_ends_the_run(tmp_path: Path) -> None:
+    fill(tmp_path, ["b.png", "c.png"])
+    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "d.jpg").touch()
+    found, words = read_pictures(tmp_path)
+    assert len(found) == 2
+    assert [("a.png" in word, "d.jpg" in word) for word in words] == [(True, False), (False, True)]
+    for name in ("b.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    with pytest.raises(UserError, match=r"in the split 'train' of '.*', got none; first: expected a whole .*a\.png"):
+        read_pictures(tmp_path)
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="got none; without folders of splits, every 10th is 'valid'"):
+        read_pictures(tmp_path)
+    for path in (tmp_path / "none", tmp_path / "none.npz"):
+        with pytest.raises(
+            UserError, match=r"expected a folder of pictures or of IDX files, or a \.npz file, got '.*none"
+        ):
+            read_pictures(path)
+
+
+def test_channels_are_those_of_the_first_picture(tmp_path: Path) -> None:
+    grey = fill(tmp_path, ["a.png"], (4, 5, 1))["a.png"]
+    colours = fill(tmp_path, ["b.png"])["b.png"]
+    found, words = read_pictures(tmp_path)
+    assert np.array_equal(found.pictures[0], grey)
+    assert np.array_equal(found.pictures[1, ..., 0], np.asarray(image(colours).convert("L")))
+    assert words == ["made grey, as the first picture is: 1 pictures, first 'b.png'"]
+    found, words = read_pictures(tmp_path, channels=3)
+    assert np.array_equal(found.pictures, [np.dstack([grey] * 3), colours])
+    assert words == []
+
+
+def test_changes_are_counted_by_kind(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path / name, image(noise(4, 5, 4)))
+    assert read_pictures(tmp_path)[1] == [f"{ON_WHITE}: 2 pictures, first 'a.png'"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets few make links")
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    pictures = fill(top, ["a/x.png"])
+    fill(tmp_path, ["secret/s.png"])
+    (top / "a" / "inside.png").symlink_to(top / "a" / "x.png")
+    (top / "a" / "outside.png").symlink_to(tmp_path / "secret" / "s.png")
+    (top / "a" / "self.png").symlink_to(top / "a" / "self.png")
+    (top / "a" / "up").symlink_to(top)
+    (top / "again").symlink_to(top / "a")
+    (top / "secret").symlink_to(tmp_path / "secret")
+    found, words = read_pictures(top)
+    assert names_of(pictures, found.pictures) == ["a/x.png", "a/x.png"]
+    assert len(words) == 5
+    for name in ("outside.png", "self.png", "up'", "again'", "top/secret'"):
+        assert sum(name in word for word in words) == 1
+
+
+def test_limits_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, [f"{place}/a.png" for place in range(5)])
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "MOST_PICTURES", 4)
+        patch.setattr(files, "read_picture", lambda *_, **__: pytest.fail("read"))
+        with pytest.raises(UserError, match="at most 4 pictures, got more"):
+            read_pictures(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "MOST_CLASSES", 4)
+        with pytest.raises(UserError, match="at most 4 folders of classes, got 5"):
+            read_pictures(tmp_path)
+    monkeypatch.setattr(files, "LARGEST_ARRAY", 239)
+    with pytest.raises(UserError, match="at most 239 bytes of pictures, got 240 with 4 of them; choose a smaller size"):
+        read_pictures(tmp_path)
+    assert read_pictures(tmp_path, channels=1)[0].pictures.shape == (5, 4, 5, 1)
+
+
+def test_only_so_many_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, ["a.png"])
+    for place in range(5):
+        (tmp_path / f"b{place}.png").touch()
+    monkeypatch.setattr(files, "MOST_WORDS", 2)
+    words = read_pictures(tmp_path)[1]
+    assert len(words) == 3
+    assert "b1.png" in words[1]
+    assert words[2] == "3 more pictures were left out"
+
+
+def test_memory_grows_with_the_accepted_pictures_alone(tmp_path: Path) -> None:
+    fill(tmp_path, ["a.png"])
+    write_picture(tmp_path / "b.png", np.zeros((400, 400, 3), np.uint8))  # 480,000 bytes
+    for place in range(40):
+        (tmp_path / f"c{place}.png").write_bytes((tmp_path / "b.png").read_bytes())
+
+    def peak(read: Callable[[], object]) -> int:
+        tracemalloc.start()
+        read()
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert peak(lambda: read_pictures(tmp_path)) < 4_000_000
+    (tmp_path / "a.png").unlink()
+    assert peak(lambda: read_pictures(tmp_path)) > 30 * 480_000

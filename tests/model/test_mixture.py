@@ -1,0 +1,99 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.model.config import Config, Patch
+from triptych.model.mixture import LEVELS, Logistics, log_mass, scaled
+from triptych.model.transformer import Transformer
+
+
+def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0) -> Logistics:
+    torch.manual_seed(seed)
+    return Logistics(spread * torch.randn(2, Logistics.size(channels, components), dtype=torch.float64), channels)
+
+
+def test_numbers_that_describe_a_pixel() -> None:
+    """Salimans et al. 2017: 10 components of three channels take 100 numbers; grey takes three a component."""
+    assert Logistics.size(3, 10) == 100
+    assert Logistics.size(1, 10) == 30
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(-1.5, 1.5), st.floats(-7, 3))
+def test_the_mass_is_that_of_the_logistic_distribution_and_sums_to_one(mean: float, log_scale: float) -> None:
+    values = scaled(torch.arange(LEVELS)).double()
+    mass = log_mass(values, torch.tensor(mean).double(), torch.tensor(log_scale).double())
+    assert float(mass.exp().sum()) == pytest.approx(1, abs=1e-6)
+    middle = 100
+    above, below = ((float(values[middle]) - mean + side / 255) / math.exp(log_scale) for side in (1, -1))
+    want = torch.tensor([above, below], dtype=torch.float64).sigmoid()
+    assert float(mass[middle].exp()) == pytest.approx(float(want[0] - want[1]), abs=1e-7)
+
+
+def test_the_mass_and_its_gradient_are_finite_far_away() -> None:
+    mean = torch.tensor([-50.0, 0.0, 50.0], requires_grad=True)
+    log_scale = torch.full((3,), -7.0, requires_grad=True)
+    mass = log_mass(torch.tensor([[-1.0], [0.3], [1.0]]), mean, log_scale)
+    mass.sum().backward()  # type: ignore[no-untyped-call]
+    assert mass.isfinite().all() and mean.grad is not None and log_scale.grad is not None
+    assert mean.grad.isfinite().all() and log_scale.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_one_by_one_are_the_joint_distribution(channels: int) -> None:
+    """Each channel's probabilities sum to 1, and their product is the mixture of the products."""
+    found = logistics(channels, 5)
+    ids = torch.randint(LEVELS, (2, channels))
+    every = found.every(ids)
+    torch.testing.assert_close(every.exp().sum(-1), torch.ones(2, channels), atol=1e-4, rtol=0)
+    one_by_one = -every.gather(-1, ids[..., None])[..., 0]
+    torch.testing.assert_close(one_by_one, found.nll(ids), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        found.nll(ids).sum(-1), -found.joint(ids)[..., -1, :].logsumexp(-1), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_later_channels_move_with_earlier_ones() -> None:
+    found = logistics(3, 1)
+    before = torch.tensor([[0], [0]])
+    assert not torch.allclose(found.next(before), found.next(before + 255))
+
+
+def model_of(channels: int, **changes: object) -> Transformer:
+    torch.manual_seed(0)
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 0, "decoder_layers": 2, "dropout": 0.0}
+    config = Config.from_dict({"vocabulary": LEVELS, **shape, "patch": Patch(channels, logistics=3), **changes})
+    return Transformer(config).eval()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_steps_are_the_forward_pass_and_its_likelihood(channels: int) -> None:
+    model, length = model_of(channels), 8 * channels
+    ids = torch.randint(LEVELS, (2, length))
+    scores = model(ids)
+    assert scores.shape == (2, length, LEVELS)
+    cache, last, steps = model.start(length=length, rows=2), None, []
+    for position in range(length):
+        steps.append(model.step(last, cache))
+        last = ids[:, position]
+    torch.testing.assert_close(torch.stack(steps, 1), scores.detach(), atol=1e-4, rtol=1e-4)
+    lengths = torch.tensor([length, length - channels])
+    loss, nll = model.loss(Batch(ids, lengths))
+    want = -scores.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    want = want[0].sum() + want[1, : length - channels].sum()
+    torch.testing.assert_close(nll, want, atol=1e-3, rtol=1e-4)
+    assert loss.requires_grad
+    with pytest.raises(UserError, match="label_smoothing=0"):
+        model.loss(Batch(ids, lengths), 0.1)
+
+
+def test_what_a_mixture_asks_of_the_configuration() -> None:
+    with pytest.raises(UserError, match="vocabulary=256"):
+        model_of(3, vocabulary=257)
+    with pytest.raises(UserError, match=r"patch\.size from 1 to 4"):
+        Patch(5, logistics=2)
