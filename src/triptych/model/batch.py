@@ -10,10 +10,12 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B target sequences, each with its condition. All tensors are int64; padding is 0, and told by the lengths alone.
+    """B target sequences, each with its condition. Padding is 0, and told by the lengths alone; all tensors
+    but `wanted` are int64.
 
     target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
     tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
+    wanted [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
     """
 
     target: Tensor
@@ -21,6 +23,7 @@ class Batch:
     source: Tensor | None = None
     source_lengths: Tensor | None = None
     label: Tensor | None = None
+    wanted: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -34,4 +37,4 @@ class Batch:
         return Batch(*(None if part is None else part[chosen] for part in self._parts()))  # type: ignore[arg-type]
 
     def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.target, self.lengths, self.source, self.source_lengths, self.label
+        return self.target, self.lengths, self.source, self.source_lengths, self.label, self.wanted

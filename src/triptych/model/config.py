@@ -88,17 +88,24 @@ class Patch:
 
     recall: each token is told the token in its place one patch before, and for how many patches that had been the same,
     as far as `recall` tells them apart (after Peracha 2019); 0 tells nothing.
+
+    forget: in training, the share of the target's tokens that the decoder does not read (word dropout, Bowman et al.
+    2016, section 3.1), so that it learns to do without any one of them.
     """
 
     size: int
     layers: int = 3
     feed_forward: int = 512
     recall: int = 0
+    forget: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (least, most) in {"size": (2, 64), "layers": (1, 100), "feed_forward": (1, 2**20)}.items():
             _in_range(f"patch.{name}", getattr(self, name), least, most)
         _in_range("patch.recall", self.recall, 0, 2**16)
+        _is_a("patch.forget", self.forget, int, float)
+        if not 0 <= self.forget < 1:
+            raise UserError(f"expected 0 <= patch.forget < 1, got {self.forget}")
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,16 @@ class Transformer(nn.Module):
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
 
-        The padding takes no part: its positions are dropped before the output layer.
+        The padding takes no part: its positions are dropped before the output layer. With `batch.wanted`
+        the loss is the cross-entropy with these probabilities, and takes no smoothing.
         """
         hidden = self.hidden(batch)
         valid = torch.arange(batch.target.size(1), device=hidden.device) < batch.lengths[:, None]
         chosen = valid.flatten().nonzero()[:, 0]
+        if batch.wanted is not None:
+            found = logits(hidden.flatten(0, 1)[chosen], self.embedding.weight).float().log_softmax(-1)
+            nll = -found.detach().gather(1, batch.target.flatten()[chosen, None]).sum()
+            return -(batch.wanted.flatten(0, 1)[chosen] * found).sum(), nll
         return cross_entropy(
             hidden.flatten(0, 1)[chosen], self.embedding.weight, batch.target.flatten()[chosen], smoothing
         )
@@ -130,7 +135,7 @@ class Transformer(nn.Module):
         if self.reader is None:
             read = self.embed(self.embedding, target[:, :-1])
         else:
-            read = self.reader.read(target, self._size)[:, :-1]
+            read = self.reader.read(target, self._size, forgetting=self.training)[:, :-1]
         return functional.pad(read, (0, 0, 1, 0))
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
@@ -248,9 +253,16 @@ class Transformer(nn.Module):
             hidden = layer.step(hidden, cache, number, where)  # type: ignore[operator]
         return self.decoder_norm(hidden)  # type: ignore[no-any-return]
 
-    def with_dropout(self, probability: float) -> Transformer:
-        """A copy of the model with another dropout, for further training."""
-        model = Transformer(replace(self.config, dropout=probability)).to(self.embedding.weight)
+    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Transformer:
+        """A copy of the model with another dropout, or another `patch.forget`, for further training."""
+        config = self.config if probability is None else replace(self.config, dropout=probability)
+        if forget is not None:
+            if config.patch is None:
+                raise UserError(
+                    f"expected a model with patches for patch.forget={forget}, got one without; leave it out"
+                )
+            config = replace(config, patch=replace(config.patch, forget=forget))
+        model = Transformer(config).to(self.embedding.weight)
         model.load_state_dict(self.state_dict())
         return model
 
