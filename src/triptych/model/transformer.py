@@ -92,13 +92,12 @@ class Transformer(nn.Module):
         return logits(hidden, self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
+        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.tokens` tokens.
 
-        The padding takes no part: its positions are dropped before the output layer.
+        Padding and context take no part: their positions are dropped before the output layer.
         """
         hidden = self.hidden(batch)
-        valid = torch.arange(batch.target.size(1), device=hidden.device) < batch.lengths[:, None]
-        chosen = valid.flatten().nonzero()[:, 0]
+        chosen = batch.counted().flatten().nonzero()[:, 0]
         return cross_entropy(
             hidden.flatten(0, 1)[chosen], self.embedding.weight, batch.target.flatten()[chosen], smoothing
         )
