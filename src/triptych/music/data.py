@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import torch
@@ -211,7 +211,7 @@ class ChoraleData:
                     hidden = draw_holes(len(crop) // 4, random).reshape(-1)
                     sources.append(np.where(hidden, HOLE, crop))
                 labels.append(self._label(tonality, random))
-        return Examples(targets, sources, labels, _grouped([len(t) for t in targets], self.tokens_per_batch, random))
+        return Examples(targets, sources, labels, grouped([len(t) for t in targets], self.tokens_per_batch, random))
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -263,12 +263,18 @@ def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
     return hidden
 
 
+class Indexed(Protocol):
+    """Ids by place: a list of them, or what makes them when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> Ids:
+        """Ids of one example."""
+        ...
+
+
 class Examples(Sequence[Batch]):
     """Padded batches of some examples, made when they are asked for."""
 
-    def __init__(
-        self, targets: Sequence[Ids], sources: Sequence[Ids], labels: Sequence[int], groups: Sequence[Ids]
-    ) -> None:
+    def __init__(self, targets: Indexed, sources: Sequence[Ids], labels: Sequence[int], groups: Sequence[Ids]) -> None:
         self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
 
     def __len__(self) -> int:
@@ -282,14 +288,14 @@ class Examples(Sequence[Batch]):
         if isinstance(item, slice):
             return Examples(self._targets, self._sources, self._labels, self._groups[item])
         rows = self._groups[item].tolist()
-        target, lengths = _padded([self._targets[row] for row in rows])
+        target, lengths = padded([self._targets[row] for row in rows])
         label = torch.tensor([self._labels[row] for row in rows])
         if not self._sources:
             return Batch(target, lengths, label=label)
-        return Batch(target, lengths, *_padded([self._sources[row] for row in rows]), label)
+        return Batch(target, lengths, *padded([self._sources[row] for row in rows]), label)
 
 
-def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
@@ -298,7 +304,7 @@ def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, lengths
 
 
-def _grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
+def grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
     """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
     # Noise before sorting, so that the neighbours change every epoch.
     order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))

@@ -143,22 +143,19 @@ def sustained(release: NDArray[np.int64], pedal: NDArray[np.int64]) -> NDArray[n
 
 def stretched(performance: Performance, factor: float) -> Performance:
     """The performance with all times multiplied by `factor`: above 1 it is slower."""
-    if not 0 < factor < math.inf or performance.seconds * factor > LONGEST:
-        raise UserError(
-            f"expected a positive factor and a piece of at most {LONGEST:,.0f} seconds after it, got {factor} for "
-            f"{performance.seconds:,.0f} seconds; cut the piece"
-        )
+    if not 0 < factor < math.inf:
+        raise UserError(f"expected a positive factor, got {factor}; 1.05 is a little slower")
     notes = performance.notes.copy()
     notes["start"] *= factor
     notes["end"] *= factor
     return Performance(notes)
 
 
-def transpositions(performance: Performance) -> range:
-    """Semitones by which all notes can be moved and stay on the 88 keys, at most three down or up."""
+def transpositions(performance: Performance, furthest: int = FURTHEST) -> range:
+    """Semitones by which all notes can be moved and stay on the 88 keys, at most so many down or up."""
     pitches = performance.notes["pitch"]
     lowest, highest = int(pitches.min(initial=HIGHEST)), int(pitches.max(initial=LOWEST))
-    return range(max(-FURTHEST, LOWEST - lowest), min(FURTHEST, HIGHEST - highest) + 1)
+    return range(max(-furthest, LOWEST - lowest), min(furthest, HIGHEST - highest) + 1)
 
 
 def transposed(performance: Performance, semitones: int) -> Performance:
@@ -250,6 +247,33 @@ class PerformanceCodec:
         ids[place[changes] - 1] = VELOCITY + velocity[changes]
         ids[(place - changes - 1)[rest > 0]] = TIME_SHIFT + rest[rest > 0] - 1
         return ids
+
+    def excerpt(self, performance: Performance, first: int, length: int | None = None) -> Ids:
+        """Ids from the moment on in which note `first` begins, END after the last, and at most `length` of them.
+
+        They are those of `encode`, at the cost of the notes that they tell alone. Keys that sound already are only
+        heard to be released.
+        """
+        starts, ends = performance.notes["start"], performance.notes["end"]
+        moment = int(STEPS * starts[first] + 0.5)
+        # Rounding moves notes by up to a step; and the note before gives the velocity before, with those of its step.
+        near = int(np.searchsorted(starts, (moment - 2) / STEPS))
+        near = int(np.searchsorted(starts, starts[max(0, near - 1)] - 2 / STEPS))
+        early = performance.notes[:near][ends[:near] >= (moment - 2) / STEPS]
+        count = len(starts) if length is None else length * 3 // 8  # a note takes 4.05 ids in ASAP, and at least 2
+        while True:
+            chosen = np.concatenate([early, performance.notes[near : first + count + 1]])
+            ids = np.append(self.encode(Performance(chosen)), END)
+            shift = (ids >= TIME_SHIFT) & (ids < VELOCITY)
+            now = np.cumsum(np.where(shift, ids - TIME_SHIFT + 1, 0))
+            begin = int(np.searchsorted(now, moment)) + 1 if moment else 0
+            if first + count + 1 >= len(starts):
+                return ids[begin:][:length]
+            # What follows is not as in the whole once a note that was left out may begin.
+            known = int(np.searchsorted(now, int(STEPS * starts[first + count + 1]) - 1))
+            if length is not None and known - begin >= length:
+                return ids[begin : begin + length]
+            count *= 2
 
     def decode(self, ids: Iterable[int]) -> Performance:
         """The performance of any ids at all, up to END; ids that the vocabulary does not have are passed over.
