@@ -179,7 +179,8 @@ def on_grid(performance: Performance) -> Performance:
 def _steps(notes: NDArray[np.void]) -> tuple[Steps, Steps]:
     """Start and end of the notes of a performance in steps: every note has at least one, no key sounds twice.
 
-    The nearest steps; a note within one step takes the step around it, so both its times are less than a step away.
+    The nearest steps; a note within one step takes the step around it. So both its times are at most a step away, but
+    where one key is struck three times within a step: no pianist does, three parts in unison may.
     """
     exact_end = STEPS * notes["end"]
     start, end = (np.floor(STEPS * notes["start"] + 0.5).astype(np.int64), np.floor(exact_end + 0.5).astype(np.int64))
