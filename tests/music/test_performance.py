@@ -1,5 +1,6 @@
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from triptych.music.performance import (
     transpositions,
 )
 from triptych.music.piece import Note, Piece
+from triptych.music.sound import render
 
 CODEC = PerformanceCodec()
 
@@ -110,6 +112,15 @@ def test_a_piece_and_back() -> None:
     assert again.seconds_per_tick == 0.001 and again.voices == ("piano",)
     assert again.notes == (Note(0, 750, 60, 70), Note(500, 1500, 64, 80))
     assert from_piece(again) == (performance, []) and from_piece(Piece(())) == (played([]), [])
+
+
+def test_a_performance_is_heard(tmp_path: Path) -> None:
+    soft_and_loud = Performance.of([0.0, 3.0], [1.0, 4.0], [60, 60], [20, 120])
+    sound = render(soft_and_loud.to_piece(), rate=8_000)
+    assert sound[24_000:32_000].std() > 5 * sound[:8_000].std() > 0
+    for name, begins in (("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG")):
+        soft_and_loud.to_piece().save(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
 
 
 @settings(deadline=None, max_examples=200)
