@@ -92,14 +92,13 @@ class Transformer(nn.Module):
         return logits(hidden, self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
+        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.tokens` tokens.
 
-        The padding takes no part: its positions are dropped before the output layer. With `batch.wanted`
-        the loss is the cross-entropy with these probabilities, and takes no smoothing.
+        Padding and context take no part: their positions are dropped before the output layer. With `batch.wanted` the
+        loss is the cross-entropy with these probabilities, and takes no smoothing.
         """
         hidden = self.hidden(batch)
-        valid = torch.arange(batch.target.size(1), device=hidden.device) < batch.lengths[:, None]
-        chosen = valid.flatten().nonzero()[:, 0]
+        chosen = batch.counted().flatten().nonzero()[:, 0]
         if batch.wanted is not None:
             found = logits(hidden.flatten(0, 1)[chosen], self.embedding.weight).float().log_softmax(-1)
             nll = -found.detach().gather(1, batch.target.flatten()[chosen, None]).sum()

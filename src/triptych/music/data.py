@@ -7,14 +7,10 @@ or a folder or zip of MIDI files, of which every tenth by name is the validation
 from __future__ import annotations
 
 import json
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import torch
@@ -41,10 +37,7 @@ from triptych.music.key import Key, key_of
 from triptych.music.piece import Piece
 
 LARGEST_JSON = 200_000_000  # bytes
-SUFFIXES = (".mid", ".midi")
 HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
-# What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
-DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
 KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
@@ -53,7 +46,6 @@ FURTHEST = 6  # semitones of transposition
 Ids = NDArray[np.int64]
 Said = NDArray[np.float16]  # probabilities [tokens, vocabulary]
 Mask = NDArray[np.bool_]  # [steps, 4]
-Named = TypeVar("Named", str, Path)
 
 
 def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], list[str]]:
@@ -64,10 +56,8 @@ def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], l
     path = Path(path)
     if not path.exists():
         raise UserError(f"expected a folder, a zip or a JSON file of chorales, got {path}, which is not there")
-    if path.is_dir():
-        grids, words = _from_folder(path, split)
-    elif path.suffix.lower() == ".zip":
-        grids, words = _from_zip(path, split)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        grids, words = _from_midi(path, split)
     else:
         grids, words = _from_json(path, split), []
     if not grids:
@@ -107,52 +97,16 @@ def _array(steps: object) -> Grid:
         raise UserError("expected integers [steps, 4], got lists of different lengths or depths") from None
 
 
-def _from_folder(path: Path, split: str) -> tuple[list[Grid], list[str]]:
+def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
     from triptych.music.midi import read_many
+    from triptych.music.midi_files import MidiFiles
 
-    files = _of_split(sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES), split)
-    return _grids((str(file.relative_to(path)), found) for file, found in read_many(files))
-
-
-def _from_zip(path: Path, split: str) -> tuple[list[Grid], list[str]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise UserError(f"expected a zip of MIDI files, got {path}: {error}; make it anew") from None
-    with archive:
-        names = {name for name in archive.namelist() if name.lower().endswith(SUFFIXES)}
-        ordered = sorted(names, key=lambda name: name.split("/"))  # as a folder of them is
-        return _grids(_members(archive, _of_split(ordered, split)))
+    with MidiFiles(path) as files:
+        names = _of_split(files.names, split)
+        return _grids(read_many(names, lambda reader, name: reader.read(files.source(name), name=name)))
 
 
-def _members(archive: zipfile.ZipFile, names: Sequence[str]) -> Iterator[tuple[str, Piece | UserError]]:
-    """Read members from memory, one at a time: whatever their names are and however many, nothing is unpacked."""
-    from triptych.music.midi import MidiReader
-
-    with MidiReader() as reader:
-        for name in names:
-            found: Piece | UserError
-            try:
-                found = reader.read(_content(archive, name), name=name)
-            except UserError as error:
-                found = UserError(str(error))  # without the traceback, which would keep the file in memory
-            yield name, found
-
-
-def _content(archive: zipfile.ZipFile, name: str) -> bytes:
-    from triptych.music.midi import LARGEST_FILE
-
-    member = archive.getinfo(name)
-    if member.file_size > LARGEST_FILE:
-        raise UserError(f"expected a MIDI file of at most {LARGEST_FILE:,} bytes, got {name!r}; cut it")
-    try:
-        with archive.open(member) as packed:
-            return packed.read(LARGEST_FILE)
-    except DAMAGED as error:
-        raise UserError(f"expected a whole file without a password, got {name!r}: {error}; pack it anew") from None
-
-
-def _of_split(files: Sequence[Named], split: str) -> list[Named]:
+def _of_split(files: Sequence[str], split: str) -> list[str]:
     if split not in ("train", "valid"):
         raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
     return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
@@ -297,7 +251,7 @@ class ChoraleData:
                 if said:
                     part = said[kind][start : start + len(targets[-1])]
                     wanted.append(learned(part, targets[-1], shift, share))
-        groups = _grouped([len(target) for target in targets], self.tokens_per_batch, random)
+        groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
         return Examples(targets, sources, labels, groups, wanted)
 
     def _all(self) -> list[Grid]:
@@ -386,12 +340,20 @@ def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
     return hidden
 
 
+class Indexed(Protocol):
+    """Ids by place: a list of them, or what makes them when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> Ids:
+        """Ids of one example."""
+        ...
+
+
 class Examples(Sequence[Batch]):
     """Padded batches of some examples, made when they are asked for."""
 
     def __init__(
         self,
-        targets: Sequence[Ids],
+        targets: Indexed,
         sources: Sequence[Ids],
         labels: Sequence[int],
         groups: Sequence[Ids],
@@ -411,7 +373,7 @@ class Examples(Sequence[Batch]):
         if isinstance(item, slice):
             return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted)
         rows = self._groups[item].tolist()
-        target, lengths = _padded([self._targets[row] for row in rows])
+        target, lengths = padded([self._targets[row] for row in rows])
         label = torch.tensor([self._labels[row] for row in rows])
         wanted = None
         if self._wanted:
@@ -420,10 +382,10 @@ class Examples(Sequence[Batch]):
                 wanted[place, : len(self._wanted[row])] = self._wanted[row]
         if not self._sources:
             return Batch(target, lengths, label=label, wanted=wanted)
-        return Batch(target, lengths, *_padded([self._sources[row] for row in rows]), label, wanted)
+        return Batch(target, lengths, *padded([self._sources[row] for row in rows]), label, wanted)
 
 
-def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
@@ -432,7 +394,7 @@ def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, lengths
 
 
-def _grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
+def grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
     """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
     # Noise before sorting, so that the neighbours change every epoch.
     order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))
