@@ -141,6 +141,10 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["model.vocabulary=100"], "expected no vocabulary, got 100"),
         (["model.classes=7"], "expected classes=26"),
         (["model.preset=[1]"], "expected a preset of"),
+        (["data.teachers=chorales"], "expected data.teachers to be a list of models"),
+        (["data.composed=3"], "expected data.teachers with data.composed=3, got none"),
+        (["data.composed=-1"], "expected data.composed from 0 to 100,000 pieces, got -1"),
+        (["data.share=1.5"], "expected data.share from 0 to 1, got 1.5"),
         (["model.encoder_layers=2"], "encoder_layers 0 for the task compose, got 2"),
         (["data.task=infill", "model.encoder_layers=0"], "encoder_layers from 1 for the task infill, got 0"),
     ],
@@ -177,3 +181,35 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     changes += ["--set", "label_smoothing=0.05"]
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
     assert asked["recipe"].label_smoothing == 0.05
+
+
+def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
+    """What a composer says of all pieces is learned; to fill in, the pieces that it makes join the data."""
+    arguments = ["train", "music", "--data", chorales, *SMALL, "--set", "data.length=64", "--threads", 1, "--json"]
+    assert run(*arguments, "--out", tmp_path / "first").code == 0
+    teachers = f'data.teachers=["{tmp_path / "first"}"]'
+    further = [*arguments, "--set", teachers, "--set", "data.composed=1", "--set", "data.share=0.5"]
+    ran = run(*further, "--out", tmp_path / "second")
+    assert ran.code == 0, ran.err
+    assert "composing 1 pieces" in ran.err and "asked the teachers about 3 of 3 pieces" in ran.err
+    assert "training on 2 pieces, 1 held out" in ran.err
+    log = [json.loads(line) for line in (tmp_path / "second" / "log.jsonl").read_text("utf-8").splitlines()]
+    plain = [json.loads(line) for line in (tmp_path / "first" / "log.jsonl").read_text("utf-8").splitlines()]
+    assert log[-1]["nll"] != plain[-1]["nll"]
+    ran = run(*further, "--set", "data.task=infill", "--out", tmp_path / "third")
+    assert ran.code == 0, ran.err
+    assert "training on 5 pieces, 1 held out" in ran.err
+    filling = [*arguments, "--set", f'data.teachers=["{tmp_path / "third"}"]']
+    ran = run(*filling, "--set", "data.task=infill", "--out", tmp_path / "filled")
+    assert ran.code == 0, ran.err
+    assert "asked the teachers about 2 of 2 pieces" in ran.err
+    ran = run(*filling, "--out", tmp_path / "wrong")
+    assert ran.code == 2 and "expected filling teachers for the task infill alone" in ran.err
+    # On from there with another share of forgotten tokens, and nothing else of the patch.
+    on = ["train", "music", "--data", chorales, "--from", tmp_path / "first", *SMALL[6:8], *SMALL[10:]]
+    ran = run(*on, "--set", "model.patch={forget=0.25}", "--out", tmp_path / "fourth")
+    assert ran.code == 0, ran.err
+    patch = Composer.load(tmp_path / "fourth", device="cpu").model.config.patch
+    assert patch is not None and patch.forget == 0.25
+    ran = run(*on, "--set", "model.patch={recall=3}", "--out", tmp_path / "fifth")
+    assert ran.code == 2 and "expected no [model] setting but dropout with --from, got patch" in ran.err

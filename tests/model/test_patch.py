@@ -205,3 +205,22 @@ def test_mistakes(changes: dict[str, Any], message: str) -> None:
 def test_a_patch_survives_the_disk() -> None:
     config = Config(9, patch=Patch(4, 2, 8, 3), aligned=True)
     assert Config.from_dict(config.to_dict()) == config
+
+
+def test_forgetting_leaves_out_whole_tokens_and_in_training_alone() -> None:
+    patch = Patch(4, recall=3, forget=0.5)
+    reader = PlaceEmbedding(7, patch, 8)
+    ids = torch.randint(7, (3, 40))
+    torch.manual_seed(0)
+    whole, some = reader.read(ids, 4), reader.read(ids, 4, forgetting=True)
+    parts = reader(patches(ids, 4), run_lengths(patches(ids, 4)))
+    subsets_of_four = [[place for place in range(4) if bits >> place & 1] for bits in range(16)]
+    # what is read of each patch is the sum of some of its tokens' vectors
+    subsets = torch.stack([parts[:, :, kept].sum(2) for kept in subsets_of_four])
+    distance = (subsets - some).abs().amax(-1).amin(0)
+    assert float(distance.detach().max()) < 1e-5
+    assert not torch.allclose(whole, some)
+    shape: dict[str, Any] = {"width": 8, "heads": 2, "feed_forward": 8, "encoder_layers": 0, "decoder_layers": 1}
+    model = Transformer(Config(7, **shape, dropout=0.0, patch=patch))
+    assert torch.equal(model.eval()(ids), model(ids))
+    assert not torch.equal(model.train()(ids), model(ids))

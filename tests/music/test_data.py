@@ -197,7 +197,7 @@ def test_a_zip_of_bad_members(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all"])
 def test_what_is_no_zip(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(UserError, match="expected a zip of MIDI files") as caught:
+    with pytest.raises(UserError, match="expected a folder or a zip of MIDI files") as caught:
         read_chorales(tmp_path / "a.zip")
     assert "\n" not in str(caught.value)
 

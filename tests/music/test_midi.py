@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 
 from triptych.errors import UserError
 from triptych.music import midi
-from triptych.music.midi import MidiReader, midi_bytes, read_many, read_midi, worker_command, write_midi
+from triptych.music.midi import (
+    MidiReader,
+    midi_bytes,
+    read_many,
+    read_midi,
+    read_performance,
+    worker_command,
+    write_midi,
+)
 from triptych.music.midi_process import CPU_SECONDS, MOST_NOTES, NAME_LENGTH, READY
+from triptych.music.performance import LONGEST, Performance
 from triptych.music.piece import Note, Piece
 
 CHORD = Piece(
@@ -186,6 +195,126 @@ def test_a_bad_file_is_told_in_one_line(reader: MidiReader, data: bytes, got: st
     assert r"'song\n.mid'" in str(told.value)
 
 
+# -- performances -----------------------------------------------------------------------------------------------------
+
+TEMPO = {seconds: b"\0\xff\x51\x03" + round(1e6 * seconds).to_bytes(3, "big") for seconds in (0.25, 0.5, 1.0, 2.0)}
+
+
+def performed(reader: MidiReader, *bodies: bytes, kind: int = 1) -> list[tuple[float, float, int, int]]:
+    """A quarter note is 96 ticks, and half a second where nothing is said."""
+    performance, _ = reader.read_performance(file(*bodies, kind=kind))
+    return performance.notes.tolist()  # type: ignore[no-any-return]
+
+
+def test_seconds_by_all_tempos(reader: MidiReader) -> None:
+    # Tempos in any track hold for all; before the first one a quarter note takes half a second.
+    changes = b"\x60" + TEMPO[1.0][1:] + b"\x60" + TEMPO[0.25][1:] + TEMPO[2.0] + END
+    notes = b"\x30\x90\x3c\x50\x30\x80\x3c\0" + b"\x30\x90\x3e\x50\x81\x10\x80\x3e\0" + END
+    assert performed(reader, notes, changes) == [(0.25, 0.5, 60, 80), (1.0, 3.5, 62, 80)]
+    assert performed(reader, changes, notes) == performed(reader, notes, changes)
+
+
+def test_the_pedal_holds_until_it_is_up_or_the_key_is_struck_again(reader: MidiReader) -> None:
+    body = (
+        b"\0\xb0\x40\x40" + NOTE  # 0 to 96, held
+        + b"\0\x90\x40\x30\x30\x80\x40\0"  # 96 to 144, held
+        + b"\x30\x90\x3c\x20\x30\x80\x3c\0"  # struck again at 192, released at 240
+        + b"\x60\xb0\x40\x3f" + NOTE + END  # up at 336; a last note without it
+    )  # fmt: skip
+    quarter = 0.5 / 96
+    expected = [(0, 192, 60, 80), (96, 336, 64, 48), (192, 336, 60, 32), (336, 432, 60, 80)]
+    assert performed(reader, body) == [(start * quarter, end * quarter, *rest) for start, end, *rest in expected]
+    dry, _ = reader.read_parts(file(body), pedal=False)
+    assert [(note[0] / quarter, note[1] / quarter) for note in dry[0][1].notes.tolist()] == [
+        (0, 96), (96, 144), (192, 240), (336, 432),
+    ]  # fmt: skip
+
+
+def test_a_pedal_that_stays_down_is_up_with_the_last_key(reader: MidiReader) -> None:
+    assert performed(reader, b"\0\xb0\x40\x7f" + NOTE + b"\0\x90\x40\x30\x60\x80\x40\0" + END) == [
+        (0.0, 1.0, 60, 80),
+        (0.5, 1.0, 64, 48),
+    ]
+
+
+def test_a_note_without_a_duration_is_heard_where_the_pedal_holds_it(reader: MidiReader) -> None:
+    still = b"\0\x90\x30\x50\0\x80\x30\0"
+    assert performed(reader, still + NOTE + END) == [(0.0, 0.5, 60, 80)]
+    held = b"\0\xb0\x40\x7f" + still + NOTE + b"\0\xb0\x40\0" + END
+    assert performed(reader, held) == [(0.0, 0.5, 48, 80), (0.0, 0.5, 60, 80)]
+    with pytest.raises(UserError, match="which has no notes; choose"):
+        performed(reader, still + END)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_parts_have_pedals_of_their_own(reader: MidiReader, kind: int) -> None:
+    left = b"\0\xff\x03\x04left\0\xb0\x40\x7f" + NOTE + b"\x60\xb0\x40\0"
+    right = b"\0\x91\x43\x30\x60\x81\x43\0"
+    data = file(left + right + END, kind=0) if kind == 0 else file(left + END, b"\0\xff\x03\x05right" + right + END)
+    parts, words = reader.read_parts(data)
+    assert words == []
+    found = [(title, part.notes.tolist()) for title, part in parts]
+    if kind == 0:  # one track: both are named after it
+        assert found == [("left", [(0.0, 1.0, 60, 80)]), ("left", [(1.0, 1.5, 67, 48)])]
+    else:
+        assert found == [("left", [(0.0, 1.0, 60, 80)]), ("right", [(0.0, 0.5, 67, 48)])]
+    together, _ = reader.read_performance(data)
+    assert sorted(together.notes.tolist()) == sorted(note for _, notes in found for note in notes)
+
+
+def test_drums_and_what_no_piano_has_are_left_out_with_a_word(reader: MidiReader) -> None:
+    drums = b"\0\x99\x3c\x50\x60\x89\x3c\0" * 3
+    outside = b"\0\x90\x14\x50\x60\x80\x14\0" + b"\0\x90\x6d\x50\x60\x80\x6d\0"
+    performance, words = reader.read_performance(file(drums + NOTE + END, outside + END))
+    assert len(performance) == 1
+    assert words == ["3 notes of drums left out", "2 of 3 notes left out, which are off the 88 keys of a piano"]
+    with pytest.raises(UserError, match="which has no notes"):
+        reader.read_performance(file(outside + END))
+
+
+def test_one_key_in_two_parts_sounds_once(reader: MidiReader) -> None:
+    again = b"\x30\x91\x3c\x20\x60\x81\x3c\0" + END
+    assert performed(reader, NOTE + END, again) == [(0.0, 0.25, 60, 80), (0.25, 0.75, 60, 32)]
+
+
+def test_hours_of_silence_are_refused(reader: MidiReader) -> None:
+    late = TEMPO[2.0] + b"\xff\xff\xff\x7f\x90\x3c\x50\x60\x80\x3c\0" + END
+    with pytest.raises(UserError, match=r"^'a.mid': expected notes with 0 <= start < end <= 21,600 seconds.*; cut"):
+        reader.read_performance(file(late), name="a.mid")
+
+
+SECONDS = st.integers(0, 30_000).map(lambda milliseconds: milliseconds / 1_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(SECONDS, SECONDS, st.sampled_from([21, 60, 61, 108]), st.integers(1, 127)), min_size=1, max_size=20
+    )
+)
+def test_a_performance_written_and_read_is_the_same(
+    reader: MidiReader, rows: list[tuple[float, float, int, int]]
+) -> None:
+    start, more, pitch, velocity = map(list, zip(*rows, strict=True))
+    end = [begin + longer + 0.001 for begin, longer in zip(start, more, strict=True)]
+    performance = Performance.of(start, end, pitch, velocity)
+    found, words = reader.read_performance(midi_bytes(performance.to_piece()))
+    assert words == [] and len(found) == len(performance)
+    for name in ("start", "end"):
+        assert abs(found.notes[name] - performance.notes[name]).max() < 1e-9
+    for name in ("pitch", "velocity"):
+        assert (found.notes[name] == performance.notes[name]).all()
+
+
+def test_a_performance_from_a_path(tmp_path: Path) -> None:
+    performance = Performance.of([0.0], [LONGEST], [60], [1])
+    performance.to_piece().save(tmp_path / "a.mid")
+    assert read_performance(tmp_path / "a.mid") == (performance, [])
+
+
+# -- files that are none ----------------------------------------------------------------------------------------------
+
+
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "huge.mid").open("wb") as huge:
         huge.truncate(10_000_001)
@@ -221,7 +350,9 @@ def test_too_many_notes_or_voices(reader: MidiReader) -> None:
     assert len(reader.read(file(b"\0" + short * 1000 + END[1:])).notes) == 1000
     programs = b"".join(b"\0\xc0" + bytes([program]) + NOTE for program in range(128)) + END
     for data in [file(b"\0" + short * (MOST_NOTES + 1) + END[1:]), file(*[programs] * 3)]:
-        with pytest.raises(UserError, match="expected at most 200,000 notes in 256 voices, got 'a' with more; cut it"):
+        with pytest.raises(
+            UserError, match=r"expected at most 200,000 notes in 256 voices.* got 'a' with more; cut it"
+        ):
             reader.read(data, name="a")
 
 
@@ -257,7 +388,7 @@ def test_many_files_are_read_by_one_process(tmp_path: Path, monkeypatch: pytest.
     for place in range(6):
         (tmp_path / f"{place}.mid").write_bytes(midi_bytes(CHORD) if place % 2 else b"broken")
     paths = [tmp_path / f"{place}.mid" for place in range(7)]
-    found = list(read_many(map(str, paths)))
+    found = list(read_many(paths, MidiReader.read))
     assert [path for path, _ in found] == paths
     assert [type(result) for _, result in found] == [UserError, Piece, UserError, Piece, UserError, Piece, UserError]
     assert found[1][1] == read_midi(paths[1])
@@ -267,12 +398,36 @@ def test_many_files_are_read_by_one_process(tmp_path: Path, monkeypatch: pytest.
 
 def test_reading_can_stop_halfway(tmp_path: Path) -> None:
     write_midi(CHORD, tmp_path / "a.mid")
-    walk = read_many([tmp_path / "a.mid"] * 2)
+    walk = read_many([tmp_path / "a.mid"] * 9, MidiReader.read)
     assert isinstance(next(walk)[1], Piece)
     assert isinstance(walk, Generator)
     walk.close()
     assert list(walk) == []
-    assert list(read_many([])) == []
+    assert list(read_many([], MidiReader.read)) == []
+
+
+def test_several_processes_keep_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+    monkeypatch.setattr(midi, "worker_command", lambda: starts.append(worker_command()) or starts[-1])
+    paths = [tmp_path / f"{place}.mid" for place in range(12)]
+    for place, path in enumerate(paths):
+        path.write_bytes(b"broken" if place % 5 == 3 else midi_bytes(Piece((Note(0, 1, 60 + place),))))
+    found = list(read_many(paths, MidiReader.read, workers=3))
+    assert [path for path, _ in found] == paths
+    for place, (_, result) in enumerate(found):
+        if place % 5 == 3:
+            assert isinstance(result, UserError) and result.__traceback__ is None
+        else:
+            assert isinstance(result, Piece) and result.notes[0].pitch == 60 + place
+    assert 1 <= len(starts) <= 3
+
+
+def test_another_error_is_not_hidden(tmp_path: Path) -> None:
+    def fail(reader: MidiReader, path: Path) -> Piece:
+        raise ZeroDivisionError(path)
+
+    with pytest.raises(ZeroDivisionError, match="a"):
+        list(read_many([tmp_path / "a"], fail))
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, program: str, *, greets: bool = True) -> None:
@@ -303,9 +458,9 @@ BROKEN_ANSWERS = {
 }
 BROKEN_HEADERS = [
     "[]", "7", "null", "{}", '{"notes": -1}', '{"notes": true}', '{"notes": 1e3}', '{"notes": "1"}', '{"error": 5}',
-    '{"notes": 0, "voices": [], "microseconds": 1}', '{"notes": 0, "voices": "ab", "microseconds": 1}',
-    '{"notes": 0, "voices": [1], "microseconds": 1}', '{"notes": 0, "voices": ["a"], "microseconds": NaN}',
-    '{"notes": 0, "voices": ["a"], "microseconds": 0}', '{"notes": 0, "voices": ["a"], "microseconds": 16777216}',
+    '{"notes": 0, "voices": []}', '{"notes": 0, "voices": "ab"}', '{"notes": 0, "voices": [1]}',
+    '{"voices": ["a"], "drums": 0.5}', '{"voices": ["a"], "pedals": -1}', '{"voices": ["a"], "tempos": 200001}',
+    '{"voices": ["a"], "tempos": "0"}',
 ]  # fmt: skip
 
 
@@ -331,14 +486,26 @@ def test_a_senseless_answer_is_an_error(monkeypatch: pytest.MonkeyPatch, header:
 
 @pytest.mark.parametrize(
     "row",
-    [(-1, 2, 60, 80, 0), (0, 0, 60, 80, 0), (0, -1, 60, 80, 0), (2**31 - 1, 1, 60, 80, 0), (0, 1, 128, 80, 0),
+    [(-1, 2, 60, 80, 0), (0, -1, 60, 80, 0), (2**31 - 1, 1, 60, 80, 0), (0, 1, 128, 80, 0),
      (0, 1, -1, 80, 0), (0, 1, 60, 0, 0), (0, 1, 60, 128, 0), (0, 1, 60, 80, 1), (0, 1, 60, 80, -1),
      (5, -2, 60, 80, 0)],
 )  # fmt: skip
 def test_a_senseless_note_is_an_error(monkeypatch: pytest.MonkeyPatch, row: tuple[int, ...]) -> None:
-    header = b'{"notes": 2, "voices": ["a"], "microseconds": 500000}\n'
+    header = b'{"notes": 2, "voices": ["a"]}\n'
     answer(monkeypatch, header + struct.pack("=10i", 0, 9, 60, 80, 0, *row))
     with pytest.raises(UserError, match="its notes are out of range"):
+        read_midi(midi_bytes(CHORD))
+
+
+@pytest.mark.parametrize(
+    ("what", "row"),
+    [("pedal", (-1, 1, 0)), ("pedal", (0, 2, 0)), ("pedal", (0, 1, 1)), ("tempo", (-1, 9)), ("tempo", (0, 0)),
+     ("tempo", (0, 2**24))],
+)  # fmt: skip
+def test_a_senseless_change_is_an_error(monkeypatch: pytest.MonkeyPatch, what: str, row: tuple[int, ...]) -> None:
+    header = f'{{"notes": 1, "voices": ["a"], "{what}s": 1}}\n'.encode()
+    answer(monkeypatch, header + struct.pack(f"={5 + len(row)}i", 0, 9, 60, 80, 0, *row))
+    with pytest.raises(UserError, match=f"its {what} is out of range"):
         read_midi(midi_bytes(CHORD))
 
 

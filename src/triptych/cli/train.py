@@ -18,12 +18,18 @@ from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    from triptych.music.codec import Grid
+    from triptych.music.composer import Composer
+    from triptych.music.data import Lessons
     from triptych.train.loop import Outcome
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
 # The tables of a recipe file. A bare key in --set belongs to the last one.
 TABLES = ("model", "data", "card", "training")
+# What [data] may say of trained composers to learn from, and what holds without it.
+TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
+MOST_COMPOSED = 100_000
 
 
 Setup = Annotated[
@@ -113,10 +119,13 @@ def music(
 ) -> None:
     """Train a composer on chorales: four voices on a grid of sixteenths.
 
-    Settings of [data]: task (compose, infill), length of the crops in tokens, transpose and label (true, false).
+    Settings of [data]: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
+    teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
+    what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
+    teachers that fill in say is learned in the same way.
     Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
     """
-    tables = _tables(recipe, settings, dtype, data=["task", "length", "transpose", "label"])
+    tables = _tables(recipe, settings, dtype, data=["task", "length", "transpose", "label", *TEACHING])
     from triptych.music.composer import Composer
     from triptych.music.data import Augmentation
     from triptych.train.recipe import Recipe
@@ -128,24 +137,32 @@ def music(
     length = use.pop("length", 1024)
     if isinstance(length, bool) or not isinstance(length, int):
         raise UserError(f"expected data.length to be a number of tokens, got {length!r}")
+    teachers, composed, share = _teaching(use)
     for name, value in use.items():
         if not isinstance(value, bool):
             raise UserError(f"expected data.{name} to be true or false, got {value!r}")
     if start_from is not None:
+        forget = _only_forget(tables["model"])
         dropout = _only_dropout(tables["model"])
         composer = Composer.load(start_from, device=device, threads=threads, dtype="float32")
-        composer = composer if dropout is None else composer.with_dropout(dropout)
+        composer = composer.with_dropout(dropout, forget)
         if task not in (None, composer.task):
             raise UserError(f"expected data.task {composer.task}, that of {start_from}, got {task!r}; leave it out")
     else:
         composer = Composer.new(
             task=task or "compose", device=device, threads=threads, seed=run.seed, **tables["model"]
         )
-    grids, held_out = load_chorales(data, "train"), load_chorales(data, "valid")
+    grids: Sequence[Grid] = load_chorales(data, "train")
+    held_out = load_chorales(data, "valid")
+    lessons = None
+    if teachers:  # they speak of the training pieces alone
+        masters = [Composer.load(name, device=device, threads=threads) for name in teachers]
+        grids, lessons = _taught(masters, grids, composer.task, composed, share, run.seed)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     outcome = composer.fit(
         grids,
         held_out_grids=held_out,
+        lessons=lessons,
         recipe=run,
         out=out,
         resume=resume,
@@ -154,6 +171,43 @@ def music(
         card=tables["card"],
     )
     _tell(outcome, as_json=json)
+
+
+def _teaching(settings: dict[str, Any]) -> tuple[list[str], int, float]:
+    """Take the settings about teachers out of those of [data]."""
+    teachers, composed, share = (settings.pop(name, usual) for name, usual in TEACHING.items())
+    if not isinstance(teachers, list) or not all(isinstance(name, str) for name in teachers):
+        raise UserError(f'expected data.teachers to be a list of models, ["chorales"], got {teachers!r}')
+    if isinstance(composed, bool) or not isinstance(composed, int) or not 0 <= composed <= MOST_COMPOSED:
+        raise UserError(f"expected data.composed from 0 to {MOST_COMPOSED:,} pieces, got {composed!r}")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise UserError(f"expected data.share from 0 to 1, got {share!r}")
+    if composed and not teachers:
+        raise UserError(f"expected data.teachers with data.composed={composed}, got none; name a composer")
+    return teachers, composed, share
+
+
+def _taught(
+    teachers: Sequence[Composer], grids: Sequence[Grid], task: str, composed: int, share: float, seed: int
+) -> tuple[Sequence[Grid], Lessons | None]:
+    """The training pieces, with composed ones or without, and what the teachers say of them."""
+    from triptych.music.lessons import filling_lessons, lessons
+
+    models = [teacher.model for teacher in teachers]
+    if teachers[0].task == "infill":
+        if task != "infill" or composed or any(teacher.task != "infill" for teacher in teachers):
+            raise UserError("expected filling teachers for the task infill alone and without data.composed, got others")
+        return grids, filling_lessons(models, grids, share=share, seed=seed, progress=_asked)
+    say(f"composing {composed:,} pieces")
+    made = teachers[0].composed(composed, seed=seed)
+    if task == "infill":
+        return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
+    return grids, lessons(models, grids, made, share=share, progress=_asked)
+
+
+def _asked(done: int, total: int) -> None:
+    if done % 50 == 0 or done == total:
+        say(f"asked the teachers about {done:,} of {total:,} pieces")
 
 
 def _tables(
@@ -168,6 +222,15 @@ def _tables(
     _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
     _expect("data", tables["data"], data)
     return tables
+
+
+def _only_forget(settings: dict[str, Any]) -> float | None:
+    """What [model.patch] leaves open with --from; any other setting of it stays, and is then refused."""
+    patch = settings.get("patch")
+    if not isinstance(patch, dict) or list(patch) != ["forget"]:
+        return None
+    forget: float = settings.pop("patch")["forget"]
+    return forget
 
 
 def _only_dropout(settings: dict[str, Any]) -> float | None:

@@ -10,10 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B target sequences, each with its condition. All tensors are int64; padding is 0, and told by the lengths alone.
+    """B target sequences, each with its condition. Padding is 0, and told by the lengths alone; all tensors
+    but `wanted` are int64.
 
     target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
     tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
+    wanted [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
+    context [B], if there, is how many tokens at the beginning of each target are only read: a part of something longer
+    is then seen with what came before it, and none of its tokens counts twice.
     """
 
     target: Tensor
@@ -21,9 +25,22 @@ class Batch:
     source: Tensor | None = None
     source_lengths: Tensor | None = None
     label: Tensor | None = None
+    wanted: Tensor | None = None
+    context: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[0]
+
+    def counted(self) -> Tensor:
+        """Which target tokens count: bool [B, L], those that are neither padding nor context."""
+        places = torch.arange(self.target.size(1), device=self.target.device)
+        counted = places < self.lengths[:, None]
+        return counted if self.context is None else counted & (places >= self.context[:, None])
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens count."""
+        return int(self.counted().sum())
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the same batch on `device`; from pinned memory the copy does not block."""
@@ -34,4 +51,4 @@ class Batch:
         return Batch(*(None if part is None else part[chosen] for part in self._parts()))  # type: ignore[arg-type]
 
     def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.target, self.lengths, self.source, self.source_lengths, self.label
+        return self.target, self.lengths, self.source, self.source_lengths, self.label, self.wanted, self.context

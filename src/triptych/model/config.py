@@ -98,6 +98,9 @@ class Patch:
 
     logistics: instead of by that network, the patch is written as one pixel of `size` channels, by a discretized
     mixture of so many logistics (Salimans et al. 2017); the vocabulary is then the 256 intensities.
+
+    forget: in training, the share of the target's tokens that the decoder does not read (word dropout, Bowman et al.
+    2016, section 3.1), so that it learns to do without any one of them.
     """
 
     size: int
@@ -105,6 +108,7 @@ class Patch:
     feed_forward: int = 512
     recall: int = 0
     logistics: int = 0
+    forget: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = {"size": (1, 64), "layers": (1, 100), "feed_forward": (1, 2**20), "logistics": (0, 1000)}
@@ -112,6 +116,9 @@ class Patch:
             _in_range(f"patch.{name}", getattr(self, name), least, most)
         if self.logistics and self.size > 4:
             raise UserError(f"expected patch.size from 1 to 4 with logistics, the channels of a pixel, got {self.size}")
+        _is_a("patch.forget", self.forget, int, float)
+        if not 0 <= self.forget < 1:
+            raise UserError(f"expected 0 <= patch.forget < 1, got {self.forget}")
 
 
 @dataclass(frozen=True)

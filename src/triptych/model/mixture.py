@@ -51,7 +51,7 @@ class Logistics:
         """From parameters [..., size(channels, K)]."""
         pairs = channels * (channels - 1) // 2
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
-        weights, means, scales, slopes = blocks.split([1, channels, channels, pairs], -2)
+        weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
         self.channels = channels
         self.weights, self.means = weights[..., 0, :].log_softmax(-1), means
         self.log_scales, self.slopes = scales.clamp(min=LEAST_LOG_SCALE), slopes.tanh()
@@ -68,7 +68,7 @@ class Logistics:
             first = channel * (channel - 1) // 2
             slopes = self.slopes[..., first : first + channel, :]
             mean = mean + (slopes * before[..., None]).sum(-2)
-        return mean  # type: ignore[no-any-return]
+        return mean
 
     def joint(self, ids: Tensor) -> Tensor:
         """Log-probability of each component together with the first c channels of ids [..., C], for c from 0 to C:

@@ -35,7 +35,7 @@ class PlaceEmbedding(nn.Module):
 
     def __init__(self, vocabulary: int, patch: Patch, width: int) -> None:
         super().__init__()
-        self.vocabulary, self.longest = vocabulary, patch.recall
+        self.vocabulary, self.longest, self.forget = vocabulary, patch.recall, patch.forget
         self.tokens = nn.Embedding(patch.size * vocabulary, width)
         self.runs = nn.Embedding(patch.size * patch.recall, width) if patch.recall else None
         self.scale = math.sqrt(width / patch.size)
@@ -48,10 +48,13 @@ class PlaceEmbedding(nn.Module):
             told = told + self.runs(runs.clamp(max=self.longest - 1) + places * self.longest)
         return told * self.scale  # type: ignore[no-any-return]
 
-    def read(self, ids: Tensor, size: int) -> Tensor:
-        """Each patch as one vector: [B, P, W] of ids [B, L]."""
+    def read(self, ids: Tensor, size: int, *, forgetting: bool = False) -> Tensor:
+        """Each patch as one vector: [B, P, W] of ids [B, L]; `forgetting` leaves out some of the tokens."""
         whole = patches(ids, size)
-        return self(whole, run_lengths(whole)).sum(2)  # type: ignore[no-any-return]
+        told = self(whole, run_lengths(whole))
+        if forgetting and self.forget:
+            told = told * (torch.rand(whole.shape, device=whole.device) >= self.forget)[..., None]
+        return told.sum(2)  # type: ignore[no-any-return]
 
 
 class PatchNetwork(nn.Module):

@@ -98,17 +98,22 @@ class Transformer(nn.Module):
         return logits(self.hidden(batch, maps), self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.lengths.sum()` tokens.
+        """Label-smoothed loss and plain negative log-likelihood in nats, both summed over `batch.tokens` tokens.
 
-        The padding takes no part: its positions are dropped before the output layer.
+        Padding and context take no part: their positions are dropped before the output layer. With `batch.wanted` the
+        loss is the cross-entropy with these probabilities, and takes no smoothing.
         """
         if isinstance(self.writer, MixtureWriter):
             if smoothing:
                 raise UserError(f"expected label_smoothing=0 with patch.logistics, got {smoothing}; leave it out")
-            nll = (self.nll(batch) * self._valid(batch)).sum()
+            nll = (self.nll(batch) * batch.counted()).sum()
             return nll, nll
         hidden = self.hidden(batch)
-        chosen = self._valid(batch).flatten().nonzero()[:, 0]
+        chosen = batch.counted().flatten().nonzero()[:, 0]
+        if batch.wanted is not None:
+            found = logits(hidden.flatten(0, 1)[chosen], self.embedding.weight).float().log_softmax(-1)
+            nll = -found.detach().gather(1, batch.target.flatten()[chosen, None]).sum()
+            return -(batch.wanted.flatten(0, 1)[chosen] * found).sum(), nll
         return cross_entropy(
             hidden.flatten(0, 1)[chosen], self.embedding.weight, batch.target.flatten()[chosen], smoothing
         )
@@ -120,10 +125,6 @@ class Transformer(nn.Module):
             return found.flatten(1)[:, : batch.target.size(1)]  # type: ignore[no-any-return]
         scores = logits(self.hidden(batch), self.embedding.weight)
         return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
-
-    def _valid(self, batch: Batch) -> Tensor:
-        """Which target tokens are no padding: bool [B, L]."""
-        return torch.arange(batch.target.size(1), device=batch.target.device) < batch.lengths[:, None]
 
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
         """What stands before the output layer of a vocabulary: [B, L, W]."""
@@ -159,7 +160,7 @@ class Transformer(nn.Module):
         if self.reader is None:
             read = self.embed(self.embedding, target[:, :-1])
         else:
-            read = self.reader.read(target, self._size)[:, :-1]
+            read = self.reader.read(target, self._size, forgetting=self.training)[:, :-1]
         return functional.pad(read, (0, 0, 1, 0))
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
@@ -312,9 +313,16 @@ class Transformer(nn.Module):
         cache.position = ids.size(1)
         return ids
 
-    def with_dropout(self, probability: float) -> Transformer:
-        """A copy of the model with another dropout, for further training."""
-        model = Transformer(replace(self.config, dropout=probability)).to(self.embedding.weight)
+    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Transformer:
+        """A copy of the model with another dropout, or another `patch.forget`, for further training."""
+        config = self.config if probability is None else replace(self.config, dropout=probability)
+        if forget is not None:
+            if config.patch is None:
+                raise UserError(
+                    f"expected a model with patches for patch.forget={forget}, got one without; leave it out"
+                )
+            config = replace(config, patch=replace(config.patch, forget=forget))
+        model = Transformer(config).to(self.embedding.weight)
         model.load_state_dict(self.state_dict())
         return model
 

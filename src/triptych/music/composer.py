@@ -41,7 +41,7 @@ from triptych.music.codec import (
     to_piece,
     upbeat,
 )
-from triptych.music.data import AUGMENTED, HELD_OUT, LABELS, Augmentation, ChoraleData, held_out, label_of
+from triptych.music.data import AUGMENTED, HELD_OUT, LABELS, Augmentation, ChoraleData, Lessons, held_out, label_of
 from triptych.music.key import Key
 from triptych.music.midi import read_midi
 from triptych.music.piece import Note, Piece
@@ -53,6 +53,7 @@ Task = Literal["compose", "infill"]
 PLAIN = Sampling()
 MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
 MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
+COMPOSED_TOGETHER = 128  # pieces side by side, of many
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 _NOTHING: Grid = np.empty((0, 4), np.int64)
 
@@ -181,9 +182,9 @@ class Composer:
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), ChoraleCodec())
 
-    def with_dropout(self, probability: float) -> Composer:
-        """The same composer with another dropout for further training."""
-        return Composer(self.model.with_dropout(probability), self.codec, self.card, exact=self._exact)
+    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Composer:
+        """The same composer with another dropout, or another `patch.forget`, for further training."""
+        return Composer(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -205,6 +206,7 @@ class Composer:
         resume: bool = False,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
+        lessons: Lessons | None = None,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
@@ -212,7 +214,7 @@ class Composer:
 
         `length` is that of the crops in tokens. Without `held_out_grids`, every tenth piece is held out. What counts is
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
-        voices.
+        voices. lessons: what `music.lessons` collected from trained composers, for composing alone.
         """
         if held_out_grids is None:
             held_out_grids = grids[HELD_OUT - 1 :: HELD_OUT]
@@ -224,6 +226,7 @@ class Composer:
             tokens_per_batch=recipe.tokens_per_batch,
             length=length,
             augmentation=augmentation,
+            lessons=lessons,
             seed=recipe.seed,
         )
         checked = held_out(held_out_grids, self.codec, self.task)
@@ -244,6 +247,12 @@ class Composer:
         self.model.eval()
         self.card = best.card
         return outcome
+
+    def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
+        """Grids of so many different pieces, to train another model with."""
+        batches = [(first, min(COMPOSED_TOGETHER, count - first)) for first in range(0, count, COMPOSED_TOGETHER)]
+        pieces = [piece for first, rows in batches for piece in self.compose_many(rows, seed=seed + first)]
+        return [from_piece(piece)[0] for piece in pieces]
 
     def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> dict[str, Any]:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth

@@ -7,14 +7,10 @@ or a folder or zip of MIDI files, of which every tenth by name is the validation
 from __future__ import annotations
 
 import json
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar, overload
+from typing import Literal, Protocol, overload
 
 import numpy as np
 import torch
@@ -29,6 +25,7 @@ from triptych.music.codec import (
     HIGHEST,
     HOLE,
     LOWEST,
+    REST,
     SILENT,
     STEPS_PER_QUARTER,
     ChoraleCodec,
@@ -40,17 +37,15 @@ from triptych.music.key import Key, key_of
 from triptych.music.piece import Piece
 
 LARGEST_JSON = 200_000_000  # bytes
-SUFFIXES = (".mid", ".midi")
 HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
-# What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
-DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
-UNLABELLED, BY_MODE = 0.4, 0.3  # of the pieces in training; the others are labelled by key
+KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
 FURTHEST = 6  # semitones of transposition
 
 Ids = NDArray[np.int64]
-Named = TypeVar("Named", str, Path)
+Said = NDArray[np.float16]  # probabilities [tokens, vocabulary]
+Mask = NDArray[np.bool_]  # [steps, 4]
 
 
 def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], list[str]]:
@@ -61,10 +56,8 @@ def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], l
     path = Path(path)
     if not path.exists():
         raise UserError(f"expected a folder, a zip or a JSON file of chorales, got {path}, which is not there")
-    if path.is_dir():
-        grids, words = _from_folder(path, split)
-    elif path.suffix.lower() == ".zip":
-        grids, words = _from_zip(path, split)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        grids, words = _from_midi(path, split)
     else:
         grids, words = _from_json(path, split), []
     if not grids:
@@ -104,52 +97,16 @@ def _array(steps: object) -> Grid:
         raise UserError("expected integers [steps, 4], got lists of different lengths or depths") from None
 
 
-def _from_folder(path: Path, split: str) -> tuple[list[Grid], list[str]]:
+def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
     from triptych.music.midi import read_many
+    from triptych.music.midi_files import MidiFiles
 
-    files = _of_split(sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES), split)
-    return _grids((str(file.relative_to(path)), found) for file, found in read_many(files))
-
-
-def _from_zip(path: Path, split: str) -> tuple[list[Grid], list[str]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise UserError(f"expected a zip of MIDI files, got {path}: {error}; make it anew") from None
-    with archive:
-        names = {name for name in archive.namelist() if name.lower().endswith(SUFFIXES)}
-        ordered = sorted(names, key=lambda name: name.split("/"))  # as a folder of them is
-        return _grids(_members(archive, _of_split(ordered, split)))
+    with MidiFiles(path) as files:
+        names = _of_split(files.names, split)
+        return _grids(read_many(names, lambda reader, name: reader.read(files.source(name), name=name)))
 
 
-def _members(archive: zipfile.ZipFile, names: Sequence[str]) -> Iterator[tuple[str, Piece | UserError]]:
-    """Read members from memory, one at a time: whatever their names are and however many, nothing is unpacked."""
-    from triptych.music.midi import MidiReader
-
-    with MidiReader() as reader:
-        for name in names:
-            found: Piece | UserError
-            try:
-                found = reader.read(_content(archive, name), name=name)
-            except UserError as error:
-                found = UserError(str(error))  # without the traceback, which would keep the file in memory
-            yield name, found
-
-
-def _content(archive: zipfile.ZipFile, name: str) -> bytes:
-    from triptych.music.midi import LARGEST_FILE
-
-    member = archive.getinfo(name)
-    if member.file_size > LARGEST_FILE:
-        raise UserError(f"expected a MIDI file of at most {LARGEST_FILE:,} bytes, got {name!r}; cut it")
-    try:
-        with archive.open(member) as packed:
-            return packed.read(LARGEST_FILE)
-    except DAMAGED as error:
-        raise UserError(f"expected a whole file without a password, got {name!r}: {error}; pack it anew") from None
-
-
-def _of_split(files: Sequence[Named], split: str) -> list[Named]:
+def _of_split(files: Sequence[str], split: str) -> list[str]:
     if split not in ("train", "valid"):
         raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
     return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
@@ -182,6 +139,14 @@ def label_of(key: Key, *, mode_only: bool = False) -> int:
     return int(key.minor) if mode_only else 2 + 12 * key.minor + key.tonic
 
 
+def moved_label(label: int, semitones: int) -> int:
+    """The class of a piece moved by semitones; -1, no class, stays."""
+    if label < 2:
+        return label
+    minor, tonic = divmod(label - 2, 12)
+    return label_of(Key(tonic, bool(minor)).transposed(semitones))
+
+
 def transpositions(grid: Grid) -> list[int]:
     """Semitones by which the piece can be moved, from five down to six up, while the vocabulary has all its pitches.
 
@@ -210,12 +175,30 @@ class Augmentation:
 AUGMENTED = Augmentation()
 
 
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What teachers say of the pieces of a training set, and of others that they composed; `lessons` asks them.
+
+    said: by piece and kind of label (none, mode, key) the probabilities of its tokens, with END. composed: pieces that
+    are no data: what is said of them is all that is learned there. share: how much of what is learned of a note of the
+    data is what is said, from 0 to 1.
+    holes: of filling models, by piece the masks [steps, 4] about which they were asked, and `said` is by mask instead.
+    """
+
+    said: Sequence[Sequence[Said]]
+    composed: Sequence[Grid]
+    said_of_composed: Sequence[Sequence[Said]]
+    share: float
+    holes: Sequence[Sequence[Mask]] = ()
+
+
 class ChoraleData:
     """Chorales in batches of about `tokens_per_batch` target tokens, by epoch.
 
     task: "compose" trains a decoder on whole pieces with END, or on crops of at most `length` tokens that begin after
     whole bars, as many of a piece as cover it, its beginning and its end among them; "infill" gives as source the same
     tokens with holes, and needs no END.
+    lessons: what teachers say is learned beside the notes, and of pieces that they composed alone.
     Everything random is a function of (seed, epoch).
     """
 
@@ -228,15 +211,16 @@ class ChoraleData:
         tokens_per_batch: int = 8192,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
+        lessons: Lessons | None = None,
         seed: int = 1,
     ) -> None:
         if length < BAR_TOKENS or length % BAR_TOKENS:
             raise UserError(f"expected data.length in whole bars ({BAR_TOKENS} tokens each), got {length}")
         self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
-        self.augmentation, self.seed = augmentation, seed
-        self.keys = [key_of(grid) for grid in self.grids]
-        self.shifts = [transpositions(grid) for grid in self.grids]
+        self.augmentation, self.lessons, self.seed = augmentation, lessons, seed
+        self.keys = {id(grid): key_of(grid) for grid in self._all()}
+        self.shifts = {id(grid): transpositions(grid) for grid in self._all()}
 
     def __len__(self) -> int:
         """The number of pieces."""
@@ -246,18 +230,47 @@ class ChoraleData:
         """The batches of epoch `number`, counted from 0."""
         random = np.random.default_rng([self.seed, number])
         targets, sources, labels = [], [], []
-        for grid, key, shifts in zip(self.grids, self.keys, self.shifts, strict=True):
+        wanted: list[Tensor] = []
+        for grid, said, share, holes in self._pieces(random):
+            shifts = self.shifts[id(grid)]
             shift = int(random.choice(shifts)) if self.augmentation.transpose else 0
-            moved, tonality = transposed(grid, shift), key.transposed(shift)
+            moved, tonality = transposed(grid, shift), self.keys[id(grid)].transposed(shift)
             for start in self._starts(4 * len(grid), random):
                 crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
                 whole = start + self.length >= 4 * len(grid) and self.task == "compose"
                 targets.append(np.append(crop, END) if whole else crop)
+                kind = self._kind(random)
+                labels.append((-1, label_of(tonality, mode_only=True), label_of(tonality))[kind])
                 if self.task == "infill":
-                    hidden = draw_holes(len(crop) // 4, random).reshape(-1)
+                    if holes:  # teachers were asked about these alone, without a label
+                        kind, labels[-1] = int(random.integers(len(holes))), -1
+                        hidden = holes[kind].reshape(-1)[start : start + len(crop)]
+                    else:
+                        hidden = draw_holes(len(crop) // 4, random).reshape(-1)
                     sources.append(np.where(hidden, HOLE, crop))
-                labels.append(self._label(tonality, random))
-        return Examples(targets, sources, labels, _grouped([len(t) for t in targets], self.tokens_per_batch, random))
+                if said:
+                    part = said[kind][start : start + len(targets[-1])]
+                    wanted.append(learned(part, targets[-1], shift, share))
+        groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
+        return Examples(targets, sources, labels, groups, wanted)
+
+    def _all(self) -> list[Grid]:
+        return [*self.grids, *(self.lessons.composed if self.lessons else ())]
+
+    def _pieces(self, random: np.random.Generator) -> Iterator[tuple[Grid, Sequence[Said], float, Sequence[Mask]]]:
+        """The pieces of an epoch, what is said of each by kind of label or by mask, how much that counts, the masks.
+
+        Of composed ones at most half as many as of data, drawn anew.
+        """
+        if self.lessons is None:
+            yield from ((grid, (), 0.0, ()) for grid in self.grids)
+            return
+        taught = self.lessons
+        holes = taught.holes or [()] * len(self.grids)
+        for grid, said, masks in zip(self.grids, taught.said, holes, strict=True):
+            yield grid, said, taught.share, masks
+        for place in random.permutation(len(taught.composed))[: len(self.grids) // 2].tolist():
+            yield taught.composed[place], taught.said_of_composed[place], 1.0, ()
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -270,11 +283,29 @@ class ChoraleData:
         more = -(-tokens // self.length) - 2
         return [0, *(BAR_TOKENS * random.integers(1, last + 1, more)).tolist(), BAR_TOKENS * last]
 
-    def _label(self, key: Key, random: np.random.Generator) -> int:
-        kind = random.random()
-        if not self.augmentation.label or kind < UNLABELLED:
-            return -1
-        return label_of(key, mode_only=kind < UNLABELLED + BY_MODE)
+    def _kind(self, random: np.random.Generator) -> int:
+        """Which kind of label a crop gets: none, mode, key."""
+        drawn = random.random()  # drawn even where no label is given, so that all else stays the same
+        return int(np.searchsorted(np.cumsum(KINDS)[:-1], drawn, "right")) if self.augmentation.label else 0
+
+
+def learned(said: Said, ids: Ids, semitones: int, share: float) -> Tensor:
+    """The probabilities to learn [L, vocabulary] of ids [L], whose piece was moved up by semitones: to `share` what is
+    said of it where it was, and for the rest the ids themselves.
+    """
+    found = moved_pitches(torch.from_numpy(said.astype(np.float32)), semitones)
+    found *= share / found.sum(-1, keepdim=True).clamp(min=1e-6)
+    found[torch.arange(len(ids)), torch.from_numpy(ids)] += 1 - share
+    return found
+
+
+def moved_pitches(values: Tensor, semitones: int) -> Tensor:
+    """Values [..., vocabulary] about a piece as those about the piece moved up by semitones; what falls out is gone."""
+    low, high = max(0, semitones), min(REST, REST + semitones)
+    found = torch.zeros_like(values)
+    found[..., low:high] = values[..., low - semitones : high - semitones]
+    found[..., REST:] = values[..., REST:]
+    return found
 
 
 def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose") -> list[Batch]:
@@ -309,13 +340,27 @@ def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
     return hidden
 
 
+class Indexed(Protocol):
+    """Ids by place: a list of them, or what makes them when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> Ids:
+        """Ids of one example."""
+        ...
+
+
 class Examples(Sequence[Batch]):
     """Padded batches of some examples, made when they are asked for."""
 
     def __init__(
-        self, targets: Sequence[Ids], sources: Sequence[Ids], labels: Sequence[int], groups: Sequence[Ids]
+        self,
+        targets: Indexed,
+        sources: Sequence[Ids],
+        labels: Sequence[int],
+        groups: Sequence[Ids],
+        wanted: Sequence[Tensor] = (),
     ) -> None:
         self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
+        self._wanted = wanted
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -326,16 +371,21 @@ class Examples(Sequence[Batch]):
     def __getitem__(self, item: slice) -> Examples: ...
     def __getitem__(self, item: int | slice) -> Batch | Examples:
         if isinstance(item, slice):
-            return Examples(self._targets, self._sources, self._labels, self._groups[item])
+            return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted)
         rows = self._groups[item].tolist()
-        target, lengths = _padded([self._targets[row] for row in rows])
+        target, lengths = padded([self._targets[row] for row in rows])
         label = torch.tensor([self._labels[row] for row in rows])
+        wanted = None
+        if self._wanted:
+            wanted = torch.zeros(*target.shape, ChoraleCodec.vocabulary)
+            for place, row in enumerate(rows):
+                wanted[place, : len(self._wanted[row])] = self._wanted[row]
         if not self._sources:
-            return Batch(target, lengths, label=label)
-        return Batch(target, lengths, *_padded([self._sources[row] for row in rows]), label)
+            return Batch(target, lengths, label=label, wanted=wanted)
+        return Batch(target, lengths, *padded([self._sources[row] for row in rows]), label, wanted)
 
 
-def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
@@ -344,7 +394,7 @@ def _padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, lengths
 
 
-def _grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
+def grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
     """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
     # Noise before sorting, so that the neighbours change every epoch.
     order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))

@@ -14,17 +14,23 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from queue import SimpleQueue
+from typing import Any, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.model.files import write_file
 from triptych.music import midi_process
 from triptych.music.midi_process import MOST_NOTES, MOST_VOICES, NAME_LENGTH, READY
+from triptych.music.performance import HIGHEST, LOWEST, Performance, sustained, together
 from triptych.music.piece import Note, Piece
 
 LARGEST_FILE = 10_000_000  # bytes
@@ -33,10 +39,15 @@ START_SECONDS = 10.0  # the first start after an installation reads symusic from
 READ_SECONDS = 1.5
 MOST_TRACKS = 1024
 LONGEST_HEADER = 1 << 20  # bytes of an answer's first line
+TABLES = {"notes": 5, "pedals": 3, "tempos": 2}  # of an answer, and their columns
 
 TICKS_PER_QUARTER = 480  # of a written file, at least; the custom of sequencers
 LONGEST_DELTA = 2**28 - 1  # of a variable-length quantity
 MICROSECONDS_PER_MINUTE = 60e6
+TEMPO = 500_000  # microseconds of a quarter note, where a file says nothing
+
+File = TypeVar("File")
+Found = TypeVar("Found")
 
 
 def write_midi(piece: Piece, path: Path) -> None:
@@ -116,16 +127,45 @@ def read_midi(source: str | Path | bytes, *, name: str | None = None) -> Piece:
         return reader.read(source, name=name)
 
 
-def read_many(paths: Iterable[str | Path]) -> Iterator[tuple[Path, Piece | UserError]]:
-    """Read many files as `read_midi` does, each with its path and the piece or the error; one process serves them."""
+def read_performance(source: str | Path | bytes, *, name: str | None = None) -> tuple[Performance, list[str]]:
+    """Read a MIDI file as a performance on one piano, with a word about what was left out.
+
+    All parts of `MidiReader.read_parts` together, with their pedals: see there.
+    """
     with MidiReader() as reader:
-        for path in map(Path, paths):
-            found: Piece | UserError
+        return reader.read_performance(source, name=name)
+
+
+def read_many(
+    files: Iterable[File], read: Callable[[MidiReader, File], Found], *, workers: int = 1
+) -> Iterator[tuple[File, Found | UserError]]:
+    """Read many files, `workers` at a time with a process each: every file, in order, with what `read` makes of it.
+
+    A file that `read` refuses comes with its UserError.
+    """
+    with ExitStack() as stack:
+        idle: SimpleQueue[MidiReader] = SimpleQueue()
+        for _ in range(workers):
+            idle.put(stack.enter_context(MidiReader()))
+
+        def outcome(file: File) -> Found | UserError:
+            reader = idle.get()
             try:
-                found = reader.read(path)
+                return read(reader, file)
             except UserError as error:
-                found = UserError(str(error))  # without the traceback, which would keep the file in memory
-            yield path, found
+                return UserError(str(error))  # without the traceback, which would keep the file in memory
+            finally:
+                idle.put(reader)
+
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        ahead: deque[tuple[File, Future[Found | UserError]]] = deque()
+        for file in files:
+            ahead.append((file, pool.submit(outcome, file)))
+            if len(ahead) > 2 * workers:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for file, future in ahead:
+            yield file, future.result()
 
 
 class MidiReader:
@@ -146,14 +186,30 @@ class MidiReader:
 
     def read(self, source: str | Path | bytes, *, name: str | None = None) -> Piece:
         """Read one file: see `read_midi`."""
+        return _piece(self._parse(source, name))
+
+    def read_performance(self, source: str | Path | bytes, *, name: str | None = None) -> tuple[Performance, list[str]]:
+        """Read one file: see the function `read_performance`."""
+        parts, words = self.read_parts(source, name=name)
+        return together(part for _, part in parts), words
+
+    def read_parts(
+        self, source: str | Path | bytes, *, name: str | None = None, pedal: bool = True
+    ) -> tuple[list[tuple[str, Performance]], list[str]]:
+        """Read each voice of a file as a performance with its name, and a word about what was left out.
+
+        Voices are those of `read_midi`. Times are seconds by all tempos of the file. The sustain pedal of a voice is
+        applied, unless `pedal` is False: see `sustained`. Left out: drums, notes off the 88 keys, and notes without an
+        end, or without a duration where no pedal holds them.
+        Raises UserError where `read_midi` does, and for music of more than `performance.LONGEST` seconds.
+        """
+        return _parts(self._parse(source, name), pedal)
+
+    def _parse(self, source: str | Path | bytes, name: str | None) -> _Answer:
+        """Send a file to the process; its answer, checked."""
         name = name or ("MIDI bytes" if isinstance(source, bytes) else str(source))
         data = _load(source, name)
         resolution = _resolution(data, name)
-        header, notes = self._parse(data, name)
-        return _piece(header, notes, resolution, name)
-
-    def _parse(self, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
-        """Send a file to the process and receive its answer, checked for its form alone."""
         process = self._running(name)
         late = threading.Event()
         answer = None
@@ -166,7 +222,7 @@ class MidiReader:
         if answer is None:
             reason = f"takes more than {READ_SECONDS} s" if late.is_set() else "breaks the parser"
             raise _damaged(name, f"it {reason}")
-        return answer
+        return _checked(*answer, resolution, name)
 
     def _running(self, name: str) -> subprocess.Popen[bytes]:
         """Find the process alive, or start it."""
@@ -239,22 +295,25 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """Send a file; the header and the notes of the answer, or None if there is no answer of that form."""
+def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any], list[NDArray[np.int64]]] | None:
+    """Send a file; the header and the tables of the answer, or None if there is no answer of that form."""
     assert process.stdin is not None
     assert process.stdout is not None
+    tables = []
     try:
         process.stdin.write(len(data).to_bytes(4, "big") + data)
         process.stdin.flush()
         line = process.stdout.readline(LONGEST_HEADER)
         header = json.loads(line)
-        count = header.get("notes", 0)
-        if not (line.endswith(b"\n") and type(count) is int and 0 <= count <= MOST_NOTES):
-            return None
-        notes = process.stdout.read(20 * count)
+        for title, columns in TABLES.items():
+            count = header.get(title, 0)
+            if not (line.endswith(b"\n") and type(count) is int and 0 <= count <= MOST_NOTES):
+                return None
+            rows = process.stdout.read(4 * columns * count)
+            tables.append(np.frombuffer(rows, np.int32).reshape(count, columns).astype(np.int64))
     except (OSError, ValueError, RecursionError, AttributeError):
         return None
-    return (header, notes) if len(notes) == 20 * count else None
+    return header, tables
 
 
 def _load(source: str | Path | bytes, name: str) -> bytes:
@@ -288,33 +347,101 @@ def _resolution(data: bytes, name: str) -> int:
     return int(division)
 
 
-def _piece(header: dict[str, Any], notes: bytes, resolution: int, name: str) -> Piece:
-    """Make the piece of an answer, which is believed in nothing. Raises UserError."""
+@dataclass(frozen=True)
+class _Answer:
+    """What the process found in a file, once it can be believed.
+
+    notes: int64 [notes, 5], start, end, pitch, velocity and voice; times are ticks. pedals: int64 [changes, 3], tick,
+    whether down, and voice. tempos: int64 [changes, 2], tick and microseconds of a quarter note.
+    """
+
+    name: str
+    resolution: int
+    voices: tuple[str, ...]
+    drums: int
+    notes: NDArray[np.int64]
+    pedals: NDArray[np.int64]
+    tempos: NDArray[np.int64]
+
+
+def _checked(header: dict[str, Any], tables: list[NDArray[np.int64]], resolution: int, name: str) -> _Answer:
+    """Check an answer, which is believed in nothing. Raises UserError."""
     if isinstance(reason := header.get("error"), str):
         raise _damaged(name, _line(reason, 200))
     if header.get("large") is True:
         raise UserError(
-            f"expected at most {MOST_NOTES:,} notes in {MOST_VOICES} voices, got {name!r} with more; cut it"
+            f"expected at most {MOST_NOTES:,} notes in {MOST_VOICES} voices, and as many changes of pedal and tempo, "
+            f"got {name!r} with more; cut it"
         )
-    microseconds, voices = header.get("microseconds"), header.get("voices")
-    if not isinstance(voices, list) or not all(isinstance(voice, str) for voice in voices):
+    voices, drums = header.get("voices"), header.get("drums", 0)
+    if not isinstance(voices, list) or not all(isinstance(voice, str) for voice in voices) or type(drums) is not int:
         raise _damaged(name, "it breaks the parser")
-    if type(microseconds) is not int or not 0 < microseconds <= 0xFFFFFF:
+    notes, pedals, tempos = tables
+    notes[:, 1] += notes[:, 0]
+    last = len(voices) - 1
+    if not _within(tempos, (0, 1), (LAST_TICK, 0xFFFFFF)):
         raise _damaged(name, "its tempo is out of range")
-    rows = np.frombuffer(notes, np.int32).reshape(-1, 5).astype(np.int64)
-    if not len(rows):
-        raise UserError(f"expected a MIDI file with music, got {name!r}, which has no notes; choose another file")
-    rows[:, 1] += rows[:, 0]
-    lowest, highest = rows.min(0), rows.max(0)
-    within = (lowest >= (0, 1, 0, 1, 0)) & (highest <= (LAST_TICK, LAST_TICK, 127, 127, len(voices) - 1))
-    if not within.all() or (rows[:, 1] <= rows[:, 0]).any():
+    if not _within(notes, (0, 0, 0, 1, 0), (LAST_TICK, LAST_TICK, 127, 127, last)) or (notes[:, 1] < notes[:, 0]).any():
         raise _damaged(name, "its notes are out of range")
+    if not _within(pedals, (0, 0, 0), (LAST_TICK, 1, last)):
+        raise _damaged(name, "its pedal is out of range")
+    lines = (_line(voice, NAME_LENGTH) or f"voice {place}" for place, voice in enumerate(voices, start=1))
+    return _Answer(name, resolution, tuple(lines), drums, notes, pedals, tempos)
+
+
+def _within(table: NDArray[np.int64], lowest: tuple[int, ...], highest: tuple[int, ...]) -> bool:
+    return bool(((table >= lowest) & (table <= highest)).all())
+
+
+def _piece(answer: _Answer) -> Piece:
+    """Make the piece of an answer, without voices and notes that have no duration."""
+    notes = answer.notes[answer.notes[:, 1] > answer.notes[:, 0]]
+    if not len(notes):
+        raise _silent(answer.name)
+    heard = np.unique(notes[:, 4])
+    notes[:, 4] = np.searchsorted(heard, notes[:, 4])
     return Piece(
-        notes=tuple(Note(*row) for row in rows.tolist()),
-        resolution=resolution,
-        tempo=MICROSECONDS_PER_MINUTE / microseconds,
-        voices=tuple(_line(voice, NAME_LENGTH) or f"voice {place}" for place, voice in enumerate(voices, start=1)),
+        notes=tuple(Note(*row) for row in notes.tolist()),
+        resolution=answer.resolution,
+        tempo=MICROSECONDS_PER_MINUTE / (int(answer.tempos[0, 1]) if len(answer.tempos) else TEMPO),
+        voices=tuple(answer.voices[voice] for voice in heard),
     )
+
+
+def _parts(answer: _Answer, pedal: bool) -> tuple[list[tuple[str, Performance]], list[str]]:
+    """Make the performances of an answer: a voice after the other, and a word about what was left out."""
+    words = [f"{answer.drums} notes of drums left out"] if answer.drums else []
+    notes = answer.notes[(answer.notes[:, 2] >= LOWEST) & (answer.notes[:, 2] <= HIGHEST)]
+    if outside := len(answer.notes) - len(notes):
+        words.append(f"{outside} of {len(answer.notes)} notes left out, which are off the 88 keys of a piano")
+    parts = []
+    for voice, title in enumerate(answer.voices):
+        start, end, pitch, velocity = notes[notes[:, 4] == voice, :4].T
+        if pedal:
+            end = sustained(end, answer.pedals[answer.pedals[:, 2] == voice, :2])
+        sounding = end > start
+        if sounding.any():
+            start, end = _seconds(answer, start[sounding]), _seconds(answer, end[sounding])
+            try:
+                parts.append((title, Performance.of(start, end, pitch[sounding], velocity[sounding])))
+            except UserError as error:
+                raise UserError(f"{answer.name!r}: {error}") from None
+    if not parts:
+        raise _silent(answer.name)
+    return parts, words
+
+
+def _seconds(answer: _Answer, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Seconds from the beginning at some ticks, by all tempos."""
+    changes = np.concatenate([[[0, TEMPO]], answer.tempos[answer.tempos[:, 0].argsort(kind="stable")]])
+    begins = np.concatenate([[0], np.cumsum(np.diff(changes[:, 0]) * changes[:-1, 1])])  # microseconds x resolution
+    valid = np.searchsorted(changes[:, 0], ticks, side="right") - 1
+    since = (ticks - changes[valid, 0]) * changes[valid, 1]
+    return (begins[valid] + since) / (1e6 * answer.resolution)  # type: ignore[no-any-return]
+
+
+def _silent(name: str) -> UserError:
+    return UserError(f"expected a MIDI file with music, got {name!r}, which has no notes; choose another file")
 
 
 def _line(text: str, length: int) -> str:

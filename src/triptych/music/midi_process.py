@@ -2,8 +2,9 @@
 
 `triptych.music.midi` runs this file as a script, with the folder of symusic as its argument; it imports nothing of
 ours. Asked with 4 bytes of length (big-endian) and a file, it answers with a line of JSON, {"error": text} or
-{"large": true} or {"microseconds": of a quarter note, "voices": names, "notes": count}, and then int32 [notes, 5]:
-start and duration in ticks, pitch, velocity, voice.
+{"large": true} or {"voices": names, "drums": notes that were left out, "notes": count, "pedals": count, "tempos":
+count}, and then three tables of int32: notes (start and duration in ticks, pitch, velocity, voice), changes of the
+sustain pedal (tick, 1 for down and 0 for up, voice) and tempos (tick, microseconds of a quarter note).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from contextlib import suppress
 from typing import Any
 
 READY = b"ready\n"  # the first line of output
-MOST_NOTES = 200_000
+MOST_NOTES = 200_000  # and as many changes of the pedal, and of the tempo
 MOST_VOICES = 256
+SUSTAIN, DOWN = 64, 64  # the controller, and the least value that is a pedal held down
 NAME_LENGTH = 80  # characters of a voice's name
 MEMORY_BYTES = 256 << 20
 CPU_SECONDS = 3  # for one file; the asking process is less patient, but it may be gone
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 def parse(core: Any, data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Parse one file with symusic's `core`: the answer's header and its notes.
+    """Parse one file with symusic's `core`: the answer's header and its tables.
 
     A MemoryError is not caught: it ends the process, whose next file shall not find a memory in pieces.
     """
@@ -52,19 +54,28 @@ def parse(core: Any, data: bytes) -> tuple[dict[str, Any], bytes]:
     except (RuntimeError, ValueError) as error:
         return {"error": str(error)}, b""
     voices = [track for track in score.tracks if len(track.notes) and not track.is_drum]
-    count = sum(len(track.notes) for track in voices)
-    if count > MOST_NOTES or len(voices) > MOST_VOICES:
+    if max(sum(len(track.notes) for track in voices), len(score.tempos)) > MOST_NOTES or len(voices) > MOST_VOICES:
         return {"large": True}, b""
-    notes = array("i")
-    names: list[str] = []
-    for track in voices:
-        sounding = [note for note in track.notes if note.duration > 0]
-        for note in sounding:
-            notes.extend((note.time, note.duration, note.pitch, note.velocity, len(names)))
-        if sounding:
-            names.append(track.name[:NAME_LENGTH])
-    microseconds = score.tempos[0].mspq if len(score.tempos) else 500_000
-    return {"microseconds": microseconds, "voices": names, "notes": len(notes) // 5}, notes.tobytes()
+    notes, pedals, tempos = array("i"), array("i"), array("i")
+    for voice, track in enumerate(voices):
+        for note in track.notes:
+            notes.extend((note.time, note.duration, note.pitch, note.velocity, voice))
+        held = 0
+        for change in track.controls:
+            if change.number == SUSTAIN and (change.value >= DOWN) != held:
+                held = 1 - held
+                pedals.extend((change.time, held, voice))
+    for tempo in score.tempos:
+        tempos.extend((tempo.time, tempo.mspq))
+    if len(pedals) > 3 * MOST_NOTES:
+        return {"large": True}, b""
+    return {
+        "voices": [track.name[:NAME_LENGTH] for track in voices],
+        "drums": sum(len(track.notes) for track in score.tracks if track.is_drum),
+        "notes": len(notes) // 5,
+        "pedals": len(pedals) // 3,
+        "tempos": len(tempos) // 2,
+    }, b"".join(table.tobytes() for table in (notes, pedals, tempos))
 
 
 def _load_core(folder: str) -> types.ModuleType:

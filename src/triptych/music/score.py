@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.music.codec import HOLE, REST, VOICES
-from triptych.music.data import FURTHEST
+from triptych.music.codec import HOLE, VOICES
+from triptych.music.every_key import probabilities
 
 
 @torch.no_grad()
@@ -29,33 +29,9 @@ def token_nll(model: Transformer, batch: Batch) -> Tensor:
 
 
 def token_nll_in_every_key(model: Transformer, batch: Batch) -> Tensor:
-    """The same by the mean of the probabilities that a piece has in twelve keys: a mixture, and so a likelihood too.
-
-    A key counts for a token as long as the vocabulary has all pitches before it there (and all known ones of a source),
-    and gives nothing to a token that it has no name for: nothing is known of the future. One row at a time.
-    """
-    assert len(batch) == 1
-    shifts = torch.arange(1 - FURTHEST, FURTHEST + 1, device=batch.target.device)[:, None]
-    target, outside = _moved(batch.target, shifts)
-    rows = batch.lengths.expand(len(shifts))
-    alive = torch.zeros_like(outside)  # whether the key has all tokens before this one
-    alive[:, 1:] = outside.cumsum(1)[:, :-1] > 0
-    alive = ~alive
-    if batch.source is None:
-        moved = Batch(target, rows)
-    else:
-        source, unknown = _moved(batch.source, shifts)
-        alive &= ~unknown.any(1, keepdim=True)
-        moved = Batch(target, rows, source, rows)
-    nll = token_nll(model, moved).double().masked_fill(~alive | outside.to(alive.device), math.inf)
-    return (alive.sum(0, keepdim=True).log() - (-nll).logsumexp(0, keepdim=True)).float()
-
-
-def _moved(ids: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids [1, L] moved by semitones [K, 1], and where the vocabulary has no such pitch: both [K, L]."""
-    moved = torch.where(ids < REST, ids + shifts, ids)
-    outside = (ids < REST) & ((moved < 0) | (moved >= REST))
-    return moved.masked_fill(outside, REST), outside
+    """The same by the mean of the probabilities that a piece has in twelve keys. One row at a time."""
+    found = probabilities(model, batch).gather(1, batch.target.T.to(model.embedding.weight.device))
+    return -found.log().T.float()
 
 
 def likelihood(model: Transformer, pieces: Iterable[Batch], *, every_key: bool = False) -> dict[str, Any]:

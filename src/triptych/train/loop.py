@@ -274,7 +274,7 @@ class _Run:
         progress, recipe, start = self.progress, self.recipe, time.perf_counter()
         progress.update += 1
         torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * 1_009 + self.processes.rank)
-        tokens = int(sum(int(batch.lengths.sum()) for batch in group))
+        tokens = sum(batch.tokens for batch in group)
         likelihood = torch.zeros((), device=self.device)
         for number, batch in enumerate(group):
             mine = self.processes.share(batch).to(self.device)
@@ -409,7 +409,7 @@ def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
     total, tokens = 0.0, 0
     for batch in batches:
         total += float(model.loss(batch.to(device))[1])
-        tokens += int(batch.lengths.sum())
+        tokens += batch.tokens
     model.train(training)
     if not tokens:
         raise UserError(NO_HELD_OUT)

@@ -1,0 +1,92 @@
+"""Which event of a performance may come next: what `PerformanceCodec` would write, and nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.music.performance import BINS, END, KEYS, LONGEST_SHIFT, NOTE_OFF, STEPS, TIME_SHIFT, VELOCITY
+
+SILENT = -1  # where a step stands when a sounding key was struck
+_KEYS, _SHIFTS, _BINS = np.arange(KEYS), np.arange(1, LONGEST_SHIFT + 1), np.arange(BINS)
+OF_ASAP = 64, 30.0  # polyphony and seconds: 99 % of the 929 performances of ASAP stay below both, 99.99 % of the notes
+
+
+class PerformanceGrammar:
+    """Tells for rows of ids which may come next: the `allow` of `generate`. Make a new one for every generation.
+
+    A key goes down only while it is up, and up only while it is down, at least a step later; what happens at one moment
+    has one order (offs before ons, each by pitch); a time shift follows only shifts of a second; a velocity is another
+    than the last one and a note-on comes next; a first note needs one; END follows an off that leaves all keys up. So
+    ids that it allowed, up to END, are those that `encode(decode(ids))` gives again. Any ids may come before, such as a
+    forced prefix: something is always allowed.
+
+    polyphony: most keys that sound at once. longest: seconds after which a key has to go up, which no shift may pass.
+    end: whether END is allowed at all.
+
+    The work of a call does not depend on how many ids there were, only on how many are new since the last call.
+    """
+
+    def __init__(self, *, polyphony: int = OF_ASAP[0], longest: float = OF_ASAP[1], end: bool = True) -> None:
+        if not 1 <= polyphony <= KEYS or not 1 <= longest * STEPS < math.inf:
+            raise UserError(
+                f"expected a polyphony of 1 to {KEYS} and a longest note from 0.01 seconds, got {polyphony} and "
+                f"{longest}; change them"
+            )
+        self.polyphony, self.longest, self.end = polyphony, int(longest * STEPS), end
+        self._seen = 0
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Whether each event may follow: bool [rows, vocabulary] on the CPU, for ids [rows, t] on any device."""
+        if self._seen == 0 or ids.size(1) < self._seen:
+            self._start(ids.size(0))
+        for column in ids[:, self._seen :].cpu().numpy().T:
+            self._hear(column)
+        self._seen = ids.size(1)
+        return torch.from_numpy(self._allowed())
+
+    def _start(self, rows: int) -> None:
+        # NumPy, because a step is some fifty operations on a few numbers: torch takes several times as long for them.
+        self._seen = 0
+        self._struck = np.full((rows, KEYS), SILENT)  # the step in which each sounding key went down
+        self._now = np.zeros(rows, np.int64)
+        self._rank = np.full(rows, -1)  # of the last event of this step: offs 0 to 87, ons 88 to 175
+        self._bin = np.full(rows, -1)  # of the last velocity
+        self._last = np.full(rows, -1)
+
+    def _hear(self, token: NDArray[np.int64]) -> None:
+        """Follow the next ids [rows]."""
+        on, note = token < NOTE_OFF, token < TIME_SHIFT
+        shift, velocity = ~note & (token < VELOCITY), (token >= VELOCITY) & (token < END)
+        self._struck[note, token[note] % KEYS] = np.where(on, self._now, SILENT)[note]
+        self._now += np.where(shift, token - TIME_SHIFT + 1, 0)
+        self._rank = np.where(note, (token + KEYS) % (2 * KEYS), np.where(shift, -1, self._rank))
+        self._bin = np.where(velocity, token - VELOCITY, self._bin)
+        self._last = token.copy()  # not a view of what is the caller's
+
+    def _allowed(self) -> NDArray[np.bool_]:
+        sounding = self._struck != SILENT
+        rank, last = self._rank[:, None], self._last[:, None]
+        strikable = ~sounding & (rank < KEYS + _KEYS) & (sounding.sum(1, keepdims=True) < self.polyphony)
+        some = strikable.any(1, keepdims=True)
+        age = np.where(sounding, self._now[:, None] - self._struck, 0)
+        oldest = age.max(1, keepdims=True)
+        overdue = oldest >= self.longest
+        # A velocity without a key to strike can come from a forced prefix alone.
+        free = ~((last >= VELOCITY) & some) & ~overdue
+        chained = (last >= TIME_SHIFT) & (last < TIME_SHIFT + LONGEST_SHIFT - 1)
+        first_due = (age >= self.longest).argmax(1)[:, None] == _KEYS
+
+        allowed = np.empty((len(sounding), END + 1), bool)
+        allowed[:, :NOTE_OFF] = strikable & (self._bin[:, None] >= 0) & ~overdue
+        allowed[:, NOTE_OFF:TIME_SHIFT] = (sounding & (rank < _KEYS) & free) | (overdue & first_due)
+        allowed[:, TIME_SHIFT:VELOCITY] = free & ~chained & (self.longest - oldest >= _SHIFTS)
+        allowed[:, VELOCITY:END] = free & some & (self._bin[:, None] != _BINS)
+        released = (last >= NOTE_OFF) & (last < TIME_SHIFT) & ~sounding.any(1, keepdims=True)
+        allowed[:, END:] = released & self.end
+        return allowed

@@ -1,0 +1,81 @@
+"""Learning from trained composers: what they say of every note in every key, beside what the note was.
+
+Distillation (Hinton, Vinyals and Dean 2015) into a model of the same size ("born-again networks", Furlanello et al.
+2018): the mean over twelve keys, or over several teachers, is better than any of its terms, and a pupil learns it as
+one model in one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
+from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
+from triptych.music.data import Lessons, Mask, Said, draw_holes, label_of, whole_quarters
+from triptych.music.every_key import probabilities
+from triptych.music.key import key_of
+
+MASKS = 3  # of a piece, about which filling teachers are asked
+
+
+def lessons(
+    teachers: Sequence[Transformer],
+    grids: Sequence[Grid],
+    composed: Sequence[Grid],
+    *,
+    share: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Lessons:
+    """Ask the teachers about every piece, without label, with its mode and with its key.
+
+    progress: told how many pieces are done, and of how many.
+    """
+    codec, total = ChoraleCodec(), len(grids) + len(composed)
+    said: list[Sequence[Said]] = []
+    for grid in map(whole_quarters, (*grids, *composed)):
+        ids, key = np.append(codec.encode(grid), END), key_of(grid)
+        labels = (-1, label_of(key, mode_only=True), label_of(key))
+        said.append([_said(teachers, ids, label) for label in labels])
+        progress(len(said), total)
+    return Lessons(said[: len(grids)], [whole_quarters(grid) for grid in composed], said[len(grids) :], share)
+
+
+def filling_lessons(
+    teachers: Sequence[Transformer],
+    grids: Sequence[Grid],
+    *,
+    share: float,
+    seed: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Lessons:
+    """Ask filling teachers about every piece, once with the three lower voices hidden, else with random holes."""
+    codec, random = ChoraleCodec(), np.random.default_rng(seed)
+    said: list[Sequence[Said]] = []
+    holes: list[Sequence[Mask]] = []
+    for grid in map(whole_quarters, grids):
+        harmonizing = np.zeros(grid.shape, bool)
+        harmonizing[:, 1:] = True
+        masks = [harmonizing, *(draw_holes(len(grid), random) for _ in range(MASKS - 1))]
+        ids = codec.encode(grid)
+        sources = [np.where(mask.reshape(-1), HOLE, ids) for mask in masks]
+        said.append([_said(teachers, ids, -1, source) for source in sources])
+        holes.append(masks)
+        progress(len(said), len(grids))
+    return Lessons(said, (), (), share, holes)
+
+
+def _said(
+    teachers: Sequence[Transformer], ids: NDArray[np.int64], label: int, source: NDArray[np.int64] | None = None
+) -> Said:
+    length = torch.tensor([len(ids)])
+    known = None if source is None else torch.from_numpy(source)[None]
+    source_length = None if source is None else length
+    piece = Batch(torch.from_numpy(ids)[None], length, known, source_length, torch.tensor([label]))
+    mean = sum(probabilities(teacher, piece) for teacher in teachers)
+    assert isinstance(mean, torch.Tensor)
+    return (mean / mean.sum(-1, keepdim=True)).to(torch.float16).cpu().numpy()

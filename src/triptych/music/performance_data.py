@@ -1,0 +1,156 @@
+"""Prepared performances -> batches: random crops, stretched and transposed, to train on; windows to measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.music.data import Examples, grouped, padded
+from triptych.music.performance import FURTHEST, Ids, PerformanceCodec, stretched, transposed, transpositions
+from triptych.music.shards import TRAIN, VALID, Entry, Shards
+
+
+@dataclass(frozen=True)
+class PerformanceAugmentation:
+    """What is drawn anew for every crop.
+
+    stretch: all times are multiplied by a factor from 1 - stretch to 1 + stretch. semitones: the furthest
+    transposition, up or down. unlabelled: the share of crops whose label is hidden.
+    """
+
+    stretch: float = 0.05
+    semitones: int = FURTHEST
+    unlabelled: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stretch < 1 or self.semitones < 0 or not 0 <= self.unlabelled <= 1:
+            raise UserError(
+                "expected a stretch from 0 to below 1, semitones from 0 and a share of unlabelled crops from 0 to 1, "
+                f"got {self.stretch}, {self.semitones} and {self.unlabelled}; change them"
+            )
+
+
+AUGMENTED = PerformanceAugmentation()
+
+
+class PerformanceData:
+    """Crops of `length` tokens in batches of about `tokens_per_batch`, by epoch.
+
+    Of every piece come as many crops as it has lengths: one from its beginning, one up to its END, the others from the
+    moment of a random note. They are cut from the events of the whole piece, so keys may be released that went down
+    before. A label is the codec's class of that name. Everything random is a function of (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        codec: PerformanceCodec,
+        split: str = TRAIN,
+        *,
+        length: int = 2048,
+        tokens_per_batch: int = 8192,
+        augmentation: PerformanceAugmentation = AUGMENTED,
+        seed: int = 1,
+    ) -> None:
+        if length < 2:
+            raise UserError(f"expected data.length from 2 tokens, got {length}; the paper's is 2048")
+        self.shards, self.codec, self.entries = shards, codec, shards.of_split(split)
+        self.length, self.tokens_per_batch = length, max(tokens_per_batch, length)
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        """The number of pieces."""
+        return len(self.entries)
+
+    def epoch(self, number: int) -> Examples:
+        """The batches of epoch `number`, counted from 0."""
+        random = np.random.default_rng([self.seed, number])
+        tokens = np.array([entry.tokens + 1 for entry in self.entries])  # with END
+        counts = -(-tokens // self.length)
+        piece = np.repeat(np.arange(len(counts)), counts)
+        place = random.random(len(piece))
+        last = counts.cumsum() - 1
+        several = counts > 1
+        place[last[several]] = 1.0
+        place[(last - counts + 1)[several]] = 0.0
+        spread = self.augmentation.stretch
+        factor = random.uniform(1 - spread, 1 + spread, len(piece))
+        crops = _Crops(self, piece, place, factor, random.random(len(piece)))
+        labels = np.array([self._label(entry) for entry in self.entries])[piece]
+        labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
+        lengths = np.minimum(tokens, self.length)[piece].tolist()
+        return Examples(crops, [], labels.tolist(), grouped(lengths, self.tokens_per_batch, random))
+
+    def _label(self, entry: Entry) -> int:
+        return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """Crops of an epoch, encoded when they are asked for.
+
+    piece [crops]: an entry of the data. place [crops]: from 0, at its beginning, to 1, as far as its END. factor
+    [crops]: its stretch. key [crops]: its transposition, as a share of those that there are.
+    """
+
+    data: PerformanceData
+    piece: NDArray[np.int64]
+    place: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    key: NDArray[np.float64]
+
+    def __getitem__(self, crop: int) -> Ids:
+        data, entry, place = self.data, self.data.entries[self.piece[crop]], self.place[crop]
+        performance = data.shards.performance(entry)
+        offered = transpositions(performance, data.augmentation.semitones)
+        moved = transposed(performance, offered[int(self.key[crop] * len(offered))])
+        played = stretched(moved, float(self.factor[crop]))
+        if place == 1:  # every note has two ids at least, so these are enough for a length
+            return data.codec.excerpt(played, max(0, entry.notes - data.length // 2))[-data.length :]
+        latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
+        return data.codec.excerpt(played, int(place * (latest + 1)), data.length)
+
+
+def held_out_windows(
+    shards: Shards,
+    codec: PerformanceCodec,
+    split: str = VALID,
+    *,
+    length: int = 2048,
+    context: int | None = None,
+    tokens_per_batch: int = 8192,
+    most: int | None = None,
+) -> list[Batch]:
+    """Pieces as they are, without label and END, in windows of `length` tokens, so that each token counts once.
+
+    Every token but the first ones of a piece is predicted from at least `context` tokens before it, half a window if
+    None; a window begins with so many that only are read (`Batch.context`). With 0 the windows lie side by side,
+    which takes half of the time, and is how Magenta measures. most: so many pieces at most, evenly from all.
+    """
+    context = length // 2 if context is None else context
+    if not 0 <= context < length:
+        raise UserError(f"expected a context from 0 to below the length {length}, got {context}; half of it is usual")
+    entries = shards.of_split(split)
+    if most is not None and most < len(entries):
+        entries = [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, most)).round().astype(int)]
+    windows: list[tuple[Ids, int]] = []
+    for entry in entries:
+        ids = codec.encode(shards.performance(entry))
+        windows.append((ids[:length], 0))
+        windows += [
+            (ids[at - context : at - context + length], context) for at in range(length, len(ids), length - context)
+        ]
+    rows = max(1, tokens_per_batch // length)
+    return [_window_batch(windows[first : first + rows]) for first in range(0, len(windows), rows)]
+
+
+def _window_batch(windows: Sequence[tuple[Ids, int]]) -> Batch:
+    target, lengths = padded([ids for ids, _ in windows])
+    label = torch.full((len(windows),), -1)
+    return Batch(target, lengths, label=label, context=torch.tensor([context for _, context in windows]))
