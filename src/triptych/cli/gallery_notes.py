@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from triptych.music.composer import Composer
     from triptych.music.piece import Piece
 
-LABEL, COMPOSING = "G minor", 3  # a key and a seed
-CALM, HARMONIZING = 0.7, 6  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
+LABEL, COMPOSING = "G minor", 8  # a key and a seed, chosen for its voice leading among sixteen
+CALM, HARMONIZING = 0.7, 0  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
 # "Freude, schöner Götterfunken" (Beethoven 1824, in the public domain), in F major: pitch and sixteenths.
 PHRASE = tuple((pitch, 4) for pitch in (69, 69, 70, 72, 72, 70, 69, 67, 65, 65, 67, 69))
 OPEN, CLOSE = ((69, 6), (67, 2), (67, 8)), ((67, 6), (65, 2), (65, 8))
@@ -29,8 +29,8 @@ SHAPES = (".mid", ".wav", ".musicxml")
 
 COMPOSED = """<code>{model}</code> has written this piece just now, note by note, from nothing but the wish for
 {label}. It may wander off from that. It learned from 229 chorales of Bach. Every note knew all notes before it and
-none after; where the piece ends is its own decision. In the roll, time goes to the right and pitch upwards, a
-colour a voice."""
+none after; where the piece ends is its own decision. It is the best of sixteen tries. In the roll, time
+goes to the right and pitch upwards, a colour a voice."""
 HARMONIZED = """<code>{model}</code> was given the melody alone, “Freude, schöner Götterfunken” (Beethoven, 1824),
 and found alto, tenor and bass to all of it at once: it knew how the melody goes on. This is the best of eight
 tries. Try your own: <code>triptych harmonize {melody} --seed 2 --out harmonized.mid</code>"""
