@@ -111,7 +111,7 @@ class _Crops:
         offered = transpositions(performance, data.augmentation.semitones)
         moved = transposed(performance, offered[int(self.key[crop] * len(offered))])
         played = stretched(moved, float(self.factor[crop]))
-        if place == 1:  # every note has two ids at least, so these are enough for a length
+        if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
             return data.codec.excerpt(played, max(0, entry.notes - data.length // 2))[-data.length :]
         latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
         return data.codec.excerpt(played, int(place * (latest + 1)), data.length)
