@@ -240,6 +240,12 @@ def test_an_excerpt_stands_in_the_whole(performance: Performance, data: st.DataO
     assert found.tolist() == whole[begin:][:length].tolist()
 
 
+def test_the_shortest_excerpts_of_a_long_performance_end() -> None:
+    performance = played([(0.0, 0.5, key, 64) for key in range(21, 100)])
+    whole = CODEC.encode(performance).tolist()
+    assert [CODEC.excerpt(performance, 0, length).tolist() for length in (1, 2, 3)] == [whole[:1], whole[:2], whole[:3]]
+
+
 def test_an_excerpt_may_miss_the_beginning_of_a_note_within_half_a_step() -> None:
     """Its one step lies before the moment to which its beginning rounds, so only its end is in the excerpt."""
     performance = played([(1.625, 1 / 256, 21, 1)])

@@ -261,7 +261,7 @@ class PerformanceCodec:
         near = int(np.searchsorted(starts, (moment - 2) / STEPS))
         near = int(np.searchsorted(starts, starts[max(0, near - 1)] - 2 / STEPS))
         early = performance.notes[:near][ends[:near] >= (moment - 2) / STEPS]
-        count = len(starts) if length is None else length * 3 // 8  # a note takes 4.05 ids in ASAP, and at least 2
+        count = len(starts) if length is None else 1 + length * 3 // 8  # a note takes 4.05 ids in ASAP
         while True:
             chosen = np.concatenate([early, performance.notes[near : first + count + 1]])
             ids = np.append(self.encode(Performance(chosen)), END)
