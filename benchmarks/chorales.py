@@ -9,14 +9,16 @@ On the validation pieces:
 3. Voice leading in a hundred steps of composed and harmonized pieces.
 4. Repetition (see docs/music.md) of composed pieces, and of Bach's with their beats in random order.
 5. How often the key found for a piece is that of its last bass note.
+6. Labels: nats a token of pieces that are labelled with their key, and without; of 24 pieces that are composed, one
+   by the label of each key, how many are found in that key, or at least in its mode.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,12 +29,10 @@ from triptych.look.similarity import WINDOW, repetition, similarity
 from triptych.model.batch import Batch
 from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.data import BAR_TOKENS, read_chorales, whole_quarters
-from triptych.music.key import key_of
+from triptych.music.data import BAR_TOKENS, label_of, read_chorales, whole_quarters
+from triptych.music.key import Key, key_of
 from triptych.music.score import token_nll
 from triptych.music.voice_leading import VoiceLeading, voice_leading
-
-AT_ONCE = 20  # pieces composed side by side
 
 
 def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid]) -> list[dict[str, object]]:
@@ -95,16 +95,6 @@ def batch(ids: torch.Tensor, source: torch.Tensor | None = None) -> Batch:
     return Batch(ids, lengths, source, None if source is None else lengths)
 
 
-def composed(composer: Composer, count: int, seed: int) -> list[Grid]:
-    """`count` pieces from nothing, without a label."""
-    found = []
-    for at in range(0, count, AT_ONCE):
-        for piece in composer.compose_many(min(AT_ONCE, count - at), seed=seed + at):
-            found.append(from_piece(piece)[0])
-        print(f"composed {len(found)} of {count}", file=sys.stderr)
-    return found
-
-
 def harmonized(composer: Composer, grids: Sequence[Grid], seed: int) -> list[Grid]:
     """The sopranos with three new voices each."""
     return [composer.fill(np.where(lower_voices(grid), UNKNOWN, grid), seed=seed + at) for at, grid in enumerate(grids)]
@@ -137,6 +127,25 @@ def key_row(name: str, grids: Sequence[Grid]) -> dict[str, object]:
     return {"pieces of": name, "pieces": len(grids), "tonic is the last bass note": agreed}
 
 
+def label_row(name: str, composer: Composer, grids: Sequence[Grid], seed: int) -> dict[str, object]:
+    nats, tokens = np.zeros(2), 0
+    for grid in grids:
+        ids = torch.from_numpy(composer.codec.encode(grid))[None]
+        for column, label in enumerate((label_of(key_of(grid)), -1)):
+            labelled = replace(batch(ids), label=torch.tensor([label]))
+            nats[column] += float(token_nll(composer.model, labelled).double().sum())
+        tokens += ids.size(1)
+    asked = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
+    found = [key_of(from_piece(composer.compose(label=key.name, seed=seed))[0]) for key in asked]
+    return {
+        "model": name,
+        "nats with the key": nats[0] / tokens,
+        "without": nats[1] / tokens,
+        "of 24, in the key asked for": sum(want == got for want, got in zip(asked, found, strict=True)),
+        "in its mode": sum(want.minor == got.minor for want, got in zip(asked, found, strict=True)),
+    }
+
+
 def lines(tables: dict[str, list[dict[str, object]]]) -> Iterable[str]:
     for title, rows in tables.items():
         yield f"\n{title}"
@@ -161,7 +170,7 @@ def main() -> None:
     train, grids = (read_chorales(options.data, split)[0][: options.limit] for split in ("train", "valid"))
     composers = [(name, Composer.load(name)) for name in options.compose]
     bach = {"Bach, training": train, "Bach, validation": grids}
-    made = {name: composed(composer, options.pieces, options.seed) for name, composer in composers}
+    made = {name: composer.composed(options.pieces, seed=options.seed) for name, composer in composers}
     tables = {}
     if composers:
         tables["Twice the length of training: nats a token"] = length_table(composers, grids)
@@ -175,6 +184,9 @@ def main() -> None:
     tables["Voice leading, in a hundred steps"] = [leading_row(name, found) for name, found in everything.items()]
     tables["Repetition"] = [repetition_row(name, found) for name, found in {**everything, **shuffled}.items()]
     tables["Keys"] = [key_row(name, found) for name, found in bach.items()]
+    labelled = [(name, composer) for name, composer in composers if composer.card.get("labelled")]
+    if labelled:
+        tables["Labels"] = [label_row(*each, grids, options.seed) for each in labelled]
     answer({"tables": tables}, lines(tables), as_json=options.json)
 
 

@@ -1,4 +1,9 @@
-"""The exceptions a person may see: each is one line that ends with the remedy."""
+"""What a person may be told: exceptions that are one line, which ends with the remedy."""
+
+
+def printable(text: str, length: int) -> str:
+    """Text of a file, as far as it fits into a line of a message, a terminal or a score."""
+    return "".join(character for character in text[: 10 * length] if character.isprintable())[:length].strip()
 
 
 class UserError(ValueError):

@@ -196,6 +196,9 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     log = [json.loads(line) for line in (tmp_path / "second" / "log.jsonl").read_text("utf-8").splitlines()]
     plain = [json.loads(line) for line in (tmp_path / "first" / "log.jsonl").read_text("utf-8").splitlines()]
     assert log[-1]["nll"] != plain[-1]["nll"]
+    without = ["--set", "data.task=infill", "--set", "data.composed=0"]
+    ran = run(*arguments, "--set", teachers, *without, "--out", tmp_path / "none")
+    assert ran.code == 2 and "expected data.composed from 1 with composing teachers" in ran.err
     ran = run(*further, "--set", "data.task=infill", "--out", tmp_path / "third")
     assert ran.code == 0, ran.err
     assert "training on 5 pieces, 1 held out" in ran.err
@@ -212,4 +215,4 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     patch = Composer.load(tmp_path / "fourth", device="cpu").model.config.patch
     assert patch is not None and patch.forget == 0.25
     ran = run(*on, "--set", "model.patch={recall=3}", "--out", tmp_path / "fifth")
-    assert ran.code == 2 and "expected no [model] setting but dropout with --from, got patch" in ran.err
+    assert ran.code == 2 and "expected no [model] setting but dropout or patch.forget with --from, got patch" in ran.err

@@ -1,23 +1,17 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import REST, ChoraleCodec, Grid
-from triptych.music.data import LABELS, transposed
+from triptych.music.data import transposed
 from triptych.music.every_key import KEYS, probabilities
 
 CODEC = ChoraleCodec()
-
-
-def model_of(seed: int = 0) -> Transformer:
-    torch.manual_seed(seed)
-    shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 0, "decoder_layers": 1, "classes": LABELS}
-    model = Transformer(Config.from_dict({"vocabulary": CODEC.vocabulary, **shape})).double().eval()
-    torch.nn.init.normal_(model.label_embedding.weight)
-    return model
+ModelOf = Callable[..., Transformer]
 
 
 def piece(label: int = -1) -> tuple[Grid, Batch]:
@@ -31,7 +25,7 @@ def test_there_are_twelve_keys() -> None:
 
 
 @pytest.mark.parametrize(("label", "moved"), [(-1, -1), (1, 1), (2 + 11, 2 + 2), (14 + 9, 14)])
-def test_it_is_the_mean_over_keys_moved_back(label: int, moved: int) -> None:
+def test_it_is_the_mean_over_keys_moved_back(model_of: ModelOf, label: int, moved: int) -> None:
     """Two keys by hand; the label of a key moves along, that of a mode stays."""
     model, (grid, batch) = model_of(), piece(label)
     want = torch.zeros(12, CODEC.vocabulary, dtype=torch.float64)
@@ -44,14 +38,14 @@ def test_it_is_the_mean_over_keys_moved_back(label: int, moved: int) -> None:
     torch.testing.assert_close(probabilities(model, batch, (0, 3)), want)
 
 
-def test_in_the_key_of_the_piece_alone_nothing_is_lost() -> None:
+def test_in_the_key_of_the_piece_alone_nothing_is_lost(model_of: ModelOf) -> None:
     model, (_, batch) = model_of(), piece()
     found = probabilities(model, batch, (0,))
     with torch.no_grad():
         torch.testing.assert_close(found, model(batch.target, label=batch.label)[0].softmax(-1))
 
 
-def test_a_key_without_a_pitch_of_the_piece_ends_there() -> None:
+def test_a_key_without_a_pitch_of_the_piece_ends_there(model_of: ModelOf) -> None:
     """Moved up by six, the second note is above the vocabulary: from the third on, this key is not asked."""
     model = model_of()
     ids = torch.tensor([[30, 42, 10, 5]])

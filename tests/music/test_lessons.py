@@ -1,19 +1,19 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import END, HOLE, RANGES, REST, ChoraleCodec, Grid
-from triptych.music.data import LABELS, Augmentation, ChoraleData, Lessons, label_of, learned, moved_pitches
+from triptych.music.data import Augmentation, ChoraleData, Lessons, label_of, learned, moved_pitches
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
 from triptych.music.lessons import MASKS, filling_lessons, lessons
 
 CODEC = ChoraleCodec()
+ModelOf = Callable[..., Transformer]
 
 
 def grid_of(seed: int, steps: int) -> Grid:
@@ -21,23 +21,24 @@ def grid_of(seed: int, steps: int) -> Grid:
     return np.stack([random.integers(low, high + 1, steps) for low, high in RANGES], 1)
 
 
-def model_of(seed: int = 0) -> Transformer:
-    torch.manual_seed(seed)
-    shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 0, "decoder_layers": 1, "classes": LABELS}
-    model = Transformer(Config.from_dict({"vocabulary": CODEC.vocabulary, **shape})).double().eval()
-    torch.nn.init.normal_(model.label_embedding.weight)
-    return model
-
-
 GRIDS = [grid_of(number, 8) for number in range(4)]
 MADE = [grid_of(number, 8) for number in range(10, 13)]
 
 
-def taught(share: float = 0.75, teachers: int = 1, made: Sequence[np.ndarray] = MADE) -> Lessons:
-    return lessons([model_of(seed) for seed in range(teachers)], GRIDS, made, share=share)
+Taught = Callable[..., Lessons]
 
 
-def test_teachers_are_asked_about_every_piece_by_kind_of_label() -> None:
+@pytest.fixture
+def taught(model_of: ModelOf) -> Taught:
+    """What so many teachers say of the pieces, and of some that were composed."""
+
+    def asked(share: float = 0.75, teachers: int = 1, made: Sequence[Grid] = MADE) -> Lessons:
+        return lessons([model_of(seed) for seed in range(teachers)], GRIDS, made, share=share)
+
+    return asked
+
+
+def test_teachers_are_asked_about_every_piece_by_kind_of_label(model_of: ModelOf, taught: Taught) -> None:
     found = taught()
     told: list[tuple[int, int]] = []
     lessons([model_of()], GRIDS, MADE, share=0.5, progress=lambda done, total: told.append((done, total)))
@@ -52,7 +53,7 @@ def test_teachers_are_asked_about_every_piece_by_kind_of_label() -> None:
         torch.testing.assert_close(said, want, atol=1e-3, rtol=1e-3)
 
 
-def test_several_teachers_speak_by_their_mean() -> None:
+def test_several_teachers_speak_by_their_mean(model_of: ModelOf, taught: Taught) -> None:
     one, two = (taught(teachers=count).said[0][0].astype(np.float64) for count in (1, 2))
     other = lessons([model_of(1)], GRIDS, [], share=0.5).said[0][0].astype(np.float64)
     assert not np.allclose(one, other, atol=1e-3)
@@ -79,7 +80,7 @@ def test_a_share_is_what_is_said_and_the_rest_the_note() -> None:
     assert found[0, 0] == 0 and found[0, 9] == pytest.approx(0.75 / 46, rel=1e-3)
 
 
-def test_batches_carry_what_is_to_be_learned() -> None:
+def test_batches_carry_what_is_to_be_learned(taught: Taught) -> None:
     found = taught()
     plain = Augmentation(transpose=False, label=False)
     data = ChoraleData(GRIDS, CODEC, tokens_per_batch=100_000, augmentation=plain, lessons=found)
@@ -95,7 +96,7 @@ def test_batches_carry_what_is_to_be_learned() -> None:
     assert {tuple(row[:-1].tolist()) for row in batch.target} >= set(of_data)
 
 
-def test_composed_pieces_are_drawn_anew_and_epochs_can_be_repeated() -> None:
+def test_composed_pieces_are_drawn_anew_and_epochs_can_be_repeated(taught: Taught) -> None:
     data = ChoraleData(GRIDS, CODEC, tokens_per_batch=100_000, lessons=taught())
     first, again = data.epoch(0)[0], data.epoch(0)[0]
     assert torch.equal(first.target, again.target)
@@ -103,7 +104,7 @@ def test_composed_pieces_are_drawn_anew_and_epochs_can_be_repeated() -> None:
     assert not torch.equal(data.epoch(1)[0].target, first.target)
 
 
-def test_labels_choose_what_is_said() -> None:
+def test_labels_choose_what_is_said(taught: Taught) -> None:
     """Of a labelled crop, what is said with that kind of label is learned."""
     found = taught(share=1.0, made=[])
     data = ChoraleData(
@@ -121,11 +122,8 @@ def test_labels_choose_what_is_said() -> None:
     assert seen == {0, 1, 2}
 
 
-def test_filling_teachers_are_asked_about_masks_and_these_are_learned() -> None:
-    torch.manual_seed(0)
-    shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 1, "decoder_layers": 1, "classes": LABELS}
-    sizes = {"vocabulary": CODEC.vocabulary, "source_vocabulary": CODEC.source_vocabulary}
-    model = Transformer(Config.from_dict({**sizes, **shape})).double().eval()
+def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: ModelOf) -> None:
+    model = model_of(fills=True)
     found = filling_lessons([model], GRIDS, share=0.75)
     assert len(found.said) == len(found.holes) == 4 and not found.composed
     for grid, masks, said in zip(GRIDS, found.holes, found.said, strict=True):

@@ -143,7 +143,7 @@ def music(
             raise UserError(f"expected data.{name} to be true or false, got {value!r}")
     if start_from is not None:
         forget = _only_forget(tables["model"])
-        dropout = _only_dropout(tables["model"])
+        dropout = _only_dropout(tables["model"], "dropout or patch.forget")
         composer = Composer.load(start_from, device=device, threads=threads, dtype="float32")
         composer = composer.with_dropout(dropout, forget)
         if task not in (None, composer.task):
@@ -198,7 +198,12 @@ def _taught(
         if task != "infill" or composed or any(teacher.task != "infill" for teacher in teachers):
             raise UserError("expected filling teachers for the task infill alone and without data.composed, got others")
         return grids, filling_lessons(models, grids, share=share, seed=seed, progress=_asked)
-    say(f"composing {composed:,} pieces")
+    if task == "infill" and not composed:
+        raise UserError(
+            "expected data.composed from 1 with composing teachers for the task infill, got 0; say how many"
+        )
+    if composed:
+        say(f"composing {composed:,} pieces")
     made = teachers[0].composed(composed, seed=seed)
     if task == "infill":
         return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
@@ -233,12 +238,12 @@ def _only_forget(settings: dict[str, Any]) -> float | None:
     return forget
 
 
-def _only_dropout(settings: dict[str, Any]) -> float | None:
-    """The one setting of [model] that a model to go on from leaves open."""
+def _only_dropout(settings: dict[str, Any], allowed: str = "dropout") -> float | None:
+    """The setting of [model] that every model to go on from leaves open; `allowed` are those that this one does."""
     dropout: float | None = settings.pop("dropout", None)
     if settings:
         given = ", ".join(settings)
-        raise UserError(f"expected no [model] setting but dropout with --from, got {given}; the shape is given")
+        raise UserError(f"expected no [model] setting but {allowed} with --from, got {given}; the shape is given")
     return dropout
 
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, printable
 
 Parts = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...]]  # pictures, labels, names of classes
 
@@ -167,11 +167,6 @@ def _on_white(pictures: NDArray[np.uint8], words: list[str]) -> NDArray[np.uint8
     if changed:
         words.append(f"transparency is put on white: {changed:,} of {len(pictures):,} pictures")
     return colours
-
-
-def printable(text: str, length: int) -> str:
-    """Text of a file, made fit for a line of a terminal."""
-    return "".join(character for character in text[: 10 * length] if character.isprintable())[:length].strip()
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

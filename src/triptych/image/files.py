@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, printable
 from triptych.image.arrays import (
     HELD_OUT,
     LARGEST_ARRAY,
@@ -27,7 +27,6 @@ from triptych.image.arrays import (
     has_idx,
     idx_split,
     npz_split,
-    printable,
 )
 from triptych.image.container import FirstPicture, first_picture
 from triptych.model.files import write_file

@@ -118,5 +118,5 @@ class MixtureWriter(nn.Module):
         return Logistics(self.parameters_of(hidden), self.channels)
 
     def step(self, hidden: Tensor, recent: Recent, position: int) -> Tensor:
-        """Log-probabilities [rows, LEVELS] of the token at `position`, from hidden [rows, W] of its pixel."""
-        return self(hidden).next(recent.ids[:, : position % self.channels])  # type: ignore[no-any-return]
+        """Log-probabilities [rows, 1, LEVELS] of the token at `position`, from hidden [rows, 1, W] of its pixel."""
+        return self(hidden).next(recent.ids[:, None, : position % self.channels])  # type: ignore[no-any-return]

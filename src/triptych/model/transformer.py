@@ -93,8 +93,8 @@ class Transformer(nn.Module):
         """
         batch = Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label)
         if isinstance(self.writer, MixtureWriter):
-            every = self.writer(self.decode(batch, maps)).every(patches(target, self._size))
-            return every.flatten(1, 2)[:, : target.size(1)]  # type: ignore[no-any-return]
+            pixels = self.writer(self._decode(batch, maps, self._dropout()))
+            return pixels.every(patches(target, self._size)).flatten(1, 2)[:, : target.size(1)]  # type: ignore[no-any-return]
         return logits(self.hidden(batch, maps), self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -121,8 +121,8 @@ class Transformer(nn.Module):
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood of every target token in nats: float32 [B, L]; that of padding means nothing."""
         if isinstance(self.writer, MixtureWriter):
-            found = self.writer(self.decode(batch)).nll(patches(batch.target, self._size))
-            return found.flatten(1)[:, : batch.target.size(1)]  # type: ignore[no-any-return]
+            pixels = self.writer(self._decode(batch, None, self._dropout()))
+            return pixels.nll(patches(batch.target, self._size)).flatten(1)[:, : batch.target.size(1)]  # type: ignore[no-any-return]
         scores = logits(self.hidden(batch), self.embedding.weight)
         return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
 
@@ -134,11 +134,8 @@ class Transformer(nn.Module):
             hidden = self.writer(hidden, patches(batch.target, self._size), drop)[:, : batch.target.size(1)]
         return hidden
 
-    def decode(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
-        """The decoder's output at every position: [B, P, W]."""
-        return self._decode(batch, maps, self._dropout())
-
     def _decode(self, batch: Batch, maps: AttentionMaps | None, drop: Dropout | None) -> Tensor:
+        """The decoder's output at every position: [B, P, W]."""
         self._check(batch)
         hidden = self.position(self._read(batch.target), 0)  # [B, P, W]
         source = None
@@ -261,12 +258,10 @@ class Transformer(nn.Module):
                 read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
                 cache.hidden = self._column(read, ids, cache)
             assert cache.hidden is not None
-            if isinstance(self.writer, MixtureWriter):
-                found = self.writer.step(cache.hidden[:, 0], cache.recent, cache.position)
-                cache.position += 1
-                return found
             hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
+        if isinstance(self.writer, MixtureWriter):
+            return hidden[:, 0]  # log-probabilities already
         return logits(hidden[:, 0], self.embedding.weight)
 
     def _column(self, read: Tensor | None, ids: Tensor | None, cache: Cache) -> Tensor:

@@ -7,7 +7,7 @@ or a folder or zip of MIDI files, of which every tenth by name is the validation
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, overload
@@ -192,13 +192,30 @@ class Lessons:
     holes: Sequence[Sequence[Mask]] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A piece to train on: in its key, with its transpositions, and what is to be learned of it (see `Lessons`)."""
+
+    grid: Grid
+    key: Key
+    shifts: Sequence[int]
+    said: Sequence[Said]
+    share: float
+    holes: Sequence[Mask]
+
+    @classmethod
+    def of(cls, grid: Grid, said: Sequence[Said] = (), share: float = 0.0, holes: Sequence[Mask] = ()) -> _Piece:
+        return cls(grid, key_of(grid), transpositions(grid), said, share, holes)
+
+
 class ChoraleData:
     """Chorales in batches of about `tokens_per_batch` target tokens, by epoch.
 
     task: "compose" trains a decoder on whole pieces with END, or on crops of at most `length` tokens that begin after
     whole bars, as many of a piece as cover it, its beginning and its end among them; "infill" gives as source the same
     tokens with holes, and needs no END.
-    lessons: what teachers say is learned beside the notes, and of pieces that they composed alone.
+    lessons: what teachers say is learned beside the notes; of pieces that they composed, at most half as many as there
+    are data are drawn for an epoch.
     Everything random is a function of (seed, epoch).
     """
 
@@ -218,9 +235,20 @@ class ChoraleData:
             raise UserError(f"expected data.length in whole bars ({BAR_TOKENS} tokens each), got {length}")
         self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
-        self.augmentation, self.lessons, self.seed = augmentation, lessons, seed
-        self.keys = {id(grid): key_of(grid) for grid in self._all()}
-        self.shifts = {id(grid): transpositions(grid) for grid in self._all()}
+        self.augmentation, self.seed = augmentation, seed
+        self._pieces, self._composed = self._records(lessons)
+
+    def _records(self, lessons: Lessons | None) -> tuple[list[_Piece], list[_Piece]]:
+        """The pieces of the data and those that were composed, with what is said of them."""
+        if lessons is None:
+            return [_Piece.of(grid) for grid in self.grids], []
+        holes = lessons.holes or [()] * len(self.grids)
+        of_data = zip(self.grids, lessons.said, holes, strict=True)
+        composed = zip(lessons.composed, lessons.said_of_composed, strict=True)
+        return (
+            [_Piece.of(grid, said, lessons.share, masks) for grid, said, masks in of_data],
+            [_Piece.of(grid, said, 1.0) for grid, said in composed],
+        )
 
     def __len__(self) -> int:
         """The number of pieces."""
@@ -231,46 +259,28 @@ class ChoraleData:
         random = np.random.default_rng([self.seed, number])
         targets, sources, labels = [], [], []
         wanted: list[Tensor] = []
-        for grid, said, share, holes in self._pieces(random):
-            shifts = self.shifts[id(grid)]
-            shift = int(random.choice(shifts)) if self.augmentation.transpose else 0
-            moved, tonality = transposed(grid, shift), self.keys[id(grid)].transposed(shift)
-            for start in self._starts(4 * len(grid), random):
+        drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
+        for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
+            shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
+            moved, tonality = transposed(piece.grid, shift), piece.key.transposed(shift)
+            for start in self._starts(4 * len(moved), random):
                 crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
-                whole = start + self.length >= 4 * len(grid) and self.task == "compose"
+                whole = start + self.length >= 4 * len(moved) and self.task == "compose"
                 targets.append(np.append(crop, END) if whole else crop)
                 kind = self._kind(random)
                 labels.append((-1, label_of(tonality, mode_only=True), label_of(tonality))[kind])
                 if self.task == "infill":
-                    if holes:  # teachers were asked about these alone, without a label
-                        kind, labels[-1] = int(random.integers(len(holes))), -1
-                        hidden = holes[kind].reshape(-1)[start : start + len(crop)]
+                    if piece.holes:  # teachers were asked about these alone, without a label
+                        kind, labels[-1] = int(random.integers(len(piece.holes))), -1
+                        hidden = piece.holes[kind].reshape(-1)[start : start + len(crop)]
                     else:
                         hidden = draw_holes(len(crop) // 4, random).reshape(-1)
                     sources.append(np.where(hidden, HOLE, crop))
-                if said:
-                    part = said[kind][start : start + len(targets[-1])]
-                    wanted.append(learned(part, targets[-1], shift, share))
+                if piece.said:
+                    part = piece.said[kind][start : start + len(targets[-1])]
+                    wanted.append(learned(part, targets[-1], shift, piece.share))
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
         return Examples(targets, sources, labels, groups, wanted)
-
-    def _all(self) -> list[Grid]:
-        return [*self.grids, *(self.lessons.composed if self.lessons else ())]
-
-    def _pieces(self, random: np.random.Generator) -> Iterator[tuple[Grid, Sequence[Said], float, Sequence[Mask]]]:
-        """The pieces of an epoch, what is said of each by kind of label or by mask, how much that counts, the masks.
-
-        Of composed ones at most half as many as of data, drawn anew.
-        """
-        if self.lessons is None:
-            yield from ((grid, (), 0.0, ()) for grid in self.grids)
-            return
-        taught = self.lessons
-        holes = taught.holes or [()] * len(self.grids)
-        for grid, said, masks in zip(self.grids, taught.said, holes, strict=True):
-            yield grid, said, taught.share, masks
-        for place in random.permutation(len(taught.composed))[: len(self.grids) // 2].tolist():
-            yield taught.composed[place], taught.said_of_composed[place], 1.0, ()
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.

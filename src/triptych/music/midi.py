@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, printable
 from triptych.model.files import write_file
 from triptych.music import midi_process
 from triptych.music.midi_process import MOST_NOTES, MOST_VOICES, NAME_LENGTH, READY
@@ -367,7 +367,7 @@ class _Answer:
 def _checked(header: dict[str, Any], tables: list[NDArray[np.int64]], resolution: int, name: str) -> _Answer:
     """Check an answer, which is believed in nothing. Raises UserError."""
     if isinstance(reason := header.get("error"), str):
-        raise _damaged(name, _line(reason, 200))
+        raise _damaged(name, printable(reason, 200))
     if header.get("large") is True:
         raise UserError(
             f"expected at most {MOST_NOTES:,} notes in {MOST_VOICES} voices, and as many changes of pedal and tempo, "
@@ -385,7 +385,7 @@ def _checked(header: dict[str, Any], tables: list[NDArray[np.int64]], resolution
         raise _damaged(name, "its notes are out of range")
     if not _within(pedals, (0, 0, 0), (LAST_TICK, 1, last)):
         raise _damaged(name, "its pedal is out of range")
-    lines = (_line(voice, NAME_LENGTH) or f"voice {place}" for place, voice in enumerate(voices, start=1))
+    lines = (printable(voice, NAME_LENGTH) or f"voice {place}" for place, voice in enumerate(voices, start=1))
     return _Answer(name, resolution, tuple(lines), drums, notes, pedals, tempos)
 
 
@@ -442,11 +442,6 @@ def _seconds(answer: _Answer, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _silent(name: str) -> UserError:
     return UserError(f"expected a MIDI file with music, got {name!r}, which has no notes; choose another file")
-
-
-def _line(text: str, length: int) -> str:
-    """Text of a file, made fit for a line of a terminal or a score."""
-    return "".join(character for character in text if character.isprintable())[:length].strip()
 
 
 def _damaged(name: str, reason: str) -> UserError:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
@@ -21,11 +20,8 @@ from triptych.music.every_key import probabilities
 
 @torch.no_grad()
 def token_nll(model: Transformer, batch: Batch) -> Tensor:
-    """Negative log-likelihood of every target token in nats: float32 [B, L]. Padding has one too, without meaning."""
-    model.eval()
-    batch = batch.to(model.embedding.weight.device)
-    logits = model(batch.target, source=batch.source, source_lengths=batch.source_lengths, label=batch.label)
-    return functional.cross_entropy(logits.float().transpose(1, 2), batch.target, reduction="none")
+    """`Transformer.nll` of a batch on any device, without dropout."""
+    return model.eval().nll(batch.to(model.embedding.weight.device))
 
 
 def token_nll_in_every_key(model: Transformer, batch: Batch) -> Tensor:

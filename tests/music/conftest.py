@@ -1,0 +1,28 @@
+"""A small model of chorales that hears its labels, for whoever asks models about pieces."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from triptych.model.config import Config
+from triptych.model.transformer import Transformer
+from triptych.music.codec import ChoraleCodec
+from triptych.music.data import LABELS
+
+ModelOf = Callable[..., Transformer]
+
+
+def _model_of(seed: int = 0, *, fills: bool = False) -> Transformer:
+    torch.manual_seed(seed)
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": int(fills), "decoder_layers": 1}
+    shape |= {"source_vocabulary": ChoraleCodec.source_vocabulary} if fills else {}
+    model = Transformer(Config.from_dict({"vocabulary": ChoraleCodec.vocabulary, "classes": LABELS, **shape}))
+    torch.nn.init.normal_(model.label_embedding.weight)
+    return model.double().eval()
+
+
+@pytest.fixture
+def model_of() -> ModelOf:
+    """A model of this seed; `fills`: with a source that has holes."""
+    return _model_of
