@@ -28,6 +28,7 @@ FLOORS = {
     "triptych.look": 3,
     "triptych.bench": 3,
     "triptych.text.translator": 4,
+    "triptych.image.painter": 4,
     "triptych.music.composer": 4,
     "triptych.cli": 5,
 }

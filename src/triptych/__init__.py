@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from triptych.errors import UserError
     from triptych.generation.beam import beam_search
     from triptych.generation.sample import generate
+    from triptych.image.files import read_pictures
+    from triptych.image.painter import Painter
     from triptych.model.config import Config
     from triptych.model.transformer import Transformer
     from triptych.music.composer import Composer
@@ -22,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Composer",
     "Config",
+    "Painter",
     "Recipe",
     "Transformer",
     "Translator",
@@ -29,11 +32,13 @@ __all__ = [
     "beam_search",
     "generate",
     "read_pairs",
+    "read_pictures",
 ]
 
 _HOME = {
     "Composer": "triptych.music.composer",
     "Config": "triptych.model.config",
+    "Painter": "triptych.image.painter",
     "Recipe": "triptych.train.recipe",
     "Transformer": "triptych.model.transformer",
     "Translator": "triptych.text.translator",
@@ -41,6 +46,7 @@ _HOME = {
     "beam_search": "triptych.generation.beam",
     "generate": "triptych.generation.sample",
     "read_pairs": "triptych.text.data",
+    "read_pictures": "triptych.image.files",
 }
 
 

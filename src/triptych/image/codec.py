@@ -72,6 +72,11 @@ class PictureCodec:
         return self.height, self.width, self.channels
 
     @property
+    def small(self) -> PictureCodec:
+        """The codec of the source of an upscaling model, where it stands by itself."""
+        return PictureCodec(self.height // self.factor, self.width // self.factor, self.channels, self.cell)
+
+    @property
     def rows(self) -> int:
         """Rows of positions."""
         unit = self.cell[0] * (self.block[0] if self.block else 1)
@@ -120,9 +125,11 @@ class PictureCodec:
             raise UserError(f"expected a mask {list(pictures.shape[:3])}, got {list(hidden.shape)}; one a pixel")
         return self._in_order(np.where(hidden[..., None], HOLE, pictures.astype(np.int64)))
 
-    def encode_small(self, small: Pixels) -> Ids:
-        """The source of an upscaling model, ids [N, tokens] of pictures [N, height / factor, width / factor, channels]:
-        each pixel is repeated over the square that it stands for, so that the source is aligned with the target.
+    def encode_small(self, small: Pixels, *, aligned: bool = True) -> Ids:
+        """The source of an upscaling model, ids [N, S] of pictures [N, height / factor, width / factor, channels].
+
+        aligned: each pixel is repeated over the square that it stands for, so that there are as many ids as in the
+        target; otherwise they are the small picture alone, in raster order (Parmar et al. 2018, section 5.3).
         """
         wanted = (self.height // self.factor, self.width // self.factor, self.channels)
         small = np.asarray(small)
@@ -131,6 +138,8 @@ class PictureCodec:
                 f"expected pictures uint8 [N, {', '.join(map(str, wanted))}] to upscale, got {small.dtype} "
                 f"{list(small.shape)}; shrink them first"
             )
+        if not aligned:
+            return self.small.encode(small)
         return self.encode(small.repeat(self.factor, 1).repeat(self.factor, 2))
 
     def decode(self, ids: Ids) -> Pixels:

@@ -1,0 +1,192 @@
+"""Pictures in batches: what training and measuring the image models read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.image.codec import Ids, PictureCodec, Pixels
+from triptych.image.files import Pictures
+from triptych.model.batch import Batch
+
+Task = Literal["paint", "complete", "upscale"]
+Mask = NDArray[np.bool_]
+LARGEST_SQUARE = 8  # pixels: of the squares that are hidden here and there
+
+
+def shrunk(pictures: Pixels, factor: int) -> Pixels:
+    """Pictures [N, height, width, channels] by the box filter: the rounded mean of each square of factor x factor."""
+    count, height, width, channels = pictures.shape
+    squares = pictures.reshape(count, height // factor, factor, width // factor, factor, channels)
+    total: Ids = squares.sum((2, 4), dtype=np.int64)
+    return ((2 * total + factor * factor) // (2 * factor * factor)).astype(np.uint8, copy=False)
+
+
+def draw_mask(height: int, width: int, random: np.random.Generator) -> Mask:
+    """A random mask of what is to be found, bool [height, width].
+
+    A third each: all from some line on, to one of the four sides (in a quarter of these cases all there is); a
+    rectangle, or all around it; small squares anywhere, as many as a share that is drawn first.
+    """
+    kind = random.integers(3)
+    if kind == 0:
+        hidden = np.zeros((height, width), bool)
+        side, share = random.integers(4), min(1.0, random.uniform(0, 4 / 3))
+        edge = height if side < 2 else width
+        lines = slice(0, round(share * edge)) if side % 2 == 0 else slice(edge - round(share * edge), edge)
+        hidden[(lines, slice(None)) if side < 2 else (slice(None), lines)] = True
+        return hidden
+    if kind == 1:
+        rows, columns = (np.sort(random.integers(0, edge + 1, 2)) for edge in (height, width))
+        hidden = np.zeros((height, width), bool)
+        hidden[rows[0] : rows[1], columns[0] : columns[1]] = True
+        return ~hidden if random.random() < 0.5 else hidden
+    square = int(random.integers(1, LARGEST_SQUARE + 1))
+    squares = random.random((-(-height // square), -(-width // square))) < random.random()
+    return squares.repeat(square, 0).repeat(square, 1)[:height, :width]
+
+
+@dataclass(frozen=True)
+class PictureModel:
+    """What a model reads: its codec, its task, and whether its source is aligned with its target."""
+
+    codec: PictureCodec
+    task: Task
+    aligned: bool = True
+
+    def source(self, pictures: Pixels | None, hidden: Mask | None = None, small: Pixels | None = None) -> Tensor | None:
+        """The source [N, S] that stands beside pictures [N, ...]: what is not hidden [N, height, width] of them, or
+        small [N, ...] ones. None for painting, which has none.
+        """
+        if self.task == "paint":
+            return None
+        if self.task == "complete":
+            assert pictures is not None and hidden is not None
+            return torch.from_numpy(self.codec.encode_source(pictures, hidden))
+        assert small is not None
+        return torch.from_numpy(self.codec.encode_small(small, aligned=self.aligned))
+
+    def batch(self, pictures: Pixels, labels: Ids | None, hidden: Mask | None = None) -> Batch:
+        """A batch of pictures with their conditions: labels [N] (-1 is none), and what is hidden where it completes."""
+        target = torch.from_numpy(self.codec.encode(pictures))
+        small = shrunk(pictures, self.codec.factor) if self.task == "upscale" else None
+        source = self.source(pictures, hidden, small)
+        lengths = torch.full((len(target),), target.size(1))
+        source_lengths = None if source is None else torch.full((len(source),), source.size(1))
+        label = torch.from_numpy(labels) if labels is not None and self.codec.labels else None
+        return Batch(target, lengths, source, source_lengths, label)
+
+
+class PictureData:
+    """Pictures in batches of about `tokens_per_batch` subpixels, by epoch; each comes once.
+
+    mirror: every other picture is turned left to right. For completion each gets a random mask. Everything random is
+    a function of (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        model: PictureModel,
+        *,
+        tokens_per_batch: int = 8192,
+        mirror: bool = False,
+        seed: int = 1,
+    ) -> None:
+        self.pictures, self.model, self.mirror, self.seed = pictures, model, mirror, seed
+        self.rows = max(1, tokens_per_batch // model.codec.tokens)
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        return len(self.pictures)
+
+    def epoch(self, number: int) -> PictureBatches:
+        """The batches of epoch `number`, counted from 0."""
+        chosen = np.random.default_rng([self.seed, number]).permutation(len(self.pictures))
+        return PictureBatches(self, chosen, number)
+
+
+class PictureBatches(Sequence[Batch]):
+    """Batches of some of the pictures, made when they are asked for."""
+
+    def __init__(self, data: PictureData, chosen: Ids, number: int, first: int = 0, last: int | None = None) -> None:
+        self._data, self._chosen, self._number = data, chosen, number
+        self._range = range(math.ceil(len(chosen) / data.rows))[first:last]
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    @overload
+    def __getitem__(self, item: int) -> Batch: ...
+    @overload
+    def __getitem__(self, item: slice) -> PictureBatches: ...
+    def __getitem__(self, item: int | slice) -> Batch | PictureBatches:
+        data = self._data
+        if isinstance(item, slice):
+            chosen = self._range[item]
+            assert chosen.step == 1
+            return PictureBatches(data, self._chosen, self._number, chosen.start, chosen.stop)
+        place = self._range[item]
+        rows = self._chosen[place * data.rows : (place + 1) * data.rows]
+        pictures, labels = data.pictures.pictures[rows], data.pictures.labels
+        random = np.random.default_rng([data.seed, self._number, place])
+        if data.mirror:
+            turned = random.random(len(rows)) < 0.5
+            pictures = np.where(turned[:, None, None, None], pictures[:, :, ::-1], pictures)
+        hidden = None
+        if data.model.task == "complete":
+            hidden = np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in rows])
+        return data.model.batch(pictures, None if labels is None else labels[rows], hidden)
+
+
+def held_out(pictures: Pictures, model: PictureModel, *, tokens_per_batch: int = 16384, seed: int = 0) -> list[Batch]:
+    """Pictures as they are, in order, each with its label; for completion with masks that are always the same."""
+    rows, random = max(1, tokens_per_batch // model.codec.tokens), np.random.default_rng(seed)
+    found = []
+    for first in range(0, len(pictures), rows):
+        some = pictures.pictures[first : first + rows]
+        labels = None if pictures.labels is None else pictures.labels[first : first + rows]
+        hidden = None
+        if model.task == "complete":
+            hidden = np.stack([draw_mask(some.shape[1], some.shape[2], random) for _ in some])
+        found.append(model.batch(some, labels, hidden))
+    return found
+
+
+def joined(sets: Sequence[Pictures]) -> Pictures:
+    """Several sets of pictures as one. Raises UserError unless their sizes, channels and classes are the same."""
+    first = sets[0]
+    if len(sets) == 1:
+        return first
+    for some in sets[1:]:
+        if some.pictures.shape[1:] != first.pictures.shape[1:]:
+            raise UserError(
+                f"expected sets of pictures of the same size and channels, got {list(first.pictures.shape[1:])} and "
+                f"{list(some.pictures.shape[1:])}; give size and channels to have them resized"
+            )
+        if some.names != first.names or (some.labels is None) != (first.labels is None):
+            raise UserError("expected sets of pictures of the same classes, got others; give them the same names")
+    labels = None if first.labels is None else np.concatenate([some.labels for some in sets if some.labels is not None])
+    return Pictures(np.concatenate([some.pictures for some in sets]), labels, first.names)
+
+
+def check_pictures(pictures: Pictures, codec: PictureCodec) -> None:
+    """Raise UserError unless the pictures have the size and the classes that the model's have."""
+    if pictures.pictures.shape[1:] != codec.shape:
+        raise UserError(
+            f"expected pictures of {list(codec.shape)} (height, width, channels), as the model's are, got "
+            f"{list(pictures.pictures.shape[1:])}; give their size and channels to have them resized"
+        )
+    if pictures.labels is not None and codec.labels and int(pictures.labels.max()) >= len(codec.labels):
+        raise UserError(
+            f"expected labels below {len(codec.labels)}, as the model has, got {int(pictures.labels.max())}; "
+            "train a new model for other classes"
+        )

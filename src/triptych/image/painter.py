@@ -1,0 +1,286 @@
+"""The product of the image panel: load or train a painter; paint, complete, upscale, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.generation.forced import FREE
+from triptych.generation.sample import Sampling, generate
+from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
+from triptych.image.data import Mask, PictureData, PictureModel, Task, check_pictures, held_out
+from triptych.image.files import Pictures
+from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
+from triptych.image.score import Likelihood, likelihood
+from triptych.model.device import use_device
+from triptych.model.layers import AttentionMaps
+from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.transformer import Transformer
+from triptych.train.loop import Outcome, Package, fit
+from triptych.train.recipe import Recipe
+
+PLAIN = Sampling()
+MOST_TOGETHER = 4096  # pictures that are made side by side
+LARGEST_FACTOR = 64
+SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
+
+
+class Painter:
+    """A Transformer over subpixels, the order of these, and its card.
+
+    A decoder alone paints. An encoder-decoder completes, its source the picture with holes, or upscales, its source the
+    small picture.
+
+    >>> painter = Painter.load("fashion")                 # doctest: +SKIP
+    >>> coats = painter.paint(16, label="coat", seed=1)   # doctest: +SKIP
+    """
+
+    def __init__(self, model: Transformer, codec: PictureCodec, card: Mapping[str, Any] | None = None) -> None:
+        """Join a model to its codec. Raises UserError where they do not fit each other."""
+        check_fit(model.config, codec)
+        self.model, self.codec, self.card = model, codec, dict(card or {})
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
+    ) -> Painter:
+        """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
+        where, number = use_device(device, threads, dtype)
+        stored = load_pretrained(name)
+        if FILE not in stored.files:
+            raise UserError(f"expected an image model with a {FILE}, got another kind of model in {stored.folder}")
+        return cls(stored.model.to(where, number), PictureCodec.from_bytes(stored.files[FILE]), stored.card)
+
+    @classmethod
+    def new(
+        cls,
+        pictures: Pictures,
+        *,
+        task: Task = "paint",
+        preset: str = "small",
+        factor: int = 4,
+        seed: int = 1,
+        device: str = "auto",
+        threads: int | None = None,
+        **changes: Any,
+    ) -> Painter:
+        """An untrained painter of pictures like these: their size, channels and classes.
+
+        factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of `patch` and
+        `pattern` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
+        """
+        if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
+            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
+        if task not in list(SHIPPED):
+            raise UserError(f"expected a task of {', '.join(SHIPPED)}, got {task!r}")
+        if type(factor) is not int or not 2 <= factor <= LARGEST_FACTOR:
+            raise UserError(f"expected a factor from 2 to {LARGEST_FACTOR}, got {factor!r}")
+        height, width, channels = pictures.pictures.shape[1:]
+        blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
+        config, codec = shaped(preset, task, blank, changes)
+        where, _ = use_device(device, threads, "float32")
+        torch.manual_seed(seed)
+        model = Transformer(config)
+        smooth_start(model)
+        return cls(model.to(where), codec)
+
+    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
+        """The same painter with another dropout, or another `patch.forget`, for further training."""
+        return Painter(self.model.with_dropout(probability, forget), self.codec, self.card)
+
+    @property
+    def task(self) -> Task:
+        """What the model was made for."""
+        if self.codec.factor > 1:
+            return "upscale"
+        return "complete" if self.model.config.encoder_layers else "paint"
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        _, number = use_device("cpu", None, dtype)
+        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
+
+    def fit(
+        self,
+        pictures: Pictures,
+        *,
+        held_out_pictures: Pictures,
+        recipe: Recipe,
+        out: str | Path,
+        resume: bool = False,
+        mirror: bool = False,
+        card: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> Outcome:
+        """Train on pictures and become the checkpoint with the lowest held-out loss, in nats a subpixel.
+
+        mirror: every other picture is turned left to right. For completion masks are drawn at random, and the loss is
+        that of all subpixels, those that are given included.
+        """
+        for some in (pictures, held_out_pictures):
+            check_pictures(some, self.codec)
+        data = PictureData(
+            pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, mirror=mirror, seed=recipe.seed
+        )
+        described = {**self.card, **(card or {}), "task": self.task, "pictures": len(pictures), "mirrored": mirror}
+        outcome = fit(
+            self.model,
+            data,
+            held_out(held_out_pictures, self._reads),
+            recipe,
+            out,
+            package=Package(self._files(), described),
+            resume=resume,
+            quiet=quiet,
+        )
+        best = load_pretrained(out)
+        self.model.load_state_dict(best.model.state_dict())
+        self.model.eval()
+        self.card = best.card
+        return outcome
+
+    def evaluate(self, pictures: Pictures, *, hidden: Mask | None = None) -> Likelihood:
+        """How well the model predicts pictures, as `likelihood` counts it.
+
+        hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
+        model that paints is forced with the rest: it knows of it what comes before.
+        """
+        check_pictures(pictures, self.codec)
+        if self.task == "complete" and hidden is None:
+            hidden = np.ones(pictures.pictures.shape[:3], bool)
+        return likelihood(self.model, self._reads, pictures, hidden=hidden)
+
+    def paint(self, count: int = 1, *, label: str | None = None, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
+        """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number."""
+        (frame,) = self.stream(count, label=label, sampling=sampling, seed=seed, frames=1)
+        return frame
+
+    def stream(
+        self,
+        count: int = 1,
+        *,
+        label: str | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        frames: int = 16,
+    ) -> Iterator[Pixels]:
+        """The pictures of `paint` with the same settings as they come into being: `frames` times, at last whole.
+
+        What is still missing is black.
+        """
+        self._must("paint", "painting")
+        _check_count(count)
+        if not 1 <= frames <= self.codec.tokens:
+            raise UserError(f"expected 1 to {self.codec.tokens:,} frames, got {frames}")
+        if label is not None and self.card.get("labelled") is False:
+            raise UserError(f"expected a model with classes for the label {label}, got one without; leave it out")
+        classes = torch.full((count,), -1 if label is None else self.codec.label(label), device=self._device)
+        prefix = torch.full((count, self.codec.tokens), FREE).masked_fill(~self._inside, 0)
+        ids = np.zeros((count, self.codec.tokens), np.int64)
+        shown = {self.codec.tokens * frame // frames for frame in range(1, frames + 1)}
+        for number, column in enumerate(self._columns(prefix, None, classes, sampling, seed), 1):
+            ids[:, number - 1] = column.cpu().numpy()
+            if number in shown:
+                yield self.codec.decode(ids)
+
+    def complete(
+        self,
+        picture: Pixels,
+        hidden: Mask,
+        *,
+        count: int = 1,
+        label: str | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+    ) -> Pixels:
+        """`count` pictures, uint8 [count, height, width, channels], each the given one [height, width, channels] with
+        what is hidden there, bool [height, width], found anew; every other pixel is as it was.
+        """
+        self._must("complete", "completing")
+        _check_count(count)
+        source = torch.from_numpy(self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]))
+        source = source.expand(count, -1)
+        classes = torch.full((count,), -1 if label is None else self.codec.label(label), device=self._device)
+        prefix = source.masked_fill(source == HOLE, FREE)
+        return self._whole(prefix, source, classes, sampling, seed)
+
+    def upscale(self, small: Pixels, *, count: int = 1, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
+        """`count` large pictures, uint8 [count, height, width, channels], of a small one [height / factor, width /
+        factor, channels].
+        """
+        return self.upscale_many(np.repeat(small[None], max(1, count), 0), sampling=sampling, seed=seed)[:count]
+
+    def upscale_many(self, small: Pixels, *, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
+        """A large picture for each of N small ones [N, height / factor, width / factor, channels]."""
+        self._must("upscale", "upscaling")
+        _check_count(len(small))
+        source = self._reads.source(None, small=small)
+        assert source is not None
+        prefix = torch.full((len(small), self.codec.tokens), FREE).masked_fill(~self._inside, 0)
+        return self._whole(prefix, source, None, sampling, seed)
+
+    @torch.no_grad()
+    def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:
+        """Attention of the decoder's layers while it writes a picture: each [1, heads, positions, positions].
+
+        Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
+        that completes is shown the picture with what is hidden, everything if None.
+        """
+        labels = np.array([-1 if label is None else self.codec.label(label)])
+        if self.task == "complete" and hidden is None:
+            hidden = np.ones(picture.shape[:2], bool)
+        batch = self._reads.batch(picture[None], labels, None if hidden is None else hidden[None]).to(self._device)
+        maps = AttentionMaps()
+        self.model.eval()(batch.target, source=batch.source, label=batch.label, maps=maps)
+        return maps.decoder
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.embedding.weight.device
+
+    @property
+    def _reads(self) -> PictureModel:
+        return PictureModel(self.codec, self.task, self.model.config.aligned)
+
+    @property
+    def _inside(self) -> Tensor:
+        return torch.from_numpy(self.codec.inside)
+
+    def _files(self) -> dict[str, bytes]:
+        return {FILE: self.codec.to_bytes()}
+
+    def _must(self, task: Task, what: str) -> None:
+        if self.task != task:
+            raise UserError(
+                f"expected a model trained for {what}, got one of the task {self.task}; use --model {SHIPPED[task]}"
+            )
+
+    def _columns(
+        self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int
+    ) -> Iterator[Tensor]:
+        """Tokens [rows] of all pictures, one after another."""
+        model, rows = self.model.eval(), len(prefix)
+        here = None if source is None else source.to(self._device)
+        if not self.model.config.classes:
+            label = None
+        cache = model.start(length=self.codec.tokens, rows=rows, source=here, label=label)
+        return generate(model, cache, steps=self.codec.tokens, sampling=sampling, seed=seed, prefix=prefix)
+
+    def _whole(
+        self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int
+    ) -> Pixels:
+        columns = list(self._columns(prefix, source, label, sampling, seed))
+        return self.codec.decode(torch.stack(columns, 1).cpu().numpy())
+
+
+def _check_count(count: int) -> None:
+    if isinstance(count, bool) or not 1 <= count <= MOST_TOGETHER:
+        raise UserError(f"expected 1 to {MOST_TOGETHER:,} pictures at once, got {count}")

@@ -1,0 +1,204 @@
+"""Shapes of image models: the paper's, small ones for a CPU, and how a picture's size completes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from triptych.attention.pattern import Local2D
+from triptych.errors import UserError
+from triptych.image.codec import HOLE, LEVELS, PictureCodec
+from triptych.image.data import Task
+from triptych.model.config import Config
+from triptych.model.patch import PlaceEmbedding
+from triptych.model.transformer import Transformer
+
+FINEST = 64.0  # waves over all intensities, of the vectors that these begin with
+COARSEST = 0.25
+
+# For a CPU: cells of 2 x 2 subpixels, so that there are four times fewer positions. `encoder_layers` are those of a
+# model with a source, which stands beside its target cell by cell.
+SMALL: dict[str, Any] = {
+    "cell": (2, 2),
+    "width": 160,
+    "heads": 5,
+    "feed_forward": 640,
+    "encoder_layers": 3,
+    "decoder_layers": 6,
+    "dropout": 0.0,
+    "norm": "pre",
+    "activation": "gelu",
+    "pattern": {"kind": "local_1d", "query": 64, "memory": 192},
+    "patch": {"layers": 3, "feed_forward": 512},
+    "aligned": True,
+}
+# Parmar et al. 2018, section 5.1, CIFAR-10: 12 layers of width 512, memory blocks of 256. Four heads, as its authors'
+# code has; the paper's text says 8 of ImageNet.
+CIFAR10: dict[str, Any] = {
+    "cell": (1, 1),
+    "width": 512,
+    "heads": 4,
+    "feed_forward": 2048,
+    "encoder_layers": 4,
+    "decoder_layers": 12,
+    "dropout": 0.3,
+    "norm": "post",
+    "activation": "relu",
+    "pattern": {"kind": "local_1d", "query": 256, "memory": 256},
+    "patch": None,
+    "aligned": False,
+}
+# Section 5.3, super-resolution: encoder and decoder of width 512 with 8 heads, dropout 0.1, local 1-D attention.
+UPSCALING: dict[str, Any] = {
+    **CIFAR10,
+    "heads": 8,
+    "decoder_layers": 8,
+    "dropout": 0.1,
+    "pattern": {"kind": "local_1d", "query": 128, "memory": 128},
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": SMALL,
+    "small-pixels": {  # a position is a pixel, written by a mixture of logistics
+        **SMALL,
+        "cell": "pixel",
+        "patch": {"logistics": 10},
+    },
+    "tiny": {**SMALL, "width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
+    | {"patch": {"layers": 1, "feed_forward": 64}},
+    "cifar10": CIFAR10,
+    # Its blocks of 8 rows and 16 columns with 8 rows above and 32 columns beside are those of the authors' code.
+    "cifar10-2d": {
+        **CIFAR10,
+        "pattern": {
+            "kind": "local_2d",
+            "query_rows": 8,
+            "query_columns": 16,
+            "memory_rows": 8,
+            "memory_columns": 32,
+        },
+    },
+    "cifar10-mixture": {  # 14 layers in the paper, 12 in its authors' code
+        **CIFAR10,
+        "cell": "pixel",
+        "width": 256,
+        "heads": 8,
+        "feed_forward": 512,
+        "decoder_layers": 14,
+        "dropout": 0.1,
+        "patch": {"logistics": 10},
+    },
+    "upscaling": UPSCALING,
+    "upscaling-2d": {
+        **UPSCALING,
+        "encoder_layers": 6,
+        "decoder_layers": 12,
+        "pattern": {
+            "kind": "local_2d",
+            "query_rows": 8,
+            "query_columns": 32,
+            "memory_rows": 8,
+            "memory_columns": 64,
+        },
+    },
+}
+
+
+def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, Any]) -> tuple[Config, PictureCodec]:
+    """The configuration of a preset for pictures of that codec, and the codec in the order that it needs.
+
+    changes: fields of `Config`, and `cell`; of a `patch` and a `pattern` what is left out is the preset's, or follows
+    from the picture.
+    """
+    for name in ("vocabulary", "source_vocabulary", "classes"):
+        if name in changes:
+            raise UserError(f"expected no {name}, got {changes[name]!r}; that of the pictures is given, leave it out")
+    shape = {**PRESETS[preset], **changes}
+    codec = replace(codec, cell=_cell(shape.pop("cell"), codec.channels))
+    pattern = shape["pattern"]
+    if isinstance(pattern, Mapping) and pattern.get("kind") == "local_2d":
+        block = pattern.get("query_rows", 1), pattern.get("query_columns", 1)
+        codec = replace(codec, block=block)
+        shape["pattern"] = {"height": codec.rows, "width": codec.columns, **pattern}
+    tokens = math.prod(codec.cell)
+    patch = shape["patch"]
+    if isinstance(patch, Mapping) or tokens > 1:
+        inner = {**(PRESETS[preset]["patch"] or {}), **(patch if isinstance(patch, Mapping) else {}), "size": tokens}
+        if inner.get("logistics") and codec.cell != (1, codec.channels):
+            raise UserError(
+                f"expected cell='pixel' with patch.logistics, got {list(codec.cell)}; a mixture is a pixel's"
+            )
+        shape["patch"] = inner if tokens > 1 or inner.get("logistics") else None
+    if task == "paint":
+        shape |= {"encoder_layers": 0, "aligned": False}
+    elif not shape["encoder_layers"]:
+        raise UserError(f"expected encoder_layers from 1 to {task}, got 0; leave it out")
+    else:
+        shape["source_vocabulary"] = HOLE + 1 if task == "complete" else LEVELS
+    columns = {"kind": "sinusoidal_2d", "length": codec.columns}
+    if task == "upscale" and not shape["aligned"]:
+        columns["source"] = {"kind": "sinusoidal_2d", "length": codec.small.columns}
+    shape = {"positions": columns, **shape, "vocabulary": LEVELS, "classes": len(codec.labels)}
+    return Config.from_dict(shape), codec
+
+
+def check_fit(config: Config, codec: PictureCodec) -> None:
+    """Raise UserError unless a model of that configuration reads and writes in the order of the codec."""
+    source = None if not config.encoder_layers else LEVELS if codec.factor > 1 else HOLE + 1
+    if config.vocabulary != LEVELS or config.source_vocabulary != source:
+        raise UserError(
+            f"expected a model of {LEVELS} intensities (source: {source}), got {config.vocabulary} "
+            f"(source: {config.source_vocabulary}); load a model of pictures"
+        )
+    if codec.factor > 1 and not config.encoder_layers:
+        raise UserError(f"expected encoder_layers from 1 in a model that upscales by {codec.factor}, got 0")
+    size = config.patch.size if config.patch else 1
+    if size != math.prod(codec.cell) or config.classes != len(codec.labels):
+        raise UserError(
+            f"expected patches of {math.prod(codec.cell)} and {len(codec.labels)} classes, as the codec has, got "
+            f"{size} and {config.classes}"
+        )
+    pattern = config.pattern
+    if isinstance(pattern, Local2D):
+        wanted = (codec.rows, codec.columns, *(codec.block or (0, 0)))
+        if wanted != (pattern.height, pattern.width, pattern.query_rows, pattern.query_columns):
+            raise UserError(f"expected a local 2-D pattern of {wanted}, as the codec has, got {pattern}")
+    elif codec.block is not None:
+        raise UserError(f"expected a local 2-D pattern for blocks of {codec.block}, got {pattern}")
+
+
+def smooth_start(model: Transformer) -> None:
+    """Let vectors of like intensities begin alike: random waves over 0 to 255, as large as what they replace.
+
+    What is learned of one intensity then holds for its neighbours from the first update on.
+    """
+    with torch.no_grad():
+        tables = [model.embedding.weight.view(1, LEVELS, -1)]
+        for module in model.modules():
+            if isinstance(module, PlaceEmbedding):
+                tables.append(module.tokens.weight.view(-1, module.vocabulary, model.config.width)[:, :LEVELS])
+        if hasattr(model, "source_embedding"):
+            tables.append(model.source_embedding.weight[None, :LEVELS])
+        for table in tables:
+            table.copy_(_waves(len(table), model.config.width))
+
+
+def _waves(count: int, width: int) -> Tensor:
+    """[count, LEVELS, width], of variance 1 / width."""
+    octaves = math.log2(FINEST / COARSEST)
+    rate = COARSEST * 2 ** (octaves * torch.rand(count, 1, width))
+    phase = 2 * math.pi * torch.rand(count, 1, width)
+    return math.sqrt(2 / width) * torch.cos(2 * math.pi / LEVELS * rate * torch.arange(LEVELS)[:, None] + phase)
+
+
+def _cell(cell: Sequence[int] | str, channels: int) -> tuple[int, int]:
+    """Rows and subpixel columns at one position; "pixel" is all channels of one."""
+    if cell == "pixel":
+        return 1, channels
+    if isinstance(cell, str) or len(cell) != 2 or any(type(edge) is not int for edge in cell):
+        raise UserError(f"expected a cell of rows and columns, or 'pixel', got {cell!r}")
+    return cell[0], cell[1]

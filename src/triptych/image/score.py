@@ -1,0 +1,177 @@
+"""How well a model predicts pictures, in bits a dimension, and how good an enlarged picture is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.errors import UserError
+from triptych.image.codec import Pixels
+from triptych.image.data import Mask, PictureModel, shrunk
+from triptych.image.files import Pictures
+from triptych.model.transformer import Transformer
+
+TOGETHER = 32_768  # subpixels of pictures that are measured side by side
+CONFIDENCE = 1.96  # standard errors to both sides, of 95 %
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """Bits of pictures, by picture and by place.
+
+    nats [N]: those of each picture; counts [N]: its subpixels that count. bits [height, width, channels]: the sum over
+    all pictures; times, of the same shape: how often a subpixel counted.
+    """
+
+    nats: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    bits: NDArray[np.float64]
+    times: NDArray[np.int64]
+
+    @property
+    def bits_per_dim(self) -> float:
+        """The mean over all subpixels that count."""
+        return float(self.nats.sum() / max(1, self.counts.sum()) / math.log(2))
+
+    @property
+    def interval(self) -> float:
+        """Half of the width of its 95 % confidence interval, over the choice of the pictures."""
+        if len(self.nats) < 2:
+            return math.nan
+        apart = self.nats / math.log(2) - self.bits_per_dim * self.counts
+        error = math.sqrt(float((apart**2).sum()) * len(apart) / (len(apart) - 1))
+        return CONFIDENCE * error / max(1, int(self.counts.sum()))
+
+    @property
+    def per_channel(self) -> list[float]:
+        """Bits a subpixel of each channel."""
+        return (self.bits.sum((0, 1)) / np.maximum(1, self.times.sum((0, 1)))).tolist()  # type: ignore[no-any-return]
+
+    @property
+    def heat(self) -> NDArray[np.float64]:
+        """Where the bits go: those of every pixel [height, width], all channels together, a picture."""
+        return (self.bits / np.maximum(1, self.times)).sum(2)  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain figures: `bits_per_dim`, `interval`, `nats` (a picture), `pictures`, `subpixels`, `per_channel`."""
+        return {
+            "bits_per_dim": self.bits_per_dim,
+            "interval": self.interval,
+            "nats": float(self.nats.mean()),
+            "pictures": len(self.nats),
+            "subpixels": int(self.counts.sum()),
+            "per_channel": self.per_channel,
+        }
+
+
+@torch.no_grad()
+def likelihood(
+    model: Transformer,
+    reads: PictureModel,
+    pictures: Pictures,
+    *,
+    hidden: Mask | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Likelihood:
+    """Negative log-likelihood of all subpixels, each picture with its label; or of those `hidden` [N, height, width].
+
+    The padding of a picture does not count: it is known. progress: told how many pictures are done, and of how many.
+    """
+    codec, count = reads.codec, len(pictures)
+    if hidden is not None and hidden.shape != pictures.pictures.shape[:3]:
+        raise UserError(f"expected masks {list(pictures.pictures.shape[:3])}, got {list(hidden.shape)}; one a picture")
+    device = model.eval().embedding.weight.device
+    nats, counts = np.zeros(count), np.zeros(count, np.int64)
+    bits, times = np.zeros(codec.tokens), np.zeros(codec.tokens, np.int64)
+    rows = max(1, TOGETHER // codec.tokens)
+    for first in range(0, count, rows):
+        some = slice(first, min(first + rows, count))
+        labels = None if pictures.labels is None else pictures.labels[some]
+        mask = None if hidden is None else hidden[some]
+        batch = reads.batch(pictures.pictures[some], labels, mask)
+        found = model.nll(batch.to(device)).double().cpu().numpy()
+        counted = np.broadcast_to(codec.inside, found.shape)
+        if mask is not None:
+            counted = codec.encode(mask[..., None].repeat(codec.channels, 3).astype(np.uint8)).astype(bool)
+        found = found * counted
+        nats[some], counts[some] = found.sum(1), counted.sum(1)
+        bits += found.sum(0) / math.log(2)
+        times += counted.sum(0)
+        if progress is not None:
+            progress(some.stop, count)
+    return Likelihood(nats, counts, _in_place(bits, reads), _in_place(times, reads))
+
+
+def _in_place(values: NDArray[Any], reads: PictureModel) -> NDArray[Any]:
+    """Values [tokens] where their subpixels stand: [height, width, channels]."""
+    codec = reads.codec
+    grid = np.empty_like(values)
+    grid[codec.order] = values
+    whole = grid.reshape(codec.rows * codec.cell[0], -1)
+    return whole[: codec.height, : codec.width * codec.channels].reshape(codec.shape)
+
+
+def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, float]:
+    """How good enlarged pictures are, the mean over pictures and, of single samples, over them too.
+
+    truth [N, height, width, channels]; samples [S, N, height, width, channels]; small [N, ...] what was enlarged.
+    `psnr` (dB) and `ssim` (scikit-image, means of windows of 7 x 7) of single samples and, as `mean_psnr` and
+    `mean_ssim`, of their pixelwise mean; `consistency` (dB): the samples made small again by the box filter against
+    what was given.
+    """
+    factor = truth.shape[1] // small.shape[1]
+    mean = np.round(samples.astype(np.float64).mean(0)).astype(np.uint8)
+    singles = [similarity(truth, sample) for sample in samples]
+    return {
+        "psnr": float(np.mean([psnr for psnr, _ in singles])),
+        "ssim": float(np.mean([ssim for _, ssim in singles])),
+        **dict(zip(("mean_psnr", "mean_ssim"), similarity(truth, mean), strict=True)),
+        "consistency": float(np.mean([_psnr(small, shrunk(sample, factor)) for sample in samples])),
+    }
+
+
+def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:
+    """PSNR in dB and SSIM of pictures [N, height, width, channels], each the mean over them."""
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError:
+        raise UserError("expected scikit-image for SSIM, got none; pip install 'triptych[eval]'") from None
+    pairs = zip(truth, made, strict=True)
+    each = [structural_similarity(one, two, channel_axis=2) for one, two in pairs]  # type: ignore[no-untyped-call]
+    return _psnr(truth, made), float(np.mean(each))
+
+
+def _psnr(truth: Pixels, made: Pixels) -> float:
+    """The mean over pictures of the peak signal-to-noise ratio in dB; an error below 1/16 of a step counts as that."""
+    error = ((truth.astype(np.float64) - made) ** 2).mean((1, 2, 3))
+    return float((10 * np.log10(255**2 / np.maximum(error, 1 / 256))).mean())
+
+
+def bicubic(small: Pixels, factor: int) -> Pixels:
+    """Pictures [N, ...] enlarged by Pillow's bicubic filter, which stands beside the model."""
+    from PIL import Image
+
+    def enlarged(picture: Pixels) -> Pixels:
+        grey = picture.shape[2] == 1
+        image = Image.fromarray(picture[..., 0] if grey else picture)
+        large = image.resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.Resampling.BICUBIC)
+        return np.array(large).reshape(large.height, large.width, -1)
+
+    return np.stack([enlarged(picture) for picture in small])
+
+
+def worded(figures: Mapping[str, Any]) -> list[str]:
+    """Lines for a person."""
+    channels = ", ".join(f"{value:.3f}" for value in figures["per_channel"])
+    return [
+        f"bits/dim  {figures['bits_per_dim']:.4f} +- {figures['interval']:.4f} (95 %) over {figures['subpixels']:,} "
+        f"subpixels of {figures['pictures']:,} pictures",
+        f"nats      {figures['nats']:.1f} a picture",
+        f"channels  {channels}",
+    ]

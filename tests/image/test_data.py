@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from triptych.errors import UserError
+from triptych.image.codec import HOLE, PictureCodec
+from triptych.image.data import (
+    PictureData,
+    PictureModel,
+    Task,
+    check_pictures,
+    draw_mask,
+    held_out,
+    joined,
+    shrunk,
+)
+from triptych.image.files import Pictures
+
+
+def model_of(pictures: Pictures, task: Task = "paint", *, aligned: bool = True) -> PictureModel:
+    codec = PictureCodec(
+        *pictures.pictures.shape[1:], (2, 2), labels=pictures.names, factor=2 if task == "upscale" else 1
+    )
+    return PictureModel(codec, task, aligned)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+def test_shrinking_is_the_box_filter(seed: int, factor: int) -> None:
+    picture = np.random.default_rng(seed).integers(0, 256, (4 * factor, 3 * factor, 3), dtype=np.uint8)
+    found = shrunk(picture[None], factor)[0]
+    for row, column, channel in np.ndindex(4, 3, 3):
+        square = picture[row * factor :, column * factor :, channel][:factor, :factor]
+        assert found[row, column, channel] == int(square.mean() + 0.5)
+    # Pillow rounds twice, after the rows and after the columns.
+    boxed = np.array(Image.fromarray(picture).resize((3, 4), Image.Resampling.BOX))
+    assert np.abs(found.astype(int) - boxed).max() <= 1
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20))
+def test_masks_of_all_shapes(seed: int, height: int, width: int) -> None:
+    mask = draw_mask(height, width, np.random.default_rng(seed))
+    assert mask.shape == (height, width) and mask.dtype == bool
+
+
+def test_masks_hide_little_and_much() -> None:
+    random = np.random.default_rng(1)
+    masks = np.stack([draw_mask(12, 10, random) for _ in range(3000)])
+    assert np.array_equal(np.unique(masks.mean((1, 2)).round(1)), np.arange(11) / 10)
+    assert 0.35 < masks.mean() < 0.65
+    halves = masks[:, :6].all((1, 2)) & ~masks[:, 6:].any((1, 2))
+    assert halves.any(), "the upper half alone"
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_epoch_has_every_picture_once(pictures: Pictures, mirror: bool) -> None:
+    model = model_of(pictures)
+    data = PictureData(pictures, model, tokens_per_batch=5 * model.codec.tokens, mirror=mirror, seed=3)
+    batches = list(data.epoch(0))
+    assert [len(batch) for batch in batches] == [5, 5, 2]
+    found = model.codec.decode(np.concatenate([batch.target.numpy() for batch in batches]))
+    labels = np.concatenate([batch.label.numpy() for batch in batches if batch.label is not None])
+    assert pictures.labels is not None
+    for picture, label in zip(pictures.pictures, pictures.labels, strict=True):
+        same = (found == picture).all((1, 2, 3))
+        turned = (found == picture[:, ::-1]).all((1, 2, 3))
+        assert (same | turned).sum() == 1 and labels[same | turned] == label
+        assert mirror or same.any()
+    again, other = PictureData(pictures, model, tokens_per_batch=5 * model.codec.tokens, mirror=mirror, seed=3), data
+    assert np.array_equal(again.epoch(0)[1].target, batches[1].target)
+    assert not np.array_equal(other.epoch(1)[1].target, batches[1].target)
+    if mirror:
+        assert any((found == picture[:, ::-1]).all((1, 2, 3)).any() for picture in pictures.pictures)
+
+
+def test_a_part_of_an_epoch_is_the_same_batches(pictures: Pictures) -> None:
+    model = model_of(pictures, "complete")
+    data = PictureData(pictures, model, tokens_per_batch=2 * model.codec.tokens)
+    whole = data.epoch(4)
+    rest = whole[2:][1:]
+    assert (len(data), len(whole), len(rest)) == (12, 6, 3)
+    for first, second in zip(rest, list(whole)[3:], strict=True):
+        assert first.source is not None and second.source is not None
+        assert np.array_equal(first.source, second.source) and np.array_equal(first.target, second.target)
+
+
+def test_the_source_of_completion_has_holes_and_the_picture(pictures: Pictures) -> None:
+    model = model_of(pictures, "complete")
+    for batch in [*PictureData(pictures, model).epoch(0), *held_out(pictures, model)]:
+        assert batch.source is not None
+        known = batch.source != HOLE
+        assert bool((batch.source == batch.target)[known].all()) and 0 < int(known.sum()) < known.numel()
+    first, second = held_out(pictures, model), held_out(pictures, model)
+    assert first[0].source is not None and np.array_equal(first[0].source, second[0].source)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_the_source_of_upscaling_is_the_small_picture(pictures: Pictures, aligned: bool) -> None:
+    model = model_of(pictures, "upscale", aligned=aligned)
+    (batch,) = held_out(pictures, model)
+    small = shrunk(pictures.pictures, 2)
+    assert batch.source is not None and batch.source_lengths is not None
+    if aligned:
+        shown = model.codec.decode(batch.source.numpy())
+        assert np.array_equal(shown, small.repeat(2, 1).repeat(2, 2))
+    else:
+        assert np.array_equal(model.codec.small.decode(batch.source.numpy()), small)
+    assert batch.source_lengths.tolist() == [batch.source.size(1)] * 12
+
+
+def test_without_classes_there_are_no_labels(pictures: Pictures) -> None:
+    plain = Pictures(pictures.pictures, None, ())
+    assert held_out(plain, model_of(plain))[0].label is None
+    assert PictureData(plain, model_of(plain)).epoch(0)[0].label is None
+
+
+def test_sets_are_joined(pictures: Pictures) -> None:
+    two = joined([pictures, pictures])
+    assert len(two) == 24 and two.names == pictures.names and two.labels is not None
+    assert np.array_equal(two.pictures[12:], pictures.pictures)
+    assert joined([pictures]) is pictures
+    other = Pictures(pictures.pictures, pictures.labels, ("cat", "horse"))
+    with pytest.raises(UserError, match="same classes"):
+        joined([pictures, other])
+    with pytest.raises(UserError, match="same size"):
+        joined([pictures, Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names)])
+
+
+def test_pictures_of_another_model(pictures: Pictures) -> None:
+    codec = model_of(pictures).codec
+    check_pictures(pictures, codec)
+    with pytest.raises(UserError, match="expected pictures of"):
+        check_pictures(Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names), codec)
+    assert pictures.labels is not None
+    with pytest.raises(UserError, match="labels below 2"):
+        check_pictures(Pictures(pictures.pictures, pictures.labels + 1, ("a", "b", "c")), codec)
