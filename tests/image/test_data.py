@@ -12,7 +12,9 @@ from triptych.image.data import (
     Task,
     check_pictures,
     draw_mask,
+    half,
     held_out,
+    hiding,
     joined,
     shrunk,
 )
@@ -137,3 +139,18 @@ def test_pictures_of_another_model(pictures: Pictures) -> None:
     assert pictures.labels is not None
     with pytest.raises(UserError, match="labels below 2"):
         check_pictures(Pictures(pictures.pictures, pictures.labels + 1, ("a", "b", "c")), codec)
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_halves(height: int, width: int) -> None:
+    top, bottom, left, right = (half(height, width, side) for side in ("top", "bottom", "left", "right"))
+    assert top.sum() == bottom.sum() == -(-height // 2) * width and (top | bottom).all() and (left | right).all()
+    assert top[0].all() and bottom[-1].all() and left[:, 0].all() and right[:, -1].all()
+    assert np.array_equal(left.T, half(width, height, "top"))
+
+
+def test_what_is_hidden_to_measure() -> None:
+    assert np.array_equal(hiding("left", 3, 4, 6)[1], half(4, 6, "left"))
+    pixels = hiding("random", 40, 20, 20)
+    assert pixels.mean() == pytest.approx(0.6, abs=0.02) and not np.array_equal(pixels[0], pixels[1])
+    assert np.array_equal(pixels, hiding("random", 40, 20, 20))

@@ -20,7 +20,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.errors import UserError
 from triptych.image import files
-from triptych.image.files import LARGEST_FILE, MOST_PIXELS, read_mask, read_picture, read_pictures, write_picture
+from triptych.image.files import (
+    LARGEST_FILE,
+    MOST_PIXELS,
+    Pictures,
+    read_mask,
+    read_picture,
+    read_pictures,
+    write_picture,
+)
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 ON_WHITE = "transparency is put on white"
@@ -670,3 +678,12 @@ def test_memory_grows_with_the_accepted_pictures_alone(tmp_path: Path) -> None:
     assert peak(lambda: read_pictures(tmp_path)) < 4_000_000
     (tmp_path / "a.png").unlink()
     assert peak(lambda: read_pictures(tmp_path)) > 30 * 480_000
+
+
+def test_some_pictures_evenly_from_all() -> None:
+    some = Pictures(noise(9, 2, 2, 1), np.arange(9), ("a",) * 9)
+    assert some.evenly(9) is some and some.evenly(20) is some
+    few = some.evenly(3)
+    assert few.labels is not None and few.labels.tolist() == [0, 4, 8]
+    assert np.array_equal(few.pictures, some.pictures[[0, 4, 8]])
+    assert some.evenly(1).labels == [0]

@@ -83,6 +83,8 @@ def test_similarity() -> None:
     assert psnr == pytest.approx(10 * math.log10(255**2 / (100 / 3)))
     assert 0.9 < ssim < 1
     assert similarity(truth, truth) == (pytest.approx(72.2, abs=0.1), 1.0)
+    assert similarity(truth[:, :4], truth[:, :4])[1] == 1.0, "a smaller window"
+    assert math.isnan(similarity(truth[:, :2], truth[:, :2])[1])
 
 
 def test_an_enlargement_is_judged_by_samples_and_by_their_mean() -> None:

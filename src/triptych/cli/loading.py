@@ -1,15 +1,17 @@
-"""A model or chorales for a verb. Terms narrower than the code's licence are told at a model's first use here."""
+"""A model or data for a verb. Terms narrower than the code's licence are told at a model's first use here."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
+    from triptych.image.files import Pictures
+    from triptych.image.painter import Painter
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
     from triptych.text.translator import Translator
@@ -26,6 +28,15 @@ def load_translator(model: str, device: str, threads: int | None, dtype: str) ->
     return translator
 
 
+def load_painter(model: str, device: str, threads: int | None, dtype: str) -> Painter:
+    """The painter of that name, its terms told."""
+    from triptych.image.painter import Painter
+
+    painter = Painter.load(model, device=device, threads=threads, dtype=dtype)
+    tell_terms(painter.card)
+    return painter
+
+
 def load_composer(model: str, device: str, threads: int | None, dtype: str) -> Composer:
     """The composer of that name, its terms told."""
     from triptych.music.composer import Composer
@@ -35,16 +46,36 @@ def load_composer(model: str, device: str, threads: int | None, dtype: str) -> C
     return composer
 
 
+def load_pictures(
+    paths: Sequence[Path], split: str, *, channels: int | None = None, size: tuple[int, int] | None = None
+) -> Pictures:
+    """The pictures of a split of all these sets; what was changed or left out on the way is told."""
+    from triptych.image.data import joined
+    from triptych.image.files import read_pictures
+
+    sets = []
+    for path in paths:
+        pictures, words = read_pictures(path, split, channels=channels, size=size)
+        _tell(words, split)
+        sets.append(pictures)
+    return joined(sets)
+
+
 def load_chorales(path: Path, split: str) -> list[Grid]:
-    """The chorales of a split; what was changed or left out on the way is told, of many files not all."""
+    """The chorales of a split; what was changed or left out on the way is told."""
     from triptych.music.data import read_chorales
 
     grids, words = read_chorales(path, split)
+    _tell(words, split)
+    return grids
+
+
+def _tell(words: Sequence[str], split: str) -> None:
+    """Say what was changed or left out, of many files not all."""
     for word in words[:WORDS]:
         say(word)
     if len(words) > WORDS:
         say(f"and {len(words) - WORDS:,} more words of this kind about the split {split!r}")
-    return grids
 
 
 def tell_terms(card: Mapping[str, Any]) -> None:

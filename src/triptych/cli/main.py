@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import triptych
-from triptych.cli import bench, compose, demo, evaluate, look, models, train, translate
+from triptych.cli import bench, compose, demo, evaluate, look, models, paint, train, translate
 from triptych.errors import DivergedError, UserError
 
 app = typer.Typer(
@@ -38,6 +38,9 @@ def _start(
 
 app.command()(demo.demo)
 app.command()(translate.translate)
+app.command()(paint.paint)
+app.command()(paint.complete)
+app.command()(paint.upscale)
 app.command()(compose.compose)
 app.command("continue")(compose.continue_)
 app.command()(compose.harmonize)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_chorales
+from triptych.cli.loading import load_chorales, load_pictures
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
@@ -30,6 +30,15 @@ TABLES = ("model", "data", "card", "training")
 # What [data] may say of trained composers to learn from, and what holds without it.
 TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
 MOST_COMPOSED = 100_000
+# What [data] may say of pictures, and what holds without it.
+PICTURES: dict[str, Any] = {
+    "task": None,
+    "factor": 4,
+    "size": None,
+    "channels": None,
+    "mirror": False,
+    "held_out": 2000,
+}
 
 
 Setup = Annotated[
@@ -102,6 +111,81 @@ def text(
         pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
     )
     _tell(outcome, as_json=json)
+
+
+@app.command()
+def image(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="A folder of pictures or of IDX files, or a .npz; several are joined.",
+        ),
+    ],
+    recipe: Setup = None,
+    settings: Settings = None,
+    start_from: From = None,
+    out: Out = Path("runs/image"),
+    resume: Resume = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Train a painter on pictures of one size.
+
+    Settings of [data]: task (paint, complete, upscale) and for upscaling its factor (4); size, [height, width], to have
+    all resized, and channels (1, 3); mirror (false): every other picture is turned left to right; held_out, so many
+    pictures of the validation split at most (2,000). [model] also takes cell, the rows and subpixel columns at one
+    position, or "pixel".
+    """
+    tables = _tables(recipe, settings, dtype, data=[*PICTURES], model=["cell"])
+    from triptych.image.painter import Painter
+    from triptych.train.recipe import Recipe
+
+    run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
+    use = _about_pictures(tables["data"])
+    shaped: dict[str, Any] = {"channels": use["channels"], "size": use["size"]}
+    pictures, held_out = load_pictures(data, "train", **shaped), load_pictures(data, "valid", **shaped)
+    if start_from is not None:
+        forget = _only_forget(tables["model"])
+        dropout = _only_dropout(tables["model"], "dropout or patch.forget")
+        painter = Painter.load(start_from, device=device, threads=threads, dtype="float32").with_dropout(
+            dropout, forget
+        )
+        if use["task"] not in (None, painter.task):
+            raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
+    else:
+        settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}
+        painter = Painter.new(pictures, device=device, threads=threads, seed=run.seed, **settled)
+    held_out = held_out.evenly(use["held_out"])
+    say(f"training on {len(pictures):,} pictures, {len(held_out):,} held out")
+    outcome = painter.fit(
+        pictures,
+        held_out_pictures=held_out,
+        recipe=run,
+        out=out,
+        resume=resume,
+        mirror=use["mirror"],
+        card=tables["card"],
+    )
+    _tell(outcome, as_json=json)
+
+
+def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of [data] with what holds without them, checked; what the painter checks itself it says itself."""
+    use = {**PICTURES, **settings}
+    size = use["size"]
+    if size is not None:
+        if not isinstance(size, list) or len(size) != 2 or any(type(edge) is not int for edge in size):
+            raise UserError(f"expected data.size to be [height, width], got {size!r}")
+        use["size"] = tuple(size)
+    if type(use["mirror"]) is not bool:
+        raise UserError(f"expected data.mirror to be true or false, got {use['mirror']!r}")
+    if type(use["held_out"]) is not int or use["held_out"] < 1:
+        raise UserError(f"expected data.held_out to be a number of pictures from 1, got {use['held_out']!r}")
+    return use
 
 
 @app.command()
@@ -216,15 +300,20 @@ def _asked(done: int, total: int) -> None:
 
 
 def _tables(
-    recipe: Path | None, settings: Sequence[str] | None, dtype: options.DtypeName, *, data: Sequence[str]
+    recipe: Path | None,
+    settings: Sequence[str] | None,
+    dtype: options.DtypeName,
+    *,
+    data: Sequence[str],
+    model: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
-    """The settings of a run, their names checked; `data` are those that the panel knows."""
+    """The settings of a run, their names checked; `data` and `model` are those that the panel alone knows."""
     tables = read_settings(recipe, settings or ())
     if dtype is not options.DtypeName.auto:
         tables["training"]["dtype"] = dtype.value
     from triptych.model.config import Config
 
-    _expect("model", tables["model"], ["preset", *(field.name for field in fields(Config))])
+    _expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
     _expect("data", tables["data"], data)
     return tables
 

@@ -18,7 +18,9 @@ from triptych.image.files import Pictures
 from triptych.model.batch import Batch
 
 Task = Literal["paint", "complete", "upscale"]
+Side = Literal["top", "bottom", "left", "right"]
 Mask = NDArray[np.bool_]
+RANDOM_SHARE = 0.6
 LARGEST_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
 
@@ -28,6 +30,29 @@ def shrunk(pictures: Pixels, factor: int) -> Pixels:
     squares = pictures.reshape(count, height // factor, factor, width // factor, factor, channels)
     total: Ids = squares.sum((2, 4), dtype=np.int64)
     return ((2 * total + factor * factor) // (2 * factor * factor)).astype(np.uint8, copy=False)
+
+
+def half(height: int, width: int, side: Side) -> Mask:
+    """The half of a picture at one side, bool [height, width]; of an odd number of lines the larger half."""
+    mask = np.zeros((height, width), bool)
+    rows, columns = -(-height // 2), -(-width // 2)
+    chosen = {
+        "top": (slice(None, rows), slice(None)),
+        "bottom": (slice(height - rows, None), slice(None)),
+        "left": (slice(None), slice(None, columns)),
+        "right": (slice(None), slice(width - columns, None)),
+    }
+    mask[chosen[side]] = True
+    return mask
+
+
+def hiding(kind: Side | Literal["random"], count: int, height: int, width: int) -> Mask:
+    """What is hidden of pictures that completion is measured with, [count, height, width]: the half at one side, or
+    of each picture other pixels, `RANDOM_SHARE` of all, always the same.
+    """
+    if kind != "random":
+        return np.broadcast_to(half(height, width, kind), (count, height, width))
+    return np.random.default_rng(0).random((count, height, width)) < RANDOM_SHARE
 
 
 def draw_mask(height: int, width: int, random: np.random.Generator) -> Mask:

@@ -168,8 +168,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     from PIL import Image
 
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise UserError(f"expected a picture named *.png, got {path.name!r}; change the suffix")
+    check_png(path)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
         raise UserError(
             f"expected uint8 [height, width, 1 or 3], got {picture.dtype} {list(picture.shape)}; convert it before"
@@ -177,6 +176,12 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     data = io.BytesIO()
     Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(data, "png")
     write_file(path, data.getvalue())
+
+
+def check_png(path: Path) -> None:
+    """Raise UserError for another suffix than .png, before any work is done."""
+    if path.suffix.lower() != ".png":
+        raise UserError(f"expected a picture named *.png, got {path.name!r}; change the suffix")
 
 
 def read_mask(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
@@ -207,6 +212,13 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def evenly(self, most: int) -> Pictures:
+        """At most so many of the pictures, evenly from all."""
+        if most >= len(self):
+            return self
+        chosen = np.linspace(0, len(self) - 1, most).round().astype(np.int64)
+        return Pictures(self.pictures[chosen], None if self.labels is None else self.labels[chosen], self.names)
 
 
 def read_pictures(
@@ -266,11 +278,11 @@ def _fitted(pictures: Picture, channels: int | None, size: Size | None, words: l
     _check_room(int(np.prod(shape, dtype=object)), count)
     fitted = np.empty(shape, np.uint8)
     for place, picture in enumerate(pictures):
-        fitted[place] = _with_channels(_resized(picture, size), shape[3])
+        fitted[place] = _with_channels(resized(picture, size), shape[3])
     return fitted
 
 
-def _resized(picture: Picture, size: Size | None) -> Picture:
+def resized(picture: Picture, size: Size | None) -> Picture:
     """The middle of the picture, of the aspect ratio of `size`, by a box filter if it shrinks or else bicubic."""
     from PIL import Image
 
@@ -318,7 +330,7 @@ def _from_folder(path: Path, split: str, channels: int | None, size: Size | None
             continue
         if size is not None and picture.shape[:2] != size:
             said.append(f"resized to {_size(size)} pixels")
-            picture = _resized(picture, size)
+            picture = resized(picture, size)
         shape = shape or picture.shape
         if picture.shape[:2] != shape[:2]:
             words.leave_out(

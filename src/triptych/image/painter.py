@@ -14,10 +14,10 @@ from triptych.errors import UserError
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
-from triptych.image.data import Mask, PictureData, PictureModel, Task, check_pictures, held_out
+from triptych.image.data import Mask, PictureData, PictureModel, Task, check_pictures, held_out, shrunk
 from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
-from triptych.image.score import Likelihood, likelihood
+from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.store import load_pretrained, save_pretrained
@@ -27,6 +27,7 @@ from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
 MOST_TOGETHER = 4096  # pictures that are made side by side
+ENLARGED_TOGETHER = 128
 LARGEST_FACTOR = 64
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
 
@@ -101,6 +102,13 @@ class Painter:
             return "upscale"
         return "complete" if self.model.config.encoder_layers else "paint"
 
+    def check(self, task: Task) -> None:
+        """Raise UserError unless the model was made for the task."""
+        if self.task != task:
+            raise UserError(
+                f"expected a model trained to {task}, got one trained to {self.task}; use --model {SHIPPED[task]}"
+            )
+
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
         _, number = use_device("cpu", None, dtype)
@@ -145,7 +153,9 @@ class Painter:
         self.card = best.card
         return outcome
 
-    def evaluate(self, pictures: Pictures, *, hidden: Mask | None = None) -> Likelihood:
+    def evaluate(
+        self, pictures: Pictures, *, hidden: Mask | None = None, progress: Progress | None = None
+    ) -> Likelihood:
         """How well the model predicts pictures, as `likelihood` counts it.
 
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
@@ -154,7 +164,44 @@ class Painter:
         check_pictures(pictures, self.codec)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
-        return likelihood(self.model, self._reads, pictures, hidden=hidden)
+        return likelihood(self.model, self._reads, pictures, hidden=hidden, progress=progress)
+
+    def evaluate_enlargement(
+        self,
+        pictures: Pictures,
+        *,
+        samples: int = 5,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> dict[str, float]:
+        """How good pictures are that were made small by the box filter and enlarged again, so many times each, as
+        `enlargement` counts it; and bicubic's `bicubic_psnr` and `bicubic_ssim`.
+        """
+        check_pictures(pictures, self.codec)
+        small = shrunk(pictures.pictures, self.codec.factor)
+        tries = []
+        for number in range(samples):
+            parts = range(0, len(small), ENLARGED_TOGETHER)
+            tries.append(
+                np.concatenate(
+                    [
+                        self.upscale_many(
+                            small[first : first + ENLARGED_TOGETHER],
+                            sampling=sampling,
+                            seed=seed + number * 1000 + part,
+                        )
+                        for part, first in enumerate(parts)
+                    ]
+                )
+            )
+            if progress is not None:
+                progress(number + 1, samples)
+        beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
+        return {
+            **enlargement(pictures.pictures, np.stack(tries), small),
+            **dict(zip(("bicubic_psnr", "bicubic_ssim"), beside, strict=True)),
+        }
 
     def paint(self, count: int = 1, *, label: str | None = None, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
         """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number."""
@@ -174,7 +221,7 @@ class Painter:
 
         What is still missing is black.
         """
-        self._must("paint", "painting")
+        self.check("paint")
         _check_count(count)
         if not 1 <= frames <= self.codec.tokens:
             raise UserError(f"expected 1 to {self.codec.tokens:,} frames, got {frames}")
@@ -202,7 +249,7 @@ class Painter:
         """`count` pictures, uint8 [count, height, width, channels], each the given one [height, width, channels] with
         what is hidden there, bool [height, width], found anew; every other pixel is as it was.
         """
-        self._must("complete", "completing")
+        self.check("complete")
         _check_count(count)
         source = torch.from_numpy(self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]))
         source = source.expand(count, -1)
@@ -218,7 +265,7 @@ class Painter:
 
     def upscale_many(self, small: Pixels, *, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
         """A large picture for each of N small ones [N, height / factor, width / factor, channels]."""
-        self._must("upscale", "upscaling")
+        self.check("upscale")
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
@@ -256,12 +303,6 @@ class Painter:
 
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
-
-    def _must(self, task: Task, what: str) -> None:
-        if self.task != task:
-            raise UserError(
-                f"expected a model trained for {what}, got one of the task {self.task}; use --model {SHIPPED[task]}"
-            )
 
     def _columns(
         self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int

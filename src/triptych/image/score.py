@@ -17,7 +17,9 @@ from triptych.image.data import Mask, PictureModel, shrunk
 from triptych.image.files import Pictures
 from triptych.model.transformer import Transformer
 
+Progress = Callable[[int, int], None]  # told how much is done, and of how much
 TOGETHER = 32_768  # subpixels of pictures that are measured side by side
+WINDOW, SMALLEST_WINDOW = 7, 3  # pixels: of SSIM, as its authors and scikit-image have it, and of small pictures
 CONFIDENCE = 1.96  # standard errors to both sides, of 95 %
 
 
@@ -77,11 +79,11 @@ def likelihood(
     pictures: Pictures,
     *,
     hidden: Mask | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Likelihood:
     """Negative log-likelihood of all subpixels, each picture with its label; or of those `hidden` [N, height, width].
 
-    The padding of a picture does not count: it is known. progress: told how many pictures are done, and of how many.
+    The padding of a picture does not count: it is known.
     """
     codec, count = reads.codec, len(pictures)
     if hidden is not None and hidden.shape != pictures.pictures.shape[:3]:
@@ -137,13 +139,19 @@ def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, floa
 
 
 def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:
-    """PSNR in dB and SSIM of pictures [N, height, width, channels], each the mean over them."""
+    """PSNR in dB and SSIM of pictures [N, height, width, channels], each the mean over them; of pictures of less than 3
+    pixels there is no SSIM (NaN).
+    """
     try:
         from skimage.metrics import structural_similarity
     except ImportError:
         raise UserError("expected scikit-image for SSIM, got none; pip install 'triptych[eval]'") from None
+    edge = min(truth.shape[1:3])
+    if edge < SMALLEST_WINDOW:
+        return _psnr(truth, made), math.nan
+    settings = {"channel_axis": 2, "win_size": min(WINDOW, edge - 1 + edge % 2)}
     pairs = zip(truth, made, strict=True)
-    each = [structural_similarity(one, two, channel_axis=2) for one, two in pairs]  # type: ignore[no-untyped-call]
+    each = [structural_similarity(one, two, **settings) for one, two in pairs]  # type: ignore[no-untyped-call]
     return _psnr(truth, made), float(np.mean(each))
 
 
@@ -169,9 +177,15 @@ def bicubic(small: Pixels, factor: int) -> Pixels:
 def worded(figures: Mapping[str, Any]) -> list[str]:
     """Lines for a person."""
     channels = ", ".join(f"{value:.3f}" for value in figures["per_channel"])
-    return [
+    lines = [
         f"bits/dim  {figures['bits_per_dim']:.4f} +- {figures['interval']:.4f} (95 %) over {figures['subpixels']:,} "
         f"subpixels of {figures['pictures']:,} pictures",
         f"nats      {figures['nats']:.1f} a picture",
         f"channels  {channels}",
     ]
+    if "psnr" in figures:
+        for name, title in (("", "a sample"), ("mean_", "the mean of the samples"), ("bicubic_", "bicubic")):
+            psnr, ssim = figures[f"{name}psnr"], figures[f"{name}ssim"]
+            lines.append(f"enlarged  {title}: PSNR {psnr:.2f} dB, SSIM {ssim:.4f}")
+        lines.append(f"          consistency of the samples: {figures['consistency']:.1f} dB")
+    return lines
