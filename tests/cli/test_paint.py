@@ -184,3 +184,34 @@ def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: 
     options = [f"--set={setting}" for setting in [*settings, "epochs=1", "model.preset=tiny"]]
     ran = run("train", "image", "--data", folder / "set.npz", "--out", tmp_path, *options)
     assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1
+
+
+def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["look", "attention", folder / "picture.png", "--out", tmp_path / "a.png"]
+    for model in ("paint", "complete"):
+        ran = run(*asked, *common(folder, model), "--pixel", "3,5", "--layer", 1, "--label", "bag")
+        told = json.loads(ran.out)
+        assert ran.code == 0 and told["pixel"] == [3, 5] and len(told["heads"]) == 2
+        weights = np.array(told["weights"])
+        assert weights.shape == (2, 8, 8)
+        assert weights.sum((1, 2)) + told["start"] == pytest.approx(np.ones(2), abs=1e-3)
+        assert not weights[:, 4:].any(), "later cells are not seen"
+        assert read_picture(tmp_path / "a.png")[0].size
+    told = json.loads(run(*asked, *common(folder, "paint"), "--head", 2).out)
+    assert told["pixel"] == [4, 4] and told["heads"] == ["head 2"]
+    for options, word in (
+        (["--pixel", "8,0"], "expected --pixel from 0,0 to 7,7"),
+        (["--pixel", "3"], "expected --pixel ROW,COLUMN"),
+        (["--layer", 9], "expected --layer from 1 to 1"),
+        (["--head", 9], "expected --head from 1 to 2"),
+        (["--voice", "alto"], "expected no --voice for a picture"),
+        (["--beam", 3], "expected no --beam for a picture"),
+    ):
+        assert word in run(*asked, *common(folder, "paint"), *options).err
+
+
+def test_look_at_what_is_alike(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["look", "similarity", folder / "picture.png", "--out", tmp_path / "a.png", "--json"]
+    told = json.loads(run(*asked, "--pixel", "2,3").out)
+    assert np.array(told["similarity"]).shape == (8, 8) and told["similarity"][2][3] == 1 and told["repetition"] == 0
+    assert "from 0,0 to 7,7" in run(*asked, "--pixel", "2,8").err

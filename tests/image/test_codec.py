@@ -122,3 +122,10 @@ def test_pictures_that_do_not_fit() -> None:
         codec.decode(np.zeros((1, 5), np.int64))
     with pytest.raises(UserError, match="expected a pixel in 4 rows"):
         codec.token(4, 0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(codecs())
+def test_positions_of_subpixels(codec: PictureCodec) -> None:
+    for row, column, channel in np.ndindex(*codec.shape):
+        assert codec.places[row, column, channel] == codec.token(row, column, channel) // np.prod(codec.cell)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
+    from triptych.image.codec import Pixels
     from triptych.image.files import Pictures
     from triptych.image.painter import Painter
     from triptych.music.codec import Grid
@@ -59,6 +60,22 @@ def load_pictures(
         _tell(words, split)
         sets.append(pictures)
     return joined(sets)
+
+
+def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) -> Pixels:
+    """The picture of a file with the model's channels, in its size or another (height, width); what is changed on the
+    way is told.
+    """
+    from triptych.image.files import read_picture, resized
+
+    wanted = size or painter.codec.shape[:2]
+    picture, words = read_picture(path, channels=painter.codec.channels)
+    if picture.shape[:2] != wanted:
+        now = f"{picture.shape[0]} x {picture.shape[1]}"
+        words.append(f"resized from {now} to the {wanted[0]} x {wanted[1]} pixels of the model")
+    for word in words:
+        say(f"{path}: {word}")
+    return resized(picture, wanted)
 
 
 def load_chorales(path: Path, split: str) -> list[Grid]:

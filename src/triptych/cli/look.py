@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer, load_translator
+from triptych.cli.loading import load_composer, load_painter, load_translator, read_for
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    from triptych.image.codec import Pixels
+    from triptych.image.painter import Painter
     from triptych.look.arcs import Arcs
     from triptych.look.attention import AttentionMap, Kind
+    from triptych.look.pixels import PixelAttention
     from triptych.music.composer import Composer
     from triptych.music.piece import Piece
     from triptych.text.translator import Translator
 
-TEXT, MUSIC = "Of a translation", "Of a piece"
+TEXT, MUSIC, IMAGE = "Of a translation", "Of a piece", "Of a picture"
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
@@ -28,12 +32,16 @@ app = typer.Typer(name="look", help="Look inside a model, or at what a layer cos
 @app.command()
 def attention(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="The sentence to translate, in quotation marks; or a piece: FILE.mid.")
+        str,
+        typer.Argument(
+            metavar="WHAT",
+            help="The sentence to translate, in quotation marks; or a piece: FILE.mid; or a picture: FILE.png.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME", help="As elsewhere; without, captions-en-de, or chorales for a piece."),
+        typer.Option("--model", metavar="NAME", help="As elsewhere; without: captions-en-de, chorales or fashion."),
     ] = None,
     layer: Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")] = None,
     head: Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")] = None,
@@ -71,22 +79,46 @@ def attention(
         Literal["soprano", "alto", "tenor", "bass"] | None,
         typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=MUSIC),
     ] = None,
+    pixel: Annotated[
+        str | None,
+        typer.Option(
+            "--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle.", rich_help_panel=IMAGE
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="CLASS", help="Of the picture.", rich_help_panel=IMAGE)
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Draw what every token of a translation looks at, or what one note of a piece does; --json adds the numbers."""
+    """Draw what every token of a translation looks at, or what one note of a piece or one pixel of a picture does;
+    --json adds the numbers.
+    """
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
     from triptych.picture import check_picture, save
 
     check_picture(out)
-    if Path(what).suffix.lower() in (".mid", ".midi"):
+    of_text = {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam}
+    of_music, of_image = {"--step": step, "--voice": voice}, {"--pixel": pixel, "--label": label}
+    suffix = Path(what).suffix.lower()
+    if suffix in PICTURES:
+        from triptych.look.pixels import draw as draw_pixel
+
+        _refuse("a picture", {**of_text, **of_music})
+        name = model or "fashion"
+        painter = load_painter(name, device, threads, dtype.value)
+        found = pixel_of(painter, read_for(Path(what), painter), _pixel(pixel), label=label, layer=layer, head=head)
+        save(draw_pixel(found), out)
+        answer({"model": name, "out": str(out), "picture": what, **found.to_dict()}, [str(out)], as_json=json)
+        return
+    if suffix in (".mid", ".midi"):
         from triptych.look.arcs import draw as draw_arcs
         from triptych.music.midi import read_midi
 
-        _refuse("a piece", {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam})
+        _refuse("a piece", {**of_text, **of_image})
         name = model or "chorales"
         composer = load_composer(name, device, threads, dtype.value)
         arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
@@ -95,7 +127,7 @@ def attention(
         return
     from triptych.look.attention import draw
 
-    _refuse("a sentence", {"--step": step, "--voice": voice})
+    _refuse("a sentence", {**of_music, **of_image})
     name = model or "captions-en-de"
     translator = load_translator(name, device, threads, dtype.value)
     translation = target if target is not None else translator.translate([what], beam=beam or 5)[0][0].text
@@ -109,16 +141,24 @@ def attention(
 
 @app.command()
 def similarity(
-    piece: Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file.")],
+    piece: Annotated[Path, typer.Argument(metavar="FILE", help="A piece: FILE.mid; or a picture: FILE.png, ...")],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
+    pixel: Annotated[
+        str | None,
+        typer.Option("--pixel", metavar="ROW,COLUMN", help="Of a picture: whose likes are drawn; else the middle."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Draw which beats of a piece sound alike, which shows its repeats; --json adds the numbers."""
+    """Draw which beats of a piece sound alike, or which places of a picture look alike; --json adds the numbers."""
     from triptych.look.similarity import WINDOW, draw, repetition, similarity
     from triptych.music.midi import read_midi
     from triptych.picture import check_picture, save
 
     check_picture(out)
+    if piece.suffix.lower() in PICTURES:
+        _similar_places(piece, out, _pixel(pixel), as_json=json)
+        return
+    _refuse("a piece", {"--pixel": pixel})
     read = read_midi(piece)
     matrix = similarity(read)
     save(draw(matrix, pickup=-(-read.pickup // read.resolution)), out)
@@ -164,6 +204,92 @@ def _refuse(what: str, options: Mapping[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(f"expected no {given[0]} for {what}, got {options[given[0]]}; leave it out")
+
+
+def _pixel(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UserError(f"expected --pixel ROW,COLUMN as in 14,10, got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _within(pixel: tuple[int, int] | None, size: tuple[int, ...]) -> tuple[int, int]:
+    """The pixel, or that in the middle."""
+    row, column = pixel or (size[0] // 2, size[1] // 2)
+    if row >= size[0] or column >= size[1]:
+        raise UserError(
+            f"expected --pixel from 0,0 to {size[0] - 1},{size[1] - 1}, got {row},{column}; rows come first"
+        )
+    return row, column
+
+
+def _similar_places(path: Path, out: Path, pixel: tuple[int, int] | None, *, as_json: bool) -> None:
+    from triptych.image.files import read_picture
+    from triptych.look.patches import draw, repetition, similarity
+    from triptych.picture import save
+
+    picture, words = read_picture(path)
+    for word in words:
+        say(f"{path}: {word}")
+    matrix = similarity(picture)
+    chosen = _within(pixel, picture.shape[:2])
+    save(draw(picture, matrix, chosen), out)
+    alike = matrix[chosen[0] * picture.shape[1] + chosen[1]].reshape(picture.shape[:2])
+    told = {"out": str(out), "picture": str(path), "pixel": list(chosen)}
+    numbers = {"repetition": repetition(matrix, picture.shape[1]), "similarity": alike.round(4).tolist()}
+    answer({**told, **numbers}, [str(out)], as_json=as_json)
+
+
+def pixel_of(
+    painter: Painter,
+    picture: Pixels,
+    pixel: tuple[int, int] | None = None,
+    *,
+    label: str | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+) -> PixelAttention:
+    """What a pixel (else the one in the middle) looks at in one layer (else the last).
+
+    A position may hold several pixels, or one channel of one: its attention is spread over its pixels, and that to all
+    channels of a pixel is added up.
+    """
+    import numpy as np
+
+    from triptych.attention.pattern import Full, block_size, visible
+    from triptych.look.pixels import PixelAttention
+
+    codec, pattern = painter.codec, painter.model.config.pattern
+    chosen = _within(pixel, codec.shape)
+    layers = painter.attention(picture, label=label)
+    if not 1 <= (layer or len(layers)) <= len(layers):
+        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
+    number = (layer or len(layers)) - 1
+    position = int(codec.places[chosen][0])
+    weights = layers[number][0, :, position].float().cpu().numpy()
+    if not 1 <= (head or len(weights)) <= len(weights):
+        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
+    heads = range(len(weights)) if head is None else [head - 1]
+    # Key j has read position j - 1; what stands at key 0 is the start.
+    read = np.zeros((len(heads), codec.positions))
+    read[:, :position] = weights[list(heads), 1 : position + 1]
+    seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)
+    seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
+    if not isinstance(pattern, Full):
+        first = position // block_size(pattern) * block_size(pattern)
+        own[first : first + block_size(pattern)] = True
+    pixels = np.bincount(codec.places.reshape(-1), minlength=codec.positions)  # subpixels at each position
+    return PixelAttention(
+        picture,
+        chosen,
+        np.asarray(own[codec.places].any(2)),
+        np.asarray(seen[codec.places].any(2)),
+        (read / np.maximum(1, pixels))[:, codec.places].sum(3),
+        f"layer {number + 1}",
+        tuple(f"head {each + 1}" for each in heads),
+    )
 
 
 def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, AttentionMap]:

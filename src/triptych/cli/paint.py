@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_painter
-from triptych.cli.output import answer, progress, say
+from triptych.cli.loading import load_painter, read_for
+from triptych.cli.output import answer, progress
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def upscale(
     painter.check("upscale")
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
-    small = _read(picture, painter, (height // factor, width // factor))
+    small = read_for(picture, painter, (height // factor, width // factor))
     (made,) = painter.upscale(small, sampling=sampling, seed=seed)
     write_picture(out, made)
     told = {"model": model, "picture": str(picture), "out": str(out), "height": height, "width": width, "seed": seed}
@@ -129,27 +129,13 @@ def damaged(painter: Painter, path: Path, mask: Path | None, keep: Side) -> tupl
     from triptych.image.files import read_mask, read_picture, resized
 
     height, width, _ = painter.codec.shape
-    picture = _read(path, painter, (height, width))
+    picture = read_for(path, painter, (height, width))
     if mask is None:
         return picture, ~half(height, width, keep)
     as_large = read_picture(path)[0].shape
     hidden = read_mask(mask, as_large[0], as_large[1])
     white = resized((hidden * 255).astype("uint8")[..., None], (height, width))
     return picture, white[..., 0] > 0  # a pixel that is damaged in part is damaged
-
-
-def _read(path: Path, painter: Painter, size: tuple[int, int]) -> Pixels:
-    """The picture in a size, with the model's channels; what is changed on the way is told."""
-    from triptych.image.files import read_picture, resized
-
-    picture, words = read_picture(path, channels=painter.codec.channels)
-    if picture.shape[:2] != size:
-        words.append(
-            f"resized from {picture.shape[0]} x {picture.shape[1]} to the {size[0]} x {size[1]} pixels of the model"
-        )
-    for word in words:
-        say(f"{path}: {word}")
-    return resized(picture, size)
 
 
 def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[str]:

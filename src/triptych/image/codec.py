@@ -114,6 +114,14 @@ class PictureCodec:
         grid[: self.height, : self.width * self.channels] = True
         return grid.reshape(-1)[self.order]
 
+    @cached_property
+    def places(self) -> Ids:
+        """Which position each subpixel of a picture is at: int64 [height, width, channels]."""
+        grid = np.empty(self.tokens, np.int64)
+        grid[self.order] = np.arange(self.tokens) // (self.cell[0] * self.cell[1])
+        whole = grid.reshape(self.rows * self.cell[0], -1)
+        return whole[: self.height, : self.width * self.channels].reshape(self.shape)
+
     def encode(self, pictures: Pixels) -> Ids:
         """Ids [N, tokens] of pictures [N, height, width, channels], the padding 0."""
         return self._in_order(self._checked(pictures).astype(np.int64))

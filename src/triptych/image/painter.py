@@ -28,6 +28,7 @@ from triptych.train.recipe import Recipe
 PLAIN = Sampling()
 MOST_TOGETHER = 4096  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
+MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
 LARGEST_FACTOR = 64
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
 
@@ -279,6 +280,10 @@ class Painter:
         Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
         that completes is shown the picture with what is hidden, everything if None.
         """
+        if self.codec.positions > MOST_LOOKED_AT:
+            raise UserError(
+                f"expected a model of at most {MOST_LOOKED_AT:,} positions to look into, got {self.codec.positions:,}"
+            )
         labels = np.array([-1 if label is None else self.codec.label(label)])
         if self.task == "complete" and hidden is None:
             hidden = np.ones(picture.shape[:2], bool)

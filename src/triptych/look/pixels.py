@@ -1,0 +1,130 @@
+"""What one pixel looked at when it was made: its query block, its memory block, and the attention of every head.
+
+Memory blocks are those of Parmar et al. 2018, figure 1. Attention shows where information was read, which is not the
+same as why (Jain and Wallace 2019).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, PALE = "0.15", "0.45"
+QUERY, MEMORY, CHOSEN = "#d55e00", "#0072b2", "#009e73"  # after Okabe and Ito
+UNSEEN = 0.25  # of its contrast is left to what the pixel cannot see
+EDGE, GAP, TOP, LEGEND = 1.9, 0.15, 0.65, 0.35  # inches
+MOST_COLUMNS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class PixelAttention:
+    """Attention of one layer at the step that makes the pixel `chosen` (row, column).
+
+    picture: uint8 [height, width, 1 or 3]. query, memory: bool [height, width], the pixels made in its block, and those
+    that it may look at. weights: [heads, height, width], what each head gives to every pixel; what a head lacks to 1
+    went to the start, which is no pixel. heads: their names. layer: its name.
+    """
+
+    picture: NDArray[np.uint8]
+    chosen: tuple[int, int]
+    query: NDArray[np.bool_]
+    memory: NDArray[np.bool_]
+    weights: NDArray[np.floating[Any]]
+    layer: str
+    heads: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        size = self.picture.shape[:2]
+        if self.query.shape != size or self.memory.shape != size or self.weights.shape != (len(self.heads), *size):
+            raise UserError(
+                f"expected blocks {list(size)} and weights {[len(self.heads), *size]}, got {list(self.query.shape)}, "
+                f"{list(self.memory.shape)} and {list(self.weights.shape)}"
+            )
+
+    def start(self) -> NDArray[np.float64]:
+        """What each head gives to the start: [heads]."""
+        return np.asarray(np.clip(1 - self.weights.sum((1, 2), dtype=np.float64), 0, 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; weights rounded to 6 decimals."""
+        return {
+            "pixel": list(self.chosen),
+            "layer": self.layer,
+            "heads": list(self.heads),
+            "query": int(self.query.sum()),
+            "memory": int(self.memory.sum()),
+            "weights": self.weights.astype(np.float64).round(6).tolist(),
+            "start": self.start().round(6).tolist(),
+        }
+
+
+def draw(attention: PixelAttention) -> Figure:
+    """Draw the picture with the two blocks, and beside it for each head what it looked at."""
+    from matplotlib.figure import Figure
+
+    panels = 1 + len(attention.heads)
+    columns = min(panels, MOST_COLUMNS)
+    rows = -(-panels // columns)
+    height, width = attention.picture.shape[:2]
+    across, down = EDGE * width / max(height, width), EDGE * height / max(height, width)
+    size = columns * (across + GAP) + GAP, TOP + rows * (down + LEGEND)
+    figure = Figure(figsize=size, facecolor="white")
+    for number in range(panels):
+        row, column = divmod(number, columns)
+        left, bottom = GAP + column * (across + GAP), size[1] - TOP - row * (down + LEGEND) - down
+        axes = figure.add_axes((left / size[0], bottom / size[1], across / size[0], down / size[1]))
+        axes.set_axis_off()
+        if number:
+            _head(axes, attention, number - 1)
+        else:
+            _blocks(axes, attention)
+    row, column = attention.chosen
+    title = f"What the pixel in row {row}, column {column} looks at: {attention.layer}"
+    figure.text(GAP / size[0], 1 - 0.25 / size[1], title, fontsize=12, weight="bold", color=INK)
+    return figure
+
+
+def _blocks(axes: Axes, attention: PixelAttention) -> None:
+    picture = attention.picture.astype(float) / 255
+    picture = picture.repeat(3, 2) if picture.shape[2] == 1 else picture
+    unseen = ~(attention.memory | _mark(attention))[..., None]
+    axes.imshow(np.where(unseen, 1 - UNSEEN * (1 - picture), picture), interpolation="nearest")
+    _outline(axes, attention.memory, MEMORY)
+    _outline(axes, attention.query, QUERY)
+    _outline(axes, _mark(attention), CHOSEN)
+    axes.set_title("seen", fontsize=9, color=MEMORY, loc="left", pad=3)
+    axes.set_title("its block", fontsize=9, color=QUERY, loc="right", pad=3)
+
+
+def _head(axes: Axes, attention: PixelAttention, head: int) -> None:
+    weights = attention.weights[head]
+    axes.imshow(weights, cmap="Blues", vmin=0, vmax=max(float(weights.max()), 1e-9), interpolation="nearest")
+    _outline(axes, attention.memory, "0.8")
+    _outline(axes, _mark(attention), CHOSEN)
+    axes.set_title(attention.heads[head], fontsize=9, color=INK, loc="left", pad=3)
+    axes.set_title(f"start {attention.start()[head]:.0%}", fontsize=8, color=PALE, loc="right", pad=3)
+
+
+def _mark(attention: PixelAttention) -> NDArray[np.bool_]:
+    mark = np.zeros(attention.picture.shape[:2], bool)
+    mark[attention.chosen] = True
+    return mark
+
+
+def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str) -> None:
+    """A line around the pixels of the mask."""
+    from matplotlib.collections import LineCollection
+
+    padded = np.pad(mask, 1)
+    lines = [((x - 1.5, y - 0.5), (x - 0.5, y - 0.5)) for y, x in np.argwhere(padded[1:] != padded[:-1])]
+    lines += [((x - 0.5, y - 1.5), (x - 0.5, y - 0.5)) for y, x in np.argwhere(padded[:, 1:] != padded[:, :-1])]
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.3, capstyle="round", clip_on=False))
