@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REACH = 2  # pixels: a patch is 5 x 5
-FLAT = 8.0  # of 255: differences up to about it are noise, and make no two patches unlike
+FLAT = 32.0  # of 255: differences below it make two patches hardly unlike
 MOST_PIXELS = 4096
-ALIKE = 0.8
+ALIKE = 0.5
 EDGE, PALE, CHOSEN = 2.8, "0.45", "#d55e00"
 
 
