@@ -138,7 +138,7 @@ def image(
     Settings of [data]: task (paint, complete, upscale) and for upscaling its factor (4); size, [height, width], to have
     all resized, and channels (1, 3); mirror (false): every other picture is turned left to right; held_out, so many
     pictures of the validation split at most (2,000). [model] also takes cell, the rows and subpixel columns at one
-    position, or "pixel".
+    position, or "pixel". With --from a model that paints, the task complete begins with its decoder.
     """
     tables = _tables(recipe, settings, dtype, data=[*PICTURES], model=["cell"])
     from triptych.image.painter import Painter
@@ -151,10 +151,11 @@ def image(
     if start_from is not None:
         forget = _only_forget(tables["model"])
         dropout = _only_dropout(tables["model"], "dropout or patch.forget")
-        painter = Painter.load(start_from, device=device, threads=threads, dtype="float32").with_dropout(
-            dropout, forget
-        )
-        if use["task"] not in (None, painter.task):
+        painter = Painter.load(start_from, device=device, threads=threads, dtype="float32")
+        painter = painter.with_dropout(dropout, forget)
+        if (painter.task, use["task"]) == ("paint", "complete"):
+            painter = painter.completing(seed=run.seed)
+        elif use["task"] not in (None, painter.task):
             raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
     else:
         settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}

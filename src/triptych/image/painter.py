@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from triptych.errors import UserError
 from triptych.generation.forced import FREE
@@ -91,6 +92,22 @@ class Painter:
         model = Transformer(config)
         smooth_start(model)
         return cls(model.to(where), codec)
+
+    def completing(self, *, encoder_layers: int = 3, seed: int = 1) -> Painter:
+        """A painter that completes, whose decoder is this one's: a beginning, for training.
+
+        Its encoder says nothing yet (its last norm is zero), so that it begins as the painter forced with what is
+        known.
+        """
+        self.check("paint")
+        config = replace(self.model.config, encoder_layers=encoder_layers, source_vocabulary=HOLE + 1, aligned=True)
+        torch.manual_seed(seed)
+        model = Transformer(config)
+        smooth_start(model)
+        model.load_state_dict(self.model.state_dict(), strict=False)
+        for parameter in model.encoder_norm.parameters():
+            nn.init.zeros_(parameter)
+        return Painter(model.to(self.model.embedding.weight), self.codec, self.card)
 
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
         """The same painter with another dropout, or another `patch.forget`, for further training."""
