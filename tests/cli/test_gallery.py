@@ -8,10 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from triptych.cli import demo as command
-from triptych.cli import gallery_notes, gallery_words
+from triptych.cli import gallery_notes, gallery_pixels, gallery_words
+from triptych.image.files import Pictures
+from triptych.image.painter import Painter
 from triptych.model import store
 from triptych.music.composer import Composer
 
@@ -46,17 +49,36 @@ def composers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, composer in made.items():
         composer.card |= {"name": name, "domain": "noise & <more>"}
     monkeypatch.setattr(command, "load_composer", lambda name, *_: made[name])
-    monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in ("captions-en-de", *made)])
+    names = ("captions-en-de", *made, *command.PAINTERS)
+    monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in names])
 
 
 @pytest.fixture
-def made(run: Any, translator: Any, composers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def painters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same of painters: six classes of grey pictures of 8 x 8, and coloured ones of 8 x 8 from 2 x 2."""
+    grey = Pictures(np.zeros((1, 8, 8, 1), np.uint8), np.zeros(1, np.int64), tuple(f"<class> {n}" for n in range(6)))
+    coloured = Pictures(np.zeros((1, 8, 8, 3), np.uint8), None, ())
+    tasks = ("paint", "complete", "upscale")
+    data = (grey, grey, coloured)
+    made = {
+        name: Painter.new(pictures, task=task, preset="tiny", device="cpu")  # type: ignore[arg-type]
+        for name, task, pictures in zip(command.PAINTERS, tasks, data, strict=True)
+    }
+    for name, painter in made.items():
+        painter.card |= {"name": name, "domain": "dots & <more>"}
+    monkeypatch.setattr(command, "load_painter", lambda name, *_: made[name])
+
+
+@pytest.fixture
+def made(
+    run: Any, translator: Any, composers: None, painters: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     monkeypatch.setattr(gallery_words, "CAPTIONS", ("A dog & <two> cats.",))
     monkeypatch.setattr(gallery_words, "OUTSIDE", ('"News".',))
     monkeypatch.setattr(gallery_notes, "ODE", gallery_notes.ODE[:15])
     ran = run("demo", "--out", tmp_path / "gallery", "--json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3
+    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3 + 4
     return Path(json.loads(ran.out)["page"])
 
 
@@ -68,16 +90,18 @@ def test_the_page_stands_alone(made: Path) -> None:
     text = made.read_text("utf-8")
     page = Page(text)
     assert page.open == [], "every element is closed"
-    assert len(page.images) == 4 + 4 + 2 * SCORED
+    assert len(page.images) == 4 + 4 + 2 * SCORED + 4
     for image in page.images:
         assert (made.parent / (image["src"] or "")).is_file()
         assert len(image["alt"] or "") > 20
         assert int(image.get("width") or 0) > 0 or str(image["src"]).endswith(".svg")
-    assert all(re.fullmatch(r"(attention|notes)/[\w-]+\.(png|svg|mid|wav|musicxml)", link) for link in page.links)
+    assert all(
+        re.fullmatch(r"(attention|notes|pixels)/[\w-]+\.(png|svg|mid|wav|musicxml)", link) for link in page.links
+    )
     assert all((made.parent / link).is_file() for link in page.links)
     assert "http" not in text and "@import" not in text and "url(" not in text and "$" not in text
     assert "A dog &amp; &lt;two&gt; cats." in text and "turned words &amp; &lt;more&gt;" in text
-    assert "noise &amp; &lt;more&gt;" in text
+    assert "noise &amp; &lt;more&gt;" in text and "dots &amp; &lt;more&gt;" in text and "&lt;class&gt; 5" in text
     assert text.count('<p class="target" lang="de">') == 2
 
 
@@ -100,7 +124,15 @@ def test_a_panel_without_its_models_is_left_out(
     monkeypatch.setattr(store, "shipped", lambda: [{"name": "chorales"}])
     ran = run("demo", "--out", tmp_path / "gallery")
     assert ran.code == 0 and "without captions-en-de" in ran.err and "without chorales-infill" in ran.err
+    assert "without fashion and fashion-complete and emoji-upscale" in ran.err
     assert "<section" not in (tmp_path / "gallery" / "index.html").read_text("utf-8")
+
+
+def test_drawings_that_ship() -> None:
+    drawn = gallery_pixels.drawings(32)
+    assert drawn.shape == (3, 32, 32, 3)
+    for picture in drawn:
+        assert (picture[0, 0] == 255).all() and 0.3 < (picture != 255).any(2).mean() < 0.9
 
 
 def test_what_a_map_tells() -> None:
@@ -150,4 +182,4 @@ def test_in_a_browser(made: Path) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page never scrolls sideways"
         browser.close()
     assert all(url.startswith(made.parent.as_uri() + "/") for url in told)
-    assert len(told) == 2 * (1 + 8 + 2 * SCORED)
+    assert len(told) == 2 * (1 + 12 + 2 * SCORED)

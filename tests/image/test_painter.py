@@ -91,6 +91,17 @@ def test_pictures(pictures: Pictures, pattern: str, head: str) -> None:
     assert np.array_equal(painter.paint(2, label="dog", seed=7), painted[:2]), "a row draws for itself"
 
 
+def test_a_label_for_each(pictures: Pictures) -> None:
+    painter = make(pictures)
+    with torch.no_grad():  # an untrained label says next to nothing
+        painter.model.label_embedding.weight.mul_(20)
+    mixed = painter.paint(3, label=["dog", "cat", "dog"], seed=2)
+    dogs, cats = painter.paint(3, label="dog", seed=2), painter.paint(3, label="cat", seed=2)
+    assert np.array_equal(mixed, np.stack([dogs[0], cats[1], dogs[2]])) and not np.array_equal(dogs[1], cats[1])
+    with pytest.raises(UserError, match="one for each of 3"):
+        painter.paint(3, label=["dog", "cat"])
+
+
 def test_frames_grow_into_the_picture(pictures: Pictures) -> None:
     painter = make(pictures)
     frames = list(painter.stream(2, seed=5, frames=4))

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer, load_translator
+from triptych.cli.loading import load_composer, load_painter, load_translator
 from triptych.cli.output import answer, say
 
 TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
+PAINTERS = ("fashion", "fashion-complete", "emoji-upscale")
 
 
 def demo(
@@ -24,9 +25,10 @@ def demo(
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Take the tour: a gallery of translations and pieces and what the models looked at, to open in a browser."""
+    """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser."""
     from triptych.cli.gallery import write_page
     from triptych.cli.gallery_notes import notes
+    from triptych.cli.gallery_pixels import pixels
     from triptych.cli.gallery_words import words
     from triptych.model.store import shipped
 
@@ -36,6 +38,9 @@ def demo(
     def sections() -> Iterator[str]:
         if _ships(there, TRANSLATOR):
             yield from words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out)
+        if _ships(there, *PAINTERS):
+            painter, completer, upscaler = (load_painter(name, *settings) for name in PAINTERS)
+            yield from pixels(painter, completer, upscaler, out)
         if _ships(there, COMPOSER, FILLER):
             yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
 

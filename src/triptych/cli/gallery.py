@@ -43,12 +43,17 @@ def section(name: str, title: str, text: str, body: Iterable[str]) -> str:
 
 
 def picture(figure: Figure, path: Path, out: Path, alternative: str) -> str:
-    """Save a picture within `out` and return its element; the size keeps the page from jumping."""
+    """Save a picture within `out` and return its element."""
+    save(figure, path)
+    return element(path, out, alternative, SHARPNESS)
+
+
+def element(path: Path, out: Path, alternative: str, sharpness: float = 1.0) -> str:
+    """The element of a picture within `out`; its size keeps the page from jumping."""
     from PIL import Image
 
-    save(figure, path)
     with Image.open(path) as image:
-        width, height = (round(edge / SHARPNESS) for edge in image.size)
+        width, height = (round(edge / sharpness) for edge in image.size)
     size = f'width="{width}" height="{height}"'
     return f'<img src="{path.relative_to(out).as_posix()}" {size} loading="lazy" alt="{escape(alternative)}">'
 

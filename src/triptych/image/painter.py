@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,8 +221,12 @@ class Painter:
             **dict(zip(("bicubic_psnr", "bicubic_ssim"), beside, strict=True)),
         }
 
-    def paint(self, count: int = 1, *, label: str | None = None, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
-        """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number."""
+    def paint(
+        self, count: int = 1, *, label: str | Sequence[str] | None = None, sampling: Sampling = PLAIN, seed: int = 0
+    ) -> Pixels:
+        """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number;
+        or one for each picture.
+        """
         (frame,) = self.stream(count, label=label, sampling=sampling, seed=seed, frames=1)
         return frame
 
@@ -230,7 +234,7 @@ class Painter:
         self,
         count: int = 1,
         *,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         sampling: Sampling = PLAIN,
         seed: int = 0,
         frames: int = 16,
@@ -243,9 +247,7 @@ class Painter:
         _check_count(count)
         if not 1 <= frames <= self.codec.tokens:
             raise UserError(f"expected 1 to {self.codec.tokens:,} frames, got {frames}")
-        if label is not None and self.card.get("labelled") is False:
-            raise UserError(f"expected a model with classes for the label {label}, got one without; leave it out")
-        classes = torch.full((count,), -1 if label is None else self.codec.label(label), device=self._device)
+        classes = self._classes(label, count)
         prefix = torch.full((count, self.codec.tokens), FREE).masked_fill(~self._inside, 0)
         ids = np.zeros((count, self.codec.tokens), np.int64)
         shown = {self.codec.tokens * frame // frames for frame in range(1, frames + 1)}
@@ -271,7 +273,7 @@ class Painter:
         _check_count(count)
         source = torch.from_numpy(self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]))
         source = source.expand(count, -1)
-        classes = torch.full((count,), -1 if label is None else self.codec.label(label), device=self._device)
+        classes = self._classes(label, count)
         prefix = source.masked_fill(source == HOLE, FREE)
         return self._whole(prefix, source, classes, sampling, seed)
 
@@ -325,6 +327,14 @@ class Painter:
 
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
+
+    def _classes(self, label: str | Sequence[str] | None, count: int) -> Tensor:
+        """The classes of so many pictures: int64 [count], -1 without a label."""
+        names = [label] * count if label is None or isinstance(label, str) else list(label)
+        if len(names) != count:
+            raise UserError(f"expected one label, or one for each of {count} pictures, got {len(names)}")
+        numbers = [-1 if name is None else self.codec.label(name) for name in names]
+        return torch.tensor(numbers, device=self._device)
 
     def _columns(
         self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int

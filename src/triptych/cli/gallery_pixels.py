@@ -1,0 +1,157 @@
+"""Pixels in the gallery: pictures painted by class, one completed in several ways, small ones enlarged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triptych.cli.gallery import element, facts, picture, section
+
+if TYPE_CHECKING:
+    from triptych.image.codec import Pixels
+    from triptych.image.painter import Painter
+
+EACH, PAINTING = 5, 0  # pictures of a class, and the seed
+GIVEN, COMPLETIONS, COMPLETING = (0, 4), 5, 0  # number of the painted picture to hide half of, by class; and the seed
+ENLARGED, ENLARGING = 3, 0  # of each drawing, and the seed
+SHADOW = 128  # what stands for a hidden pixel
+
+PAINTED = """<code>{model}</code> has painted these pictures just now, from nothing but the name of a class: a row for
+each of {classes}. It made them in cells of 2 x 2 pixels from the upper left to the lower right; each cell knew those
+in its memory block, and through them, layer by layer, all before it."""
+LOOKED = """What one pixel looked at when it was made. Blue is its memory block, orange the block that it is made in;
+beside it a map for each head of the last layer, the darker the more attention. Attention shows where the model read,
+not why it chose the grey."""
+COMPLETED = """The lower half of two of these pictures was hidden, and <code>{model}</code> found it, {count} times
+each, all different; at the end of a row stands what had been there. Every pixel that was known came back as it was. It
+can do the same for any hole, and knows what lies behind it too: <code>triptych complete PICTURE --mask MASK.png --out
+DIR</code>."""
+UPSCALED = """Three drawings of ours were made small, to {small} pixels, and <code>{model}</code> enlarged each
+again. From the left: what it was given, bicubic interpolation, {count} tries of the model, and the drawing. A try is a
+guess at what could have been there, in the manner of emoji; where nothing tells, it invents."""
+LIMITS = """Pictures of clothes of 28 x 28 pixels and emoji are all that these models have seen. From afar a shoe is a
+shoe; near by, patterns and straps do not always agree with themselves."""
+
+
+def pixels(painter: Painter, filler: Painter, upscaler: Painter, out: Path) -> Iterator[str]:
+    """The sections of the pixels; pictures go to `out`/pixels."""
+    folder = out / "pixels"
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = painter.codec.labels
+    painted = painter.paint(EACH * len(labels), label=[label for label in labels for _ in range(EACH)], seed=PAINTING)
+    yield _painted(painter, painted, folder, out)
+    yield _completed(filler, [painted[EACH * number] for number in GIVEN], folder, out)
+    yield _enlarged(upscaler, folder, out)
+
+
+def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
+    from triptych.cli.look import pixel_of
+    from triptych.look.pixels import draw
+
+    labels = painter.codec.labels
+    # Classes stand in two columns, so that the page is not too long.
+    rows = painted.reshape(len(labels), EACH, *painter.codec.shape)
+    half = -(-len(labels) // 2)
+    sides = [np.concatenate([rows[number], rows[min(number + half, len(labels) - 1)]]) for number in range(half)]
+    alternative = f"{EACH} painted pictures of each class: {', '.join(labels)}."
+    grid = _sheet([one for side in sides for one in side], 2 * EACH, folder / "painted.png", out, alternative)
+    chosen = painted[EACH * GIVEN[1]]
+    drawn = draw(pixel_of(painter, chosen, label=labels[GIVEN[1]]))
+    blocks = picture(
+        drawn, folder / "blocks.png", out, "A picture with the memory block of one pixel, and its attention."
+    )
+    text = PAINTED.format(model=_name(painter), classes=escape(", ".join(labels)))
+    body = [
+        facts(painter.card),
+        grid,
+        f'<figure><div class="picture">{blocks}</div><figcaption>{LOOKED}</figcaption></figure>',
+    ]
+    return section("pixels", "Pixels: painted from nothing", text, body)
+
+
+def _completed(filler: Painter, given: list[Pixels], folder: Path, out: Path) -> str:
+    from triptych.image.data import half
+
+    height, width, _ = filler.codec.shape
+    hidden = half(height, width, "bottom")
+    shown: list[Pixels] = []
+    for number, whole in enumerate(given):
+        damaged = whole.copy()
+        damaged[hidden] = SHADOW
+        label = filler.codec.labels[GIVEN[number]]
+        shown += [damaged, *filler.complete(whole, hidden, count=COMPLETIONS, label=label, seed=COMPLETING), whole]
+    alternative = f"Two pictures without their lower half, {COMPLETIONS} completions of each, and what it was before."
+    grid = _sheet(shown, COMPLETIONS + 2, folder / "completed.png", out, alternative)
+    text = COMPLETED.format(model=_name(filler), count=COMPLETIONS)
+    return section("completed", "Completed in several ways", text, [facts(filler.card), grid])
+
+
+def _enlarged(upscaler: Painter, folder: Path, out: Path) -> str:
+    from triptych.image.data import shrunk
+    from triptych.image.score import bicubic
+
+    factor, (height, width, _) = upscaler.codec.factor, upscaler.codec.shape
+    truth = drawings(height)
+    small = shrunk(truth, factor)
+    tries = upscaler.upscale_many(small.repeat(ENLARGED, 0), seed=ENLARGING).reshape(-1, ENLARGED, height, width, 3)
+    smooth = bicubic(small, factor)
+    shown = [
+        one for number in range(len(truth)) for one in (small[number], smooth[number], *tries[number], truth[number])
+    ]
+    alternative = "Three small drawings, bicubic interpolation, what the model made of them, and the drawings."
+    grid = _sheet(shown, ENLARGED + 3, folder / "enlarged.png", out, alternative)
+    text = UPSCALED.format(model=_name(upscaler), count=ENLARGED, small=f"{height // factor} x {width // factor}")
+    return section("enlarged", "Enlarged", text, [facts(upscaler.card), grid, f"<p>{LIMITS}</p>"])
+
+
+def drawings(edge: int) -> Pixels:
+    """A face, a heart and a tree of ours, uint8 [3, edge, edge, 3] on white."""
+    from PIL import Image, ImageDraw
+
+    fine = 4 * edge  # drawn larger and made small, so that edges are smooth
+    made = []
+    for name in ("face", "heart", "tree"):
+        image = Image.new("RGB", (fine, fine), "white")
+        draw, unit = ImageDraw.Draw(image), fine / 32
+        for shape, colour, *corners in SHAPES[name]:
+            getattr(draw, shape)([corner * unit for corner in corners], fill=colour)
+        made.append(np.array(image.resize((edge, edge), Image.Resampling.BOX)))
+    return np.stack(made)
+
+
+# Of each drawing the shapes one over the other, in units of a picture of 32 x 32.
+SHAPES: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "face": (
+        ("ellipse", "#ffcc33", 2, 2, 30, 30),
+        ("ellipse", "#553311", 9, 9, 13, 15),
+        ("ellipse", "#553311", 19, 9, 23, 15),
+        ("ellipse", "#553311", 9, 17, 23, 26),
+        ("rectangle", "#ffcc33", 8, 16, 24, 20),
+    ),
+    "heart": (
+        ("ellipse", "#dd2e44", 2, 4, 17, 19),
+        ("ellipse", "#dd2e44", 15, 4, 30, 19),
+        ("polygon", "#dd2e44", 3.6, 15.5, 28.4, 15.5, 16, 30),
+    ),
+    "tree": (
+        ("rectangle", "#7a5230", 14, 22, 18, 31),
+        ("ellipse", "#4f8f3a", 5, 2, 27, 24),
+        ("ellipse", "#66aa44", 9, 4, 20, 15),
+    ),
+}
+
+
+def _sheet(pictures: list[Pixels], columns: int, path: Path, out: Path, alternative: str) -> str:
+    from triptych.image.files import write_picture
+    from triptych.image.sheet import sheet
+
+    write_picture(path, sheet(pictures, columns))
+    return f'<figure><div class="picture">{element(path, out, alternative)}</div></figure>'
+
+
+def _name(painter: Painter) -> str:
+    return escape(str(painter.card["name"]))
