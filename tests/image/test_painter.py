@@ -165,6 +165,7 @@ def test_pixels_known_later_speak(pictures: Pictures) -> None:
 @pytest.mark.parametrize("aligned", [True, False])
 def test_small_pictures_become_large(pictures: Pictures, head: str, aligned: bool) -> None:
     painter = make(pictures, "upscale", factor=4, aligned=aligned, **HEADS[head])
+    painter.model.double()  # alone, a picture is made with matrices in half precision, but not of this model
     small = shrunk(pictures.pictures, 4)
     many = painter.upscale_many(small, seed=3)
     assert many.shape == (12, 8, 8, 3)

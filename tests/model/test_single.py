@@ -21,20 +21,30 @@ def make(**changes: Any) -> Transformer:
     return model
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=30)
 @given(
-    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5)]),
+    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5), Local2D(6, 6, 3, 2, 1, 2)]),
     relation=st.sampled_from([None, Relative(5, "clip"), Relative(7, "zero"), Relative(64)]),
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     activation=st.sampled_from(["relu", "gelu"]),
     label=st.sampled_from([None, -1, 1]),
     patch=st.sampled_from([None, Patch(2, 1, 12), Patch(3, 2, 12, 4)]),
+    sourced=st.booleans(),
 )
 def test_equals_the_steps_of_the_model(
-    pattern: Pattern, relation: Relative | None, kind: Any, activation: str, label: int | None, patch: Patch | None
+    pattern: Pattern,
+    relation: Relative | None,
+    kind: Any,
+    activation: str,
+    label: int | None,
+    patch: Patch | None,
+    sourced: bool,
 ) -> None:
+    if isinstance(pattern, Local2D):
+        relation = None
     model = make(
         pattern=pattern,
+        **({"encoder_layers": 1, "aligned": True} if sourced else {}),
         relation=relation,
         activation=activation,
         classes=2,
@@ -43,13 +53,36 @@ def test_equals_the_steps_of_the_model(
     ).double()
     single = SingleRow(model, torch.float64)
     given_label = None if label is None else torch.tensor([label])
-    whole, row = model.start(length=21, rows=1, label=given_label), single.start(length=21, label=given_label)
+    source = torch.randint(17, (1, 21)) if sourced else None
+    whole = model.start(length=21, rows=1, source=source, label=given_label)
+    row = single.start(length=21, source=source, label=given_label)
     last = None
     for _ in range(21):
         want, got = model.step(last, whole), single.step(last, row)
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
         last = want.argmax(-1)
     assert row.position == whole.position
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("pattern", [Local1D(4, 4), Local2D(4, 4, 2, 2, 1, 1)])
+def test_a_mixture_is_drawn_channel_by_channel(channels: int, pattern: Pattern) -> None:
+    torch.manual_seed(0)
+    shape = {**SMALL, "norm": "pre", "pattern": pattern, "patch": Patch(channels, logistics=5)}
+    model = Transformer(Config(256, **shape)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.5)
+    single, ids = SingleRow(model, torch.float32), torch.randint(256, (1, 16 * channels))
+    row = single.start(length=16 * channels)
+    with torch.no_grad():
+        want = model(ids)
+    steps = [single.step(ids[:, at - 1] if at else None, row) for at in range(16 * channels)]
+    got = torch.stack(steps, 1).float()
+    likely = want > -20  # what is less likely cancels in part
+    assert float(likely.float().mean()) > 0.5
+    torch.testing.assert_close(got[likely], want[likely], rtol=0, atol=1e-4)
+    assert bool((got[~likely] < -15).all())
+    torch.testing.assert_close(got.exp().sum(-1), torch.ones(1, 16 * channels))
 
 
 def test_half_precision_rounds_and_no_more() -> None:
@@ -76,7 +109,7 @@ def test_the_model_stays_as_it_is() -> None:
         {"norm": "post"},
         {"encoder_layers": 1},
         {"activation": "swiglu"},
-        {"pattern": Local2D(4, 4, 2, 2, 1, 1)},
+        {"pattern": Local2D(4, 4, 2, 2, 1, 1), "relation": Relative(4)},
         {"relation": Relative(0, intervals=5)},
         {"relation": Relative(4, steps=5), "positions": Positions(grid=(4,))},
     ],

@@ -21,6 +21,7 @@ from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
+from triptych.model.single import SingleRow, fits
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.loop import Outcome, Package, fit
@@ -44,10 +45,16 @@ class Painter:
     >>> coats = painter.paint(16, label="coat", seed=1)   # doctest: +SKIP
     """
 
-    def __init__(self, model: Transformer, codec: PictureCodec, card: Mapping[str, Any] | None = None) -> None:
-        """Join a model to its codec. Raises UserError where they do not fit each other."""
+    def __init__(
+        self, model: Transformer, codec: PictureCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
+    ) -> None:
+        """Join a model to its codec. Raises UserError where they do not fit each other.
+
+        exact: one picture alone too is made in the model's own number format, not with matrices in float16.
+        """
         check_fit(model.config, codec)
         self.model, self.codec, self.card = model, codec, dict(card or {})
+        self._exact = exact
 
     @classmethod
     def load(
@@ -58,7 +65,9 @@ class Painter:
         stored = load_pretrained(name)
         if FILE not in stored.files:
             raise UserError(f"expected an image model with a {FILE}, got another kind of model in {stored.folder}")
-        return cls(stored.model.to(where, number), PictureCodec.from_bytes(stored.files[FILE]), stored.card)
+        codec = PictureCodec.from_bytes(stored.files[FILE])
+        # Who asks for a number format gets no other.
+        return cls(stored.model.to(where, number), codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -107,11 +116,11 @@ class Painter:
         model.load_state_dict(self.model.state_dict(), strict=False)
         for parameter in model.encoder_norm.parameters():
             nn.init.zeros_(parameter)
-        return Painter(model.to(self.model.embedding.weight), self.codec, self.card)
+        return Painter(model.to(self.model.embedding.weight), self.codec, self.card, exact=self._exact)
 
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
         """The same painter with another dropout, or another `patch.forget`, for further training."""
-        return Painter(self.model.with_dropout(probability, forget), self.codec, self.card)
+        return Painter(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -344,8 +353,12 @@ class Painter:
         here = None if source is None else source.to(self._device)
         if not self.model.config.classes:
             label = None
-        cache = model.start(length=self.codec.tokens, rows=rows, source=here, label=label)
-        return generate(model, cache, steps=self.codec.tokens, sampling=sampling, seed=seed, prefix=prefix)
+        length = self.codec.tokens
+        settings: dict[str, Any] = {"steps": length, "sampling": sampling, "seed": seed, "prefix": prefix}
+        if rows == 1 and fits(model):
+            alone = SingleRow(model, model.embedding.weight.dtype if self._exact else None)
+            return generate(alone, alone.start(length=length, source=here, label=label), **settings)
+        return generate(model, model.start(length=length, rows=rows, source=here, label=label), **settings)
 
     def _whole(
         self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int

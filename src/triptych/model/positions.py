@@ -37,7 +37,9 @@ class PositionEncoding(nn.Module):
                 )
             hidden = hidden + self.learned.weight[first:last]
         elif kind == "sinusoidal_2d":
-            waves = _picture(self.pattern, self.positions.length, last, width, hidden.dtype, hidden.device)
+            columns = self.positions.length
+            whole = -(-last // columns) * columns  # whole rows, so that a step seldom asks for more than the one before
+            waves = _picture(self.pattern, columns, whole, width, hidden.dtype, hidden.device)
             hidden = hidden + waves[first:last]
         elif kind != "none":
             waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)
@@ -84,12 +86,12 @@ def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype,
 @torch.inference_mode(False)
 def _picture(pattern: Pattern, columns: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The first half of each row is the sinusoids of the picture's row, the other half those of its column:
-    [positions, width], at least `last` of them.
+    [positions, width], at least `last` of them, which is a whole number of rows.
     """
     if isinstance(pattern, Local2D):
         columns, places = pattern.width, order(pattern).to(device)
     else:
-        places = torch.arange(-(-last // columns) * columns, device=device)
+        places = torch.arange(last, device=device)
     rows = int(places.max()) // columns + 1
     waves = sinusoids(0, max(rows, columns), width // 2, torch.empty(0, dtype=dtype, device=device))
     return torch.cat((waves[places // columns], waves[places % columns]), 1)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Full, Local1D
+from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
 from triptych.model.layers import DecoderLayer, FeedForward
+from triptych.model.mixture import MixtureWriter, SinglePixel
 from triptych.model.patch import PatchNetwork
 from triptych.model.transformer import Transformer
 
@@ -25,13 +26,15 @@ from triptych.model.transformer import Transformer
 class Row:
     """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
 
-    places: [columns, width], what the position and the label add to what is read. recent, hidden: as in `Cache`.
+    places: [columns, width], what the position, the label and an aligned source add to what is read. recent, hidden: as
+    in `Cache`. pixel: what is being drawn of a mixture.
     """
 
     layers: list[Tensor]
     places: Tensor
     recent: Recent | None = None
     hidden: Tensor | None = None
+    pixel: SinglePixel | None = None
     position: int = 0
     rows: int = 1
 
@@ -53,15 +56,15 @@ class _Layer:
 
 
 def fits(model: Transformer) -> bool:
-    """Whether `SingleRow` can stand for the model: a pre-norm decoder alone, full or 1-D local, related by distance."""
+    """Whether `SingleRow` can stand for the model: a pre-norm decoder alone, or with a source that is aligned, related
+    by distance, which in 2-D there is none for.
+    """
     config, relation = model.config, model.config.relation
     return (
-        not config.encoder_layers
+        (config.aligned or not config.encoder_layers)
         and config.norm == "pre"
         and config.activation != "swiglu"
-        and (config.patch is None or not config.patch.logistics)
-        and isinstance(config.pattern, Full | Local1D)
-        and (relation is None or not (relation.intervals or relation.steps))
+        and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
     )
 
 
@@ -95,14 +98,16 @@ class SingleRow:
         self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
 
     @torch.no_grad()
-    def start(self, *, length: int, label: Tensor | None = None) -> Row:
-        """A cache for at most `length` steps; label [1]."""
+    def start(self, *, length: int, source: Tensor | None = None, label: Tensor | None = None) -> Row:
+        """A cache for at most `length` steps; source [1, S], which is encoded once, here; label [1]."""
         config = self.model.config
         size = 1 if config.patch is None else config.patch.size
         columns = -(-length // size)
         shape = (2, config.heads, columns, config.width // config.heads)
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
         places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
+        if source is not None:
+            places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
         recent = None if config.patch is None else Recent.nothing(1, size, places.device)
         return Row(stores, places if vector is None else places + vector, recent)
@@ -111,34 +116,48 @@ class SingleRow:
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         model, position = self.model, cache.position
-        if cache.recent is None or model.reader is None or not isinstance(model.writer, PatchNetwork):
+        if cache.recent is None or model.reader is None:
             hidden = self._column(None if ids is None else self._tokens[ids], position, cache)
         else:
             if ids is not None:
                 cache.recent.append(ids, position - 1)
-            column, place = divmod(position, model.writer.size)
+            column, place = divmod(position, cache.recent.ids.size(1))
             if place == 0:
                 read = None if ids is None else model.reader(cache.recent.ids, cache.recent.runs).sum(1)
                 read = None if read is None else model.position.without(read)
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
             assert cache.hidden is not None
+            if isinstance(model.writer, MixtureWriter):
+                return self._channel(model.writer, None if place == 0 else ids, cache)
+            assert isinstance(model.writer, PatchNetwork)
             hidden = cache.hidden + model.writer.told(cache.recent, position)
             for network in self._within:
                 hidden = hidden + self._forward(hidden, *network)
         cache.position += 1
         return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
+    def _channel(self, writer: MixtureWriter, ids: Tensor | None, cache: Row) -> Tensor:
+        """Log-probabilities [1, LEVELS] of a channel; `ids` [1] is the one before it in the pixel, if there is one."""
+        assert cache.hidden is not None
+        if ids is None:
+            cache.pixel = SinglePixel(writer(cache.hidden))
+        assert cache.pixel is not None
+        if ids is not None:
+            cache.pixel.take(int(ids))
+        cache.position += 1
+        return cache.pixel.next()
+
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
         """The residual stream [1, width] after the last layer at a column that reads [1, width], or nothing."""
         hidden = cache.places[column][None]
         if read is not None:
             hidden = hidden + read
-        first = self._first(column)
+        seen = self._seen(column)
         for layer, store in zip(self._layers, cache.layers, strict=True):
             inner = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
             parts = functional.linear(inner, *layer.query_key_value).to(hidden.dtype).view(3, store.size(1), 1, -1)
             store[:, :, column] = parts[1:, :, 0]
-            keys, values = store[:, :, first : column + 1]
+            keys, values = store[:, :, seen] if isinstance(seen, slice) else store.index_select(2, seen)
             scores = torch.bmm(parts[0], keys.mT)
             if layer.distances is not None:
                 self._relate(scores, torch.bmm(parts[0], layer.distances[..., -scores.size(-1) :]))
@@ -152,12 +171,15 @@ class SingleRow:
         read = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
         return functional.linear(self._activation(functional.linear(read, *inner)), *outer)
 
-    def _first(self, column: int) -> int:
-        """The first column that is seen; all from there on are."""
+    def _seen(self, column: int) -> slice | Tensor:
+        """The columns that are seen: in one dimension a stretch that ends here."""
         pattern = self.model.config.pattern
+        if isinstance(pattern, Local2D):
+            return visible(pattern, column).to(self._tokens.device)
+        first = 0
         if isinstance(pattern, Local1D):
-            return max(0, column // pattern.query * pattern.query - pattern.memory)
-        return 0
+            first = max(0, column // pattern.query * pattern.query - pattern.memory)
+        return slice(first, column + 1)
 
     def _relate(self, scores: Tensor, term: Tensor) -> None:
         """Add the products with the table to the last scores; those before are past the table."""
