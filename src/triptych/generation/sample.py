@@ -86,6 +86,7 @@ def generate(
         raise UserError(f"generation needs a fresh cache; this one is at position {cache.position}: start a new one.")
     keys = row_keys(seed, cache.rows)
     forced = forced_ids(prefix, rows=cache.rows, length=steps, end=end)
+    somewhere_forced = (forced != FREE).any(0).tolist()  # of a step by itself, nothing is asked of tensors
 
     def columns() -> Iterator[Tensor]:
         # no_grad is left before every yield: a generator must not switch its caller's gradients off
@@ -102,19 +103,22 @@ def generate(
                     before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
                     before[:, :position] = forced[:, :position]
                     ended = ended.to(logits.device)
-                now = forced[:, position].to(logits.device)
-                free = (now == FREE) & ~ended
-                ids = now
-                if bool(free.any()):
+                free, now = None, forced[:, position]  # None: every row draws
+                if somewhere_forced[position] or end is not None:
+                    now = now.to(logits.device)
+                    free = (now == FREE) & ~ended
+                if free is None or bool(free.any()):
                     allowed = None if allow is None else _mask(allow(before[:, :position]), logits)
                     drawn = _draw(logits, sampling, allowed, free, uniforms(keys, position), position)
-                    ids = torch.where(free, drawn, now)
+                    ids = drawn if free is None else torch.where(free, drawn, now)
+                else:
+                    ids = now
                 if end is not None:
                     ids = ids.masked_fill(ended, end)
                     ended = ids == end
                 before[:, position] = ids
             yield ids.clone()
-            if bool(ended.all()):
+            if end is not None and bool(ended.all()):
                 return
 
     return columns()
@@ -147,14 +151,13 @@ def probabilities(logits: Tensor, sampling: Sampling = _PLAIN, allowed: Tensor |
     Raises:
         UserError: NaN or infinite logits, or a row with nothing allowed.
     """
-    free = torch.ones(logits.shape[0], dtype=torch.bool, device=logits.device)
-    return _weights(_masked(logits, allowed, free, 0), sampling)
+    return _weights(_masked(logits, allowed, None, 0), sampling)
 
 
 def _draw(
-    logits: Tensor, sampling: Sampling, allowed: Tensor | None, free: Tensor, uniform: Tensor, position: int
+    logits: Tensor, sampling: Sampling, allowed: Tensor | None, free: Tensor | None, uniform: Tensor, position: int
 ) -> Tensor:
-    """Draw one id a row, int64 [rows]; rows that are not `free` get some id."""
+    """Draw one id a row, int64 [rows]; rows that are not `free` (None: all are) get some id."""
     scores = _masked(logits, allowed, free, position)
     if sampling.temperature == 0:
         return scores.argmax(1)
@@ -166,7 +169,7 @@ def _draw(
     return torch.searchsorted(cumulative, mark, right=True).squeeze(1)
 
 
-def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor, position: int) -> Tensor:
+def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor | None, position: int) -> Tensor:
     """Return float64 logits with -inf where a free row may not go; every row has a finite maximum."""
     scores = logits.double()
     bad = ~scores.amax(1).isfinite()
@@ -178,7 +181,7 @@ def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor, position: int)
         )
     if allowed is None:
         return scores
-    scores = scores.masked_fill(~(allowed | ~free[:, None]), -torch.inf)
+    scores = scores.masked_fill(~allowed if free is None else ~allowed & free[:, None], -torch.inf)
     bad = scores.amax(1) == -torch.inf
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
