@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.model.config import Config, Patch, Positions, Relative
-from triptych.model.single import SingleRow, fits
+from triptych.model.single import SingleRow, fits, started
 from triptych.model.transformer import Transformer
 
 SMALL: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "encoder_layers": 0, "decoder_layers": 2}
@@ -94,6 +94,17 @@ def test_half_precision_rounds_and_no_more() -> None:
     got = torch.stack([single.step(None if at == 0 else target[:, at - 1], row) for at in range(40)], 1)
     torch.testing.assert_close(got.log_softmax(-1), want, rtol=0, atol=1e-2)
     assert not torch.equal(got.log_softmax(-1), want)
+
+
+def test_who_makes_the_steps() -> None:
+    model, post = make(), make(norm="post")
+    for rows, exact, dtype in ((1, False, torch.float16), (1, True, torch.float32), (2, False, None)):
+        stepper, cache = started(model, length=5, rows=rows, exact=exact)
+        assert isinstance(stepper, Transformer if dtype is None else SingleRow) and cache.rows == rows
+        assert dtype is None or stepper.dtype == dtype
+    assert started(post, length=5)[0] is post
+    sourced = make(encoder_layers=1, aligned=True)
+    assert isinstance(started(sourced, length=5, source=torch.ones(1, 5, dtype=torch.int64))[0], SingleRow)
 
 
 def test_the_model_stays_as_it_is() -> None:

@@ -21,7 +21,7 @@ from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.single import SingleRow, fits
+from triptych.model.single import started
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.loop import Outcome, Package, fit
@@ -354,11 +354,13 @@ class Painter:
         if not self.model.config.classes:
             label = None
         length = self.codec.tokens
-        settings: dict[str, Any] = {"steps": length, "sampling": sampling, "seed": seed, "prefix": prefix}
-        if rows == 1 and fits(model):
-            alone = SingleRow(model, model.embedding.weight.dtype if self._exact else None)
-            return generate(alone, alone.start(length=length, source=here, label=label), **settings)
-        return generate(model, model.start(length=length, rows=rows, source=here, label=label), **settings)
+        return generate(
+            *started(model, length=length, rows=rows, source=here, label=label, exact=self._exact),
+            steps=length,
+            sampling=sampling,
+            seed=seed,
+            prefix=prefix,
+        )
 
     def _whole(
         self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,25 @@ def fits(model: Transformer) -> bool:
         and config.activation != "swiglu"
         and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
     )
+
+
+def started(
+    model: Transformer,
+    *,
+    length: int,
+    rows: int = 1,
+    source: Tensor | None = None,
+    label: Tensor | None = None,
+    exact: bool = False,
+) -> tuple[Any, Any]:
+    """What makes the steps, the model or for one row its flattened form where that fits, and a fresh cache for it.
+
+    length, rows, source, label: as `Transformer.start` takes them. exact: no other number format than the model's.
+    """
+    if rows == 1 and fits(model):
+        alone = SingleRow(model, model.embedding.weight.dtype if exact else None)
+        return alone, alone.start(length=length, source=source, label=label)
+    return model, model.start(length=length, rows=rows, source=source, label=label)
 
 
 class SingleRow:

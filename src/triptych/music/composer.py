@@ -17,7 +17,7 @@ from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.single import SingleRow, fits
+from triptych.model.single import started
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.bars import BAR, in_sixteenths
@@ -379,11 +379,10 @@ class Composer:
         source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
         if len(grid) > MOST_STEPS:
             raise UserError(f"expected a piece of at most {MOST_STEPS:,} sixteenths, got {len(grid):,}; cut it")
-        cache = self.model.eval().start(length=source.size(1), source=source.to(self._device))
+        length = source.size(1)
         columns = generate(
-            self.model,
-            cache,
-            steps=source.size(1),
+            *started(self.model.eval(), length=length, source=source.to(self._device), exact=self._exact),
+            steps=length,
             sampling=sampling,
             seed=seed,
             allow=_allowed(self._device, end=None),
@@ -440,19 +439,15 @@ class Composer:
             )
         classes = torch.full((rows,), -1 if label is None else self._class(label), device=self._device)
         forced = torch.from_numpy(self.codec.encode(primer)).expand(rows, -1) if len(primer) else None
-        settings: dict[str, Any] = {
-            "steps": 4 * wanted,
-            "end": END if steps is None else None,
-            "sampling": sampling,
-            "seed": seed,
-            "allow": _allowed(self._device, end=4 * len(primer) if steps is None else None),
-            "prefix": forced,
-        }
-        model = self.model.eval()
-        if rows == 1 and fits(model):
-            alone = SingleRow(model, model.embedding.weight.dtype if self._exact else None)
-            return generate(alone, alone.start(length=4 * wanted, label=classes), **settings)
-        return generate(model, model.start(length=4 * wanted, rows=rows, label=classes), **settings)
+        return generate(
+            *started(self.model.eval(), length=4 * wanted, rows=rows, label=classes, exact=self._exact),
+            steps=4 * wanted,
+            end=END if steps is None else None,
+            sampling=sampling,
+            seed=seed,
+            allow=_allowed(self._device, end=4 * len(primer) if steps is None else None),
+            prefix=forced,
+        )
 
     def _class(self, label: str) -> int:
         if not self.model.config.classes or self.card.get("labelled") is False:
