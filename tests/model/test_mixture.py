@@ -14,7 +14,8 @@ from triptych.model.transformer import Transformer
 
 def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0) -> Logistics:
     torch.manual_seed(seed)
-    return Logistics(spread * torch.randn(2, Logistics.size(channels, components), dtype=torch.float64), channels)
+    base = scaled(torch.randint(LEVELS, (2, channels)))
+    return Logistics(spread * torch.randn(2, Logistics.size(channels, components), dtype=torch.float64), base)
 
 
 def test_numbers_that_describe_a_pixel() -> None:

@@ -65,7 +65,8 @@ class Cache:
         aligned: [sources, source length, width], what is added to the columns, for `Config.aligned`.
         label: [rows, width], the class vector of each row.
         recent: the tokens of the last patch, with `Config.patch`.
-        hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`.
+        hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`; for a mixture with
+            the pixel before beside it.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """

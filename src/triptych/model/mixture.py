@@ -4,6 +4,9 @@ A pixel has C channels, each one of `LEVELS` intensities. A component gives ever
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
 earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
 
+Unlike there, means and their moves are differences from a pixel that is known, the one before in the order of the
+picture: a flat place then takes no more than to say nothing.
+
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
 
@@ -22,6 +25,8 @@ from triptych.model.config import Config
 LEVELS = 256
 HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
 LEAST_LOG_SCALE = -7.0
+FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, untrained
+GENTLE = 0.1  # of the usual size: what the network says at first
 
 
 def scaled(ids: Tensor) -> Tensor:
@@ -44,16 +49,18 @@ def log_mass(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 class Logistics:
     """The distribution of pixels: `weights` [..., K] (log), and by channel `means`, `log_scales` [..., C, K]; `slopes`
-    [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it.
+    [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it. base [..., C]: the
+    pixel that they are differences from, from -1 to 1.
     """
 
-    def __init__(self, parameters: Tensor, channels: int) -> None:
-        """From parameters [..., size(channels, K)]."""
+    def __init__(self, parameters: Tensor, base: Tensor) -> None:
+        """From parameters [..., size(C, K)] and base [..., C]."""
+        channels = base.size(-1)
         pairs = channels * (channels - 1) // 2
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
         weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
-        self.channels = channels
-        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means
+        self.channels, self.base = channels, base
+        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means + base[..., None]
         self.log_scales, self.slopes = scales.clamp(min=LEAST_LOG_SCALE), slopes.tanh()
 
     @staticmethod
@@ -66,8 +73,8 @@ class Logistics:
         mean = self.means[..., channel, :]
         if channel:
             first = channel * (channel - 1) // 2
-            slopes = self.slopes[..., first : first + channel, :]
-            mean = mean + (slopes * before[..., None]).sum(-2)
+            slopes, apart = self.slopes[..., first : first + channel, :], before - self.base[..., :channel]
+            mean = mean + (slopes * apart[..., None]).sum(-2)
         return mean
 
     def joint(self, ids: Tensor) -> Tensor:
@@ -116,6 +123,7 @@ class SinglePixel:
         self.means = logistics.means.double().view(channels, components)
         self.inverse = (-logistics.log_scales.double()).exp().view(channels, components, 1)
         self.slopes = logistics.slopes.double().view(-1, components)
+        self.base = logistics.base.view(channels).tolist()
         bounds = torch.arange(1, LEVELS, dtype=torch.float64, device=self.weights.device) * (2 * HALF) - (1 + HALF)
         self.bounds = bounds * self.inverse  # [C, K, LEVELS - 1]: between one intensity and the next
         self.below = self.bounds.new_zeros(components, LEVELS + 1)
@@ -126,8 +134,8 @@ class SinglePixel:
         """Log-probabilities [1, LEVELS] of the channel after those that were taken."""
         channel = len(self.values)
         mean, first = self.means[channel], channel * (channel - 1) // 2
-        for value, slope in zip(self.values, self.slopes[first:], strict=False):
-            mean = mean + value * slope
+        for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
+            mean = mean + (value - base) * slope
         place = self.bounds[channel] - mean[:, None] * self.inverse[channel]
         torch.sigmoid(place, out=self.below[:, 1:-1])
         return (self.weights @ self.below).diff().clamp_min(0).log()
@@ -147,13 +155,31 @@ class MixtureWriter(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         assert config.patch is not None
-        self.channels = config.patch.size
-        self.parameters_of = nn.Linear(config.width, Logistics.size(config.patch.size, config.patch.logistics))
+        self.channels, self.components = config.patch.size, config.patch.logistics
+        self.parameters_of = nn.Linear(config.width, Logistics.size(self.channels, self.components))
 
-    def forward(self, hidden: Tensor) -> Logistics:
-        """The distribution of pixels [...] for hidden [..., W]."""
-        return Logistics(self.parameters_of(hidden), self.channels)
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Begin near the pixel before, with components from narrow to wide, so that each soon has its own part."""
+        self.parameters_of.weight.mul_(GENTLE)
+        scales = self.parameters_of.bias.view(-1, self.components)[1 + self.channels :][: self.channels]
+        scales.copy_(torch.linspace(*FIRST_LOG_SCALES, self.components))
 
-    def step(self, hidden: Tensor, recent: Recent, position: int) -> Tensor:
-        """Log-probabilities [rows, 1, LEVELS] of the token at `position`, from hidden [rows, 1, W] of its pixel."""
-        return self(hidden).next(recent.ids[:, None, : position % self.channels])  # type: ignore[no-any-return]
+    def beside(self, hidden: Tensor, before: Tensor) -> Tensor:
+        """The decoder's output [..., W] and beside it the pixel before, ids [..., C], -1 where there is none, as
+        numbers from -1 to 1: [..., W + C], of which a distribution is made. Half precision has not all of these.
+        """
+        return torch.cat((hidden, scaled(before).masked_fill(before < 0, 0.0)), -1)
+
+    def forward(self, beside: Tensor) -> Logistics:
+        """The distribution of pixels [...] for hidden [..., W] and the pixels before, as `beside` joins them."""
+        hidden, base = beside[..., : -self.channels], beside[..., -self.channels :]
+        return Logistics(self.parameters_of(hidden.to(self.parameters_of.weight.dtype)), base)
+
+    def of_targets(self, hidden: Tensor, pixels: Tensor) -> Logistics:
+        """The distribution of all pixels, ids [B, P, C], for hidden [B, P, W]."""
+        return self(self.beside(hidden, functional.pad(pixels[:, :-1], (0, 0, 1, 0), value=-1)))  # type: ignore[no-any-return]
+
+    def step(self, beside: Tensor, recent: Recent, position: int) -> Tensor:
+        """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + C]."""
+        return self(beside).next(recent.ids[:, None, : position % self.channels])  # type: ignore[no-any-return]

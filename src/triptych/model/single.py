@@ -146,6 +146,8 @@ class SingleRow:
                 read = None if ids is None else model.reader(cache.recent.ids, cache.recent.runs).sum(1)
                 read = None if read is None else model.position.without(read)
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
+                if isinstance(model.writer, MixtureWriter):
+                    cache.hidden = model.writer.beside(cache.hidden, cache.recent.ids)
             assert cache.hidden is not None
             if isinstance(model.writer, MixtureWriter):
                 return self._channel(model.writer, None if place == 0 else ids, cache)

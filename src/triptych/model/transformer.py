@@ -77,6 +77,8 @@ class Transformer(nn.Module):
             elif isinstance(module, SelfAttention):
                 for table in module.tables():
                     nn.init.normal_(table, std=table.size(-1) ** -0.5)
+        if isinstance(self.writer, MixtureWriter):
+            self.writer.initialize()
 
     def forward(
         self,
@@ -93,8 +95,9 @@ class Transformer(nn.Module):
         """
         batch = Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label)
         if isinstance(self.writer, MixtureWriter):
-            pixels = self.writer(self._decode(batch, maps, self._dropout()))
-            return pixels.every(patches(target, self._size)).flatten(1, 2)[:, : target.size(1)]  # type: ignore[no-any-return]
+            whole = patches(target, self._size)
+            pixels = self.writer.of_targets(self._decode(batch, maps, self._dropout()), whole)
+            return pixels.every(whole).flatten(1, 2)[:, : target.size(1)]
         return logits(self.hidden(batch, maps), self.embedding.weight)
 
     def loss(self, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -121,8 +124,9 @@ class Transformer(nn.Module):
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood of every target token in nats: float32 [B, L]; that of padding means nothing."""
         if isinstance(self.writer, MixtureWriter):
-            pixels = self.writer(self._decode(batch, None, self._dropout()))
-            return pixels.nll(patches(batch.target, self._size)).flatten(1)[:, : batch.target.size(1)]  # type: ignore[no-any-return]
+            whole = patches(batch.target, self._size)
+            pixels = self.writer.of_targets(self._decode(batch, None, self._dropout()), whole)
+            return pixels.nll(whole).flatten(1)[:, : batch.target.size(1)]
         scores = logits(self.hidden(batch), self.embedding.weight)
         return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
 
@@ -257,6 +261,8 @@ class Transformer(nn.Module):
             if cache.position % cache.patch == 0:  # a patch is whole, or nothing is there yet
                 read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
                 cache.hidden = self._column(read, ids, cache)
+                if isinstance(self.writer, MixtureWriter):
+                    cache.hidden = self.writer.beside(cache.hidden, cache.recent.ids[:, None])
             assert cache.hidden is not None
             hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
