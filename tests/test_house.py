@@ -29,6 +29,7 @@ FLOORS = {
     "triptych.bench": 3,
     "triptych.text.translator": 4,
     "triptych.music.composer": 4,
+    "triptych.music.pianist": 4,
     "triptych.cli": 5,
 }
 # Rooms of one floor that know nothing of each other.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triptych.model.config import Config
     from triptych.model.transformer import Transformer
     from triptych.music.composer import Composer
+    from triptych.music.pianist import Pianist
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.recipe import Recipe
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Composer",
     "Config",
+    "Pianist",
     "Recipe",
     "Transformer",
     "Translator",
@@ -34,6 +36,7 @@ __all__ = [
 _HOME = {
     "Composer": "triptych.music.composer",
     "Config": "triptych.model.config",
+    "Pianist": "triptych.music.pianist",
     "Recipe": "triptych.train.recipe",
     "Transformer": "triptych.model.transformer",
     "Translator": "triptych.text.translator",

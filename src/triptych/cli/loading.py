@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.cli.output import say
+from triptych.cli.output import progress, say
 
 if TYPE_CHECKING:
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
+    from triptych.music.shards import Shards
     from triptych.text.translator import Translator
 
 WORDS = 10  # that are said about files
@@ -40,11 +41,37 @@ def load_chorales(path: Path, split: str) -> list[Grid]:
     from triptych.music.data import read_chorales
 
     grids, words = read_chorales(path, split)
+    tell_some(words, f"about the split {split!r}")
+    return grids
+
+
+def load_shards(path: Path, place: Path) -> Shards:
+    """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared once in `place`."""
+    from triptych.music.shards import INDEX, Shards
+
+    for folder in (path, place):
+        if (folder / INDEX).is_file():
+            return Shards(folder)
+    shards, words = prepared(path, place)
+    tell_some(words, f"about {path}")
+    return shards
+
+
+def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]:
+    """What `prepare` makes of MIDI files, while a bar shows how many are done."""
+    from triptych.music.shards import prepare
+
+    with progress() as bar:
+        job = bar.add_task("reading")
+        return prepare(path, out, told=lambda done, count: bar.update(job, completed=done, total=count), **settings)
+
+
+def tell_some(words: Sequence[str], about: str) -> None:
+    """Say some words, and how many more there are."""
     for word in words[:WORDS]:
         say(word)
     if len(words) > WORDS:
-        say(f"and {len(words) - WORDS:,} more words of this kind about the split {split!r}")
-    return grids
+        say(f"and {len(words) - WORDS:,} more words of this kind {about}")
 
 
 def tell_terms(card: Mapping[str, Any]) -> None:
