@@ -12,6 +12,7 @@ from triptych.cli.output import progress, say
 if TYPE_CHECKING:
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
+    from triptych.music.pianist import Pianist
     from triptych.music.shards import Shards
     from triptych.text.translator import Translator
 
@@ -36,6 +37,23 @@ def load_composer(model: str, device: str, threads: int | None, dtype: str) -> C
     return composer
 
 
+def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pianist:
+    """The pianist of that name, its terms told."""
+    from triptych.music.pianist import Pianist
+
+    pianist = Pianist.load(model, device=device, threads=threads, dtype=dtype)
+    tell_terms(pianist.card)
+    return pianist
+
+
+def plays_performances(model: str) -> bool:
+    """Whether the model of that name is a pianist and no composer: its codec says so."""
+    from triptych.model.store import locate, read_card
+    from triptych.music.performance import FILE
+
+    return FILE in read_card(locate(model))["sha256"]
+
+
 def load_chorales(path: Path, split: str) -> list[Grid]:
     """The chorales of a split; what was changed or left out on the way is told, of many files not all."""
     from triptych.music.data import read_chorales
@@ -45,14 +63,14 @@ def load_chorales(path: Path, split: str) -> list[Grid]:
     return grids
 
 
-def load_shards(path: Path, place: Path) -> Shards:
+def load_shards(path: Path, place: Path, *, melody: bool = False) -> Shards:
     """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared once in `place`."""
     from triptych.music.shards import INDEX, Shards
 
     for folder in (path, place):
         if (folder / INDEX).is_file():
             return Shards(folder)
-    shards, words = prepared(path, place)
+    shards, words = prepared(path, place, melody=melody)
     tell_some(words, f"about {path}")
     return shards
 

@@ -28,13 +28,16 @@ def music(
             help="Columns file, composer and split of the files to take; else all, by folder, every tenth held out.",
         ),
     ] = None,
+    melody: Annotated[
+        bool, typer.Option("--melody", help="Keep the melodies too (a part named melody, else the highest notes).")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, metavar="N", help="Processes that read; as processors.")
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist."""
-    shards, words = prepared(data, out, index=index, workers=workers)
+    shards, words = prepared(data, out, index=index, melody=melody, workers=workers)
     tell_some(words, "about these files")
     told = {
         "out": str(out),

@@ -61,13 +61,14 @@ def train_pianist(
     task, held_out = use.pop("task", None), use.pop("held_out", None)
     crops = {"length": use.pop("length")} if "length" in use else {}
     augmentation = PerformanceAugmentation(**use)
-    shards = load_shards(data, out / NOTES)
     if start_from is not None:
         pianist = Pianist.load(start_from, dtype="float32", **where)
         pianist = pianist if dropout is None else pianist.with_dropout(dropout)
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
-    else:
+        task = pianist.task
+    shards = load_shards(data, out / NOTES, melody=task == "accompany")
+    if start_from is None:
         pianist = Pianist.new(shards, task=task or "compose", seed=run.seed, **where, **tables["model"])
     say(f"training on {len(shards.of_split('train')):,} pieces, {len(shards.of_split('valid')):,} held out")
     return pianist.fit(

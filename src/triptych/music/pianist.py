@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from triptych.model.single import SingleRow, fits
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.grammar import PerformanceGrammar
-from triptych.music.melody import MelodyCodec
+from triptych.music.melody import MelodyCodec, melody_of, melody_of_parts
+from triptych.music.midi import MidiReader, read_performance
 from triptych.music.performance import (
     END,
     FILE,
@@ -27,20 +29,34 @@ from triptych.music.performance import (
     TIME_SHIFT,
     VELOCITY,
     Ids,
+    Performance,
     PerformanceCodec,
+    from_piece,
+    on_grid,
+    onsets,
+    shifts,
+    together,
 )
-from triptych.music.performance_data import AUGMENTED, PerformanceAugmentation, PerformanceData, held_out_windows
-from triptych.music.piece import Piece
+from triptych.music.performance_data import (
+    AUGMENTED,
+    PerformanceAugmentation,
+    PerformanceData,
+    Task,
+    held_out_windows,
+)
+from triptych.music.piece import Note, Piece
 from triptych.music.shards import VALID, Shards
 from triptych.train.loop import Outcome, Package, fit, held_out_loss
 from triptych.train.recipe import Recipe
 
-Task = Literal["compose", "accompany"]
+Music = str | Path | Piece | Performance
 PLAIN = Sampling()
 LENGTH = 2048  # tokens of a crop, as in Huang et al. 2018: about 50 seconds
 USUAL_TOKENS = 4096  # after which music that has not ended by itself is cut
 MOST_TOKENS = 1 << 17
 DENSEST = 150  # tokens of a second for which there is room: three times the mean of ASAP
+AFTERWARDS = 4.0  # seconds that an accompaniment may take after its melody
+MILLISECONDS = 1_000 // STEPS  # of a step
 _NOTHING: Ids = np.empty(0, np.int64)
 
 # A decoder alone with relative attention over all of a crop, and no absolute positions.
@@ -192,13 +208,20 @@ class Pianist:
         data = PerformanceData(
             shards,
             self.codec,
+            task=self.task,
             length=length,
             tokens_per_batch=recipe.tokens_per_batch,
             augmentation=augmentation,
             seed=recipe.seed,
         )
         checked = held_out_windows(
-            shards, self.codec, length=length, context=0, tokens_per_batch=recipe.tokens_per_batch, most=held_out
+            shards,
+            self.codec,
+            task=self.task,
+            length=length,
+            context=0,
+            tokens_per_batch=recipe.tokens_per_batch,
+            most=held_out,
         )
         described = {**self.card, **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
@@ -228,7 +251,9 @@ class Pianist:
         pieces: int | None = None,
     ) -> dict[str, Any]:
         """`nll` (nats a token), its `tokens` and `pieces`: see `held_out_windows`, where `pieces` is `most`."""
-        windows = held_out_windows(shards, self.codec, split, length=length, context=context, most=pieces)
+        windows = held_out_windows(
+            shards, self.codec, split, task=self.task, length=length, context=context, most=pieces
+        )
         count = len(shards.of_split(split))
         return {
             "nll": held_out_loss(self.model, windows),
@@ -251,34 +276,150 @@ class Pianist:
         events = self._events(_NOTHING, label, seconds, tokens, sampling, seed)
         return self.codec.decode(events).to_piece()
 
+    def stream(
+        self,
+        *,
+        label: str | None = None,
+        seconds: float | None = None,
+        tokens: int | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+    ) -> Iterator[Note]:
+        """The notes of `compose` with the same settings, each as soon as its end is known (in milliseconds)."""
+        events = self._events(_NOTHING, label, seconds, tokens, sampling, seed)
+        for start, end, pitch, velocity in self.codec.heard(events):
+            yield Note(start * MILLISECONDS, end * MILLISECONDS, pitch, velocity)
+
+    def continue_(
+        self,
+        primer: Music,
+        *,
+        label: str | None = None,
+        seconds: float | None = None,
+        tokens: int | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+    ) -> Piece:
+        """The primer and what the model adds: seconds and tokens count that alone.
+
+        The primer's notes come back as they were, on the grid of 10 ms; those that sound up to its very end are held,
+        and the model ends them. Of a long primer it reads the last `LENGTH` tokens.
+        """
+        given = self.codec.encode(_performance(primer))
+        given = given[: np.flatnonzero(shifts(given))[-1] + 1]  # without the offs of the last moment
+        events = self._events(given, label, seconds, tokens, sampling, seed)
+        return self.codec.decode(chain(given, events)).to_piece()
+
+    def accompany(
+        self,
+        melody: Music,
+        *,
+        label: str | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+    ) -> Piece:
+        """The melody (`melody_of_parts` of a file) and what the model plays with it.
+
+        Every note of the melody is struck at its time, on the grid of 10 ms; how loud it is, and how long, says the
+        model. The music ends where the model ends it, at most `AFTERWARDS` seconds after the melody.
+        """
+        self._must("accompany", "accompanying")
+        tune = _melody(melody)
+        columns = self._columns(
+            _NOTHING,
+            label,
+            _room(tune.seconds + AFTERWARDS, None),
+            sampling,
+            seed,
+            PerformanceGrammar(melody=tune),
+            tune,
+        )
+        played = self.codec.decode(_until(columns, tune.seconds + AFTERWARDS))
+        # Music so dense that there is no room for all of it is cut; the melody is not.
+        told = set(onsets(played))
+        rest = [one not in told for one in onsets(tune)]
+        return together([played, Performance(on_grid(tune).notes[rest])]).to_piece()
+
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
 
+    def _must(self, task: Task, what: str) -> None:
+        if self.task != task:
+            kind = "a decoder alone" if task == "compose" else "an encoder-decoder trained with melodies"
+            raise UserError(f"expected {kind} for {what}, got a model of the other kind; train one for the task {task}")
+
     def _events(
-        self, read: Ids, label: str | None, seconds: float | None, tokens: int | None, sampling: Sampling, seed: int
+        self, given: Ids, label: str | None, seconds: float | None, tokens: int | None, sampling: Sampling, seed: int
     ) -> Iterator[int]:
-        """Ids that follow those that are read, up to END or the length that is asked for."""
-        room = _room(seconds, tokens)
+        """Ids that follow those that are given, up to END or the length that is asked for."""
+        self._must("compose", "composing and continuing")
+        first = _first_read(given)
+        grammar = PerformanceGrammar(end=seconds is None and tokens is None, before=given[:first])
+        columns = self._columns(given[first:], label, _room(seconds, tokens), sampling, seed, grammar)
+        return _until(columns, seconds)
+
+    def _columns(
+        self,
+        read: Ids,
+        label: str | None,
+        room: int,
+        sampling: Sampling,
+        seed: int,
+        grammar: PerformanceGrammar,
+        melody: Performance | None = None,
+    ) -> Iterator[int]:
+        """At most `room` ids that follow those that are read."""
         model = self.model.eval()
         device = model.embedding.weight.device
-        classes = torch.tensor([-1 if label is None else self.codec.label(label)], device=device)
+        steps = len(read) + room
         settings: dict[str, Any] = {
-            "steps": len(read) + room,
+            "steps": steps,
             "end": END,
             "sampling": sampling,
             "seed": seed,
-            "allow": PerformanceGrammar(end=seconds is None and tokens is None),
+            "allow": grammar,
             "prefix": torch.from_numpy(read)[None] if len(read) else None,
         }
+        classes = torch.tensor([-1 if label is None else self.codec.label(label)], device=device)
         columns: Iterator[Tensor]
         if fits(model):
             alone = SingleRow(model, model.embedding.weight.dtype if self._exact else None)
-            columns = generate(alone, alone.start(length=settings["steps"], label=classes), **settings)
+            columns = generate(alone, alone.start(length=steps, label=classes), **settings)
         else:
-            columns = generate(model, model.start(length=settings["steps"], rows=1, label=classes), **settings)
-        return _until((int(column[0]) for place, column in enumerate(columns) if place >= len(read)), seconds)
+            source = None if melody is None else torch.from_numpy(MelodyCodec().encode(melody))[None].to(device)
+            columns = generate(model, model.start(length=steps, source=source, label=classes), **settings)
+        return (int(column[0]) for column in islice(columns, len(read), None))
+
+
+def _performance(music: Music) -> Performance:
+    """A MIDI file or a piece as it sounds on one piano."""
+    if isinstance(music, str | Path):
+        music, _ = read_performance(music)
+    elif isinstance(music, Piece):
+        music, _ = from_piece(music)
+    if not len(music):
+        raise UserError("expected notes on the 88 keys of a piano, got none; transpose the piece")
+    return music
+
+
+def _melody(music: Music) -> Performance:
+    """The melody of it: of a file, by its keys as they were played."""
+    if isinstance(music, str | Path):
+        with MidiReader() as reader:
+            return melody_of_parts(reader.read_parts(music, pedal=False)[0])[0]
+    return melody_of(_performance(music))[0]
+
+
+def _first_read(given: Ids) -> int:
+    """The place in the ids from which a model reads on: the first note or, of long ones, a moment as crops have it."""
+    moves = np.append(shifts(given) > 0, False)
+    begins = np.flatnonzero(moves[:-1] & ~moves[1:]) + 1  # what follows the last shift before something happens
+    late = begins[(begins >= len(given) - LENGTH) & (begins < len(given))]
+    if len(given) <= LENGTH:
+        return int(begins[0]) if len(given) and moves[0] else 0
+    return int(late[0]) if len(late) else len(given) - LENGTH
 
 
 def _room(seconds: float | None, tokens: int | None) -> int:
