@@ -52,6 +52,31 @@ def test_equals_the_steps_of_the_model(
     assert row.position == whole.position
 
 
+@settings(deadline=None, max_examples=20)
+@given(
+    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5)]),
+    relation=st.sampled_from([None, Relative(5, "clip"), Relative(64)]),
+    label=st.sampled_from([None, -1, 1]),
+    patch=st.sampled_from([None, Patch(3, 2, 12, 4)]),
+    given_steps=st.integers(0, 17),
+)
+def test_steps_taken_at_once_equal_those_one_by_one(
+    pattern: Pattern, relation: Relative | None, label: int | None, patch: Patch | None, given_steps: int
+) -> None:
+    model = make(pattern=pattern, relation=relation, classes=2, positions=Positions("none"), patch=patch).double()
+    single = SingleRow(model, torch.float64)
+    target = torch.randint(17, (1, 21))
+    given_label = None if label is None else torch.tensor([label])
+    slow, fast = single.start(length=21, label=given_label), single.start(length=21, label=given_label)
+    taken = single.prefill(target[:, :given_steps], fast).size(1)
+    assert taken == fast.position and (patch is not None or taken == (given_steps if given_steps > 1 else 0))
+    for place in range(21):
+        last = None if place == 0 else target[:, place - 1]
+        want = single.step(last, slow)
+        if place >= taken:
+            torch.testing.assert_close(single.step(last, fast), want, rtol=1e-10, atol=1e-10)
+
+
 def test_half_precision_rounds_and_no_more() -> None:
     model = make(relation=Relative(8))
     single, target = SingleRow(model), torch.randint(17, (1, 40))

@@ -25,11 +25,12 @@ from triptych.model.transformer import Transformer
 class Row:
     """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
 
-    places: [columns, width], what the position and the label add to what is read. recent, hidden: as in `Cache`.
+    places: [columns, width], what the position and the label [1] add to what is read. recent, hidden: as in `Cache`.
     """
 
     layers: list[Tensor]
     places: Tensor
+    label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
     position: int = 0
@@ -105,7 +106,7 @@ class SingleRow:
         places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
         vector = self.model.label(label, 1)
         recent = None if config.patch is None else Recent.nothing(1, size, places.device)
-        return Row(stores, places if vector is None else places + vector, recent)
+        return Row(stores, places if vector is None else places + vector, label, recent)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
@@ -127,6 +128,18 @@ class SingleRow:
                 hidden = hidden + self._forward(hidden, *network)
         cache.position += 1
         return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
+
+    @torch.no_grad()
+    def prefill(self, ids: Tensor, cache: Row) -> Tensor:
+        """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
+        whole = self.model.start(length=max(1, ids.size(1)), rows=1, label=cache.label)
+        taken = self.model.prefill(ids, whole)
+        columns = torch.arange(max(0, whole.column - whole.slots), whole.column, device=taken.device)
+        for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
+            slots = columns % whole.slots
+            store[0, :, columns], store[1, :, columns] = keys[0, :, slots], values[0, :, slots]
+        cache.recent, cache.position = whole.recent, whole.position
+        return taken
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
         """The residual stream [1, width] after the last layer at a column that reads [1, width], or nothing."""
