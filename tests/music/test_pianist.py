@@ -88,7 +88,7 @@ def test_a_piece(seed: int, label: str | None, seconds: float) -> None:
     asked: dict[str, Any] = {"label": label, "seconds": seconds, "sampling": WILD}
     piece = pianist.compose(seed=seed, **asked)
     assert piece == pianist.compose(seed=seed, **asked), "one seed, one result"
-    assert piece != pianist.compose(seed=seed ^ 1, **asked)
+    assert piece != pianist.compose(seed=seed ^ 1, **asked) or seconds < 1
     assert piece.voices == ("piano",) and piece.seconds <= seconds + 1e-9
     assert piece.notes or seconds < 1, "one that knows nothing may begin with a second of silence"
     assert sorted(pianist.stream(seed=seed, **asked)) == list(piece.notes)
