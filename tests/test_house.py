@@ -30,6 +30,7 @@ FLOORS = {
     "triptych.text.translator": 4,
     "triptych.image.painter": 4,
     "triptych.music.composer": 4,
+    "triptych.music.pianist": 4,
     "triptych.cli": 5,
 }
 # Rooms of one floor that know nothing of each other.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from triptych.model.config import Config
     from triptych.model.transformer import Transformer
     from triptych.music.composer import Composer
+    from triptych.music.pianist import Pianist
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.recipe import Recipe
@@ -25,6 +26,7 @@ __all__ = [
     "Composer",
     "Config",
     "Painter",
+    "Pianist",
     "Recipe",
     "Transformer",
     "Translator",
@@ -39,6 +41,7 @@ _HOME = {
     "Composer": "triptych.music.composer",
     "Config": "triptych.model.config",
     "Painter": "triptych.image.painter",
+    "Pianist": "triptych.music.pianist",
     "Recipe": "triptych.train.recipe",
     "Transformer": "triptych.model.transformer",
     "Translator": "triptych.text.translator",

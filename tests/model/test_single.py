@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "encoder_l
 
 def make(**changes: Any) -> Transformer:
     torch.manual_seed(0)
-    model = Transformer(Config(17, **{**SMALL, "norm": "pre", **changes})).eval()
+    model = Transformer(Config(**{"vocabulary": 17, **SMALL, "norm": "pre", **changes})).eval()
     for parameter in model.parameters():  # norms and biases are not what they begin as
         torch.nn.init.normal_(parameter, 0.1, 0.2)
     return model
@@ -83,6 +83,49 @@ def test_a_mixture_is_drawn_channel_by_channel(channels: int, pattern: Pattern) 
     torch.testing.assert_close(got[likely], want[likely], rtol=0, atol=1e-4)
     assert bool((got[~likely] < -15).all())
     torch.testing.assert_close(got.exp().sum(-1), torch.ones(1, 16 * channels))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5), Local2D(6, 6, 3, 2, 1, 2)]),
+    relation=st.sampled_from([None, Relative(5, "clip"), Relative(64)]),
+    label=st.sampled_from([None, -1, 1]),
+    patch=st.sampled_from([None, Patch(3, 2, 12, 4), Patch(3, logistics=2)]),
+    sourced=st.booleans(),
+    given_steps=st.integers(0, 17),
+)
+def test_steps_taken_at_once_equal_those_one_by_one(
+    pattern: Pattern,
+    relation: Relative | None,
+    label: int | None,
+    patch: Patch | None,
+    sourced: bool,
+    given_steps: int,
+) -> None:
+    vocabulary = 256 if patch is not None and patch.logistics else 17
+    model = make(
+        vocabulary=vocabulary,
+        pattern=pattern,
+        relation=None if isinstance(pattern, Local2D) else relation,
+        classes=2,
+        positions=Positions("none"),
+        patch=patch,
+        **({"encoder_layers": 1, "aligned": True} if sourced else {}),
+    ).double()
+    single = SingleRow(model, torch.float64)
+    target = torch.randint(vocabulary, (1, 21))
+    conditions = {
+        "source": torch.randint(vocabulary, (1, 21)) if sourced else None,
+        "label": None if label is None else torch.tensor([label]),
+    }
+    slow, fast = single.start(length=21, **conditions), single.start(length=21, **conditions)
+    taken = single.prefill(target[:, :given_steps], fast).size(1)
+    assert taken == fast.position and (patch is not None or taken == (given_steps if given_steps > 1 else 0))
+    for place in range(21):
+        last = None if place == 0 else target[:, place - 1]
+        want = single.step(last, slow)
+        if place >= taken:
+            torch.testing.assert_close(single.step(last, fast), want, rtol=1e-10, atol=1e-10)
 
 
 def test_half_precision_rounds_and_no_more() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.music.grammar import PerformanceGrammar
-from triptych.music.performance import END, NOTE_OFF, TIME_SHIFT, VELOCITY, Performance, PerformanceCodec
+from triptych.music.performance import END, NOTE_OFF, TIME_SHIFT, VELOCITY, Performance, PerformanceCodec, onsets
 
 CODEC = PerformanceCodec()
 ON, OFF, SHIFT = range(88), range(NOTE_OFF, TIME_SHIFT), range(TIME_SHIFT, VELOCITY)
@@ -16,7 +16,7 @@ ON, OFF, SHIFT = range(88), range(NOTE_OFF, TIME_SHIFT), range(TIME_SHIFT, VELOC
 NOTES = st.tuples(st.integers(0, 1000), st.integers(1, 250), st.integers(21, 108), st.integers(1, 127))
 
 
-def after(*ids: int, **settings: int) -> set[int]:
+def after(*ids: int, **settings: object) -> set[int]:
     """What may come after these ids."""
     return set(PerformanceGrammar(**settings)(torch.tensor([ids], dtype=torch.int64))[0].nonzero().flatten().tolist())  # type: ignore[arg-type]
 
@@ -154,6 +154,51 @@ def test_after_any_prefix_no_note_is_stuck(prefix: list[int], seed: int) -> None
     known = CODEC.decode(prefix).seconds
     later = notes[notes["start"] > known]
     assert not len(later) or (later["end"] - later["start"]).max() <= 1 + 1e-9
+
+
+MELODY = st.lists(st.tuples(st.integers(0, 120), st.integers(1, 60), st.integers(21, 108)), min_size=1, max_size=20)
+
+
+@settings(deadline=None, max_examples=15)
+@given(MELODY, st.integers(0, 5), st.sampled_from([1, 3, 64]))
+def test_a_melody_is_struck_at_its_time(notes: list[tuple[int, int, int]], seed: int, polyphony: int) -> None:
+    start, steps, pitch = np.array(notes).T
+    melody = Performance.of(start / 100, (start + steps) / 100, pitch, np.full(len(notes), 80))
+    ids = thrown(900, seed, PerformanceGrammar(polyphony=polyphony, melody=melody), rows=2)
+    for row in ids.tolist():
+        played = CODEC.decode(row)
+        assert END in row or played.seconds > melody.seconds
+        assert set(onsets(melody)) <= set(onsets(played))
+        assert END not in row or CODEC.encode(played).tolist() == row[: row.index(END)]
+
+
+def test_what_a_melody_asks_for() -> None:
+    loud = VELOCITY + 20
+    tune = Performance.of([0.5, 0.5, 2], [1, 1, 3], [61, 65, 61], [80] * 3)
+    assert after(melody=tune) & set(SHIFT) == set(range(TIME_SHIFT, TIME_SHIFT + 50)), "no shift passes it"
+    held = (loud, 10, 40, TIME_SHIFT + 49)
+    assert after(*held, melody=tune) == {NOTE_OFF + 40}, "a key goes up to be struck again"
+    free = (*held, NOTE_OFF + 40)
+    assert after(*free, melody=tune) & set(ON) == {*range(10), *range(11, 41)}, "none above it before it"
+    assert not after(*free, melody=tune) & set(SHIFT)
+    assert 40 in after(*held[:2], TIME_SHIFT + 49, melody=tune, polyphony=1), "whatever the polyphony"
+    one = (*free, 40)
+    assert after(*one, melody=tune) & set(ON) == set(range(41, 45))
+    both = (*one, 44)
+    assert after(*both, melody=tune) & set(SHIFT) == set(SHIFT)
+    over = (*both, TIME_SHIFT, NOTE_OFF + 10, NOTE_OFF + 40, NOTE_OFF + 44)
+    assert END not in after(*over, melody=tune) and END in after(*over)
+    # A forced prefix may have missed it.
+    assert after(*held[:2], TIME_SHIFT + 99, TIME_SHIFT + 99, TIME_SHIFT + 9, melody=tune) >= {NOTE_OFF + 10}
+    assert after(loud, 45, melody=Performance.of([0], [1], [61], [80])) >= set(SHIFT)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, END - 1), max_size=40), st.integers(0, 40))
+def test_ids_that_were_told_before(ids: list[int], cut: int) -> None:
+    whole = PerformanceGrammar()(torch.tensor([ids], dtype=torch.int64))
+    grammar = PerformanceGrammar(before=np.array(ids[:cut], np.int64))
+    assert torch.equal(grammar(torch.tensor([ids[cut:]], dtype=torch.int64)), whole)
 
 
 def test_many_ids_at_once_are_as_one_by_one() -> None:

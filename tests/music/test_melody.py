@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.music.melody import HOLD, REST, MelodyCodec, melody_of, skyline
+from triptych.music.melody import HOLD, REST, MelodyCodec, melody_of, melody_of_parts, skyline
 from triptych.music.performance import LOWEST, Performance
 
 CODEC = MelodyCodec()
@@ -101,3 +101,11 @@ def test_many_notes_at_once(count: int) -> None:
 def test_no_notes() -> None:
     assert melody_of(played()) == (played(), [])
     assert CODEC.decode([REST, HOLD]) == played()
+
+
+def test_the_melody_of_parts() -> None:
+    tune = Performance.of([0, 1], [1, 2], [60, 62], [80, 80])
+    chords = Performance.of([0, 0, 1, 1], [1, 1, 2, 2], [70, 74, 71, 75], [80] * 4)
+    assert melody_of_parts([("PIANO", chords), (" Melody", tune)]) == (tune, []), "the part of that name"
+    found, words = melody_of_parts([("PIANO", chords), ("voice", tune)])
+    assert found.notes["pitch"].tolist() == [74, 75] and words == ["the melody is the highest notes: 2 of 6"]

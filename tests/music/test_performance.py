@@ -20,7 +20,10 @@ from triptych.music.performance import (
     Performance,
     PerformanceCodec,
     from_piece,
+    moment,
     on_grid,
+    onsets,
+    shifts,
     stretched,
     sustained,
     together,
@@ -320,3 +323,16 @@ def test_what_a_folder_keeps() -> None:
 
 def test_the_keys_are_those_of_a_piano() -> None:
     assert (LOWEST, HIGHEST) == (21, 108)
+
+
+def test_notes_are_heard_as_they_end() -> None:
+    ids = [VELOCITY + 5, 10, 20, TIME_SHIFT + 9, NOTE_OFF + 20, TIME_SHIFT + 4, NOTE_OFF + 10, 30, TIME_SHIFT, END, 40]
+    heard = PerformanceCodec().heard(iter(ids))
+    assert list(heard) == [(0, 10, 41, 22), (0, 15, 31, 22), (15, 16, 51, 22)]
+    assert shifts(np.array(ids)).tolist() == [0, 0, 0, 10, 0, 5, 0, 0, 1, 0, 0]
+
+
+def test_onsets_are_those_of_the_events() -> None:
+    performance = Performance.of([0.3, 0.1, 0.104], [1, 1, 1], [40, 70, 60], [80] * 3)
+    assert onsets(performance) == [(10, 39), (10, 49), (30, 19)]
+    assert moment(performance, 2) == 30

@@ -9,6 +9,7 @@ from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.music.melody import MelodyCodec
 from triptych.music.midi import midi_bytes
 from triptych.music.performance import (
     END,
@@ -16,6 +17,8 @@ from triptych.music.performance import (
     VELOCITY,
     Performance,
     PerformanceCodec,
+    onsets,
+    shifts,
     transposed,
     transpositions,
 )
@@ -43,7 +46,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
         )
         lines.append(f"{number}.mid,{('Bach', 'Chopin')[number % 2]},{'train' if number < 6 else 'valid'}")
     (path / "index.csv").write_text("\n".join(lines))
-    return prepare(path, path / "out", index=path / "index.csv")[0]
+    return prepare(path, path / "out", index=path / "index.csv", melody=True)[0]
 
 
 def data(shards: Shards, **settings: object) -> PerformanceData:
@@ -152,6 +155,44 @@ def test_windows_count_every_token_once(shards: Shards, context: int | None) -> 
                 assert ids[:begin].tolist() == found[-begin:], "the true context"
             found += ids[counted].tolist()
     assert found == [token for whole in wholes(shards, "valid") for token in whole[:-1]]
+
+
+def test_sources_are_the_melodies_of_the_crops(shards: Shards) -> None:
+    melodies = MelodyCodec()
+    seen = 0
+    for batch in data(shards, task="accompany").epoch(0):
+        assert batch.source is not None and batch.source_lengths is not None
+        for ids, length, source, steps in zip(
+            batch.target, batch.lengths, batch.source, batch.source_lengths, strict=True
+        ):
+            crop = ids[:length].numpy()
+            assert steps == max(1, -(-int(shifts(crop).sum()) // 10)), "as long as the crop"
+            tune = melodies.decode(source[:steps].tolist())
+            struck = {(key, tenth) for step, key in onsets(PerformanceCodec().decode(crop)) for tenth in
+                      (step // 10, step // 10 + 1)}  # fmt: skip
+            for start, pitch in zip(tune.notes["start"], tune.notes["pitch"], strict=True):
+                if start < steps / 10 - 0.15:
+                    seen += 1
+                    assert (pitch - 21, round(10 * start)) in struck
+    assert seen > 50
+
+
+@pytest.mark.parametrize("context", [None, 0])
+def test_windows_have_their_melodies(shards: Shards, context: int | None) -> None:
+    for batch in held_out_windows(shards, PerformanceCodec(), task="accompany", length=64, context=context):
+        assert batch.source is not None and batch.source_lengths is not None
+        for ids, length, steps in zip(batch.target, batch.lengths, batch.source_lengths, strict=True):
+            assert steps == max(1, -(-int(shifts(ids[:length].numpy()).sum()) // 10))
+    codec = PerformanceCodec()
+    (whole,) = [
+        batch for batch in held_out_windows(shards, codec, task="accompany", length=4096, tokens_per_batch=1)
+        if batch.target.size(1) > 100
+    ]  # fmt: skip
+    (entry,) = [entry for entry in shards.of_split("valid") if entry.tokens > 100]
+    melody = MelodyCodec().encode(shards.melody(entry)).tolist()
+    assert whole.source is not None
+    found = whole.source[0].tolist()
+    assert found[: len(melody) - 1] == melody[: len(found)][: len(melody) - 1]
 
 
 def test_some_held_out_pieces(shards: Shards) -> None:

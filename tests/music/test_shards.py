@@ -10,6 +10,7 @@ from triptych.errors import UserError
 from triptych.music import shards as module
 from triptych.music.midi import midi_bytes
 from triptych.music.performance import Performance, PerformanceCodec
+from triptych.music.piece import Note, Piece
 from triptych.music.shards import Shards, prepare
 
 CODEC = PerformanceCodec()
@@ -184,3 +185,24 @@ def test_a_folder_that_is_damaged(folder: Path, tmp_path: Path) -> None:
     told("a shard is too short")
     (out / "notes-0000.npy").unlink()
     told("No such file")
+
+
+def test_melodies_are_kept(tmp_path: Path) -> None:
+    tune = [(1000, 1500, 72), (1500, 2000, 74)]
+    chords = [(500, 3000, 50), (500, 3000, 54), (1000, 3000, 57)]
+    notes = [*(Note(*note, voice=0) for note in chords), *(Note(*note, voice=1) for note in tune)]
+    for name, voices in (("a", ("PIANO", "MELODY")), ("b", ("PIANO", "x"))):
+        piece = Piece(tuple(notes), resolution=500, tempo=120.0, voices=voices)
+        (tmp_path / "music").mkdir(exist_ok=True)
+        (tmp_path / "music" / f"{name}.mid").write_bytes(midi_bytes(piece))
+    shards, _ = prepare(tmp_path / "music", tmp_path / "out", melody=True)
+    named, other = shards.entries
+    assert named.notes == 5 and named.melody == 2
+    melody = shards.melody(named)
+    np.testing.assert_allclose(melody.notes["start"], [0.5, 1.0], atol=1e-9)
+    assert melody.notes["pitch"].tolist() == [72, 74]
+    assert shards.performance(named) == shards.performance(other), "the melody is no second part"
+    assert len(shards.melody(other)) == other.melody
+    bare, _ = prepare(tmp_path / "music", tmp_path / "bare")
+    with pytest.raises(UserError, match="prepare it anew with --melody"):
+        bare.melody(bare.entries[0])

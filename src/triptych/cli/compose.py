@@ -1,19 +1,20 @@
-"""`triptych compose`, `continue`, `harmonize` and `infill`: music in and out, as MIDI, sound, score or picture."""
+"""`triptych compose`, `continue`, `accompany`, `harmonize`, `infill`: music in and out, as MIDI, sound, picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer
+from triptych.cli.loading import load_composer, load_pianist, plays_performances
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    from triptych.music.performance import Performance
     from triptych.music.piece import Piece
 
 Out = Annotated[
@@ -27,7 +28,12 @@ Out = Annotated[
 ]
 Label = Annotated[
     str | None,
-    typer.Option("--label", metavar="KEY", help="major, minor, or a key: G minor.", rich_help_panel=options.GENERATION),
+    typer.Option(
+        "--label",
+        metavar="NAME",
+        help="Of chorales: major, minor, or a key: G minor. Of piano music: a composer.",
+        rich_help_panel=options.GENERATION,
+    ),
 ]
 Seconds = Annotated[
     float | None,
@@ -43,14 +49,18 @@ Seconds = Annotated[
 Tokens = Annotated[
     int | None,
     typer.Option(
-        "--tokens", min=4, metavar="N", help="The same in tokens, four a sixteenth.", rich_help_panel=options.GENERATION
+        "--tokens",
+        min=4,
+        metavar="N",
+        help="The same in tokens; of chorales, four a sixteenth.",
+        rich_help_panel=options.GENERATION,
     ),
 ]
 Soundfont = Annotated[
     Path | None,
     typer.Option("--soundfont", metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont."),
 ]
-Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI file of up to four voices.")]
+Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI file.")]
 Melody = Annotated[Path, typer.Argument(metavar="MELODY.mid", help="A MIDI file; its highest notes are the melody.")]
 Given = Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file of up to four voices.")]
 
@@ -61,8 +71,9 @@ def compose(
     seconds: Seconds = None,
     tokens: Tokens = None,
     tempo: Annotated[
-        float, typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Quarter notes a minute.")
-    ] = 84.0,
+        float | None,
+        typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Of chorales: quarter notes a minute; else 84."),
+    ] = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales",
     seed: options.Seed = 0,
@@ -75,9 +86,19 @@ def compose(
     json: options.Json = False,
 ) -> None:
     """Compose a piece from nothing."""
-    _check(out)
-    steps = _steps(seconds, tokens, tempo)
+    _check(out, seconds, tokens)
     sampling = options.sampling(temperature, top_k, top_p)
+    if plays_performances(model):
+        if tempo is not None:
+            raise UserError(f"expected no --tempo for piano music, whose time is free, got {tempo:g}; leave it out")
+        pianist = load_pianist(model, device, threads, dtype.value)
+        piece = pianist.compose(label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
+        _tell(piece, model, out, soundfont, as_json=json)
+        return
+    from triptych.music.codec import TEMPO
+
+    tempo = TEMPO if tempo is None else tempo
+    steps = _steps(seconds, tokens, tempo)
     composer = load_composer(model, device, threads, dtype.value)
     piece = composer.compose(label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
     _tell(piece, model, out, soundfont, as_json=json)
@@ -101,13 +122,43 @@ def continue_(
     json: options.Json = False,
 ) -> None:
     """Continue a primer; --seconds and --tokens count what is added to it."""
-    _check(out)
+    _check(out, seconds, tokens)
+    sampling = options.sampling(temperature, top_k, top_p)
+    if plays_performances(model):
+        played = _heard(primer)
+        pianist = load_pianist(model, device, threads, dtype.value)
+        found = pianist.continue_(played, label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
+        _tell(found, model, out, soundfont, as_json=json)
+        return
     piece, given = _read(primer)
     more = _steps(seconds, tokens, piece.tempo)
     steps = None if more is None else given + more
-    sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
     found = composer.continue_(piece, label=label, steps=steps, sampling=sampling, seed=seed)
+    _tell(found, model, out, soundfont, as_json=json)
+
+
+def accompany(
+    melody: Melody,
+    out: Out,
+    label: Label = None,
+    soundfont: Soundfont = None,
+    model: options.Model = "piano",
+    seed: options.Seed = 0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Play a melody on the piano with an accompaniment; every note of it is struck at its time."""
+    _check(out)
+    tune = _heard(melody, melody=True)
+    sampling = options.sampling(temperature, top_k, top_p)
+    pianist = load_pianist(model, device, threads, dtype.value)
+    found = pianist.accompany(tune, label=label, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
 
 
@@ -164,12 +215,31 @@ def infill(
     _tell(found, model, out, soundfont, as_json=json)
 
 
-def _check(out: Sequence[Path]) -> None:
-    """Complain about a suffix before any work is done."""
+def _check(out: Sequence[Path], seconds: float | None = None, tokens: int | None = None) -> None:
+    """Complain about a suffix, or two lengths, before any work is done."""
     from triptych.music.piece import check_suffix
 
     for path in out:
         check_suffix(path)
+    if seconds is not None and tokens is not None:
+        raise UserError("expected --seconds or --tokens, got both; leave one out")
+
+
+def _heard(path: Path, *, melody: bool = False) -> Performance:
+    """A MIDI file as it sounds on a piano, or its melody; what is changed on the way is told."""
+    from triptych.music.melody import melody_of_parts
+    from triptych.music.midi import MidiReader, read_performance
+
+    if melody:
+        with MidiReader() as reader:
+            parts, words = reader.read_parts(path, pedal=False)
+        found, more = melody_of_parts(parts)
+        words += more
+    else:
+        found, words = read_performance(path)
+    for word in words:
+        say(f"{path}: {word}")
+    return found
 
 
 def _read(path: Path, *, melody: bool = False) -> tuple[Piece, int]:
@@ -186,8 +256,6 @@ def _read(path: Path, *, melody: bool = False) -> tuple[Piece, int]:
 
 def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | None:
     """Sixteenths of a duration."""
-    if seconds is not None and tokens is not None:
-        raise UserError("expected --seconds or --tokens, got both; leave one out")
     from triptych.music.codec import STEPS_PER_QUARTER
     from triptych.music.composer import MOST_STEPS
 
@@ -203,11 +271,12 @@ def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | Non
 def _tell(piece: Piece, model: str, out: Sequence[Path], soundfont: Path | None, *, as_json: bool) -> None:
     for path in out:
         piece.save(path, soundfont=soundfont)
-    told = {
+    told: dict[str, Any] = {
         "model": model,
         "out": [str(path) for path in out],
         "notes": len(piece.notes),
         "seconds": round(piece.seconds, 3),
-        "sixteenths": piece.length,
     }
+    if len(piece.voices) > 1:  # a chorale
+        told["sixteenths"] = piece.length
     answer(told, [str(path) for path in out], as_json=as_json)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_chorales, load_composer, load_painter, load_pictures, load_translator
+from triptych.cli.loading import (
+    load_chorales,
+    load_composer,
+    load_painter,
+    load_pianist,
+    load_pictures,
+    load_shards,
+    load_translator,
+    plays_performances,
+)
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
@@ -124,10 +134,13 @@ def image(
 
 @app.command()
 def music(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="JSB JSON, or a folder or zip of MIDI files.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI files, or prepared music."),
+    ],
     model: options.Model = "chorales",
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pieces only.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="So many pieces only.")] = None,
     every_key: Annotated[
         bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
     ] = False,
@@ -138,8 +151,20 @@ def music(
 ) -> None:
     """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
 
-    Of a model that harmonizes: of the three lower voices, given the soprano.
+    Of a model that harmonizes: of the three lower voices, given the soprano. Of a pianist: of every event but the end,
+    in windows of 2,048 that half overlap; of one that accompanies, given the melody. --limit then takes pieces evenly
+    from all, else the first.
     """
+    if plays_performances(model):
+        if every_key:
+            raise UserError("expected a model of chorales for --every-key, got one of piano music; leave it out")
+        pianist = load_pianist(model, device, threads, dtype.value)
+        with TemporaryDirectory() as folder:
+            shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
+            found = pianist.evaluate(shards, split, pieces=limit)
+        line = f"nll  {found['nll']:.4f} nats a token over {found['tokens']:,} tokens of {found['pieces']:,} pieces"
+        answer({"model": model, "split": split, **found}, [line], as_json=json)
+        return
     from triptych.music.score import worded
 
     grids = load_chorales(data, split)[:limit]

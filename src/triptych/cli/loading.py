@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.cli.output import say
+from triptych.cli.output import progress, say
 
 if TYPE_CHECKING:
     from triptych.image.codec import Pixels
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from triptych.image.painter import Painter
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
+    from triptych.music.pianist import Pianist
+    from triptych.music.shards import Shards
     from triptych.text.translator import Translator
 
 WORDS = 10  # that are said about files
@@ -47,6 +49,23 @@ def load_composer(model: str, device: str, threads: int | None, dtype: str) -> C
     return composer
 
 
+def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pianist:
+    """The pianist of that name, its terms told."""
+    from triptych.music.pianist import Pianist
+
+    pianist = Pianist.load(model, device=device, threads=threads, dtype=dtype)
+    tell_terms(pianist.card)
+    return pianist
+
+
+def plays_performances(model: str) -> bool:
+    """Whether the model of that name is a pianist and no composer: its codec says so."""
+    from triptych.model.store import locate, read_card
+    from triptych.music.performance import FILE
+
+    return FILE in read_card(locate(model))["sha256"]
+
+
 def load_pictures(
     paths: Sequence[Path], split: str, *, channels: int | None = None, size: tuple[int, int] | None = None
 ) -> Pictures:
@@ -57,7 +76,7 @@ def load_pictures(
     sets = []
     for path in paths:
         pictures, words = read_pictures(path, split, channels=channels, size=size)
-        _tell(words, split)
+        tell_some(words, f"about the split {split!r}")
         sets.append(pictures)
     return joined(sets)
 
@@ -83,16 +102,37 @@ def load_chorales(path: Path, split: str) -> list[Grid]:
     from triptych.music.data import read_chorales
 
     grids, words = read_chorales(path, split)
-    _tell(words, split)
+    tell_some(words, f"about the split {split!r}")
     return grids
 
 
-def _tell(words: Sequence[str], split: str) -> None:
-    """Say what was changed or left out, of many files not all."""
+def load_shards(path: Path, place: Path, *, melody: bool = False) -> Shards:
+    """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared once in `place`."""
+    from triptych.music.shards import INDEX, Shards
+
+    for folder in (path, place):
+        if (folder / INDEX).is_file():
+            return Shards(folder)
+    shards, words = prepared(path, place, melody=melody)
+    tell_some(words, f"about {path}")
+    return shards
+
+
+def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]:
+    """What `prepare` makes of MIDI files, while a bar shows how many are done."""
+    from triptych.music.shards import prepare
+
+    with progress() as bar:
+        job = bar.add_task("reading")
+        return prepare(path, out, told=lambda done, count: bar.update(job, completed=done, total=count), **settings)
+
+
+def tell_some(words: Sequence[str], about: str) -> None:
+    """Say some words, and how many more there are."""
     for word in words[:WORDS]:
         say(word)
     if len(words) > WORDS:
-        say(f"and {len(words) - WORDS:,} more words of this kind about the split {split!r}")
+        say(f"and {len(words) - WORDS:,} more words of this kind {about}")
 
 
 def tell_terms(card: Mapping[str, Any]) -> None:

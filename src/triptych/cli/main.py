@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import triptych
-from triptych.cli import bench, compose, demo, evaluate, look, models, paint, train, translate
+from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, train, translate
 from triptych.errors import DivergedError, UserError
 
 app = typer.Typer(
@@ -43,8 +43,10 @@ app.command()(paint.complete)
 app.command()(paint.upscale)
 app.command()(compose.compose)
 app.command("continue")(compose.continue_)
+app.command()(compose.accompany)
 app.command()(compose.harmonize)
 app.command()(compose.infill)
+app.add_typer(prepare.app)
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
 app.add_typer(look.app)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli import options
+from triptych.cli import options, train_piano
 from triptych.cli.loading import load_chorales, load_pictures
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from triptych.music.composer import Composer
     from triptych.music.data import Lessons
     from triptych.train.loop import Outcome
+    from triptych.train.recipe import Recipe
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
@@ -191,7 +192,10 @@ def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @app.command()
 def music(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="JSB JSON, or a folder or zip of MIDI files.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI files, or prepared music."),
+    ],
     recipe: Setup = None,
     settings: Settings = None,
     start_from: From = None,
@@ -202,20 +206,50 @@ def music(
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Train a composer on chorales: four voices on a grid of sixteenths.
+    """Train a composer on chorales, four voices on a grid of sixteenths; or a pianist on performances, as they were
+    played: on a folder made by `prepare music`, or with kind = "performance" in [data].
 
-    Settings of [data]: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
+    Settings of [data] for a pianist: task (compose, accompany), length of the crops in tokens, stretch (0.05) and
+    semitones (3) that they are changed by at most, unlabelled (0.1), the share of them whose label is hidden, and
+    held_out, the number of pieces to measure on, if not on all.
+    For a composer: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
     teachers that fill in say is learned in the same way.
     Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
     """
-    tables = _tables(recipe, settings, dtype, data=["task", "length", "transpose", "label", *TEACHING])
-    from triptych.music.composer import Composer
-    from triptych.music.data import Augmentation
+    played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
+    known = train_piano.SETTINGS if played else ["kind", "task", "length", "transpose", "label", *TEACHING]
+    tables = _tables(recipe, settings, dtype, data=list(known))
     from triptych.train.recipe import Recipe
 
-    run, use = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]}), tables["data"]
+    run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
+    how: dict[str, Any] = {"start_from": start_from, "out": out, "resume": resume}
+    where = {"device": device, "threads": threads}
+    if played:
+        dropout = None if start_from is None else _only_dropout(tables["model"])
+        outcome = train_piano.train_pianist(data, tables, run, where, dropout=dropout, **how)
+    else:
+        outcome = _train_composer(data, tables, run, where, **how)
+    _tell(outcome, as_json=json)
+
+
+def _train_composer(
+    data: Path,
+    tables: dict[str, dict[str, Any]],
+    run: Recipe,
+    where: Mapping[str, Any],
+    *,
+    start_from: str | None,
+    out: Path,
+    resume: bool,
+) -> Outcome:
+    """Train a new composer, or go on from `start_from`."""
+    from triptych.music.composer import Composer
+    from triptych.music.data import Augmentation
+
+    use = tables["data"]
+    use.pop("kind", None)
     task = use.pop("task", None)
     if task not in (None, "compose", "infill"):
         raise UserError(f"expected data.task to be compose or infill, got {task!r}")
@@ -229,22 +263,20 @@ def music(
     if start_from is not None:
         forget = _only_forget(tables["model"])
         dropout = _only_dropout(tables["model"], "dropout or patch.forget")
-        composer = Composer.load(start_from, device=device, threads=threads, dtype="float32")
+        composer = Composer.load(start_from, dtype="float32", **where)
         composer = composer.with_dropout(dropout, forget)
         if task not in (None, composer.task):
             raise UserError(f"expected data.task {composer.task}, that of {start_from}, got {task!r}; leave it out")
     else:
-        composer = Composer.new(
-            task=task or "compose", device=device, threads=threads, seed=run.seed, **tables["model"]
-        )
+        composer = Composer.new(task=task or "compose", seed=run.seed, **where, **tables["model"])
     grids: Sequence[Grid] = load_chorales(data, "train")
     held_out = load_chorales(data, "valid")
     lessons = None
     if teachers:  # they speak of the training pieces alone
-        masters = [Composer.load(name, device=device, threads=threads) for name in teachers]
+        masters = [Composer.load(name, **where) for name in teachers]
         grids, lessons = _taught(masters, grids, composer.task, composed, share, run.seed)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
-    outcome = composer.fit(
+    return composer.fit(
         grids,
         held_out_grids=held_out,
         lessons=lessons,
@@ -255,7 +287,6 @@ def music(
         augmentation=Augmentation(**use),
         card=tables["card"],
     )
-    _tell(outcome, as_json=json)
 
 
 def _teaching(settings: dict[str, Any]) -> tuple[list[str], int, float]:

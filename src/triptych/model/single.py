@@ -27,12 +27,14 @@ from triptych.model.transformer import Transformer
 class Row:
     """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
 
-    places: [columns, width], what the position, the label and an aligned source add to what is read. recent, hidden: as
-    in `Cache`. pixel: what is being drawn of a mixture.
+    places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
+    hidden: as in `Cache`. pixel: what is being drawn of a mixture.
     """
 
     layers: list[Tensor]
     places: Tensor
+    source: Tensor | None = None
+    label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
     pixel: SinglePixel | None = None
@@ -130,7 +132,7 @@ class SingleRow:
             places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
         recent = None if config.patch is None else Recent.nothing(1, size, places.device)
-        return Row(stores, places if vector is None else places + vector, recent)
+        return Row(stores, places if vector is None else places + vector, source, label, recent)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
@@ -168,6 +170,19 @@ class SingleRow:
             cache.pixel.take(int(ids))
         cache.position += 1
         return cache.pixel.next()
+
+    @torch.no_grad()
+    def prefill(self, ids: Tensor, cache: Row) -> Tensor:
+        """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
+        length = cache.layers[0].size(2) * (1 if cache.recent is None else cache.recent.ids.size(1))
+        whole = self.model.start(length=length, source=cache.source, label=cache.label)
+        taken = self.model.prefill(ids, whole)
+        columns = torch.arange(max(0, whole.column - whole.slots), whole.column, device=taken.device)
+        for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
+            slots = columns % whole.slots
+            store[0, :, columns], store[1, :, columns] = keys[0, :, slots], values[0, :, slots]
+        cache.recent, cache.position = whole.recent, whole.position
+        return taken
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
         """The residual stream [1, width] after the last layer at a column that reads [1, width], or nothing."""

@@ -280,7 +280,7 @@ class ChoraleData:
                     part = piece.said[kind][start : start + len(targets[-1])]
                     wanted.append(learned(part, targets[-1], shift, piece.share))
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
-        return Examples(targets, sources, labels, groups, wanted)
+        return Examples(targets, sources or None, labels, groups, wanted)
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -328,7 +328,7 @@ def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose"
         ids = codec.encode(grid)
         hidden = np.zeros_like(grid, dtype=bool)
         hidden[:, 1:] = True
-        sources = [np.where(hidden.reshape(-1), HOLE, ids)] if task == "infill" else []
+        sources = [np.where(hidden.reshape(-1), HOLE, ids)] if task == "infill" else None
         found.append(Examples([ids], sources, [-1], [np.array([0])])[0])
     return found
 
@@ -364,7 +364,7 @@ class Examples(Sequence[Batch]):
     def __init__(
         self,
         targets: Indexed,
-        sources: Sequence[Ids],
+        sources: Indexed | None,
         labels: Sequence[int],
         groups: Sequence[Ids],
         wanted: Sequence[Tensor] = (),
@@ -390,7 +390,7 @@ class Examples(Sequence[Batch]):
             wanted = torch.zeros(*target.shape, ChoraleCodec.vocabulary)
             for place, row in enumerate(rows):
                 wanted[place, : len(self._wanted[row])] = self._wanted[row]
-        if not self._sources:
+        if self._sources is None:
             return Batch(target, lengths, label=label, wanted=wanted)
         return Batch(target, lengths, *padded([self._sources[row] for row in rows]), label, wanted)
 

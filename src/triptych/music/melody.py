@@ -5,13 +5,14 @@ As what a performance accompanies (Huang et al. 2018; Magenta's `TextMelodyEncod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from triptych.music.performance import KEYS, LOWEST, Ids, Performance
+from triptych.music.performance import KEYS, LOWEST, Ids, Performance, together
 
 STEPS = 10  # of a second
+NAME = "melody"  # of a part, in whatever case
 HOLD, REST = KEYS, KEYS + 1  # after the onsets, one a key
 VELOCITY = 80  # of a melody that is heard
 LEGATO = 0.1  # seconds for which a note may sound on into the next one of its melody
@@ -56,6 +57,12 @@ class MelodyCodec:
             rows[-1][1] = step + 1
         start, end, pitch = np.array(rows, np.int64).reshape(-1, 3).T
         return Performance.of(start / STEPS, end / STEPS, pitch, np.full(len(rows), VELOCITY))
+
+
+def melody_of_parts(parts: Sequence[tuple[str, Performance]]) -> tuple[Performance, list[str]]:
+    """The melody of a piece: of its part of that name, as in pop songs, else of all parts together."""
+    named = [part for title, part in parts if title.strip().lower() == NAME]
+    return melody_of(named[0] if named else together(part for _, part in parts))
 
 
 def melody_of(performance: Performance) -> tuple[Performance, list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,6 +176,23 @@ def on_grid(performance: Performance) -> Performance:
     return Performance(notes[np.lexsort((notes["pitch"], start))])
 
 
+def onsets(performance: Performance) -> list[tuple[int, int]]:
+    """Step and key (0 is A0) of the beginning of each note, as its events tell it, in their order."""
+    start, _ = _steps(performance.notes)
+    keys = performance.notes["pitch"].astype(np.int64) - LOWEST
+    return sorted(zip(start.tolist(), keys.tolist(), strict=True))
+
+
+def moment(performance: Performance, note: int) -> int:
+    """The step that is nearest to the beginning of a note."""
+    return int(STEPS * performance.notes["start"][note] + 0.5)
+
+
+def shifts(ids: Ids) -> Steps:
+    """The steps by which each id moves the clock [ids]: none but a time shift does."""
+    return np.where((ids >= TIME_SHIFT) & (ids < VELOCITY), ids - TIME_SHIFT + 1, 0)
+
+
 def _steps(notes: NDArray[np.void]) -> tuple[Steps, Steps]:
     """Start and end of the notes of a performance in steps: every note has at least one, no key sounds twice.
 
@@ -256,18 +273,17 @@ class PerformanceCodec:
         heard to be released.
         """
         starts, ends = performance.notes["start"], performance.notes["end"]
-        moment = int(STEPS * starts[first] + 0.5)
+        begins = moment(performance, first)
         # Rounding moves notes by up to a step; and the note before gives the velocity before, with those of its step.
-        near = int(np.searchsorted(starts, (moment - 2) / STEPS))
+        near = int(np.searchsorted(starts, (begins - 2) / STEPS))
         near = int(np.searchsorted(starts, starts[max(0, near - 1)] - 2 / STEPS))
-        early = performance.notes[:near][ends[:near] >= (moment - 2) / STEPS]
+        early = performance.notes[:near][ends[:near] >= (begins - 2) / STEPS]
         count = len(starts) if length is None else 1 + length * 3 // 8  # a note takes 4.05 ids in ASAP
         while True:
             chosen = np.concatenate([early, performance.notes[near : first + count + 1]])
             ids = np.append(self.encode(Performance(chosen)), END)
-            shift = (ids >= TIME_SHIFT) & (ids < VELOCITY)
-            now = np.cumsum(np.where(shift, ids - TIME_SHIFT + 1, 0))
-            begin = int(np.searchsorted(now, moment)) + 1 if moment else 0
+            now = shifts(ids).cumsum()
+            begin = int(np.searchsorted(now, begins)) + 1 if begins else 0
             if first + count + 1 >= len(starts):
                 return ids[begin:][:length]
             # What follows is not as in the whole once a note that was left out may begin.
@@ -282,31 +298,33 @@ class PerformanceCodec:
         Offs of silent keys are passed over too, and notes without a duration. A key that is struck again ends its
         earlier note; what still sounds at the end, ends there.
         """
-        rows: list[tuple[float, float, int, int]] = []
+        rows = [(start / STEPS, end / STEPS, pitch, loud) for start, end, pitch, loud in self.heard(ids)]
+        notes = np.array(rows, NOTE)
+        return Performance(notes[np.lexsort((notes["pitch"], notes["start"]))])
+
+    def heard(self, ids: Iterable[int]) -> Iterator[tuple[int, int, int, int]]:
+        """The notes of `decode`, each as soon as it has ended: start and end in steps, pitch, velocity."""
         sounding: dict[int, tuple[int, int]] = {}  # key: its step and velocity
         now, velocity = 0, BIN * START_BIN + MIDDLE
 
-        def release(key: int) -> None:
+        def released(key: int) -> list[tuple[int, int, int, int]]:
             began, loud = sounding.pop(key, (now, 0))
-            if began < now:
-                rows.append((began / STEPS, now / STEPS, LOWEST + key, loud))
+            return [(began, now, LOWEST + key, loud)] if began < now else []
 
-        for token in ids:
+        for token in map(int, ids):
             if token == END:
                 break
             if NOTE_ON <= token < NOTE_OFF:
-                release(int(token) - NOTE_ON)
-                sounding[int(token) - NOTE_ON] = now, velocity
+                yield from released(token - NOTE_ON)
+                sounding[token - NOTE_ON] = now, velocity
             elif NOTE_OFF <= token < TIME_SHIFT:
-                release(int(token) - NOTE_OFF)
+                yield from released(token - NOTE_OFF)
             elif TIME_SHIFT <= token < VELOCITY:
-                now += int(token) - TIME_SHIFT + 1
+                now += token - TIME_SHIFT + 1
             elif VELOCITY <= token < END:
-                velocity = BIN * (int(token) - VELOCITY) + MIDDLE
+                velocity = BIN * (token - VELOCITY) + MIDDLE
         for key in list(sounding):
-            release(key)
-        notes = np.array(rows, NOTE)
-        return Performance(notes[np.lexsort((notes["pitch"], notes["start"]))])
+            yield from released(key)
 
     def to_bytes(self) -> bytes:
         """What a model folder keeps of the codec: the numbers that it stands on, and the labels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,8 +13,24 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.music.data import Examples, grouped, padded
-from triptych.music.performance import FURTHEST, Ids, PerformanceCodec, stretched, transposed, transpositions
+from triptych.music.melody import REST, MelodyCodec
+from triptych.music.melody import STEPS as MELODY_STEPS
+from triptych.music.performance import (
+    FURTHEST,
+    STEPS,
+    Ids,
+    Performance,
+    PerformanceCodec,
+    moment,
+    shifts,
+    stretched,
+    transposed,
+    transpositions,
+)
 from triptych.music.shards import TRAIN, VALID, Entry, Shards
+
+Task = Literal["compose", "accompany"]
+MELODY = MelodyCodec()
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,8 @@ class PerformanceData:
     Of every piece come as many crops as it has lengths: one from its beginning, one up to its END, the others from the
     moment of a random note. They are cut from the events of the whole piece, so keys may be released that went down
     before. A label is the codec's class of that name. Everything random is a function of (seed, epoch).
+
+    task: "accompany" gives as source the melody of the seconds that a crop takes, stretched and transposed with it.
     """
 
     def __init__(
@@ -53,6 +72,7 @@ class PerformanceData:
         codec: PerformanceCodec,
         split: str = TRAIN,
         *,
+        task: Task = "compose",
         length: int = 2048,
         tokens_per_batch: int = 8192,
         augmentation: PerformanceAugmentation = AUGMENTED,
@@ -60,7 +80,9 @@ class PerformanceData:
     ) -> None:
         if length < 2:
             raise UserError(f"expected data.length from 2 tokens, got {length}; the paper's is 2048")
-        self.shards, self.codec, self.entries = shards, codec, shards.of_split(split)
+        self.shards, self.codec, self.entries, self.task = shards, codec, shards.of_split(split), task
+        if task == "accompany":
+            _check_melodies(shards, self.entries)
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length)
         self.augmentation, self.seed = augmentation, seed
 
@@ -85,7 +107,8 @@ class PerformanceData:
         labels = np.array([self._label(entry) for entry in self.entries])[piece]
         labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
         lengths = np.minimum(tokens, self.length)[piece].tolist()
-        return Examples(crops, [], labels.tolist(), grouped(lengths, self.tokens_per_batch, random))
+        sources = _Melodies(crops) if self.task == "accompany" else None
+        return Examples(crops, sources, labels.tolist(), grouped(lengths, self.tokens_per_batch, random))
 
     def _label(self, entry: Entry) -> int:
         return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
@@ -106,15 +129,59 @@ class _Crops:
     key: NDArray[np.float64]
 
     def __getitem__(self, crop: int) -> Ids:
+        return self.cut(crop)[0]
+
+    def cut(self, crop: int) -> tuple[Ids, int]:
+        """The ids of a crop, and the step of its piece in which it begins."""
         data, entry, place = self.data, self.data.entries[self.piece[crop]], self.place[crop]
-        performance = data.shards.performance(entry)
-        offered = transpositions(performance, data.augmentation.semitones)
-        moved = transposed(performance, offered[int(self.key[crop] * len(offered))])
-        played = stretched(moved, float(self.factor[crop]))
+        played = self.changed(crop, data.shards.performance(entry))
         if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
-            return data.codec.excerpt(played, max(0, entry.notes - data.length // 2))[-data.length :]
+            first = max(0, entry.notes - data.length // 2)
+            ids = data.codec.excerpt(played, first)
+            return ids[-data.length :], moment(played, first) + int(shifts(ids[: -data.length]).sum())
         latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
-        return data.codec.excerpt(played, int(place * (latest + 1)), data.length)
+        first = int(place * (latest + 1))
+        return data.codec.excerpt(played, first, data.length), moment(played, first)
+
+    def changed(self, crop: int, notes: Performance) -> Performance:
+        """Some notes of its piece, stretched and transposed as a crop is."""
+        entry = self.data.entries[self.piece[crop]]
+        offered = transpositions(self.data.shards.performance(entry), self.data.augmentation.semitones)
+        return stretched(transposed(notes, offered[int(self.key[crop] * len(offered))]), float(self.factor[crop]))
+
+
+@dataclass(frozen=True)
+class _Melodies:
+    """The melodies of the same crops."""
+
+    crops: _Crops
+
+    def __getitem__(self, crop: int) -> Ids:
+        data = self.crops.data
+        melody = data.shards.melody(data.entries[self.crops.piece[crop]])
+        ids, begin = self.crops.cut(crop)
+        return melody_ids(self.crops.changed(crop, melody), begin, int(shifts(ids).sum()))
+
+
+def melody_ids(melody: Performance, begin: int, steps: int) -> Ids:
+    """Ids of the notes of a melody that begin within some steps of a performance, rests up to the last of these.
+
+    There is at least one id, as a source must have.
+    """
+    first = np.floor(STEPS * melody.notes["start"] + 0.5) - begin
+    notes = melody.notes[(first >= 0) & (first < steps)]
+    notes["start"] = np.maximum(notes["start"] - begin / STEPS, 0)
+    notes["end"] = np.minimum(notes["end"] - begin / STEPS, steps / STEPS)
+    found = np.full(max(1, -(-steps * MELODY_STEPS // STEPS)), REST)
+    ids = MELODY.encode(Performance(notes))[: len(found)]
+    found[: len(ids)] = ids
+    return found
+
+
+def _check_melodies(shards: Shards, entries: Sequence[Entry]) -> None:
+    """Complain before the training and not in its middle."""
+    for entry in entries:
+        shards.melody(entry)
 
 
 def held_out_windows(
@@ -122,6 +189,7 @@ def held_out_windows(
     codec: PerformanceCodec,
     split: str = VALID,
     *,
+    task: Task = "compose",
     length: int = 2048,
     context: int | None = None,
     tokens_per_batch: int = 8192,
@@ -132,6 +200,7 @@ def held_out_windows(
     Every token but the first ones of a piece is predicted from at least `context` tokens before it, half a window if
     None; a window begins with so many that only are read (`Batch.context`). With 0 the windows lie side by side,
     which takes half of the time, and is how Magenta measures. most: so many pieces at most, evenly from all.
+    task: "accompany" gives as source the melody of the seconds that a window takes.
     """
     context = length // 2 if context is None else context
     if not 0 <= context < length:
@@ -139,18 +208,23 @@ def held_out_windows(
     entries = shards.of_split(split)
     if most is not None and most < len(entries):
         entries = [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, most)).round().astype(int)]
-    windows: list[tuple[Ids, int]] = []
+    windows: list[tuple[Ids, int, Ids | None]] = []
     for entry in entries:
         ids = codec.encode(shards.performance(entry))
-        windows.append((ids[:length], 0))
-        windows += [
-            (ids[at - context : at - context + length], context) for at in range(length, len(ids), length - context)
-        ]
+        now = np.append(0, shifts(ids).cumsum())
+        melody = shards.melody(entry) if task == "accompany" else None
+        for at in [0, *range(length - context, len(ids) - context, length - context)]:
+            last = min(at + length, len(ids))
+            source = None if melody is None else melody_ids(melody, int(now[at]), int(now[last] - now[at]))
+            windows.append((ids[at:last], context if at else 0, source))
     rows = max(1, tokens_per_batch // length)
     return [_window_batch(windows[first : first + rows]) for first in range(0, len(windows), rows)]
 
 
-def _window_batch(windows: Sequence[tuple[Ids, int]]) -> Batch:
-    target, lengths = padded([ids for ids, _ in windows])
+def _window_batch(windows: Sequence[tuple[Ids, int, Ids | None]]) -> Batch:
+    target, lengths = padded([ids for ids, _, _ in windows])
+    melodies = [melody for _, _, melody in windows if melody is not None]
+    source, source_lengths = padded(melodies) if melodies else (None, None)
     label = torch.full((len(windows),), -1)
-    return Batch(target, lengths, label=label, context=torch.tensor([context for _, context in windows]))
+    context = torch.tensor([context for _, context, _ in windows])
+    return Batch(target, lengths, source, source_lengths, label, context=context)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.model.files import write_file
 from triptych.music.data import HELD_OUT
+from triptych.music.melody import melody_of_parts
 from triptych.music.midi import MidiReader, read_many
 from triptych.music.midi_files import MidiFiles
 from triptych.music.performance import NOTE, Performance, PerformanceCodec
@@ -37,7 +38,8 @@ FILE, LABEL = ("file", "midi_filename"), ("composer", "canonical_composer", "lab
 class Entry:
     """One piece: what it is called, its class, its split, and where its notes are.
 
-    label: a name, or None. tokens: its ids, without END. seconds: up to the end of its last note.
+    label: a name, or None. tokens: its ids, without END. seconds: up to the end of its last note. melody: the number of
+    notes of its melody, which stand after its notes; 0 if it was not kept.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Entry:
     notes: int
     tokens: int
     seconds: float
+    melody: int = 0
 
 
 class Shards:
@@ -66,7 +69,7 @@ class Shards:
             self.entries = [Entry(**entry) for entry in index["pieces"]]
             self.left_out = list(index["left_out"])
             self._arrays = [_mapped(folder / name) for name in index["shards"]]
-            if any(entry.first + entry.notes > len(self._arrays[entry.shard]) for entry in self.entries):
+            if any(entry.first + entry.notes + entry.melody > len(self._arrays[entry.shard]) for entry in self.entries):
                 raise ValueError("a shard is too short")
         except (OSError, EOFError, ValueError, TypeError, LookupError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}"
@@ -86,7 +89,19 @@ class Shards:
 
     def performance(self, entry: Entry) -> Performance:
         """The notes of a piece, from its first one on."""
-        return Performance(np.asarray(self._arrays[entry.shard][entry.first : entry.first + entry.notes]))
+        return self._notes(entry, 0, entry.notes)
+
+    def melody(self, entry: Entry) -> Performance:
+        """The melody of a piece, its notes in the time of the piece. Raises UserError where it was not kept."""
+        if not entry.melody:
+            raise UserError(
+                f"expected music that was prepared with its melodies, got {entry.name!r} without; "
+                "prepare it anew with --melody"
+            )
+        return self._notes(entry, entry.notes, entry.notes + entry.melody)
+
+    def _notes(self, entry: Entry, first: int, last: int) -> Performance:
+        return Performance(np.asarray(self._arrays[entry.shard][entry.first + first : entry.first + last]))
 
 
 def _mapped(path: Path) -> NDArray[np.void]:
@@ -101,6 +116,7 @@ def prepare(
     out: str | Path,
     *,
     index: str | Path | None = None,
+    melody: bool = False,
     workers: int | None = None,
     told: Callable[[int, int], None] = lambda done, count: None,
 ) -> tuple[Shards, list[str]]:
@@ -115,6 +131,7 @@ def prepare(
         index: a CSV file that says so instead: a column `file` or `midi_filename` (a path inside of the source, or the
             last part of one), and columns `composer`, `canonical_composer` or `label`, and `split`, where they are
             known. Files that it does not name are left out.
+        melody: keep the melodies too (`melody_of_parts`, of keys as they were played), to learn to accompany them.
         workers: processes that parse; as many as there are processors if None.
         told: called with the number of files that are done, and of all, after each.
 
@@ -126,10 +143,15 @@ def prepare(
         raise UserError(f"expected a new folder, got {out}, which holds prepared music; choose another or remove it")
     codec, writer, words = PerformanceCodec(), _Writer(out), []
 
-    def read(reader: MidiReader, name: str) -> tuple[Performance, int, list[str]]:
-        performance, said = reader.read_performance(files.source(name), name=name)
-        performance = _from_first_note(performance)
-        return performance, len(codec.encode(performance)), said
+    def read(reader: MidiReader, name: str) -> tuple[Performance, Performance, int, list[str]]:
+        source = files.source(name)
+        performance, said = reader.read_performance(source, name=name)
+        tune = Performance(performance.notes[:0])
+        if melody:
+            tune, _ = melody_of_parts(reader.read_parts(source, name=name, pedal=False)[0])
+        begin = performance.notes["start"][0]
+        performance = _since(performance, begin)
+        return performance, _since(tune, begin), len(codec.encode(performance)), said
 
     with MidiFiles(source) as files:
         described = _described(files.names, index)
@@ -138,10 +160,10 @@ def prepare(
             if isinstance(found, UserError):  # which names the file
                 words.append(str(found))
             else:
-                performance, tokens, said = found
+                performance, tune, tokens, said = found
                 words += [f"{name!r}: {word}" for word in said]
                 label, split = described[name]
-                writer.add(name, label, split, performance, tokens)
+                writer.add(name, label, split, performance, tune, tokens)
             told(done + 1, len(described))
     if not writer.entries:
         reason = f"first: {words[0]}" if words else "give a folder with .mid files"
@@ -160,11 +182,13 @@ class _Writer:
         self._waiting: list[NDArray[np.void]] = []
         self._count = 0
 
-    def add(self, name: str, label: str | None, split: str, performance: Performance, tokens: int) -> None:
+    def add(
+        self, name: str, label: str | None, split: str, performance: Performance, melody: Performance, tokens: int
+    ) -> None:
         place = len(self._shards), self._count, len(performance)
-        self.entries.append(Entry(name, label, split, *place, tokens, performance.seconds))
-        self._waiting.append(performance.notes)
-        self._count += len(performance)
+        self.entries.append(Entry(name, label, split, *place, tokens, performance.seconds, len(melody)))
+        self._waiting += [performance.notes, melody.notes]
+        self._count += len(performance) + len(melody)
         if self._count >= SHARD:
             self._flush()
 
@@ -183,12 +207,11 @@ class _Writer:
         self._waiting, self._count = [], 0
 
 
-def _from_first_note(performance: Performance) -> Performance:
-    """Without the silence before it: a model that composes shall begin with a note."""
+def _since(performance: Performance, begin: float) -> Performance:
+    """Without the silence before the first note: a model that composes shall begin with a note."""
     notes = performance.notes.copy()
-    first = notes["start"][0]
-    notes["start"] -= first
-    notes["end"] -= first
+    notes["start"] -= begin
+    notes["end"] -= begin
     return Performance(notes)
 
 

@@ -1,0 +1,206 @@
+"""The verbs on piano performances, on small untrained models: what goes in, what comes out, and a person's mistakes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.music.composer import Composer
+from triptych.music.midi import read_performance, write_midi
+from triptych.music.performance import Performance, on_grid, onsets
+from triptych.music.pianist import Pianist
+
+SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
+SMALL = [
+    *("--set", "model.preset=tiny", "--set", "model.width=16", "--set", "model.heads=2", "--set", "dtype=float32"),
+    *("--set", "model.decoder_layers=1", "--set", "epochs=1", "--set", "tokens_per_batch=128", "--set", "warmup=1"),
+    *("--set", "data.length=64", "--threads", "1"),
+]
+
+
+def notes(seed: int, count: int = 30) -> Performance:
+    random = np.random.default_rng(seed)
+    start = np.cumsum(random.integers(1, 30, count)) / 100
+    return Performance.of(start, start + 0.3, random.integers(40, 90, count), random.integers(1, 128, count))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models `compose`, `accompany` and `chorales`, a folder of twenty MIDI files by two composers, and one broken."""
+    folder = tmp_path_factory.mktemp("piano")
+    for task in ("compose", "accompany"):
+        Pianist.new(("Bach", "Chopin"), task=task, preset="tiny", device="cpu", **SHAPE).save(folder / task)
+    Composer.new(preset="tiny", device="cpu", **SHAPE).save(folder / "chorales")
+    for number in range(20):
+        path = folder / "music" / ("Bach", "Chopin")[number // 10] / f"{number:02}.mid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_midi(notes(number).to_piece(), path)
+    (folder / "index.csv").write_text("file,composer,split\n00.mid,Bach,train\n01.mid,Liszt,valid\n")
+    (folder / "broken.mid").write_bytes(b"no music")
+    write_midi(notes(99).to_piece(), folder / "piece.mid")
+    tune = Performance.of([0, 0.5, 1], [0.5, 1, 2], [72, 74, 76], [80] * 3)
+    write_midi(tune.to_piece(), folder / "tune.mid")
+    return folder
+
+
+def told_by(ran: Any) -> dict[str, Any]:
+    assert ran.code == 0, ran.err
+    told: dict[str, Any] = json.loads(ran.out)
+    return told
+
+
+def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "a.mid", "--out", tmp_path / "a.png"]
+    options = ["--model", folder / "compose", "--threads", 1, "--seed", 3, "--seconds", 4]
+    told = told_by(run("compose", *out, *options, "--label", "chopin", "--json"))
+    first = (tmp_path / "a.mid").read_bytes()
+    played, _ = read_performance(first)
+    assert told == {
+        "model": str(folder / "compose"),
+        "out": [str(tmp_path / "a.mid"), str(tmp_path / "a.png")],
+        "notes": len(played),
+        "seconds": round(played.seconds, 3),
+    }
+    assert 0 < played.seconds <= 4
+    assert run("compose", *out, *options, "--label", "Chopin").code == 0
+    assert (tmp_path / "a.mid").read_bytes() == first, "one seed, one result"
+    assert run("compose", *out, *options, "--label", "Bach").code == 0
+    assert (tmp_path / "a.mid").read_bytes() != first
+    assert run("compose", *out, "--model", folder / "compose", "--threads", 1, "--tokens", 60).code == 0
+
+
+def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--json"]
+    told = told_by(run("continue", folder / "piece.mid", *options, "--seconds", 3))
+    given, _ = read_performance(folder / "piece.mid")
+    found, _ = read_performance(tmp_path / "a.mid")
+    assert set(onsets(on_grid(given))) <= set(onsets(found))
+    assert told["notes"] == len(found) and found.seconds <= given.seconds + 3.01
+
+
+def test_accompany(run: Any, folder: Path, tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "accompany", "--threads", 1, "--json"]
+    told_by(run("accompany", folder / "tune.mid", *options, "--label", "Bach"))
+    found, _ = read_performance(tmp_path / "a.mid")
+    assert {(0, 51), (50, 53), (100, 55)} <= set(onsets(found))
+    ran = run("accompany", folder / "piece.mid", *options)
+    assert ran.code == 0 and "the melody is the highest notes" in ran.err
+
+
+def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
+    told = told_by(run("prepare", "music", "--data", folder / "music", "--out", tmp_path / "ready", "--json"))
+    assert {key: told[key] for key in ("pieces", "labels", "left_out")} == {
+        "pieces": 20,
+        "labels": ["Bach", "Chopin"],
+        "left_out": 0,
+    }
+    ran = run("train", "music", "--data", tmp_path / "ready", *SMALL, "--out", tmp_path / "run", "--json")
+    assert told_by(ran)["reason"] == "finished"
+    assert "training on 18 pieces, 2 held out" in ran.err
+    pianist = Pianist.load(tmp_path / "run", device="cpu")
+    assert pianist.task == "compose" and pianist.codec.labels == ("Bach", "Chopin")
+    asked = ["evaluate", "music", "--model", tmp_path / "run", "--threads", 1]
+    measured = told_by(run(*asked, "--data", tmp_path / "ready", "--json"))
+    assert measured.keys() == {"model", "split", "nll", "tokens", "pieces"} and measured["pieces"] == 2
+    # Without preparing it first, and in words.
+    again = run(*asked, "--data", folder / "music")
+    assert again.out == f"nll  {measured['nll']:.4f} nats a token over {measured['tokens']:,} tokens of 2 pieces\n"
+    assert told_by(run(*asked, "--data", folder / "music", "--limit", 1, "--split", "train", "--json"))["pieces"] == 1
+    # On from there, with what that leaves open.
+    further = ["train", "music", "--data", tmp_path / "ready", "--from", tmp_path / "run", *SMALL[12:], "--json"]
+    ran = run(*further, *SMALL[6:8], "--set", "epochs=1", "--set", "model.dropout=0.3", "--out", tmp_path / "next")
+    assert ran.code == 0, ran.err
+    assert Pianist.load(tmp_path / "next", device="cpu").model.config.dropout == 0.3
+    ran = run(*further, "--set", "epochs=1", "--set", "data.task=accompany", "--out", tmp_path / "third")
+    assert ran.code == 2 and "expected data.task compose, that of" in ran.err
+
+
+def test_training_on_files_prepares_them_once(run: Any, folder: Path, tmp_path: Path) -> None:
+    use = ["train", "music", "--data", folder / "music", *SMALL, "--set", "data.kind=performance", "--json"]
+    use += ["--set", "data.task=accompany", "--set", "data.held_out=1", "--out", tmp_path / "run"]
+    told_by(run(*use))
+    assert (tmp_path / "run" / "notes" / "index.json").is_file()
+    assert Pianist.load(tmp_path / "run", device="cpu").task == "accompany"
+    before = (tmp_path / "run" / "notes" / "index.json").stat().st_mtime_ns
+    assert told_by(run(*use, "--resume"))["reason"] == "finished"
+    assert (tmp_path / "run" / "notes" / "index.json").stat().st_mtime_ns == before
+    asked = ["evaluate", "music", "--model", tmp_path / "run", "--threads", 1, "--data", folder / "music", "--json"]
+    assert told_by(run(*asked))["tokens"] > 0
+
+
+def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["prepare", "music", "--data", folder / "music", "--index", folder / "index.csv", "--workers", 1]
+    ran = run(*asked, "--melody", "--out", tmp_path / "ready")
+    assert ran.code == 0 and ran.out.startswith(f"{tmp_path / 'ready'}: 2 pieces, ")
+    assert "and 8 more words of this kind about these files" in ran.err
+    ran = run(*asked, "--out", tmp_path / "ready")
+    assert ran.code == 2 and "expected a new folder" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["compose", "--tempo", "90"], "expected no --tempo for piano music"),
+        (["compose", "--label", "Liszt"], "its labels: Bach, Chopin"),
+        (["compose", "--seconds", "3", "--tokens", "16"], "--seconds or --tokens, got both"),
+        (["compose", "--seconds", "80000"], "expected 0.01 to 873 seconds, got 80000"),
+        (["compose", "--tokens", "999999"], "expected 1 to 131,072 tokens"),
+        (["compose", "--model", "accompany"], "expected a decoder alone for composing"),
+        (["compose", "--model", "nothing"], "expected a shipped model, a folder or a hub id"),
+        (["continue", "broken.mid"], "no MIDI header"),
+        (["continue", "none.mid"], "which is no file"),
+        (["continue", "piece.mid", "--model", "accompany"], "train one for the task compose"),
+        (["accompany", "broken.mid"], "no MIDI header"),
+        (["accompany", "tune.mid", "--model", "compose"], "train one for the task accompany"),
+        (["accompany", "tune.mid", "--model", "chorales"], "expected a piano model with a performance.json"),
+        (["harmonize", "tune.mid"], "expected a music model"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(folder)
+    model = "accompany" if arguments[0] == "accompany" else "compose"
+    arguments = [*arguments, *([] if "--model" in arguments else ["--model", model]), "--out", "a.mid"]
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
+    assert told in ran.err
+    assert not Path("a.mid").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data.kind=opera"], "expected data.kind to be chorale or performance, got 'opera'"),
+        (["data.kind=performance", "data.task=infill"], "data.task to be compose or accompany, got 'infill'"),
+        (["data.kind=performance", "data.transpose=true"], "unknown setting data.transpose"),
+        (["data.kind=performance", "data.length=1"], "expected data.length from 2 tokens, got 1"),
+        (["data.kind=performance", "data.length=2.5"], "data.length to be a whole number, got 2.5"),
+        (["data.kind=performance", "data.stretch=x"], "data.stretch to be a number, got 'x'"),
+        (["data.kind=performance", "data.stretch=true"], "data.stretch to be a number, got True"),
+        (["data.kind=performance", "data.stretch=1"], "expected a stretch from 0 to below 1"),
+        (["data.kind=performance", "data.held_out=0"], "expected data.held_out from 1 piece, got 0"),
+        (["data.kind=performance", "model.classes=7"], "expected no classes, got 7"),
+        (["data.kind=performance", "model.encoder_layers=7"], "encoder_layers 0 for the task compose, got 7"),
+    ],
+)
+def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: list[str], told: str) -> None:
+    changes = [part for setting in settings for part in ("--set", setting)]
+    ran = run("train", "music", "--data", folder / "music", *SMALL, *changes, "--out", tmp_path / "run")
+    assert (ran.code, ran.out) == (2, "") and told in ran.err.splitlines()[-1], ran.err
+
+
+def test_a_prepared_folder_has_its_kind(run: Any, folder: Path, tmp_path: Path) -> None:
+    assert run("prepare", "music", "--data", folder / "music", "--out", tmp_path / "ready").code == 0
+    use = ["train", "music", "--data", tmp_path / "ready", *SMALL, "--out", tmp_path / "run"]
+    ran = run(*use, "--set", "data.kind=chorale")
+    assert ran.code == 2 and "expected chorales for data.kind=chorale" in ran.err
+    ran = run(*use, "--set", "data.task=accompany")
+    assert ran.code == 2 and "prepare it anew with --melody" in ran.err
+    ran = run("evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--every-key")
+    assert ran.code == 2 and "expected a model of chorales for --every-key" in ran.err
+    ran = run("evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--split", "test")
+    assert ran.code == 2 and "expected pieces in the split 'test'" in ran.err
