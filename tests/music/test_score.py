@@ -76,7 +76,7 @@ def test_padding_does_not_count(lengths: list[int], task: str) -> None:
     single = held_out([grid_of(number, steps) for number, steps in enumerate(lengths)], CODEC, task)  # type: ignore[arg-type]
     targets = [batch.target[0].numpy() for batch in single]
     sources = [batch.source[0].numpy() for batch in single if batch.source is not None]
-    together = Examples(targets, sources, [-1] * len(lengths), [np.arange(len(lengths))])
+    together = Examples(targets, sources or None, [-1] * len(lengths), [np.arange(len(lengths))])
     assert len(together) == 1
     one, all_at_once = likelihood(MODELS[task], single), likelihood(MODELS[task], together)
     assert one["tokens"] == all_at_once["tokens"]
