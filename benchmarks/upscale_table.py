@@ -43,7 +43,7 @@ def sampled(painter: Painter, small: Pixels, options: argparse.Namespace) -> Pix
         made = []
         for place, start in enumerate(starts):
             say(f"sample {number + 1} of {options.samples}, picture {start + 1:,} of {len(small):,}")
-            seed = options.seed + number * 1000 + place
+            seed = options.seed + number * len(starts) + place
             made.append(painter.upscale_many(small[start : start + options.together], sampling=sampling, seed=seed))
         found.append(np.concatenate(made))
     return np.stack(found)

@@ -137,8 +137,10 @@ def test_pictures_of_another_model(pictures: Pictures) -> None:
     with pytest.raises(UserError, match="expected pictures of"):
         check_pictures(Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names), codec)
     assert pictures.labels is not None
-    with pytest.raises(UserError, match="labels below 2"):
-        check_pictures(Pictures(pictures.pictures, pictures.labels + 1, ("a", "b", "c")), codec)
+    for names in (("dog", "cat"), ("cat", "dog", "horse")):
+        with pytest.raises(UserError, match="expected the classes of the model, cat, dog, got"):
+            check_pictures(Pictures(pictures.pictures, pictures.labels, names), codec)
+    check_pictures(Pictures(pictures.pictures, None, ()), codec)
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

@@ -210,8 +210,6 @@ def check_pictures(pictures: Pictures, codec: PictureCodec) -> None:
             f"expected pictures of {list(codec.shape)} (height, width, channels), as the model's are, got "
             f"{list(pictures.pictures.shape[1:])}; give their size and channels to have them resized"
         )
-    if pictures.labels is not None and codec.labels and int(pictures.labels.max()) >= len(codec.labels):
-        raise UserError(
-            f"expected labels below {len(codec.labels)}, as the model has, got {int(pictures.labels.max())}; "
-            "train a new model for other classes"
-        )
+    if pictures.labels is not None and codec.labels and pictures.names != codec.labels:
+        known, given = (", ".join(names[:20]) for names in (codec.labels, pictures.names))
+        raise UserError(f"expected the classes of the model, {known}, got {given}; train a new model for other classes")

@@ -207,21 +207,15 @@ class Painter:
         """
         check_pictures(pictures, self.codec)
         small = shrunk(pictures.pictures, self.codec.factor)
+        starts = range(0, len(small), ENLARGED_TOGETHER)
         tries = []
         for number in range(samples):
-            parts = range(0, len(small), ENLARGED_TOGETHER)
-            tries.append(
-                np.concatenate(
-                    [
-                        self.upscale_many(
-                            small[first : first + ENLARGED_TOGETHER],
-                            sampling=sampling,
-                            seed=seed + number * 1000 + part,
-                        )
-                        for part, first in enumerate(parts)
-                    ]
-                )
-            )
+            made = []
+            for part, first in enumerate(starts):
+                some = small[first : first + ENLARGED_TOGETHER]
+                own = seed + number * len(starts) + part
+                made.append(self.upscale_many(some, sampling=sampling, seed=own))
+            tries.append(np.concatenate(made))
             if progress is not None:
                 progress(number + 1, samples)
         beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
