@@ -24,7 +24,7 @@ from triptych.cli.output import answer, say
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
 from triptych.image.codec import Pixels
-from triptych.image.data import check_pictures, shrunk
+from triptych.image.data import matched, shrunk
 from triptych.image.files import read_pictures, write_picture
 from triptych.image.painter import ENLARGED_TOGETHER, Painter
 from triptych.image.score import bicubic, enlargement
@@ -133,8 +133,7 @@ def main() -> None:
     if painter.task != "upscale":
         raise UserError(f"expected a model that upscales, got one of the task {painter.task}; give another")
     pictures, _ = read_pictures(options.data, options.split, channels=codec.channels, size=codec.shape[:2])
-    check_pictures(pictures, codec)
-    truth = pictures.pictures[: options.limit]
+    truth = matched(pictures, codec).pictures[: options.limit]
     small = shrunk(truth, codec.factor)
     samples = sampled(painter, small, options)
     rows = list(rows_of(truth, small, samples))

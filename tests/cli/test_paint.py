@@ -165,18 +165,6 @@ def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
         "--set=model.dropout=0.1",
     )
     assert ran.code == 0, ran.err
-    ran = run(*asked, "--set=data.task=complete", "--from", tmp_path / "paint", "--out", tmp_path / "fill")
-    assert ran.code == 2 and "preset" in ran.err
-    ran = run(
-        *asked[:6],
-        "--set=epochs=1",
-        "--set=data.task=complete",
-        "--from",
-        tmp_path / "paint",
-        "--out",
-        tmp_path / "fill",
-    )
-    assert ran.code == 0 and Painter.load(tmp_path / "fill", device="cpu").task == "complete"
 
 
 @pytest.mark.parametrize(

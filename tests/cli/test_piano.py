@@ -204,3 +204,13 @@ def test_a_prepared_folder_has_its_kind(run: Any, folder: Path, tmp_path: Path) 
     assert ran.code == 2 and "expected a model of chorales for --every-key" in ran.err
     ran = run("evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--split", "test")
     assert ran.code == 2 and "expected pieces in the split 'test'" in ran.err
+
+
+def test_music_that_an_earlier_run_prepared_is_not_taken_for_other_music(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    train = ["train", "music", "--set", "data.kind=performance", *SMALL, "--out", tmp_path / "run"]
+    ran = run(*train, "--data", folder / "music" / "Bach", "--resume")
+    assert ran.code == 2 and (tmp_path / "run" / "notes").is_dir()
+    ran = run(*train, "--data", folder / "music")
+    assert ran.code == 0 and "training on 18 pieces, 2 held out" in ran.err

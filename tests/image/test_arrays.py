@@ -181,7 +181,7 @@ def test_splits_that_are_there_are_taken_as_they_are(tmp_path: Path) -> None:
     for split, start in (("train", 0), ("valid", 12), ("test", 9)):
         given |= {f"x_{split}": pictures[start : start + 12], f"y_{split}": labels[start : start + 12]}
     path = npz(tmp_path / "a.npz", **given)
-    for split, start, names in [("train", 0, 12), ("valid", 12, 24), ("test", 9, 21)]:
+    for split, start, names in [("train", 0, 24), ("valid", 12, 24), ("test", 9, 24)]:
         found, _ = read_pictures(path, split)
         assert np.array_equal(found.pictures[..., 0], pictures[start : start + 12])
         assert found.labels is not None

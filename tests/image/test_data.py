@@ -10,12 +10,12 @@ from triptych.image.data import (
     PictureData,
     PictureModel,
     Task,
-    check_pictures,
     draw_mask,
     half,
     held_out,
     hiding,
     joined,
+    matched,
     shrunk,
 )
 from triptych.image.files import Pictures
@@ -133,14 +133,21 @@ def test_sets_are_joined(pictures: Pictures) -> None:
 
 def test_pictures_of_another_model(pictures: Pictures) -> None:
     codec = model_of(pictures).codec
-    check_pictures(pictures, codec)
+    assert matched(pictures, codec) is pictures
     with pytest.raises(UserError, match="expected pictures of"):
-        check_pictures(Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names), codec)
+        matched(Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names), codec)
     assert pictures.labels is not None
-    for names in (("dog", "cat"), ("cat", "dog", "horse")):
+    for names in (("cat", "dog", "horse"), ("0", "1", "2"), ("horse", "dog")):
         with pytest.raises(UserError, match="expected the classes of the model, cat, dog, got"):
-            check_pictures(Pictures(pictures.pictures, pictures.labels, names), codec)
-    check_pictures(Pictures(pictures.pictures, None, ()), codec)
+            matched(Pictures(pictures.pictures, pictures.labels, names), codec)
+    plain = Pictures(pictures.pictures, None, ())
+    assert matched(plain, codec) is plain
+    turned = matched(Pictures(pictures.pictures, pictures.labels, ("dog", "cat")), codec)
+    assert turned.names == ("cat", "dog") and np.array_equal(turned.labels, 1 - pictures.labels)
+    numbered = matched(Pictures(pictures.pictures, pictures.labels, ("0", "1")), codec)
+    assert numbered.names == ("cat", "dog") and np.array_equal(numbered.labels, pictures.labels)
+    dogs = matched(Pictures(pictures.pictures, np.zeros(12, np.int64), ("dog",)), codec)
+    assert dogs.labels is not None and dogs.labels.tolist() == [1] * 12
 
 
 @given(st.integers(1, 9), st.integers(1, 9))

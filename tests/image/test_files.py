@@ -680,6 +680,40 @@ def test_memory_grows_with_the_accepted_pictures_alone(tmp_path: Path) -> None:
     assert peak(lambda: read_pictures(tmp_path)) > 30 * 480_000
 
 
+@pytest.mark.parametrize("name", ["valid", "validation", "val", "dev"])
+def test_a_folder_of_validation_by_any_name(tmp_path: Path, name: str) -> None:
+    for split, shade in (("train", 10), (name, 20)):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        for number in range(3):
+            save(tmp_path / split / "cat" / f"{number}.png", image(np.full((2, 2), shade + number, np.uint8)))
+    for split, shade in (("train", 10), ("valid", 20)):
+        found, _ = read_pictures(tmp_path, split)
+        assert found.pictures[:, 0, 0, 0].tolist() == [shade, shade + 1, shade + 2]
+
+
+def test_what_is_transparent_in_a_mask_is_not_white(folder: Path) -> None:
+    layer = np.zeros((4, 5, 4), np.uint8)
+    layer[1, 2] = 255
+    mask = read_mask(save(folder / "scribble.png", image(layer)), 4, 5)
+    assert np.argwhere(mask).tolist() == [[1, 2]]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_a_mask_covers_what_was_damaged(height: int, width: int, high: int, wide: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < 0.1
+    found = files.covering(mask, (high, wide))
+    picture = np.where(mask, 255, 0).astype(np.uint8)[..., None]
+    small = files.resized(picture, (high, wide))[..., 0]
+    assert found.shape == (high, wide)
+    if (height, width) == (high, wide):
+        assert np.array_equal(found, mask)
+    if min(height / high, width / wide) > 1:
+        assert found[small > 127].all()
+    assert not files.covering(np.zeros((height, width), bool), (high, wide)).any()
+    assert files.covering(np.ones((height, width), bool), (high, wide)).all()
+
+
 def test_some_pictures_evenly_from_all() -> None:
     some = Pictures(noise(9, 2, 2, 1), np.arange(9), ("a",) * 9)
     assert some.evenly(9) is some and some.evenly(20) is some

@@ -198,24 +198,6 @@ def test_training_helps_and_resumes(pictures: Pictures, task: str, tmp_path: Pat
     assert more.model.config.dropout == 0.2 and more.codec == half.codec
 
 
-@pytest.mark.parametrize("classes", [True, False])
-def test_a_painter_that_completes_begins_as_the_painter(pictures: Pictures, classes: bool) -> None:
-    if not classes:
-        pictures = Pictures(pictures.pictures, None, ())
-    painter = make(pictures)
-    filler = painter.completing(encoder_layers=2, seed=5)
-    assert filler.task == "complete" and filler.model.config.encoder_layers == 2
-    hidden = np.random.default_rng(1).random((12, 8, 8)) < 0.5
-    forced, given = (some.evaluate(pictures, hidden=hidden) for some in (painter, filler))
-    assert np.array_equal(forced.nats, given.nats)
-    filler.model.train()
-    batch = filler._reads.batch(pictures.pictures, pictures.labels, hidden)
-    filler.model.loss(batch)[0].backward()  # type: ignore[no-untyped-call]
-    assert all(bool(parameter.grad.abs().max() > 0) for parameter in filler.model.encoder_norm.parameters())  # type: ignore[union-attr]
-    with pytest.raises(UserError, match="trained to paint"):
-        filler.completing()
-
-
 def test_what_is_no_painter(pictures: Pictures, tmp_path: Path) -> None:
     painter = make(pictures)
     save_pretrained(tmp_path / "text", painter.model, {"text.model": b""}, {})

@@ -89,7 +89,9 @@ def test_a_model_of_other_pictures() -> None:
     config, codec = shaped("tiny", "paint", CODEC, {"pattern": LOCAL_2D})
     check_fit(config, codec)
     with pytest.raises(UserError, match="local 2-D pattern of"):
-        check_fit(config, replace(codec, block=(7, 5)))
+        check_fit(config, replace(codec, block=(1, 7)))
+    with pytest.raises(UserError, match="positions of 63 columns"):
+        check_fit(replace(config, positions=Positions("sinusoidal_2d", 64)), codec)
 
 
 @pytest.mark.parametrize("changes", [{}, {"cell": [1, 1]}])

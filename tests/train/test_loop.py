@@ -15,9 +15,9 @@ import torch
 from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
 from triptych.model.config import Config
-from triptych.model.store import load_pretrained
+from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.loop import Package, fit, held_out_loss
+from triptych.train.loop import Package, fit, held_out_loss, inherited
 from triptych.train.recipe import Recipe
 
 VOCABULARY = 12
@@ -237,6 +237,18 @@ def test_a_resumed_run_keeps_model_vocabulary_and_data(tmp_path: Path) -> None:
         resume(make(width=32), Copies(), pieces)
     assert "\n" not in str(caught.value)
     resume(make(), Copies(), pieces)
+
+
+def test_a_run_does_not_hide_a_model(tmp_path: Path) -> None:
+    save_pretrained(tmp_path, make(), {}, {})
+    with pytest.raises(UserError, match="which holds a model"):
+        fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
+
+
+def test_what_a_card_keeps_of_the_model_before() -> None:
+    card = {"name": "fashion", "license": "MIT", "data": "clothes", "scores": {"a": 1}, "languages": {"target": "de"}}
+    assert inherited(card) == {"languages": {"target": "de"}, "from": "fashion"}
+    assert inherited({"task": "paint"}) == {"task": "paint"}
 
 
 def test_mistakes(tmp_path: Path) -> None:

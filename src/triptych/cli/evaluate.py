@@ -111,7 +111,7 @@ def image(
         check_picture(heat)
     painter = load_painter(model, device, threads, dtype.value)
     height, width, channels = painter.codec.shape
-    pictures = load_pictures(data, split, channels=channels if channels != 2 else None, size=(height, width))
+    pictures = load_pictures(data, split, channels=channels, size=(height, width))
     pictures = pictures.evenly(limit or len(pictures))
     hidden = None if hide is None else hiding(hide, len(pictures), height, width)
     with progress() as bar:
@@ -128,7 +128,8 @@ def image(
 
         save(draw(found.heat), heat)
     figures = {**found.to_dict(), **enlarged}
-    told = {"model": model, "split": split, "hidden": hide}
+    everything = "all" if painter.task == "complete" else None
+    told = {"model": model, "split": split, "hidden": hide or everything}
     answer({**told, **figures}, worded(figures), as_json=json)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 EACH, PAINTING = 5, 0  # pictures of a class, and the seed
 GIVEN, COMPLETIONS, COMPLETING = (0, 4), 5, 0  # number of the painted picture to hide half of, by class; and the seed
 ENLARGED, ENLARGING = 3, 0  # of each drawing, and the seed
-SHADOW = 128  # what stands for a hidden pixel
 
 PAINTED = """<code>{model}</code> has painted these pictures just now, from nothing but the name of a class: a row for
 each of {classes}. It made them in cells of 2 x 2 pixels from the upper left to the lower right; each cell knew those
@@ -56,7 +55,9 @@ def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
     # Classes stand in two columns, so that the page is not too long.
     rows = painted.reshape(len(labels), EACH, *painter.codec.shape)
     half = -(-len(labels) // 2)
-    sides = [np.concatenate([rows[number], rows[min(number + half, len(labels) - 1)]]) for number in range(half)]
+    blank = np.full((1, *rows.shape[1:]), 255, np.uint8)  # beside an odd number of classes
+    rows = rows if len(labels) % 2 == 0 else np.concatenate([rows, blank])
+    sides = [np.concatenate([rows[number], rows[number + half]]) for number in range(half)]
     alternative = f"{EACH} painted pictures of each class: {', '.join(labels)}."
     grid = _sheet([one for side in sides for one in side], 2 * EACH, folder / "painted.png", out, alternative)
     chosen = painted[EACH * GIVEN[1]]
@@ -74,14 +75,14 @@ def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
 
 
 def _completed(filler: Painter, given: list[Pixels], folder: Path, out: Path) -> str:
-    from triptych.image.data import half
+    from triptych.image.data import SHADE, half
 
     height, width, _ = filler.codec.shape
     hidden = half(height, width, "bottom")
     shown: list[Pixels] = []
     for number, whole in enumerate(given):
         damaged = whole.copy()
-        damaged[hidden] = SHADOW
+        damaged[hidden] = SHADE
         label = filler.codec.labels[GIVEN[number]]
         shown += [damaged, *filler.complete(whole, hidden, count=COMPLETIONS, label=label, seed=COMPLETING), whole]
     alternative = f"Two pictures without their lower half, {COMPLETIONS} completions of each, and what it was before."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,13 +107,18 @@ def load_chorales(path: Path, split: str) -> list[Grid]:
     return grids
 
 
-def load_shards(path: Path, place: Path, *, melody: bool = False) -> Shards:
-    """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared once in `place`."""
+def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = False) -> Shards:
+    """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared in `place`, or there already if
+    it is asked for again.
+    """
     from triptych.music.shards import INDEX, Shards
 
-    for folder in (path, place):
-        if (folder / INDEX).is_file():
-            return Shards(folder)
+    if (path / INDEX).is_file():
+        return Shards(path)
+    if (place / INDEX).is_file():
+        if again:
+            return Shards(place)
+        shutil.rmtree(place)  # of an earlier run, maybe of other files
     shards, words = prepared(path, place, melody=melody)
     tell_some(words, f"about {path}")
     return shards

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from triptych.text.translator import Translator
 
 TEXT, MUSIC, IMAGE = "Of a translation", "Of a piece", "Of a picture"
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
@@ -104,7 +103,7 @@ def attention(
     of_text = {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam}
     of_music, of_image = {"--step": step, "--voice": voice}, {"--pixel": pixel, "--label": label}
     suffix = Path(what).suffix.lower()
-    if suffix in PICTURES:
+    if _is_picture(suffix):
         from triptych.look.pixels import draw as draw_pixel
 
         _refuse("a picture", {**of_text, **of_music})
@@ -155,7 +154,7 @@ def similarity(
     from triptych.picture import check_picture, save
 
     check_picture(out)
-    if piece.suffix.lower() in PICTURES:
+    if _is_picture(piece.suffix):
         _similar_places(piece, out, _pixel(pixel), as_json=json)
         return
     _refuse("a piece", {"--pixel": pixel})
@@ -204,6 +203,12 @@ def _refuse(what: str, options: Mapping[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(f"expected no {given[0]} for {what}, got {options[given[0]]}; leave it out")
+
+
+def _is_picture(suffix: str) -> bool:
+    from triptych.image.files import SUFFIXES
+
+    return suffix.lower() in SUFFIXES
 
 
 def _pixel(text: str | None) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +25,7 @@ Label = Annotated[
     ),
 ]
 Folder = Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="Folder of the pictures, as PNG.")]
-Count = Annotated[int, typer.Option("--count", min=1, max=4096, metavar="N", help="How many, all different.")]
+Count = Annotated[int, typer.Option("--count", min=1, max=512, metavar="N", help="How many, all different.")]
 Side = Literal["top", "bottom", "left", "right"]
 SHEET = "all.png"
 STEPS_OF_BAR = 28
@@ -49,9 +50,10 @@ def paint(
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
+    out.mkdir(parents=True, exist_ok=True)  # before any work is done
     with progress() as bar:
         stream = painter.stream(count, label=label, sampling=sampling, seed=seed, frames=frames)
-        *_, made = bar.track(stream, total=frames, description="painting")
+        (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
     files = _write(made, out)
     told = {"model": model, "label": label, "seed": seed, "pictures": count}
     answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
@@ -85,10 +87,13 @@ def complete(
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("complete")
+    out.mkdir(parents=True, exist_ok=True)
     given, hidden = damaged(painter, picture, mask, keep or "top")
+    from triptych.image.data import SHADE
+
     made = painter.complete(given, hidden, count=count, label=label, sampling=sampling, seed=seed)
     shown = given.copy()
-    shown[hidden] = 255 // 2
+    shown[hidden] = SHADE
     files = _write(made, out, before=[shown])
     told = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": seed}
     answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
@@ -126,16 +131,14 @@ def upscale(
 def damaged(painter: Painter, path: Path, mask: Path | None, keep: Side) -> tuple[Pixels, Mask]:
     """The picture of a file in the model's size, and what of it is to be found."""
     from triptych.image.data import half
-    from triptych.image.files import read_mask, read_picture, resized
+    from triptych.image.files import covering, read_mask, read_picture
 
     height, width, _ = painter.codec.shape
     picture = read_for(path, painter, (height, width))
     if mask is None:
         return picture, ~half(height, width, keep)
     as_large = read_picture(path)[0].shape
-    hidden = read_mask(mask, as_large[0], as_large[1])
-    white = resized((hidden * 255).astype("uint8")[..., None], (height, width))
-    return picture, white[..., 0] > 0  # a pixel that is damaged in part is damaged
+    return picture, covering(read_mask(mask, as_large[0], as_large[1]), (height, width))
 
 
 def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[str]:
@@ -143,7 +146,6 @@ def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[
     from triptych.image.files import write_picture
     from triptych.image.sheet import sheet
 
-    out.mkdir(parents=True, exist_ok=True)
     names = [str(out / f"{number}.png") for number in range(1, len(made) + 1)]
     for name, picture in zip(names, made, strict=True):
         write_picture(name, picture)

@@ -136,10 +136,10 @@ def image(
 ) -> None:
     """Train a painter on pictures of one size.
 
-    Settings of [data]: task (paint, complete, upscale) and for upscaling its factor (4); size, [height, width], to have
-    all resized, and channels (1, 3); mirror (false): every other picture is turned left to right; held_out, so many
-    pictures of the validation split at most (2,000). [model] also takes cell, the rows and subpixel columns at one
-    position, or "pixel". With --from a model that paints, the task complete begins with its decoder.
+    Settings of the table data: task (paint, complete, upscale) and for upscaling its factor (4); size, a list of height
+    and width, to have all resized, and channels (1, 3); mirror (false): pictures are turned left to right as often as
+    not; held_out, so many pictures of the validation split at most (2,000). The table model also takes cell, the rows
+    and subpixel columns at one position, or "pixel".
     """
     tables = _tables(recipe, settings, dtype, data=[*PICTURES], model=["cell"])
     from triptych.image.painter import Painter
@@ -148,15 +148,15 @@ def image(
     run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
     use = _about_pictures(tables["data"])
     shaped: dict[str, Any] = {"channels": use["channels"], "size": use["size"]}
-    pictures, held_out = load_pictures(data, "train", **shaped), load_pictures(data, "valid", **shaped)
+    pictures = load_pictures(data, "train", **shaped)
+    height, width, channels = pictures.pictures.shape[1:]
+    held_out = load_pictures(data, "valid", channels=channels, size=(height, width))
     if start_from is not None:
         forget = _only_forget(tables["model"])
         dropout = _only_dropout(tables["model"], "dropout or patch.forget")
         painter = Painter.load(start_from, device=device, threads=threads, dtype="float32")
         painter = painter.with_dropout(dropout, forget)
-        if (painter.task, use["task"]) == ("paint", "complete"):
-            painter = painter.completing(seed=run.seed)
-        elif use["task"] not in (None, painter.task):
+        if use["task"] not in (None, painter.task):
             raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
     else:
         settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}
@@ -183,6 +183,8 @@ def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(size, list) or len(size) != 2 or any(type(edge) is not int for edge in size):
             raise UserError(f"expected data.size to be [height, width], got {size!r}")
         use["size"] = tuple(size)
+    if use["channels"] is not None and type(use["channels"]) is not int:
+        raise UserError(f"expected data.channels to be 1 or 3, got {use['channels']!r}")
     if type(use["mirror"]) is not bool:
         raise UserError(f"expected data.mirror to be true or false, got {use['mirror']!r}")
     if type(use["held_out"]) is not int or use["held_out"] < 1:
@@ -207,9 +209,9 @@ def music(
     json: options.Json = False,
 ) -> None:
     """Train a composer on chorales, four voices on a grid of sixteenths; or a pianist on performances, as they were
-    played: on a folder made by `prepare music`, or with kind = "performance" in [data].
+    played: on a folder made by `prepare music`, or with kind = "performance" in the table data.
 
-    Settings of [data] for a pianist: task (compose, accompany), length of the crops in tokens, stretch (0.05) and
+    Settings of that table for a pianist: task (compose, accompany), length of the crops in tokens, stretch (0.05) and
     semitones (3) that they are changed by at most, unlabelled (0.1), the share of them whose label is hidden, and
     held_out, the number of pieces to measure on, if not on all.
     For a composer: task (compose, infill), length of the crops in tokens, transpose and label (true, false);

@@ -67,7 +67,7 @@ def train_pianist(
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
         task = pianist.task
-    shards = load_shards(data, out / NOTES, melody=task == "accompany")
+    shards = load_shards(data, out / NOTES, melody=task == "accompany", again=resume)
     if start_from is None:
         pianist = Pianist.new(shards, task=task or "compose", seed=run.seed, **where, **tables["model"])
     say(f"training on {len(shards.of_split('train')):,} pieces, {len(shards.of_split('valid')):,} held out")

@@ -72,7 +72,8 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
     if labels is None:
         return (pictures, None, ()), words
     highest = int(labels.max(initial=0))
-    if "fashion" in str(folder.absolute()).lower() and highest < len(FASHION):
+    called = "".join(folder.absolute().parts[-2:]).lower()
+    if ("fashion" in called or "fmnist" in called) and highest < len(FASHION):
         return (pictures, labels, FASHION), words
     return (pictures, labels, DIGITS + tuple(str(label) for label in range(len(DIGITS), highest + 1))), words
 
@@ -129,11 +130,12 @@ def _npz_labels(path: Path, name: str, count: int | None = None) -> NDArray[np.i
 
 
 def _npz_classes(path: Path, there: list[str], labels: NDArray[np.int64]) -> tuple[str, ...]:
-    """Names of the classes: those in class_names, or the numbers up to the highest of these labels and y_train's."""
+    """Names of the classes: those in class_names, or the numbers up to the highest label of all splits."""
     highest = int(labels.max(initial=0))
     if "class_names" not in there:
-        if "y_train" in there:
-            highest = max(highest, int(_npz_labels(path, "y_train").max(initial=0)))
+        for name in ("y_train", "y_valid", "y_test"):
+            if name in there:
+                highest = max(highest, int(_npz_labels(path, name).max(initial=0)))
         return tuple(str(label) for label in range(highest + 1))
     names = read_npz(path, "class_names")
     if names.dtype.kind not in "US" or names.ndim != 1 or not highest < len(names) <= MOST_CLASSES:

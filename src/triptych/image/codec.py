@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, printable
 
 Pixels = NDArray[np.uint8]
 Ids = NDArray[np.int64]
@@ -61,8 +61,13 @@ class PictureCodec:
             raise UserError(f"expected 1 to 4 channels, got {self.channels}; 1 is grey, 3 is RGB")
         if self.height % self.factor or self.width % self.factor:
             raise UserError(f"expected a size that factor={self.factor} divides, got {self.height}x{self.width}")
-        if any(not isinstance(label, str) for label in self.labels) or len(self.labels) > MOST_LABELS:
-            raise UserError(f"expected at most {MOST_LABELS:,} names of classes, got {str(self.labels)[:60]}")
+        labels: object = self.labels
+        if (
+            not isinstance(labels, tuple)
+            or len(labels) > MOST_LABELS
+            or any(type(label) is not str for label in labels)
+        ):
+            raise UserError(f"expected at most {MOST_LABELS:,} names of classes, got {printable(str(labels), 60)}")
         if self.tokens > MOST_TOKENS:
             raise UserError(f"expected at most {MOST_TOKENS:,} subpixels a picture, got {self.tokens:,}; shrink it")
 
@@ -174,13 +179,15 @@ class PictureCodec:
 
     def label(self, name: str) -> int:
         """The class of that name, or number."""
+        if name in self.labels:  # two may differ in case alone
+            return self.labels.index(name)
         lowered = [label.lower() for label in self.labels]
         wanted = name.strip().lower()
         if wanted in lowered:
             return lowered.index(wanted)
         if wanted.isdecimal() and int(wanted) < len(lowered):
             return int(wanted)
-        known = ", ".join(self.labels[:20]) if self.labels else "none: the model knows no classes"
+        known = printable(", ".join(self.labels[:20]), 400) if self.labels else "none: the model knows no classes"
         raise UserError(f"expected a label of {known}, got {name!r}")
 
     def to_bytes(self) -> bytes:

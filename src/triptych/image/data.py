@@ -21,6 +21,7 @@ Task = Literal["paint", "complete", "upscale"]
 Side = Literal["top", "bottom", "left", "right"]
 Mask = NDArray[np.bool_]
 RANDOM_SHARE = 0.6
+SHADE = 128  # what stands for a hidden pixel in a picture
 LARGEST_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
 
@@ -113,7 +114,7 @@ class PictureModel:
 class PictureData:
     """Pictures in batches of about `tokens_per_batch` subpixels, by epoch; each comes once.
 
-    mirror: every other picture is turned left to right. For completion each gets a random mask. Everything random is
+    mirror: each is turned left to right as often as not. For completion each gets a random mask. Everything random is
     a function of (seed, epoch).
     """
 
@@ -203,13 +204,20 @@ def joined(sets: Sequence[Pictures]) -> Pictures:
     return Pictures(np.concatenate([some.pictures for some in sets]), labels, first.names)
 
 
-def check_pictures(pictures: Pictures, codec: PictureCodec) -> None:
-    """Raise UserError unless the pictures have the size and the classes that the model's have."""
+def matched(pictures: Pictures, codec: PictureCodec) -> Pictures:
+    """The pictures, their labels numbered as the model's classes of these names are. Names that are numbers alone may
+    be of anything, and stay as they are. Raises UserError for pictures of another size, or of classes it has not.
+    """
     if pictures.pictures.shape[1:] != codec.shape:
         raise UserError(
             f"expected pictures of {list(codec.shape)} (height, width, channels), as the model's are, got "
-            f"{list(pictures.pictures.shape[1:])}; give their size and channels to have them resized"
+            f"{list(pictures.pictures.shape[1:])}; resize them"
         )
-    if pictures.labels is not None and codec.labels and pictures.names != codec.labels:
+    if pictures.labels is None or not codec.labels or pictures.names == codec.labels:
+        return pictures
+    numbered = all(name.isdecimal() for name in pictures.names) and len(pictures.names) <= len(codec.labels)
+    if not numbered and not set(pictures.names) <= set(codec.labels):
         known, given = (", ".join(names[:20]) for names in (codec.labels, pictures.names))
         raise UserError(f"expected the classes of the model, {known}, got {given}; train a new model for other classes")
+    numbers = [place if numbered else codec.labels.index(name) for place, name in enumerate(pictures.names)]
+    return Pictures(pictures.pictures, np.array(numbers)[pictures.labels], codec.labels)

@@ -43,23 +43,24 @@ MOST_PICTURES = 2_000_000  # of a folder
 MOST_WORDS = 1_000  # about pictures of a folder that were left out; each names one
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 SPLITS = ("train", "valid", "test")
+NAMES_OF_VALID = ("validation", "val", "dev")  # as some folders call it
 WHITE = 128  # of a mask, from this on
 # EXIF orientations as steps in rows and columns, after rows and columns were exchanged from 5 on.
 TURNS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 
 
-def read_picture(path: str | Path, *, channels: int | None = None) -> tuple[Picture, list[str]]:
+def read_picture(path: str | Path, *, channels: int | None = None, behind: int = 255) -> tuple[Picture, list[str]]:
     """One picture of a file, uint8 [height, width, channels], and a word about everything that was changed.
 
     PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it stays
-    what it is. Transparency is put on white, 16 bits become 8, EXIF's orientation is applied, and of several pictures
-    in a file the first is read. Raises UserError, which names the file, for any other file, a damaged one, and one of
-    more than `LARGEST_FILE` bytes or `MOST_PIXELS` pixels.
+    what it is. Transparency is put on white, or on another shade `behind` it, 16 bits become 8, EXIF's orientation is
+    applied, and of several pictures in a file the first is read. Raises UserError, which names the file, for any other
+    file, a damaged one, and one of more than `LARGEST_FILE` bytes or `MOST_PIXELS` pixels.
     """
     _check_channels(channels)
     name = str(path)
     try:
-        return _decoded(_content(Path(path), name), name, channels)
+        return _decoded(_content(Path(path), name), name, channels, behind)
     except UserError:
         raise
     # A decoder that meets a damaged file raises what it pleases: OSError, SyntaxError, ValueError, IndexError,
@@ -90,7 +91,7 @@ def _content(path: Path, name: str) -> bytes:
     return data
 
 
-def _decoded(data: bytes, name: str, channels: int | None) -> tuple[Picture, list[str]]:
+def _decoded(data: bytes, name: str, channels: int | None, behind: int) -> tuple[Picture, list[str]]:
     first = first_picture(data)
     del data  # may be as large as what is kept of it
     if first.width * first.height > MOST_PIXELS:
@@ -102,7 +103,7 @@ def _decoded(data: bytes, name: str, channels: int | None) -> tuple[Picture, lis
     with warnings.catch_warnings():
         # Those of Pillow alone: what other threads are warned of meanwhile is shown.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        flat = _opened(first, words)
+        flat = _opened(first, words, behind)
         if channels is not None:
             flat = flat.convert("L" if channels == 1 else "RGB")
     picture = np.array(flat).reshape(first.height, first.width, -1)
@@ -114,8 +115,8 @@ def _decoded(data: bytes, name: str, channels: int | None) -> tuple[Picture, lis
     return picture, words
 
 
-def _opened(first: FirstPicture, words: list[str]) -> Image.Image:
-    """The picture in mode L or RGB, on white where it is transparent. It has let go of the file and the decoder."""
+def _opened(first: FirstPicture, words: list[str], behind: int) -> Image.Image:
+    """The picture in mode L or RGB, on the shade behind it where it is transparent, without file and decoder."""
     from PIL import Image
 
     file = io.BytesIO(first.data)
@@ -130,7 +131,7 @@ def _opened(first: FirstPicture, words: list[str]) -> Image.Image:
             words.append("16 bits a channel become 8")
         picture.load()
         if picture.mode.startswith("I"):
-            return _eight_bits(picture, words)
+            return _eight_bits(picture, words, behind)
         grey = picture.mode in ("1", "L", "LA")
         if not picture.has_transparency_data:
             return picture.convert("L" if grey else "RGB")
@@ -140,12 +141,12 @@ def _opened(first: FirstPicture, words: list[str]) -> Image.Image:
         if alpha.getextrema() == (255, 255):
             return clear.convert("L" if grey else "RGB")
         words.append("transparency is put on white")
-        white = Image.new("L" if grey else "RGB", picture.size, "white")
-        white.paste(clear.convert("L") if grey else clear, mask=alpha)
-        return white
+        ground = Image.new("L" if grey else "RGB", picture.size, behind if grey else (behind, behind, behind))
+        ground.paste(clear.convert("L") if grey else clear, mask=alpha)
+        return ground
 
 
-def _eight_bits(picture: Image.Image, words: list[str]) -> Image.Image:
+def _eight_bits(picture: Image.Image, words: list[str], behind: int) -> Image.Image:
     """Mode L of 16 bits grey, that may be in 32."""
     from PIL import Image
 
@@ -156,7 +157,7 @@ def _eight_bits(picture: Image.Image, words: list[str]) -> Image.Image:
     clear = values == picture.info.get("transparency", -1)
     if clear.any():
         words.append("transparency is put on white")
-        shades[clear] = 255
+        shades[clear] = behind
     return Image.fromarray(shades)
 
 
@@ -187,9 +188,10 @@ def check_png(path: Path) -> None:
 def read_mask(path: str | Path, height: int, width: int) -> NDArray[np.bool_]:
     """A mask bool [height, width]: True where the picture of that size in a file is white, which is to be found.
 
-    White is from 128 on, after it was made grey. Raises UserError as `read_picture` does, and for another size.
+    White is from 128 on, after it was made grey; what is transparent is not white. Raises UserError as `read_picture`
+    does, and for another size.
     """
-    grey, _ = read_picture(path, channels=1)
+    grey, _ = read_picture(path, channels=1, behind=0)
     if grey.shape[:2] != (height, width):
         raise UserError(
             f"expected a mask of {_size((height, width))} pixels, as the picture has, got {str(path)!r} of "
@@ -231,8 +233,8 @@ def read_pictures(
 
     - IDX files: "valid" is the last twelfth of the training file, at most 5,000 pictures, "test" is t10k.
     - .npz: x_train, y_train, x_valid, ... and maybe class_names. Without x_valid, every tenth of x_train is "valid".
-    - A folder of pictures: its folders train, valid and test, if they are there, each with folders of classes or
-      without. Without valid, every tenth picture by name is "valid".
+    - A folder of pictures: its folders train, valid (validation, val, dev) and test, if they are there, each with
+      folders of classes or without. Without valid, every tenth picture by name is "valid".
 
     Raises UserError where nothing can be read, the split is empty, or it needs more than `LARGEST_ARRAY` bytes.
     """
@@ -280,6 +282,23 @@ def _fitted(pictures: Picture, channels: int | None, size: Size | None, words: l
     for place, picture in enumerate(pictures):
         fitted[place] = _with_channels(resized(picture, size), shape[3])
     return fitted
+
+
+def covering(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """A mask in the size to which `resized` brings its picture: True where any part of a pixel was."""
+    height, width = mask.shape
+    scale = min(height / size[0], width / size[1])
+    high, wide = (max(1, round(scale * edge)) for edge in size)
+    top, left = (height - high) // 2, (width - wide) // 2
+    rows, columns = _overlaps(high, size[0]), _overlaps(wide, size[1])
+    return (rows @ mask[top : top + high, left : left + wide] @ columns.T) > 0
+
+
+def _overlaps(old: int, new: int) -> NDArray[np.int64]:
+    """Which of `old` pixels along an edge lie in part where each of `new` ones is: 0 or 1, [new, old]."""
+    first, last = np.arange(new)[:, None] * old, np.arange(1, new + 1)[:, None] * old
+    place = np.arange(old) * new
+    return ((place + new > first) & (place < last)).astype(np.int64)
 
 
 def resized(picture: Picture, size: Size | None) -> Picture:
@@ -352,7 +371,9 @@ def _from_folder(path: Path, split: str, channels: int | None, size: Size | None
 
 def _of_split(path: Path, split: str, words: _Words) -> tuple[Path, list[str], dict[str, int]]:
     """A folder, the names in it of the pictures of a split, and labels by class (none if no picture has a class)."""
-    tops = {name: path / name for name in SPLITS if (path / name).is_dir() and not (path / name).is_symlink()}
+    called = {name: name for name in SPLITS} | dict.fromkeys(NAMES_OF_VALID, "valid")
+    there = [name for name in called if (path / name).is_dir() and not (path / name).is_symlink()]
+    tops = {called[name]: path / name for name in there}
     if "train" not in tops or len(tops) == 1:
         tops = {"train": path}
     found = {}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
-from triptych.image.data import Mask, PictureData, PictureModel, Task, check_pictures, held_out, shrunk
+from triptych.image.data import Mask, PictureData, PictureModel, Task, held_out, matched, shrunk
 from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
@@ -24,11 +23,11 @@ from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.loop import Outcome, Package, fit
+from triptych.train.loop import Outcome, Package, fit, inherited
 from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
-MOST_TOGETHER = 4096  # pictures that are made side by side
+MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
 MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
 LARGEST_FACTOR = 64
@@ -102,22 +101,6 @@ class Painter:
         smooth_start(model)
         return cls(model.to(where), codec)
 
-    def completing(self, *, encoder_layers: int = 3, seed: int = 1) -> Painter:
-        """A painter that completes, whose decoder is this one's: a beginning, for training.
-
-        Its encoder says nothing yet (its last norm is zero), so that it begins as the painter forced with what is
-        known.
-        """
-        self.check("paint")
-        config = replace(self.model.config, encoder_layers=encoder_layers, source_vocabulary=HOLE + 1, aligned=True)
-        torch.manual_seed(seed)
-        model = Transformer(config)
-        smooth_start(model)
-        model.load_state_dict(self.model.state_dict(), strict=False)
-        for parameter in model.encoder_norm.parameters():
-            nn.init.zeros_(parameter)
-        return Painter(model.to(self.model.embedding.weight), self.codec, self.card, exact=self._exact)
-
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
         """The same painter with another dropout, or another `patch.forget`, for further training."""
         return Painter(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
@@ -155,15 +138,20 @@ class Painter:
     ) -> Outcome:
         """Train on pictures and become the checkpoint with the lowest held-out loss, in nats a subpixel.
 
-        mirror: every other picture is turned left to right. For completion masks are drawn at random, and the loss is
-        that of all subpixels, those that are given included.
+        mirror: pictures are turned left to right as often as not. For completion masks are drawn at random, and the
+        loss is that of all subpixels, those that are given included.
         """
-        for some in (pictures, held_out_pictures):
-            check_pictures(some, self.codec)
+        pictures, held_out_pictures = (matched(some, self.codec) for some in (pictures, held_out_pictures))
         data = PictureData(
             pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, mirror=mirror, seed=recipe.seed
         )
-        described = {**self.card, **(card or {}), "task": self.task, "pictures": len(pictures), "mirrored": mirror}
+        described = {
+            **inherited(self.card),
+            **(card or {}),
+            "task": self.task,
+            "pictures": len(pictures),
+            "mirrored": mirror,
+        }
         outcome = fit(
             self.model,
             data,
@@ -188,7 +176,7 @@ class Painter:
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
         model that paints is forced with the rest: it knows of it what comes before.
         """
-        check_pictures(pictures, self.codec)
+        pictures = matched(pictures, self.codec)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
         return likelihood(self.model, self._reads, pictures, hidden=hidden, progress=progress)
@@ -205,7 +193,7 @@ class Painter:
         """How good pictures are that were made small by the box filter and enlarged again, so many times each, as
         `enlargement` counts it; and bicubic's `bicubic_psnr` and `bicubic_ssim`.
         """
-        check_pictures(pictures, self.codec)
+        pictures = matched(pictures, self.codec)
         small = shrunk(pictures.pictures, self.codec.factor)
         starts = range(0, len(small), ENLARGED_TOGETHER)
         tries = []
@@ -227,8 +215,8 @@ class Painter:
     def paint(
         self, count: int = 1, *, label: str | Sequence[str] | None = None, sampling: Sampling = PLAIN, seed: int = 0
     ) -> Pixels:
-        """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number;
-        or one for each picture.
+        """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number
+        as text; or one for each picture.
         """
         (frame,) = self.stream(count, label=label, sampling=sampling, seed=seed, frames=1)
         return frame
@@ -284,7 +272,8 @@ class Painter:
         """`count` large pictures, uint8 [count, height, width, channels], of a small one [height / factor, width /
         factor, channels].
         """
-        return self.upscale_many(np.repeat(small[None], max(1, count), 0), sampling=sampling, seed=seed)[:count]
+        _check_count(count)
+        return self.upscale_many(np.repeat(small[None], count, 0), sampling=sampling, seed=seed)
 
     def upscale_many(self, small: Pixels, *, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
         """A large picture for each of N small ones [N, height / factor, width / factor, channels]."""

@@ -14,7 +14,7 @@ from triptych.attention.pattern import Local2D
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.data import Task
-from triptych.model.config import Config
+from triptych.model.config import Config, Positions
 from triptych.model.patch import PlaceEmbedding
 from triptych.model.transformer import Transformer
 
@@ -136,7 +136,7 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
     if task == "paint":
         shape |= {"encoder_layers": 0, "aligned": False}
     elif not shape["encoder_layers"]:
-        raise UserError(f"expected encoder_layers from 1 to {task}, got 0; leave it out")
+        raise UserError(f"expected encoder_layers from 1 for the task {task}, got 0; leave it out")
     else:
         shape["source_vocabulary"] = HOLE + 1 if task == "complete" else LEVELS
     columns = {"kind": "sinusoidal_2d", "length": codec.columns}
@@ -162,6 +162,9 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
             f"expected patches of {math.prod(codec.cell)} and {len(codec.labels)} classes, as the codec has, got "
             f"{size} and {config.classes}"
         )
+    check_positions(config.positions, codec.columns)
+    if config.positions.source is not None:
+        check_positions(config.positions.source, codec.small.columns)
     pattern = config.pattern
     if isinstance(pattern, Local2D):
         wanted = (codec.rows, codec.columns, *(codec.block or (0, 0)))
@@ -169,6 +172,12 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
             raise UserError(f"expected a local 2-D pattern of {wanted}, as the codec has, got {pattern}")
     elif codec.block is not None:
         raise UserError(f"expected a local 2-D pattern for blocks of {codec.block}, got {pattern}")
+
+
+def check_positions(positions: Positions, columns: int) -> None:
+    """Raise UserError unless 2-D positions are of so many columns."""
+    if positions.kind == "sinusoidal_2d" and positions.length != columns:
+        raise UserError(f"expected positions of {columns} columns, as the codec has, got {positions.length}")
 
 
 def smooth_start(model: Transformer) -> None:
@@ -199,6 +208,6 @@ def _cell(cell: Sequence[int] | str, channels: int) -> tuple[int, int]:
     """Rows and subpixel columns at one position; "pixel" is all channels of one."""
     if cell == "pixel":
         return 1, channels
-    if isinstance(cell, str) or len(cell) != 2 or any(type(edge) is not int for edge in cell):
+    if not isinstance(cell, list | tuple) or len(cell) != 2 or any(type(edge) is not int for edge in cell):
         raise UserError(f"expected a cell of rows and columns, or 'pixel', got {cell!r}")
     return cell[0], cell[1]

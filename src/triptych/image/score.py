@@ -128,7 +128,7 @@ def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, floa
     what was given.
     """
     factor = truth.shape[1] // small.shape[1]
-    mean = np.round(samples.astype(np.float64).mean(0)).astype(np.uint8)
+    mean = np.round(samples.mean(0, dtype=np.float64)).astype(np.uint8)
     singles = [similarity(truth, sample) for sample in samples]
     return {
         "psnr": float(np.mean([psnr for psnr, _ in singles])),

@@ -39,6 +39,8 @@ class PositionEncoding(nn.Module):
         elif kind == "sinusoidal_2d":
             columns = self.positions.length
             whole = -(-last // columns) * columns  # whole rows, so that a step seldom asks for more than the one before
+            if isinstance(self.pattern, Local2D):
+                whole = self.pattern.height * self.pattern.width
             waves = _picture(self.pattern, columns, whole, width, hidden.dtype, hidden.device)
             hidden = hidden + waves[first:last]
         elif kind != "none":

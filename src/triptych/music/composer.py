@@ -46,7 +46,7 @@ from triptych.music.key import Key
 from triptych.music.midi import read_midi
 from triptych.music.piece import Note, Piece
 from triptych.music.score import likelihood
-from triptych.train.loop import Outcome, Package, fit
+from triptych.train.loop import Outcome, Package, fit, inherited
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
@@ -230,7 +230,7 @@ class Composer:
             seed=recipe.seed,
         )
         checked = held_out(held_out_grids, self.codec, self.task)
-        described = {**self.card, **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
+        described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
         outcome = fit(
             self.model,

@@ -45,7 +45,7 @@ from triptych.music.performance_data import (
 )
 from triptych.music.piece import Note, Piece
 from triptych.music.shards import VALID, Shards
-from triptych.train.loop import Outcome, Package, fit, held_out_loss
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -222,7 +222,7 @@ class Pianist:
             tokens_per_batch=recipe.tokens_per_batch,
             most=held_out,
         )
-        described = {**self.card, **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
+        described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
         outcome = fit(
             self.model,

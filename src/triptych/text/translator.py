@@ -23,7 +23,7 @@ from triptych.model.transformer import Transformer
 from triptych.text.codec import TextCodec
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import score
-from triptych.train.loop import Outcome, Package, fit, held_out_loss
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited
 from triptych.train.recipe import Recipe
 
 TOKENIZER = "tokenizer.model"
@@ -139,7 +139,13 @@ class Translator:
         checked = PairData(held_out, self.codec, tokens_per_batch=recipe.tokens_per_batch, shuffle=False)
         if not quiet and data.pairs.report.skipped > pairs.report.skipped:
             print(f"by tokens, {data.pairs.report}", file=sys.stderr)
-        described = {**self.card, **(card or {}), "task": "translation", "pairs": len(data), "sampling": sampling}
+        described = {
+            **inherited(self.card),
+            **(card or {}),
+            "task": "translation",
+            "pairs": len(data),
+            "sampling": sampling,
+        }
         outcome = fit(
             self.model,
             data,

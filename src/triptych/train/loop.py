@@ -21,7 +21,7 @@ from torch import nn
 from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
 from triptych.model.files import write_file
-from triptych.model.store import RUN, load_pretrained, save_pretrained
+from triptych.model.store import CARD, RUN, load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
 from triptych.train.memory import keep_freed_memory
@@ -35,6 +35,8 @@ from triptych.train.state import Progress, load_state, save_state
 CHECKPOINTS = "checkpoints"
 LOG_EVERY = 20
 OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
+# What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
+OF_TRAINING = ("data", "license", "notice", "domain", "scores", "command", "hardware", *OF_CHECKPOINT)
 NO_HELD_OUT = "expected held-out data, got no token; give a held-out file with at least one example"
 
 
@@ -66,6 +68,12 @@ class Package:
 
     files: Mapping[str, bytes]
     card: Mapping[str, Any]
+
+
+def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a model that is trained further keeps, and from which model it went on."""
+    kept = {key: value for key, value in card.items() if key not in OF_TRAINING}
+    return {**kept, "from": card["name"]} if "name" in card else kept
 
 
 def fit(
@@ -147,6 +155,8 @@ class _Run:
             self._restore()
         elif exists:
             raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
+        elif (self.out / CARD).exists():
+            raise UserError(f"expected a folder for a run, got {self.out}, which holds a model; choose another --out")
         else:
             if self.processes.first:
                 shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
