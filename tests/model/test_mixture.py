@@ -14,7 +14,7 @@ from triptych.model.transformer import Transformer
 
 def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0) -> Logistics:
     torch.manual_seed(seed)
-    base = scaled(torch.randint(LEVELS, (2, channels)))
+    base = scaled(torch.randint(LEVELS, (2, channels, components)))
     return Logistics(spread * torch.randn(2, Logistics.size(channels, components), dtype=torch.float64), base)
 
 
@@ -74,24 +74,39 @@ def model_of(channels: int, **changes: object) -> Transformer:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_steps_are_the_forward_pass_and_its_likelihood(channels: int) -> None:
-    model, length = model_of(channels), 8 * channels
+@pytest.mark.parametrize("aligned", [True, False])
+def test_steps_are_the_forward_pass_and_its_likelihood(channels: int, aligned: bool) -> None:
+    holes = {"encoder_layers": 1, "aligned": True, "source_vocabulary": LEVELS + 1}
+    model, length = model_of(channels, **(holes if aligned else {})), 8 * channels
     ids = torch.randint(LEVELS, (2, length))
-    scores = model(ids)
+    source = torch.randint(LEVELS + 1, (2, length)) if aligned else None
+    scores = model(ids, source=source)
     assert scores.shape == (2, length, LEVELS)
-    cache, last, steps = model.start(length=length, rows=2), None, []
+    cache, last, steps = model.start(length=length, rows=2, source=source), None, []
     for position in range(length):
         steps.append(model.step(last, cache))
         last = ids[:, position]
     torch.testing.assert_close(torch.stack(steps, 1), scores.detach(), atol=1e-4, rtol=1e-4)
     lengths = torch.tensor([length, length - channels])
-    loss, nll = model.loss(Batch(ids, lengths))
+    batch = Batch(ids, lengths, source, None if source is None else torch.full((2,), length))
+    loss, nll = model.loss(batch)
     want = -scores.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     want = want[0].sum() + want[1, : length - channels].sum()
     torch.testing.assert_close(nll, want, atol=1e-3, rtol=1e-4)
     assert loss.requires_grad
     with pytest.raises(UserError, match="label_smoothing=0"):
-        model.loss(Batch(ids, lengths), 0.1)
+        model.loss(batch, 0.1)
+
+
+def test_an_untrained_mixture_begins_at_the_pixels_that_are_known() -> None:
+    model = model_of(3, encoder_layers=1, aligned=True, source_vocabulary=LEVELS, width=64)
+    source = torch.tensor([[200, 10, 90] * 4])
+    flat = torch.tensor([[200, 10, 90] * 4])
+    other = torch.tensor([[20, 210, 90] * 4])
+    with torch.no_grad():
+        known, unknown = (model.nll(Batch(ids, torch.tensor([12]), source)).mean() for ids in (flat, other))
+    assert float(known) < float(unknown) < math.log(LEVELS) + 1
+    assert float(known) < 4.5, "a good deal below that of all intensities alike, which is 5.5"
 
 
 def test_what_a_mixture_asks_of_the_configuration() -> None:

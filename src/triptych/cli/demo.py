@@ -13,7 +13,7 @@ from triptych.cli.loading import load_composer, load_painter, load_translator
 from triptych.cli.output import answer, say
 
 TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
-PAINTERS = ("fashion", "fashion-complete", "emoji-upscale")
+PAINTER, COMPLETER, UPSCALER = "fashion", "fashion-complete", "emoji-upscale"
 
 
 def demo(
@@ -38,9 +38,9 @@ def demo(
     def sections() -> Iterator[str]:
         if _ships(there, TRANSLATOR):
             yield from words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out)
-        if _ships(there, *PAINTERS):
-            painter, completer, upscaler = (load_painter(name, *settings) for name in PAINTERS)
-            yield from pixels(painter, completer, upscaler, out)
+        if _ships(there, PAINTER):
+            more = [load_painter(name, *settings) if _ships(there, name) else None for name in (COMPLETER, UPSCALER)]
+            yield from pixels(load_painter(PAINTER, *settings), *more, out)
         if _ships(there, COMPOSER, FILLER):
             yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
 

@@ -36,15 +36,17 @@ LIMITS = """Pictures of clothes of 28 x 28 pixels and emoji are all that these m
 shoe; near by, patterns and straps do not always agree with themselves."""
 
 
-def pixels(painter: Painter, filler: Painter, upscaler: Painter, out: Path) -> Iterator[str]:
-    """The sections of the pixels; pictures go to `out`/pixels."""
+def pixels(painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path) -> Iterator[str]:
+    """The sections of the pixels, as far as the models are there; pictures go to `out`/pixels."""
     folder = out / "pixels"
     folder.mkdir(parents=True, exist_ok=True)
     labels = painter.codec.labels
     painted = painter.paint(EACH * len(labels), label=[label for label in labels for _ in range(EACH)], seed=PAINTING)
     yield _painted(painter, painted, folder, out)
-    yield _completed(filler, [painted[EACH * number] for number in GIVEN], folder, out)
-    yield _enlarged(upscaler, folder, out)
+    if filler is not None:
+        yield _completed(filler, [painted[EACH * number] for number in GIVEN], folder, out)
+    if upscaler is not None:
+        yield _enlarged(upscaler, folder, out)
 
 
 def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:

@@ -63,10 +63,11 @@ class Cache:
             decoder-only model.
         source_lengths: [sources] int64.
         aligned: [sources, source length, width], what is added to the columns, for `Config.aligned`.
+        shown: [sources, columns, patch] int64, the pixels of an aligned source, for a mixture.
         label: [rows, width], the class vector of each row.
         recent: the tokens of the last patch, with `Config.patch`.
         hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`; for a mixture with
-            the pixel before beside it.
+            known pixels beside it.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """
@@ -82,6 +83,7 @@ class Cache:
     source_values: list[Tensor] = field(default_factory=list)
     source_lengths: Tensor | None = None
     aligned: Tensor | None = None
+    shown: Tensor | None = None
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
@@ -142,6 +144,7 @@ class Cache:
             self.source_keys = [keys[sources] for keys in self.source_keys]
             self.source_values = [values[sources] for values in self.source_values]
             self.aligned = None if self.aligned is None else self.aligned[sources]
+            self.shown = None if self.shown is None else self.shown[sources]
 
     @torch.no_grad()
     def _selected(self, old: Tensor, rows: Tensor, used: int) -> Tensor:

@@ -4,8 +4,9 @@ A pixel has C channels, each one of `LEVELS` intensities. A component gives ever
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
 earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
 
-Unlike there, means and their moves are differences from a pixel that is known, the one before in the order of the
-picture: a flat place then takes no more than to say nothing.
+Unlike there, means and their moves are differences from a pixel that is known: of every other component the one before
+in the order of the picture, and of the others that of an aligned source, where there is one. A flat place then takes no
+more than to say nothing.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
@@ -49,18 +50,18 @@ def log_mass(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 class Logistics:
     """The distribution of pixels: `weights` [..., K] (log), and by channel `means`, `log_scales` [..., C, K]; `slopes`
-    [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it. base [..., C]: the
-    pixel that they are differences from, from -1 to 1.
+    [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it. base [..., C, K]:
+    the pixel that they are differences from, from -1 to 1.
     """
 
     def __init__(self, parameters: Tensor, base: Tensor) -> None:
-        """From parameters [..., size(C, K)] and base [..., C]."""
-        channels = base.size(-1)
+        """From parameters [..., size(C, K)] and base [..., C, K]."""
+        channels = base.size(-2)
         pairs = channels * (channels - 1) // 2
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
         weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
         self.channels, self.base = channels, base
-        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means + base[..., None]
+        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means + base
         self.log_scales, self.slopes = scales.clamp(min=LEAST_LOG_SCALE), slopes.tanh()
 
     @staticmethod
@@ -73,8 +74,11 @@ class Logistics:
         mean = self.means[..., channel, :]
         if channel:
             first = channel * (channel - 1) // 2
-            slopes, apart = self.slopes[..., first : first + channel, :], before - self.base[..., :channel]
-            mean = mean + (slopes * apart[..., None]).sum(-2)
+            slopes, apart = (
+                self.slopes[..., first : first + channel, :],
+                before[..., None] - self.base[..., :channel, :],
+            )
+            mean = mean + (slopes * apart).sum(-2)
         return mean
 
     def joint(self, ids: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ class SinglePixel:
         self.means = logistics.means.double().view(channels, components)
         self.inverse = (-logistics.log_scales.double()).exp().view(channels, components, 1)
         self.slopes = logistics.slopes.double().view(-1, components)
-        self.base = logistics.base.view(channels).tolist()
+        self.base = logistics.base.double().view(channels, components)
         bounds = torch.arange(1, LEVELS, dtype=torch.float64, device=self.weights.device) * (2 * HALF) - (1 + HALF)
         self.bounds = bounds * self.inverse  # [C, K, LEVELS - 1]: between one intensity and the next
         self.below = self.bounds.new_zeros(components, LEVELS + 1)
@@ -165,21 +169,28 @@ class MixtureWriter(nn.Module):
         scales = self.parameters_of.bias.view(-1, self.components)[1 + self.channels :][: self.channels]
         scales.copy_(torch.linspace(*FIRST_LOG_SCALES, self.components))
 
-    def beside(self, hidden: Tensor, before: Tensor) -> Tensor:
-        """The decoder's output [..., W] and beside it the pixel before, ids [..., C], -1 where there is none, as
-        numbers from -1 to 1: [..., W + C], of which a distribution is made. Half precision has not all of these.
+    def beside(self, hidden: Tensor, before: Tensor, source: Tensor | None = None) -> Tensor:
+        """The decoder's output [..., W] and beside it the pixel before, ids [..., C], -1 where there is none, and that
+        of an aligned source [..., C], or once more the one before, as numbers from -1 to 1: [..., W + 2 * C], of which
+        a distribution is made. Half precision has not all of these.
         """
-        return torch.cat((hidden, scaled(before).masked_fill(before < 0, 0.0)), -1)
+        known = scaled(before).masked_fill(before < 0, 0.0)
+        shown = known if source is None else torch.where(source < LEVELS, scaled(source), known)  # no hole
+        return torch.cat((hidden, known, shown), -1)
 
     def forward(self, beside: Tensor) -> Logistics:
-        """The distribution of pixels [...] for hidden [..., W] and the pixels before, as `beside` joins them."""
-        hidden, base = beside[..., : -self.channels], beside[..., -self.channels :]
+        """The distribution of pixels [...] for hidden [..., W] and known pixels, as `beside` joins them."""
+        hidden, base = beside[..., : -2 * self.channels], beside[..., -2 * self.channels :]
+        one, other = base[..., : self.channels, None], base[..., self.channels :, None]
+        odd = torch.arange(self.components, device=hidden.device) % 2 == 1
+        base = torch.where(odd, other, one)  # [..., C, K]
         return Logistics(self.parameters_of(hidden.to(self.parameters_of.weight.dtype)), base)
 
-    def of_targets(self, hidden: Tensor, pixels: Tensor) -> Logistics:
-        """The distribution of all pixels, ids [B, P, C], for hidden [B, P, W]."""
-        return self(self.beside(hidden, functional.pad(pixels[:, :-1], (0, 0, 1, 0), value=-1)))  # type: ignore[no-any-return]
+    def of_targets(self, hidden: Tensor, pixels: Tensor, source: Tensor | None = None) -> Logistics:
+        """The distribution of all pixels, ids [B, P, C], for hidden [B, P, W] and an aligned source, ids [B, P, C]."""
+        before = functional.pad(pixels[:, :-1], (0, 0, 1, 0), value=-1)
+        return self(self.beside(hidden, before, source))  # type: ignore[no-any-return]
 
     def step(self, beside: Tensor, recent: Recent, position: int) -> Tensor:
-        """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + C]."""
+        """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + 2 * C]."""
         return self(beside).next(recent.ids[:, None, : position % self.channels])  # type: ignore[no-any-return]

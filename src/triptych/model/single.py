@@ -19,7 +19,7 @@ from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter, SinglePixel
-from triptych.model.patch import PatchNetwork
+from triptych.model.patch import PatchNetwork, patches
 from triptych.model.transformer import Transformer
 
 
@@ -149,7 +149,8 @@ class SingleRow:
                 read = None if read is None else model.position.without(read)
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
                 if isinstance(model.writer, MixtureWriter):
-                    cache.hidden = model.writer.beside(cache.hidden, cache.recent.ids)
+                    shown = None if cache.source is None else patches(cache.source, model.writer.channels)[:, column]
+                    cache.hidden = model.writer.beside(cache.hidden, cache.recent.ids, shown)
             assert cache.hidden is not None
             if isinstance(model.writer, MixtureWriter):
                 return self._channel(model.writer, None if place == 0 else ids, cache)

@@ -96,7 +96,8 @@ class Transformer(nn.Module):
         batch = Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label)
         if isinstance(self.writer, MixtureWriter):
             whole = patches(target, self._size)
-            pixels = self.writer.of_targets(self._decode(batch, maps, self._dropout()), whole)
+            decoded = self._decode(batch, maps, self._dropout())
+            pixels = self.writer.of_targets(decoded, whole, self._shown(source, whole.size(1)))
             return pixels.every(whole).flatten(1, 2)[:, : target.size(1)]
         return logits(self.hidden(batch, maps), self.embedding.weight)
 
@@ -125,7 +126,8 @@ class Transformer(nn.Module):
         """Negative log-likelihood of every target token in nats: float32 [B, L]; that of padding means nothing."""
         if isinstance(self.writer, MixtureWriter):
             whole = patches(batch.target, self._size)
-            pixels = self.writer.of_targets(self._decode(batch, None, self._dropout()), whole)
+            decoded = self._decode(batch, None, self._dropout())
+            pixels = self.writer.of_targets(decoded, whole, self._shown(batch.source, whole.size(1)))
             return pixels.nll(whole).flatten(1)[:, : batch.target.size(1)]
         scores = logits(self.hidden(batch), self.embedding.weight)
         return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
@@ -182,6 +184,10 @@ class Transformer(nn.Module):
         for layer in self.encoder:
             hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
+
+    def _shown(self, source: Tensor | None, count: int) -> Tensor | None:
+        """The first pixels of an aligned source [B, S], of so many positions: [B, count, size]."""
+        return None if source is None or not self.config.aligned else patches(source, self._size)[:, :count]
 
     def _positions(self, tokens: Tensor | None) -> Tensor | None:
         """Numbers of tokens [B] as numbers of positions."""
@@ -244,6 +250,8 @@ class Transformer(nn.Module):
             cache.source_lengths = full if source_lengths is None else self._positions(source_lengths)
             if config.aligned:
                 cache.aligned = encoded
+                if isinstance(self.writer, MixtureWriter):
+                    cache.shown = self._shown(source, encoded.size(1))
                 return cache
             pairs = [layer.cross.project_source(encoded) for layer in self.decoder]  # type: ignore[operator, union-attr]
             cache.source_keys = [key.contiguous() for key, _ in pairs]
@@ -262,7 +270,9 @@ class Transformer(nn.Module):
                 read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
                 cache.hidden = self._column(read, ids, cache)
                 if isinstance(self.writer, MixtureWriter):
-                    cache.hidden = self.writer.beside(cache.hidden, cache.recent.ids[:, None])
+                    shown = None if cache.shown is None else cache.shown[:, cache.column, None]
+                    shown = None if shown is None else shown.repeat_interleave(cache.beams, 0)
+                    cache.hidden = self.writer.beside(cache.hidden, cache.recent.ids[:, None], shown)
             assert cache.hidden is not None
             hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
