@@ -18,7 +18,6 @@ from triptych.image.painter import Painter
 from triptych.model import store
 from triptych.music.composer import Composer
 
-
 PAINTERS = (command.PAINTER, command.COMPLETER, command.UPSCALER)
 
 

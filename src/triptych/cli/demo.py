@@ -39,8 +39,10 @@ def demo(
         if _ships(there, TRANSLATOR):
             yield from words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out)
         if _ships(there, PAINTER):
-            more = [load_painter(name, *settings) if _ships(there, name) else None for name in (COMPLETER, UPSCALER)]
-            yield from pixels(load_painter(PAINTER, *settings), *more, out)
+            completer, upscaler = (
+                load_painter(name, *settings) if _ships(there, name) else None for name in (COMPLETER, UPSCALER)
+            )
+            yield from pixels(load_painter(PAINTER, *settings), completer, upscaler, out)
         if _ships(there, COMPOSER, FILLER):
             yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
 
