@@ -44,6 +44,7 @@ from triptych.image.files import Pictures, read_pictures
 from triptych.image.painter import Painter
 from triptych.image.score import Likelihood
 from triptych.model.files import write_file
+from triptych.model.transformer import LABEL_DROP
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizer_tensors, restore_optimizers
 
@@ -52,7 +53,6 @@ FIRST = 7
 CHOSEN_ON = 500  # validation pictures
 WARM_UP, AVERAGE, CLIP = 200, 0.999, 1.0
 SAVE_EVERY = 300.0  # seconds
-LABEL_DROP = 0.1  # as often as the painter forgets its label in training
 
 Row = dict[str, Any]
 

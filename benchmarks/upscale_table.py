@@ -26,27 +26,12 @@ from triptych.generation.sample import Sampling
 from triptych.image.codec import Pixels
 from triptych.image.data import matched, shrunk
 from triptych.image.files import read_pictures, write_picture
-from triptych.image.painter import ENLARGED_TOGETHER, Painter
+from triptych.image.painter import Painter
 from triptych.image.score import bicubic, enlargement
 
 GAP, HEAD, MARGIN, PANELS = 6, 22, 16, 2  # screen pixels between pictures, of titles, around all; panels side by side
 SHOWN = 3  # samples
 WHITE = 255
-
-
-def sampled(painter: Painter, small: Pixels, options: argparse.Namespace) -> Pixels:
-    """Samples [S, N, height, width, channels] of small pictures [N, ...], drawn as `evaluate_enlargement` does it."""
-    sampling = Sampling(options.temperature, options.top_k, options.top_p)
-    starts = range(0, len(small), options.together)
-    found = []
-    for number in range(options.samples):
-        made = []
-        for place, start in enumerate(starts):
-            say(f"sample {number + 1} of {options.samples}, picture {start + 1:,} of {len(small):,}")
-            seed = options.seed + number * len(starts) + place
-            made.append(painter.upscale_many(small[start : start + options.together], sampling=sampling, seed=seed))
-        found.append(np.concatenate(made))
-    return np.stack(found)
 
 
 def rows_of(truth: Pixels, small: Pixels, samples: Pixels) -> Iterator[dict[str, Any]]:
@@ -61,6 +46,10 @@ def rows_of(truth: Pixels, small: Pixels, samples: Pixels) -> Iterator[dict[str,
     consistency = enlargement(truth, mean[None], small)["consistency"]
     mean_row = {"psnr": figures["mean_psnr"], "ssim": figures["mean_ssim"], "consistency": consistency}
     yield {"name": f"mean of {len(samples)} samples", **mean_row}
+
+
+def say_how_far(done: int, samples: int) -> None:
+    say(f"sample {done} of {samples}")
 
 
 def enlarged(pictures: Pixels, factor: int) -> Pixels:
@@ -116,7 +105,6 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=32, help="on the page")
     parser.add_argument("--zoom", type=int, default=4, help="screen pixels along the edge of a pixel")
     parser.add_argument("--samples", type=int, default=5)
-    parser.add_argument("--together", type=int, default=ENLARGED_TOGETHER, help="pictures at once")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--top-k", type=int, default=0)
     parser.add_argument("--top-p", type=float, default=1.0)
@@ -126,7 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.samples < 1 or options.pictures < 1 or options.together < 1:
+    if options.samples < 1 or options.pictures < 1:
         raise UserError("expected at least one sample and picture; see --help")
     painter = Painter.load(options.model, device="cpu")
     codec = painter.codec
@@ -135,7 +123,8 @@ def main() -> None:
     pictures, _ = read_pictures(options.data, options.split, channels=codec.channels, size=codec.shape[:2])
     truth = matched(pictures, codec).pictures[: options.limit]
     small = shrunk(truth, codec.factor)
-    samples = sampled(painter, small, options)
+    sampling = Sampling(options.temperature, options.top_k, options.top_p)
+    samples = painter.tries(small, options.samples, sampling=sampling, seed=options.seed, progress=say_how_far)
     rows = list(rows_of(truth, small, samples))
     if options.out is not None:
         some = np.linspace(0, len(truth) - 1, min(options.pictures, len(truth))).round().astype(int)

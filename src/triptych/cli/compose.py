@@ -141,9 +141,9 @@ def continue_(
 def accompany(
     melody: Melody,
     out: Out,
+    model: options.Model,  # none ships that could
     label: Label = None,
     soundfont: Soundfont = None,
-    model: options.Model = "piano",
     seed: options.Seed = 0,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,

@@ -19,9 +19,10 @@ EACH, PAINTING = 5, 0  # pictures of a class, and the seed
 GIVEN, COMPLETIONS, COMPLETING = (0, 4), 5, 0  # number of the painted picture to hide half of, by class; and the seed
 ENLARGED, ENLARGING = 3, 0  # of each drawing, and the seed
 
-PAINTED = """<code>{model}</code> has painted these pictures just now, from nothing but the name of a class: a row for
-each of {classes}. It made them in cells of 2 x 2 pixels from the upper left to the lower right; each cell knew those
-in its memory block, and through them, layer by layer, all before it."""
+PAINTED = """<code>{model}</code> has painted these pictures just now, from nothing but the name of a class: {each}
+each of {classes}, two classes a row. It made them in cells of 2 x 2 pixels from the upper left to the lower right; each
+cell knew those in its memory block, and through them, layer by layer, all before it. Clothes of 28 x 28 pixels are all
+that it has seen: from afar a shoe is a shoe; near by, patterns and straps do not always agree with themselves."""
 LOOKED = """What one pixel looked at when it was made. Blue is its memory block, orange the block that it is made in;
 beside it a map for each head of the last layer, the darker the more attention. Attention shows where the model read,
 not why it chose the grey."""
@@ -32,8 +33,6 @@ DIR</code>."""
 UPSCALED = """Three drawings of ours were made small, to {small} pixels, and <code>{model}</code> enlarged each
 again. From the left: what it was given, bicubic interpolation, {count} tries of the model, and the drawing. A try is a
 guess at what could have been there, in the manner of emoji; where nothing tells, it invents."""
-LIMITS = """Pictures of clothes of 28 x 28 pixels and emoji are all that these models have seen. From afar a shoe is a
-shoe; near by, patterns and straps do not always agree with themselves."""
 
 
 def pixels(painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path) -> Iterator[str]:
@@ -54,20 +53,14 @@ def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
     from triptych.look.pixels import draw
 
     labels = painter.codec.labels
-    # Classes stand in two columns, so that the page is not too long.
-    rows = painted.reshape(len(labels), EACH, *painter.codec.shape)
-    half = -(-len(labels) // 2)
-    blank = np.full((1, *rows.shape[1:]), 255, np.uint8)  # beside an odd number of classes
-    rows = rows if len(labels) % 2 == 0 else np.concatenate([rows, blank])
-    sides = [np.concatenate([rows[number], rows[number + half]]) for number in range(half)]
     alternative = f"{EACH} painted pictures of each class: {', '.join(labels)}."
-    grid = _sheet([one for side in sides for one in side], 2 * EACH, folder / "painted.png", out, alternative)
+    grid = _sheet(list(painted), 2 * EACH, folder / "painted.png", out, alternative)
     chosen = painted[EACH * GIVEN[1]]
     drawn = draw(pixel_of(painter, chosen, label=labels[GIVEN[1]]))
     blocks = picture(
         drawn, folder / "blocks.png", out, "A picture with the memory block of one pixel, and its attention."
     )
-    text = PAINTED.format(model=_name(painter), classes=escape(", ".join(labels)))
+    text = PAINTED.format(model=_name(painter), each=EACH, classes=escape(", ".join(labels)))
     body = [
         facts(painter.card),
         grid,
@@ -108,7 +101,7 @@ def _enlarged(upscaler: Painter, folder: Path, out: Path) -> str:
     alternative = "Three small drawings, bicubic interpolation, what the model made of them, and the drawings."
     grid = _sheet(shown, ENLARGED + 3, folder / "enlarged.png", out, alternative)
     text = UPSCALED.format(model=_name(upscaler), count=ENLARGED, small=f"{height // factor} x {width // factor}")
-    return section("enlarged", "Enlarged", text, [facts(upscaler.card), grid, f"<p>{LIMITS}</p>"])
+    return section("enlarged", "Enlarged", text, [facts(upscaler.card), grid])
 
 
 def drawings(edge: int) -> Pixels:

@@ -82,20 +82,20 @@ def load_pictures(
     return joined(sets)
 
 
-def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) -> Pixels:
-    """The picture of a file with the model's channels, in its size or another (height, width); what is changed on the
-    way is told.
+def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) -> tuple[Pixels, tuple[int, int]]:
+    """The picture of a file with the model's channels, in its size or another (height, width), and the size it had;
+    what is changed on the way is told.
     """
     from triptych.image.files import read_picture, resized
 
     wanted = size or painter.codec.shape[:2]
     picture, words = read_picture(path, channels=painter.codec.channels)
-    if picture.shape[:2] != wanted:
-        now = f"{picture.shape[0]} x {picture.shape[1]}"
-        words.append(f"resized from {now} to the {wanted[0]} x {wanted[1]} pixels of the model")
+    high, wide = picture.shape[:2]
+    if (high, wide) != wanted:
+        words.append(f"resized from {high} x {wide} to the {wanted[0]} x {wanted[1]} pixels of the model")
     for word in words:
         say(f"{path}: {word}")
-    return resized(picture, wanted)
+    return resized(picture, wanted), (high, wide)
 
 
 def load_chorales(path: Path, split: str) -> list[Grid]:

@@ -109,7 +109,8 @@ def attention(
         _refuse("a picture", {**of_text, **of_music})
         name = model or "fashion"
         painter = load_painter(name, device, threads, dtype.value)
-        found = pixel_of(painter, read_for(Path(what), painter), _pixel(pixel), label=label, layer=layer, head=head)
+        shown, _ = read_for(Path(what), painter)
+        found = pixel_of(painter, shown, _pixel(pixel), label=label, layer=layer, head=head)
         save(draw_pixel(found), out)
         answer({"model": name, "out": str(out), "picture": what, **found.to_dict()}, [str(out)], as_json=json)
         return

@@ -82,15 +82,15 @@ def complete(
     """Find what is missing of a picture, several times; every other pixel stays as it is. all.png shows the picture
     with its hole, then all that was found.
     """
+    from triptych.image.data import SHADE
+
     if mask is not None and keep is not None:
         raise UserError("expected --mask or --keep, got both; leave one out")
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("complete")
     out.mkdir(parents=True, exist_ok=True)
-    given, hidden = damaged(painter, picture, mask, keep or "top")
-    from triptych.image.data import SHADE
-
+    given, hidden = _damaged(painter, picture, mask, keep or "top")
     made = painter.complete(given, hidden, count=count, label=label, sampling=sampling, seed=seed)
     shown = given.copy()
     shown[hidden] = SHADE
@@ -112,7 +112,7 @@ def upscale(
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Enlarge a small picture: its pixels are kept in the mean, details are invented. Another seed, other details."""
+    """Enlarge a small picture: details are invented to fit it. Another seed, other details."""
     from triptych.image.files import check_png, write_picture
 
     check_png(out)
@@ -121,24 +121,23 @@ def upscale(
     painter.check("upscale")
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
-    small = read_for(picture, painter, (height // factor, width // factor))
+    small, _ = read_for(picture, painter, (height // factor, width // factor))
     (made,) = painter.upscale(small, sampling=sampling, seed=seed)
     write_picture(out, made)
     told = {"model": model, "picture": str(picture), "out": str(out), "height": height, "width": width, "seed": seed}
     answer(told, [str(out)], as_json=json)
 
 
-def damaged(painter: Painter, path: Path, mask: Path | None, keep: Side) -> tuple[Pixels, Mask]:
+def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side) -> tuple[Pixels, Mask]:
     """The picture of a file in the model's size, and what of it is to be found."""
     from triptych.image.data import half
-    from triptych.image.files import covering, read_mask, read_picture
+    from triptych.image.files import covering, read_mask
 
     height, width, _ = painter.codec.shape
-    picture = read_for(path, painter, (height, width))
+    picture, (high, wide) = read_for(path, painter)
     if mask is None:
         return picture, ~half(height, width, keep)
-    as_large = read_picture(path)[0].shape
-    return picture, covering(read_mask(mask, as_large[0], as_large[1]), (height, width))
+    return picture, covering(read_mask(mask, high, wide), (height, width))
 
 
 def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[str]:

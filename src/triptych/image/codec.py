@@ -12,6 +12,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +123,15 @@ class PictureCodec:
     @cached_property
     def places(self) -> Ids:
         """Which position each subpixel of a picture is at: int64 [height, width, channels]."""
-        grid = np.empty(self.tokens, np.int64)
-        grid[self.order] = np.arange(self.tokens) // (self.cell[0] * self.cell[1])
-        whole = grid.reshape(self.rows * self.cell[0], -1)
-        return whole[: self.height, : self.width * self.channels].reshape(self.shape)
+        return self.in_place(np.arange(self.tokens) // (self.cell[0] * self.cell[1]))
+
+    def in_place(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of tokens [..., tokens] where their subpixels stand: [..., height, width, channels]."""
+        grid = np.empty_like(values)
+        grid[..., self.order] = values
+        whole = grid.reshape(*values.shape[:-1], self.rows * self.cell[0], self.columns * self.cell[1])
+        kept = whole[..., : self.height, : self.width * self.channels]
+        return np.ascontiguousarray(kept).reshape(*values.shape[:-1], *self.shape)
 
     def encode(self, pictures: Pixels) -> Ids:
         """Ids [N, tokens] of pictures [N, height, width, channels], the padding 0."""
@@ -160,11 +166,7 @@ class PictureCodec:
         ids = np.asarray(ids)
         if ids.ndim != 2 or ids.shape[1] != self.tokens:
             raise UserError(f"expected ids [N, {self.tokens}], got {list(ids.shape)}")
-        grid = np.empty((len(ids), self.tokens), np.uint8)
-        grid[:, self.order] = ids.clip(0, LEVELS - 1)
-        whole = grid.reshape(len(ids), self.rows * self.cell[0], self.columns * self.cell[1])
-        kept = whole[:, : self.height, : self.width * self.channels]
-        return np.ascontiguousarray(kept).reshape(len(ids), *self.shape)
+        return self.in_place(ids.clip(0, LEVELS - 1).astype(np.uint8))
 
     def token(self, row: int, column: int, channel: int = 0) -> int:
         """The number of the token that is a channel of the pixel at row and column."""

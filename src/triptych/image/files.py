@@ -286,12 +286,9 @@ def _fitted(pictures: Picture, channels: int | None, size: Size | None, words: l
 
 def covering(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """A mask in the size to which `resized` brings its picture: True where any part of a pixel was."""
-    height, width = mask.shape
-    scale = min(height / size[0], width / size[1])
-    high, wide = (max(1, round(scale * edge)) for edge in size)
-    top, left = (height - high) // 2, (width - wide) // 2
-    rows, columns = _overlaps(high, size[0]), _overlaps(wide, size[1])
-    return (rows @ mask[top : top + high, left : left + wide] @ columns.T) > 0
+    middle = mask[_middle(mask.shape, size)]
+    rows, columns = (_overlaps(old, new) for old, new in zip(middle.shape, size, strict=True))
+    return (rows @ middle @ columns.T) > 0
 
 
 def _overlaps(old: int, new: int) -> NDArray[np.int64]:
@@ -305,15 +302,21 @@ def resized(picture: Picture, size: Size | None) -> Picture:
     """The middle of the picture, of the aspect ratio of `size`, by a box filter if it shrinks or else bicubic."""
     from PIL import Image
 
-    height, width = picture.shape[:2]
-    if size is None or size == (height, width):
+    if size is None or size == picture.shape[:2]:
         return picture
-    scale = min(height / size[0], width / size[1])
-    high, wide = (max(1, round(scale * edge)) for edge in size)
-    top, left = (height - high) // 2, (width - wide) // 2
-    middle = _image(picture[top : top + high, left : left + wide])
-    method = Image.Resampling.BOX if scale > 1 else Image.Resampling.BICUBIC
-    return np.array(middle.resize(size[::-1], method)).reshape(*size, -1)
+    middle = picture[_middle(picture.shape, size)]
+    shrinks = min(picture.shape[0] / size[0], picture.shape[1] / size[1]) > 1
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return np.array(_image(middle).resize(size[::-1], method)).reshape(*size, -1)
+
+
+def _middle(shape: tuple[int, ...], size: Size) -> tuple[slice, slice]:
+    """Rows and columns of the largest part of a picture, in its middle, that has the aspect ratio of a size."""
+    scale = min(shape[0] / size[0], shape[1] / size[1])
+    lengths = [max(1, round(scale * edge)) for edge in size]
+    starts = [(edge - length) // 2 for edge, length in zip(shape, lengths, strict=False)]
+    rows, columns = (slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
+    return rows, columns
 
 
 def _with_channels(picture: Picture, channels: int) -> Picture:

@@ -21,9 +21,9 @@ from triptych.image.score import Likelihood, Progress, bicubic, enlargement, lik
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
-from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.loop import Outcome, Package, fit, inherited
+from triptych.train.loop import Outcome, Package, fit, inherited, take_best
 from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
@@ -60,13 +60,10 @@ class Painter:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Painter:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        where, number = use_device(device, threads, dtype)
-        stored = load_pretrained(name)
-        if FILE not in stored.files:
-            raise UserError(f"expected an image model with a {FILE}, got another kind of model in {stored.folder}")
+        stored = load_for(name, FILE, "an image model", device=device, threads=threads, dtype=dtype)
         codec = PictureCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
-        return cls(stored.model.to(where, number), codec, stored.card, exact=dtype != "auto")
+        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -83,8 +80,8 @@ class Painter:
     ) -> Painter:
         """An untrained painter of pictures like these: their size, channels and classes.
 
-        factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of `patch` and
-        `pattern` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
+        factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of `patch` also
+        a part; and `cell`, rows and subpixel columns at one position, or "pixel".
         """
         if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
             raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
@@ -162,10 +159,7 @@ class Painter:
             resume=resume,
             quiet=quiet,
         )
-        best = load_pretrained(out)
-        self.model.load_state_dict(best.model.state_dict())
-        self.model.eval()
-        self.card = best.card
+        self.card = take_best(self.model, out)
         return outcome
 
     def evaluate(
@@ -195,22 +189,35 @@ class Painter:
         """
         pictures = matched(pictures, self.codec)
         small = shrunk(pictures.pictures, self.codec.factor)
+        tries = self.tries(small, samples, sampling=sampling, seed=seed, progress=progress)
+        beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
+        return {
+            **enlargement(pictures.pictures, tries, small),
+            **dict(zip(("bicubic_psnr", "bicubic_ssim"), beside, strict=True)),
+        }
+
+    def tries(
+        self,
+        small: Pixels,
+        samples: int,
+        *,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Pixels:
+        """So many large pictures of each of any number of small ones: [samples, N, height, width, channels]."""
         starts = range(0, len(small), ENLARGED_TOGETHER)
-        tries = []
+        found = []
         for number in range(samples):
             made = []
             for part, first in enumerate(starts):
                 some = small[first : first + ENLARGED_TOGETHER]
                 own = seed + number * len(starts) + part
                 made.append(self.upscale_many(some, sampling=sampling, seed=own))
-            tries.append(np.concatenate(made))
+            found.append(np.concatenate(made))
             if progress is not None:
                 progress(number + 1, samples)
-        beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
-        return {
-            **enlargement(pictures.pictures, np.stack(tries), small),
-            **dict(zip(("bicubic_psnr", "bicubic_ssim"), beside, strict=True)),
-        }
+        return np.stack(found)
 
     def paint(
         self, count: int = 1, *, label: str | Sequence[str] | None = None, sampling: Sampling = PLAIN, seed: int = 0

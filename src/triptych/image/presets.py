@@ -111,8 +111,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, Any]) -> tuple[Config, PictureCodec]:
     """The configuration of a preset for pictures of that codec, and the codec in the order that it needs.
 
-    changes: fields of `Config`, and `cell`; of a `patch` and a `pattern` what is left out is the preset's, or follows
-    from the picture.
+    changes: fields of `Config`, and `cell`; of a `patch` what is left out is the preset's, and the size of a local 2-D
+    `pattern` that of the picture.
     """
     for name in ("vocabulary", "source_vocabulary", "classes"):
         if name in changes:
@@ -162,9 +162,9 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
             f"expected patches of {math.prod(codec.cell)} and {len(codec.labels)} classes, as the codec has, got "
             f"{size} and {config.classes}"
         )
-    check_positions(config.positions, codec.columns)
+    _check_positions(config.positions, codec.columns)
     if config.positions.source is not None:
-        check_positions(config.positions.source, codec.small.columns)
+        _check_positions(config.positions.source, codec.small.columns)
     pattern = config.pattern
     if isinstance(pattern, Local2D):
         wanted = (codec.rows, codec.columns, *(codec.block or (0, 0)))
@@ -174,7 +174,7 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
         raise UserError(f"expected a local 2-D pattern for blocks of {codec.block}, got {pattern}")
 
 
-def check_positions(positions: Positions, columns: int) -> None:
+def _check_positions(positions: Positions, columns: int) -> None:
     """Raise UserError unless 2-D positions are of so many columns."""
     if positions.kind == "sinusoidal_2d" and positions.length != columns:
         raise UserError(f"expected positions of {columns} columns, as the codec has, got {positions.length}")

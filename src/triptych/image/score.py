@@ -53,12 +53,13 @@ class Likelihood:
     @property
     def per_channel(self) -> list[float]:
         """Bits a subpixel of each channel."""
-        return (self.bits.sum((0, 1)) / np.maximum(1, self.times.sum((0, 1)))).tolist()  # type: ignore[no-any-return]
+        each = self.bits.sum((0, 1)) / np.maximum(1, self.times.sum((0, 1)))
+        return [float(bits) for bits in each]
 
     @property
     def heat(self) -> NDArray[np.float64]:
         """Where the bits go: those of every pixel [height, width], all channels together, a picture."""
-        return (self.bits / np.maximum(1, self.times)).sum(2)  # type: ignore[no-any-return]
+        return np.asarray((self.bits / np.maximum(1, self.times)).sum(2))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain figures: `bits_per_dim`, `interval`, `nats` (a picture), `pictures`, `subpixels`, `per_channel`."""
@@ -107,16 +108,7 @@ def likelihood(
         times += counted.sum(0)
         if progress is not None:
             progress(some.stop, count)
-    return Likelihood(nats, counts, _in_place(bits, reads), _in_place(times, reads))
-
-
-def _in_place(values: NDArray[Any], reads: PictureModel) -> NDArray[Any]:
-    """Values [tokens] where their subpixels stand: [height, width, channels]."""
-    codec = reads.codec
-    grid = np.empty_like(values)
-    grid[codec.order] = values
-    whole = grid.reshape(codec.rows * codec.cell[0], -1)
-    return whole[: codec.height, : codec.width * codec.channels].reshape(codec.shape)
+    return Likelihood(nats, counts, codec.in_place(bits), codec.in_place(times))
 
 
 def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, float]:

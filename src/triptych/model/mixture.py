@@ -189,8 +189,8 @@ class MixtureWriter(nn.Module):
     def of_targets(self, hidden: Tensor, pixels: Tensor, source: Tensor | None = None) -> Logistics:
         """The distribution of all pixels, ids [B, P, C], for hidden [B, P, W] and an aligned source, ids [B, P, C]."""
         before = functional.pad(pixels[:, :-1], (0, 0, 1, 0), value=-1)
-        return self(self.beside(hidden, before, source))  # type: ignore[no-any-return]
+        return self.forward(self.beside(hidden, before, source))
 
     def step(self, beside: Tensor, recent: Recent, position: int) -> Tensor:
         """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + 2 * C]."""
-        return self(beside).next(recent.ids[:, None, : position % self.channels])  # type: ignore[no-any-return]
+        return self.forward(beside).next(recent.ids[:, None, : position % self.channels])

@@ -37,11 +37,9 @@ class PositionEncoding(nn.Module):
                 )
             hidden = hidden + self.learned.weight[first:last]
         elif kind == "sinusoidal_2d":
-            columns = self.positions.length
-            whole = -(-last // columns) * columns  # whole rows, so that a step seldom asks for more than the one before
-            if isinstance(self.pattern, Local2D):
-                whole = self.pattern.height * self.pattern.width
-            waves = _picture(self.pattern, columns, whole, width, hidden.dtype, hidden.device)
+            rows = -(-last // self.positions.length)  # in blocks, those of the whole picture, whose order is then given
+            rows = self.pattern.height if isinstance(self.pattern, Local2D) else rows
+            waves = _picture(self.pattern, rows, self.positions.length, width, hidden.dtype, hidden.device)
             hidden = hidden + waves[first:last]
         elif kind != "none":
             waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)
@@ -86,14 +84,13 @@ def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype,
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def _picture(pattern: Pattern, columns: int, last: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _picture(pattern: Pattern, rows: int, columns: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The first half of each row is the sinusoids of the picture's row, the other half those of its column:
-    [positions, width], at least `last` of them, which is a whole number of rows.
+    [positions, width], of whole rows of the picture, so that a step seldom asks for more than the one before.
     """
     if isinstance(pattern, Local2D):
         columns, places = pattern.width, order(pattern).to(device)
     else:
-        places = torch.arange(last, device=device)
-    rows = int(places.max()) // columns + 1
+        places = torch.arange(rows * columns, device=device)
     waves = sinusoids(0, max(rows, columns), width // 2, torch.empty(0, dtype=dtype, device=device))
     return torch.cat((waves[places // columns], waves[places % columns]), 1)

@@ -19,7 +19,7 @@ from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter, SinglePixel
-from triptych.model.patch import PatchNetwork, patches
+from triptych.model.patch import PatchNetwork
 from triptych.model.transformer import Transformer
 
 
@@ -28,7 +28,7 @@ class Row:
     """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
 
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden: as in `Cache`. pixel: what is being drawn of a mixture.
+    hidden, shown: as in `Cache`. pixel: what is being drawn of a mixture.
     """
 
     layers: list[Tensor]
@@ -37,6 +37,7 @@ class Row:
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
+    shown: Tensor | None = None
     pixel: SinglePixel | None = None
     position: int = 0
     rows: int = 1
@@ -132,7 +133,8 @@ class SingleRow:
             places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
         recent = None if config.patch is None else Recent.nothing(1, size, places.device)
-        return Row(stores, places if vector is None else places + vector, source, label, recent)
+        places = places if vector is None else places + vector
+        return Row(stores, places, source, label, recent, shown=self.model.shown(source, columns))
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
@@ -149,7 +151,7 @@ class SingleRow:
                 read = None if read is None else model.position.without(read)
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
                 if isinstance(model.writer, MixtureWriter):
-                    shown = None if cache.source is None else patches(cache.source, model.writer.channels)[:, column]
+                    shown = None if cache.shown is None else cache.shown[:, column]
                     cache.hidden = model.writer.beside(cache.hidden, cache.recent.ids, shown)
             assert cache.hidden is not None
             if isinstance(model.writer, MixtureWriter):

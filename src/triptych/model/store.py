@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from safetensors.torch import save as save_tensors
 
 from triptych.errors import UserError
 from triptych.model.config import Config
+from triptych.model.device import use_device
 from triptych.model.files import write_folder
 from triptych.model.transformer import Transformer
 
@@ -31,7 +32,9 @@ SHIPPED = Path(__file__).parent.parent / "weights"
 
 @dataclass(frozen=True)
 class Stored:
-    """What a model folder holds: the model in float32, the codec's files by name, the card, and where it was."""
+    """What a model folder holds: the model, in float32 unless asked for otherwise, the codec's files by name, the card,
+    and where it was.
+    """
 
     model: Transformer
     files: dict[str, bytes]
@@ -88,6 +91,18 @@ def load_pretrained(name: str | Path) -> Stored:
     config = Config.from_dict(_parse(contents.pop(CONFIG), folder / CONFIG))
     model = _assembled(config, contents.pop(WEIGHTS), folder)
     return Stored(model.eval(), contents, card, folder)
+
+
+def load_for(name: str | Path, file: str, what: str, *, device: str, threads: int | None, dtype: str) -> Stored:
+    """Load a model of one kind, as its codec's `file` tells, on a device and in a number format (see `use_device`).
+
+    Raises UserError as `load_pretrained`, and for another kind of model; what: "a translator".
+    """
+    where, number = use_device(device, threads, dtype)
+    stored = load_pretrained(name)
+    if file not in stored.files:
+        raise UserError(f"expected {what} with a {file}, got another kind of model in {stored.folder}")
+    return replace(stored, model=stored.model.to(where, number))
 
 
 def locate(name: str | Path) -> Path:

@@ -22,7 +22,7 @@ from triptych.model.config import Config
 from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
-from triptych.model.mixture import MixtureWriter
+from triptych.model.mixture import Logistics, MixtureWriter
 from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
 from triptych.model.positions import PositionEncoding
 
@@ -95,9 +95,7 @@ class Transformer(nn.Module):
         """
         batch = Batch(target, target.new_full((len(target),), target.size(1)), source, source_lengths, label)
         if isinstance(self.writer, MixtureWriter):
-            whole = patches(target, self._size)
-            decoded = self._decode(batch, maps, self._dropout())
-            pixels = self.writer.of_targets(decoded, whole, self._shown(source, whole.size(1)))
+            pixels, whole = self._pixels(self.writer, batch, maps)
             return pixels.every(whole).flatten(1, 2)[:, : target.size(1)]
         return logits(self.hidden(batch, maps), self.embedding.weight)
 
@@ -125,12 +123,16 @@ class Transformer(nn.Module):
     def nll(self, batch: Batch) -> Tensor:
         """Negative log-likelihood of every target token in nats: float32 [B, L]; that of padding means nothing."""
         if isinstance(self.writer, MixtureWriter):
-            whole = patches(batch.target, self._size)
-            decoded = self._decode(batch, None, self._dropout())
-            pixels = self.writer.of_targets(decoded, whole, self._shown(batch.source, whole.size(1)))
+            pixels, whole = self._pixels(self.writer, batch, None)
             return pixels.nll(whole).flatten(1)[:, : batch.target.size(1)]
         scores = logits(self.hidden(batch), self.embedding.weight)
         return functional.cross_entropy(scores.float().transpose(1, 2), batch.target, reduction="none")
+
+    def _pixels(self, writer: MixtureWriter, batch: Batch, maps: AttentionMaps | None) -> tuple[Logistics, Tensor]:
+        """The distribution of all pixels, and their ids [B, P, size]."""
+        whole = patches(batch.target, self._size)
+        decoded = self._decode(batch, maps, self._dropout())
+        return writer.of_targets(decoded, whole, self.shown(batch.source, whole.size(1))), whole
 
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
         """What stands before the output layer of a vocabulary: [B, L, W]."""
@@ -185,7 +187,7 @@ class Transformer(nn.Module):
             hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
 
-    def _shown(self, source: Tensor | None, count: int) -> Tensor | None:
+    def shown(self, source: Tensor | None, count: int) -> Tensor | None:
         """The first pixels of an aligned source [B, S], of so many positions: [B, count, size]."""
         return None if source is None or not self.config.aligned else patches(source, self._size)[:, :count]
 
@@ -251,7 +253,7 @@ class Transformer(nn.Module):
             if config.aligned:
                 cache.aligned = encoded
                 if isinstance(self.writer, MixtureWriter):
-                    cache.shown = self._shown(source, encoded.size(1))
+                    cache.shown = self.shown(source, encoded.size(1))
                 return cache
             pairs = [layer.cross.project_source(encoded) for layer in self.decoder]  # type: ignore[operator, union-attr]
             cache.source_keys = [key.contiguous() for key, _ in pairs]

@@ -18,7 +18,7 @@ from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
-from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.bars import BAR, in_sixteenths
 from triptych.music.codec import (
@@ -46,7 +46,7 @@ from triptych.music.key import Key
 from triptych.music.midi import read_midi
 from triptych.music.piece import Note, Piece
 from triptych.music.score import likelihood
-from triptych.train.loop import Outcome, Package, fit, inherited
+from triptych.train.loop import Outcome, Package, fit, inherited, take_best
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
@@ -141,13 +141,10 @@ class Composer:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Composer:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        where, number = use_device(device, threads, dtype)
-        stored = load_pretrained(name)
-        if FILE not in stored.files:
-            raise UserError(f"expected a music model with a {FILE}, got another kind of model in {stored.folder}")
+        stored = load_for(name, FILE, "a music model", device=device, threads=threads, dtype=dtype)
         codec = ChoraleCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
-        return cls(stored.model.to(where, number), codec, stored.card, exact=dtype != "auto")
+        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -242,10 +239,7 @@ class Composer:
             resume=resume,
             quiet=quiet,
         )
-        best = load_pretrained(out)
-        self.model.load_state_dict(best.model.state_dict())
-        self.model.eval()
-        self.card = best.card
+        self.card = take_best(self.model, out)
         return outcome
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:

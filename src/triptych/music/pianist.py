@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.single import started
-from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.grammar import PerformanceGrammar
 from triptych.music.melody import MelodyCodec, melody_of, melody_of_parts
@@ -45,7 +45,7 @@ from triptych.music.performance_data import (
 )
 from triptych.music.piece import Note, Piece
 from triptych.music.shards import VALID, Shards
-from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -125,13 +125,10 @@ class Pianist:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Pianist:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        where, number = use_device(device, threads, dtype)
-        stored = load_pretrained(name)
-        if FILE not in stored.files:
-            raise UserError(f"expected a piano model with a {FILE}, got another kind of model in {stored.folder}")
+        stored = load_for(name, FILE, "a piano model", device=device, threads=threads, dtype=dtype)
         codec = PerformanceCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
-        return cls(stored.model.to(where, number), codec, stored.card, exact=dtype != "auto")
+        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -152,6 +149,8 @@ class Pianist:
         """
         if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
             raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
+        if task not in list(get_args(Task)):
+            raise UserError(f"expected a task of {', '.join(get_args(Task))}, got {task!r}")
         for name in ("vocabulary", "source_vocabulary", "classes"):
             if name in changes:
                 raise UserError(f"expected no {name}, got {changes[name]!r}; that of performances is given")
@@ -234,10 +233,7 @@ class Pianist:
             resume=resume,
             quiet=quiet,
         )
-        best = load_pretrained(out)
-        self.model.load_state_dict(best.model.state_dict())
-        self.model.eval()
-        self.card = best.card
+        self.card = take_best(self.model, out)
         return outcome
 
     def evaluate(

@@ -18,12 +18,12 @@ from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.text.codec import TextCodec
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import score
-from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best
 from triptych.train.recipe import Recipe
 
 TOKENIZER = "tokenizer.model"
@@ -76,11 +76,8 @@ class Translator:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Translator:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        where, number = use_device(device, threads, dtype)
-        stored = load_pretrained(name)
-        if TOKENIZER not in stored.files:
-            raise UserError(f"expected a translator with a {TOKENIZER}, got another kind of model in {stored.folder}")
-        return cls(stored.model.to(where, number), TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
+        stored = load_for(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype)
+        return cls(stored.model, TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
 
     @classmethod
     def new(
@@ -157,10 +154,7 @@ class Translator:
             resume=resume,
             quiet=quiet,
         )
-        best = load_pretrained(out)
-        self.model.load_state_dict(best.model.state_dict())
-        self.model.eval()
-        self.card = best.card
+        self.card = take_best(self.model, out)
         return outcome
 
     @overload

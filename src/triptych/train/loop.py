@@ -76,6 +76,14 @@ def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "from": card["name"]} if "name" in card else kept
 
 
+def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
+    """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
+    best = load_pretrained(out)
+    model.load_state_dict(best.model.state_dict())
+    model.eval()
+    return best.card
+
+
 def fit(
     model: Transformer,
     data: Data,
