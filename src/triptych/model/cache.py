@@ -20,31 +20,41 @@ def run_lengths(ids: Tensor) -> Tensor:
 
 @dataclass
 class Recent:
-    """The last `S` tokens, each in its place, and how often each had stood there before: int64 [rows, S] each."""
+    """The last `S` tokens, each in its place, and how often each had stood there before: int64 [rows, S] each.
+
+    written: [rows, columns, S], all tokens of a picture, whose pixels are told their neighbours; -1 is none yet.
+    """
 
     ids: Tensor
     runs: Tensor
+    written: Tensor | None = None
 
     @classmethod
-    def nothing(cls, rows: int, size: int, device: torch.device) -> Recent:
-        """What a step before the first remembers."""
-        return cls(*(torch.full((rows, size), fill, device=device) for fill in (-1, 0)))
+    def nothing(cls, rows: int, size: int, device: torch.device, columns: int = 0) -> Recent:
+        """What a step before the first remembers; of a picture, that there are no pixels yet in so many columns."""
+        ids, runs = (torch.full((rows, size), fill, device=device) for fill in (-1, 0))
+        return cls(ids, runs, torch.full((rows, columns, size), -1, device=device) if columns else None)
 
     def append(self, ids: Tensor, position: int) -> None:
         """Remember ids [rows], the tokens at `position`."""
-        place = position % self.ids.size(1)
+        column, place = divmod(position, self.ids.size(1))
         self.runs[:, place] = torch.where(ids == self.ids[:, place], self.runs[:, place] + 1, 0)
         self.ids[:, place] = ids
+        if self.written is not None:
+            self.written[:, column, place] = ids
 
     def follow(self, patches: Tensor) -> None:
         """Remember patches [rows, P, S] but for their very last token, which the next step is given."""
         ids, runs = (functional.pad(kind, (0, 0, 1, 0), value=-1) for kind in (patches, run_lengths(patches)))
         self.ids, self.runs = ids[:, -1].clone(), runs[:, -1].clone()
         self.ids[:, -1], self.runs[:, -1] = ids[:, -2, -1], runs[:, -2, -1].clamp(min=0)
+        if self.written is not None:
+            self.written[:, : patches.size(1)] = patches
 
     def select(self, rows: Tensor) -> None:
         """Row r continues the old row `rows[r]`."""
         self.ids, self.runs = self.ids[rows], self.runs[rows]
+        self.written = None if self.written is None else self.written[rows]
 
 
 @dataclass

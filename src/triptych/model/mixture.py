@@ -4,9 +4,8 @@ A pixel has C channels, each one of `LEVELS` intensities. A component gives ever
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
 earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
 
-Unlike there, means and their moves are differences from a pixel that is known: of every other component the one before
-in the order of the picture, and of the others that of an aligned source, where there is one. A flat place then takes no
-more than to say nothing.
+Unlike there, means and their moves are differences from a pixel that is known: of a third of the components each, that
+of an aligned source, the one to the left and the one above. A flat place then takes no more than to say nothing.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
@@ -22,12 +21,14 @@ from torch.nn import functional
 
 from triptych.model.cache import Recent
 from triptych.model.config import Config
+from triptych.model.surroundings import NOTHING
 
 LEVELS = 256
 HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
 LEAST_LOG_SCALE = -7.0
 FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, untrained
 GENTLE = 0.1  # of the usual size: what the network says at first
+KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 
 
 def scaled(ids: Tensor) -> Tensor:
@@ -160,37 +161,41 @@ class MixtureWriter(nn.Module):
         super().__init__()
         assert config.patch is not None
         self.channels, self.components = config.patch.size, config.patch.logistics
-        self.parameters_of = nn.Linear(config.width, Logistics.size(self.channels, self.components))
+        told = config.width + (KNOWN - 1) * self.channels
+        self.parameters_of = nn.Linear(told, Logistics.size(self.channels, self.components))
 
     @torch.no_grad()
     def initialize(self) -> None:
-        """Begin near the pixel before, with components from narrow to wide, so that each soon has its own part."""
+        """Begin near pixels that are known, with components from narrow to wide, so that each soon has its part."""
         self.parameters_of.weight.mul_(GENTLE)
         scales = self.parameters_of.bias.view(-1, self.components)[1 + self.channels :][: self.channels]
         scales.copy_(torch.linspace(*FIRST_LOG_SCALES, self.components))
 
-    def beside(self, hidden: Tensor, before: Tensor, source: Tensor | None = None) -> Tensor:
-        """The decoder's output [..., W] and beside it the pixel before, ids [..., C], -1 where there is none, and that
-        of an aligned source [..., C], or once more the one before, as numbers from -1 to 1: [..., W + 2 * C], of which
-        a distribution is made. Half precision has not all of these.
+    def beside(self, hidden: Tensor, near: Tensor, source: Tensor | None = None) -> Tensor:
+        """The decoder's output [..., W] and beside it the `KNOWN` pixels as numbers from -1 to 1, of which a
+        distribution is made: [..., W + 3 * C]. Half precision has not all of these.
+
+        near [..., 2, C]: ids of the neighbours, to the left and above, or NOTHING; source [..., C]: of an aligned
+        source, where an id past the intensities is a hole. For what there is not, another stands.
         """
-        known = scaled(before).masked_fill(before < 0, 0.0)
-        shown = known if source is None else torch.where(source < LEVELS, scaled(source), known)  # no hole
-        return torch.cat((hidden, known, shown), -1)
+        left, above = near[..., 0, :], near[..., 1, :]
+        left = torch.where(left == NOTHING, above, left)
+        if source is not None:
+            left = torch.where((left == NOTHING) & (source < LEVELS), source, left)
+        above = torch.where(above == NOTHING, left, above)
+        source = left if source is None else torch.where(source < LEVELS, source, left)
+        known = [scaled(ids).masked_fill(ids == NOTHING, 0.0) for ids in (source, left, above)]
+        return torch.cat((hidden, *known), -1)
 
     def forward(self, beside: Tensor) -> Logistics:
         """The distribution of pixels [...] for hidden [..., W] and known pixels, as `beside` joins them."""
-        hidden, base = beside[..., : -2 * self.channels], beside[..., -2 * self.channels :]
-        one, other = base[..., : self.channels, None], base[..., self.channels :, None]
-        odd = torch.arange(self.components, device=hidden.device) % 2 == 1
-        base = torch.where(odd, other, one)  # [..., C, K]
-        return Logistics(self.parameters_of(hidden.to(self.parameters_of.weight.dtype)), base)
-
-    def of_targets(self, hidden: Tensor, pixels: Tensor, source: Tensor | None = None) -> Logistics:
-        """The distribution of all pixels, ids [B, P, C], for hidden [B, P, W] and an aligned source, ids [B, P, C]."""
-        before = functional.pad(pixels[:, :-1], (0, 0, 1, 0), value=-1)
-        return self.forward(self.beside(hidden, before, source))
+        width = beside.size(-1) - KNOWN * self.channels
+        hidden, known = beside[..., :width], beside[..., width:].view(*beside.shape[:-1], KNOWN, self.channels)
+        apart = (known[..., 1:, :] - known[..., :1, :]).flatten(-2)
+        base = known[..., torch.arange(self.components, device=known.device) % KNOWN, :].mT  # [..., C, K]
+        told = torch.cat((hidden, apart.to(hidden.dtype)), -1)
+        return Logistics(self.parameters_of(told.to(self.parameters_of.weight.dtype)), base)
 
     def step(self, beside: Tensor, recent: Recent, position: int) -> Tensor:
-        """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + 2 * C]."""
+        """Log-probabilities [rows, 1, LEVELS] of the token at `position`; beside: [rows, 1, W + 3 * C]."""
         return self.forward(beside).next(recent.ids[:, None, : position % self.channels])

@@ -132,7 +132,8 @@ class SingleRow:
         if source is not None:
             places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
-        recent = None if config.patch is None else Recent.nothing(1, size, places.device)
+        pixels = 0 if self.model.surroundings is None else columns
+        recent = None if config.patch is None else Recent.nothing(1, size, places.device, pixels)
         places = places if vector is None else places + vector
         return Row(stores, places, source, label, recent, shown=self.model.shown(source, columns))
 
@@ -147,12 +148,13 @@ class SingleRow:
                 cache.recent.append(ids, position - 1)
             column, place = divmod(position, cache.recent.ids.size(1))
             if place == 0:
-                read = None if ids is None else model.reader(cache.recent.ids, cache.recent.runs).sum(1)
-                read = None if read is None else model.position.without(read)
+                near = model.near(cache.recent, column)
+                read = None if ids is None else model.position.without(model.read_patch(cache.recent, near))
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
                 if isinstance(model.writer, MixtureWriter):
+                    assert near is not None
                     shown = None if cache.shown is None else cache.shown[:, column]
-                    cache.hidden = model.writer.beside(cache.hidden, cache.recent.ids, shown)
+                    cache.hidden = model.writer.beside(cache.hidden, near, shown)
             assert cache.hidden is not None
             if isinstance(model.writer, MixtureWriter):
                 return self._channel(model.writer, None if place == 0 else ids, cache)

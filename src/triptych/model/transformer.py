@@ -25,6 +25,7 @@ from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, Fus
 from triptych.model.mixture import Logistics, MixtureWriter
 from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
 from triptych.model.positions import PositionEncoding
+from triptych.model.surroundings import Surroundings
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
 LABEL_DROP = 0.1
@@ -47,6 +48,10 @@ class Transformer(nn.Module):
         if config.patch is not None:
             self.reader = PlaceEmbedding(config.vocabulary, config.patch, config.width)
             self.writer = MixtureWriter(config) if config.patch.logistics else PatchNetwork(config)
+        self.surroundings = Surroundings(config) if isinstance(self.writer, MixtureWriter) else None
+        self.above: PlaceEmbedding | None = None
+        if config.patch is not None and self.surroundings is not None and self.surroundings.columns:
+            self.above = PlaceEmbedding(config.vocabulary, config.patch, config.width)
         if config.encoder_layers and config.source_vocabulary is not None:
             if config.patch is None:
                 self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)
@@ -132,7 +137,9 @@ class Transformer(nn.Module):
         """The distribution of all pixels, and their ids [B, P, size]."""
         whole = patches(batch.target, self._size)
         decoded = self._decode(batch, maps, self._dropout())
-        return writer.of_targets(decoded, whole, self.shown(batch.source, whole.size(1))), whole
+        assert self.surroundings is not None
+        shown = self.shown(batch.source, whole.size(1))
+        return writer(writer.beside(decoded, self.surroundings.of(whole), shown)), whole
 
     def hidden(self, batch: Batch, maps: AttentionMaps | None = None) -> Tensor:
         """What stands before the output layer of a vocabulary: [B, L, W]."""
@@ -166,7 +173,17 @@ class Transformer(nn.Module):
             read = self.embed(self.embedding, target[:, :-1])
         else:
             read = self.reader.read(target, self._size, forgetting=self.training)[:, :-1]
-        return functional.pad(read, (0, 0, 1, 0))
+        read = functional.pad(read, (0, 0, 1, 0))
+        if self.above is None or self.surroundings is None:
+            return read
+        return read + self.told_above(self.surroundings.of(patches(target, self._size)))
+
+    def told_above(self, near: Tensor) -> Tensor:
+        """What each pixel reads of the one above it: [..., W] of its neighbours, ids [..., 2, C]."""
+        assert self.above is not None
+        pixel = near[..., 1, :]
+        told: Tensor = self.above(pixel.clamp(min=0), torch.zeros_like(pixel))
+        return (told * (pixel >= 0)[..., None]).sum(-2)
 
     def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
         """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding."""
@@ -241,7 +258,8 @@ class Transformer(nn.Module):
         )
         if config.patch is not None:
             cache.patch = config.patch.size
-            cache.recent = Recent.nothing(cache.rows, cache.patch, self.embedding.weight.device)
+            columns = 0 if self.surroundings is None else -(-length // self._size)
+            cache.recent = Recent.nothing(cache.rows, cache.patch, self.embedding.weight.device, columns)
         if config.relation is not None and config.relation.intervals:
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
         vectors = self.label(label, groups)
@@ -269,18 +287,32 @@ class Transformer(nn.Module):
             if ids is not None:
                 cache.recent.append(ids, cache.position - 1)
             if cache.position % cache.patch == 0:  # a patch is whole, or nothing is there yet
-                read = None if ids is None else self.reader(cache.recent.ids, cache.recent.runs).sum(1, keepdim=True)
+                near = self.near(cache.recent, cache.column)
+                read = None if ids is None else self.read_patch(cache.recent, near)[:, None]
                 cache.hidden = self._column(read, ids, cache)
                 if isinstance(self.writer, MixtureWriter):
+                    assert near is not None
                     shown = None if cache.shown is None else cache.shown[:, cache.column, None]
                     shown = None if shown is None else shown.repeat_interleave(cache.beams, 0)
-                    cache.hidden = self.writer.beside(cache.hidden, cache.recent.ids[:, None], shown)
+                    cache.hidden = self.writer.beside(cache.hidden, near[:, None], shown)
             assert cache.hidden is not None
             hidden = self.writer.step(cache.hidden, cache.recent, cache.position)
         cache.position += 1
         if isinstance(self.writer, MixtureWriter):
             return hidden[:, 0]  # log-probabilities already
         return logits(hidden[:, 0], self.embedding.weight)
+
+    def near(self, recent: Recent, column: int) -> Tensor | None:
+        """The neighbours [rows, 2, C] of the pixel at a column, for a mixture."""
+        if self.surroundings is None or recent.written is None:
+            return None
+        return self.surroundings.at(column, recent.written)
+
+    def read_patch(self, recent: Recent, near: Tensor | None) -> Tensor:
+        """What the position after the last patch reads, [rows, W]; near: of a pixel, its neighbours."""
+        assert self.reader is not None
+        read: Tensor = self.reader(recent.ids, recent.runs).sum(1)
+        return read if self.above is None or near is None else read + self.told_above(near)
 
     def _column(self, read: Tensor | None, ids: Tensor | None, cache: Cache) -> Tensor:
         """The decoder's output [rows, 1, W] at the present column, which reads [rows, 1, W], at first nothing."""
