@@ -5,13 +5,24 @@ import torch
 
 from triptych.attention import Full, Local1D
 from triptych.bench import attention, naive, peers
-from triptych.bench.attention import LOCAL_SHAPES, RELATIVE, RELATIVE_SHAPES, TOLERANCE, Form, local_forms
+from triptych.bench.attention import (
+    LOCAL_SHAPES,
+    OURS,
+    PAIRS,
+    RELATIVE,
+    RELATIVE_SHAPES,
+    SKEW,
+    TOLERANCE,
+    WEIGHED,
+    Form,
+    local_forms,
+)
 from triptych.bench.measure import Settings
 
 # local-attention uses what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-FORMS = {**RELATIVE, **local_forms(8, peers.installed())}
+FORMS = {**WEIGHED, **local_forms(8, peers.installed())}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
@@ -63,6 +74,8 @@ def test_memory_is_measured_and_may_be_foretold(monkeypatch: pytest.MonkeyPatch)
     naive_row, ours = attention.memory(64, Settings())["rows"]
     assert (naive_row["median"], naive_row["extrapolated"]) == (640, True)
     assert (ours["median"], ours["extrapolated"], ours["ratio"]) == (64, False, 0.1)
+    pairs, skew, _ = attention.memory(2048, Settings(), (PAIRS, SKEW, OURS))["rows"]
+    assert (pairs["relation"], skew["relation"]) == (8192, 4), "8.5 GB and 4.2 MB in the paper, of 1,000 bytes a kB"
 
 
 def test_the_sizes_that_are_measured() -> None:

@@ -10,7 +10,14 @@ from triptych.model.config import Config, Patch, Positions
 from triptych.model.surroundings import NOTHING, Surroundings
 from triptych.model.transformer import Transformer
 
-SHAPE: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": 0, "decoder_layers": 1, "dropout": 0.0}
+SHAPE: dict[str, Any] = {
+    "width": 16,
+    "heads": 2,
+    "feed_forward": 16,
+    "encoder_layers": 0,
+    "decoder_layers": 1,
+    "dropout": 0.0,
+}
 
 
 def config_of(pattern: Pattern, columns: int | None) -> Config:

@@ -38,6 +38,7 @@ RELATIVE_SHAPES: tuple[Shape, ...] = ((1, 8, 2048, 64), (8, 8, 512, 32))
 LOCAL_SHAPES: tuple[Shape, ...] = ((1, 8, 3072, 32), (1, 8, 12_288, 32))
 WINDOW = 256
 MEMORY_LENGTH = 16_384
+PAPER_LENGTH = 2048  # positions of the reckoning in Huang et al. 2018, section 3.4.1, at a width of 512: 8 x 64
 SMALL = 300  # positions, at most, at which outputs are checked: more than any rule counts as short, and no multiple
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1}  # of the largest value
 
@@ -70,6 +71,10 @@ RELATIVE = {
     "torch causal, no relation": Form(causal),
     "triptych relative": Form(related=True),
 }
+
+
+PAIRS, SKEW, OURS = "a row for each pair", "naive skew", "triptych relative"
+WEIGHED = {**RELATIVE, PAIRS: Form(naive.relative_by_pairs, related=True)}
 
 
 def local_forms(window: int, packages: Sequence[str]) -> dict[str, Form]:
@@ -154,20 +159,25 @@ def compare(
 
 def prepared(name: str, length: int) -> Callable[[], object]:
     """One call of a relative form in float32 at 1 x 8 x length x 64, its inputs made: for `extra_memory`."""
-    form = RELATIVE[name]
+    form = WEIGHED[name]
     return partial(once, form, inputs(form, (1, 8, length, 64), torch.float32))
 
 
-def memory(length: int, settings: Settings) -> Table:
-    """Extra memory of the naive form and of ours; the former is foretold where the machine has not enough."""
+def memory(length: int, settings: Settings, names: Sequence[str] = (SKEW, OURS)) -> Table:
+    """Extra memory of naive forms and of ours; that of the former is foretold where the machine has not enough.
+
+    relation: what a form writes down of the relation alone, forward, as the paper reckons it (section 3.4.1: 8.5 GB for
+    a row of each pair and 4.2 MB for one of each distance, at 2,048 positions and a width of 512).
+    """
     title = f"extra memory of relative attention, 1 x 8 x {length:,} x 64, forward and backward"
-    first, last = "naive skew", "triptych relative"
     found, more = {}, {}
-    for name, _ in zip((first, last), settings.watch(title, range(2)), strict=True):
+    for name, _ in zip(names, settings.watch(title, range(len(names))), strict=True):
         measured = partial(extra_memory, partial(prepared, name))
-        size, guessed = quadratic(measured, length) if name == first else (measured(length), False)
-        found[name, "float32"], more[name, "float32"] = [size], {"extrapolated": guessed}
-    return table(title, "MB", found, first, more)
+        size, guessed = (measured(length), False) if name == OURS else quadratic(measured, length)
+        rows = length * length if name == PAIRS else length
+        found[name, "float32"] = [size]
+        more[name, "float32"] = {"extrapolated": guessed, "relation": rows * 8 * 64 * 4 / 2**20}
+    return table(title, "MB", found, names[0], more)
 
 
 def tables(settings: Settings, *, length: int | None = None, memory_length: int = MEMORY_LENGTH) -> Iterator[Table]:
@@ -176,6 +186,7 @@ def tables(settings: Settings, *, length: int | None = None, memory_length: int 
     yield products
     if memory_length and can_weigh():  # first, because it is what a machine may not be able to do
         yield memory(memory_length, settings)
+        yield memory(min(memory_length, PAPER_LENGTH), settings, (PAIRS, SKEW, OURS))
     for shape in _at(RELATIVE_SHAPES, length):
         yield compare("relative causal attention", RELATIVE, shape, rates, settings)
     for shape in _at(LOCAL_SHAPES, length):

@@ -38,6 +38,15 @@ def relative_by_mask(query: Tensor, key: Tensor, value: Tensor, table: Tensor) -
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
+def relative_by_pairs(query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
+    """Compute the same as before the skew: the row of each pair of positions is written down (Shaw et al. 2018)."""
+    places = torch.arange(query.size(2))
+    rows = table[:, (places[:, None] - places).clamp(min=0)]  # [H, L, L, D]
+    term = torch.einsum("bhid,hijd->bhij", query, rows)
+    logits = (query @ key.transpose(-1, -2) + term) / math.sqrt(query.size(-1))
+    return logits.masked_fill(_future(query.size(2)), -math.inf).softmax(-1) @ value
+
+
 def _products(query: Tensor, table: Tensor) -> Tensor:
     return query @ table.flip(1).transpose(-1, -2)
 
