@@ -6,6 +6,8 @@ earlier ones (section 2.2). One mixture weight chooses the component of all chan
 
 Unlike there, means and their moves are differences from a pixel that is known: of a third of the components each, that
 of an aligned source, the one to the left and the one above. A flat place then takes no more than to say nothing.
+The network says a difference in scales of its component, so that it weighs the same for a narrow one as for a wide one;
+in intensities, what an update changes would be a hair for the one and past all sense for the other.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
@@ -62,8 +64,8 @@ class Logistics:
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
         weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
         self.channels, self.base = channels, base
-        self.weights, self.means = weights[..., 0, :].log_softmax(-1), means + base
-        self.log_scales, self.slopes = scales.clamp(min=LEAST_LOG_SCALE), slopes.tanh()
+        self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=LEAST_LOG_SCALE)
+        self.means, self.slopes = base + means * self.log_scales.exp(), slopes.tanh()
 
     @staticmethod
     def size(channels: int, components: int) -> int:
