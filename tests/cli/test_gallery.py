@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from triptych.cli import demo as command
-from triptych.cli import gallery_notes, gallery_pixels, gallery_words
+from triptych.cli import gallery_notes, gallery_piano, gallery_pixels, gallery_words
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
 from triptych.model import store
 from triptych.music.composer import Composer
+from triptych.music.pianist import Pianist
 
 PAINTERS = (command.PAINTER, command.COMPLETER, command.UPSCALER)
 
@@ -51,7 +52,11 @@ def composers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, composer in made.items():
         composer.card |= {"name": name, "domain": "noise & <more>"}
     monkeypatch.setattr(command, "load_composer", lambda name, *_: made[name])
-    names = ("captions-en-de", *made, *PAINTERS)
+    pianist = Pianist.new(("Bach", "Chopin"), preset="tiny", width=32, device="cpu")
+    pianist.card |= {"name": "piano", "domain": "noise & <more>"}
+    monkeypatch.setattr(command, "load_pianist", lambda name, *_: pianist)
+    monkeypatch.setattr(gallery_piano, "SECONDS", 2.0)
+    names = ("captions-en-de", *made, *PAINTERS, "piano")
     monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in names])
 
 
@@ -80,7 +85,7 @@ def made(
     monkeypatch.setattr(gallery_notes, "ODE", gallery_notes.ODE[:15])
     ran = run("demo", "--out", tmp_path / "gallery", "--json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3 + 4
+    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3 + 4 + (2 * 3 + 3)
     return Path(json.loads(ran.out)["page"])
 
 
@@ -92,13 +97,13 @@ def test_the_page_stands_alone(made: Path) -> None:
     text = made.read_text("utf-8")
     page = Page(text)
     assert page.open == [], "every element is closed"
-    assert len(page.images) == 4 + 4 + 2 * SCORED + 4
+    assert len(page.images) == 4 + 4 + 2 * SCORED + 4 + 4
     for image in page.images:
         assert (made.parent / (image["src"] or "")).is_file()
         assert len(image["alt"] or "") > 20
         assert int(image.get("width") or 0) > 0 or str(image["src"]).endswith(".svg")
     assert all(
-        re.fullmatch(r"(attention|notes|pixels)/[\w-]+\.(png|svg|mid|wav|musicxml)", link) for link in page.links
+        re.fullmatch(r"(attention|notes|piano|pixels)/[\w-]+\.(png|svg|mid|wav|musicxml)", link) for link in page.links
     )
     assert all((made.parent / link).is_file() for link in page.links)
     assert "http" not in text and "@import" not in text and "url(" not in text and "$" not in text
@@ -120,13 +125,23 @@ def test_the_melody_that_ships(made: Path) -> None:
     assert (harmonized[:, 1:] >= -1).all()
 
 
+def test_the_primer_that_ships(made: Path) -> None:
+    from triptych.music.midi import read_performance
+    from triptych.music.performance import from_piece, on_grid
+
+    given, longer = (read_performance(made.parent / "piano" / name)[0] for name in ("primer.mid", "continued.mid"))
+    assert len(given) == 5 * 16 and given.seconds == pytest.approx(5 * 16 * gallery_piano.SIXTEENTH)
+    assert given == on_grid(from_piece(gallery_piano.primer())[0]), "it is on the grid, to come back as it is"
+    assert longer.notes[:64].tolist() == given.notes[:64].tolist() and longer.seconds > given.seconds
+
+
 def test_a_panel_without_its_models_is_left_out(
     run: Any, composers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "shipped", lambda: [{"name": "chorales"}])
     ran = run("demo", "--out", tmp_path / "gallery")
     assert ran.code == 0 and "without captions-en-de" in ran.err and "without chorales-infill" in ran.err
-    assert "without fashion: not" in ran.err
+    assert "without fashion: not" in ran.err and "without piano: not" in ran.err
     assert "<section" not in (tmp_path / "gallery" / "index.html").read_text("utf-8")
 
 

@@ -11,6 +11,8 @@ from triptych.look import complexity
 from triptych.music.codec import RANGES, to_piece
 from triptych.music.composer import Composer
 from triptych.music.midi import write_midi
+from triptych.music.performance import Performance
+from triptych.music.pianist import Pianist
 
 
 def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -141,6 +143,35 @@ def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_
     for option, value in (("--step", [1]), ("--voice", ["soprano"])):
         ran = run("look", "attention", "a dog", *out, option, *value)
         assert ran.code == 2 and f"expected no {option} for a sentence" in ran.err
+
+
+def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path) -> None:
+    rows = np.array([(at / 4, at / 4 + 0.5, 40 + 3 * at, 60 + at) for at in range(12)])
+    piece = Performance.of(*rows.T).to_piece()
+    piece.save(tmp_path / "played.mid")
+    Pianist.new((), preset="tiny", width=32, device="cpu").save(tmp_path / "model")
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
+    ran = run("look", "attention", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["pitches"][told["chosen"]] == 40 + 3 * 4 and told["ticks"][told["chosen"]] == 1000, "milliseconds"
+    assert told["chosen"] == len(told["ticks"]) - 1 == len(told["weights"][0]), "what follows is not read"
+    assert {40, -1} <= set(told["pitches"]), "time shifts and velocities have none"
+    assert sum(told["weights"][0]) + told["start"][0] == pytest.approx(1, abs=1e-4)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
+    for more, said in (
+        (["--note", 13], "--note from 1 to 12, got 13"),
+        (["--step", 2], "expected no --step for piano music"),
+    ):
+        ran = run("look", "attention", tmp_path / "played.mid", *options, *more)
+        assert ran.code == 2 and said in ran.err
+
+
+def test_a_note_by_its_number_is_for_piano_music(run: Any, piece: Path, tmp_path: Path) -> None:
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--note", 2]
+    ran = run("look", "attention", piece, *options)
+    assert ran.code == 2 and "expected no --note for a chorale" in ran.err
 
 
 def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path) -> None:

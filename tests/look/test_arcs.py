@@ -173,6 +173,13 @@ def test_the_place_of_a_token(chosen: int, name: str) -> None:
     assert figure.texts[0].get_text().startswith(name)
 
 
+def test_the_moment_of_a_token_of_a_performance() -> None:
+    piece = Piece((Note(0, 500, 60), Note(1_250, 1_500, 62)), 500, 120.0, metrical=False)
+    weights = np.full((1, 1), 0.5)
+    found = Arcs(piece, np.array([0, 1_250]), np.array([60, 62]), 1, weights, "layer 1", ("head 1",))
+    assert draw(found).texts[0].get_text() == "What D4 at 1.25 s looks at: layer 1"
+
+
 def test_only_the_strongest_are_drawn_and_their_share_is_told() -> None:
     weights = np.full((1, 100), 0.005)
     figure = draw(example(weights))

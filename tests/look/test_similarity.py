@@ -181,3 +181,9 @@ def test_a_short_piece_and_a_long_one_are_drawn() -> None:
     axes = draw(np.eye(3)).axes[0]
     assert [text.get_text() for text in axes.texts] == ["3 beats"]
     assert len(draw(np.eye(400)).axes[0].get_xticks()) <= 16
+
+
+def test_time_instead_of_bars() -> None:
+    axes = draw(similarity(tune([60] * 12)), seconds=0.5).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "2", "4"]
+    assert axes.get_xlabel() == "seconds"

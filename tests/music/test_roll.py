@@ -116,6 +116,11 @@ def test_bars_and_octaves() -> None:
     assert per_tick[0] == pytest.approx(per_tick[1]), "time runs equally fast in every row"
 
 
+def test_a_performance_has_seconds_instead_of_bars() -> None:
+    (axes,) = draw_roll(Piece((Note(0, 5_000, 60),), 500, 120.0, metrical=False)).axes
+    assert ticks(axes) == {0: "0 s", 2_000: "2 s", 4_000: "4 s"}
+
+
 def test_an_axes_of_ones_own() -> None:
     figure = Figure()
     axes = figure.add_subplot()

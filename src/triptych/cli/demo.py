@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer, load_painter, load_translator
+from triptych.cli.loading import load_composer, load_painter, load_pianist, load_translator
 from triptych.cli.output import answer, say
 
 TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
 PAINTER, COMPLETER, UPSCALER = "fashion", "fashion-complete", "emoji-upscale"
+PIANIST = "piano"
 
 
 def demo(
@@ -28,6 +29,7 @@ def demo(
     """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser."""
     from triptych.cli.gallery import write_page
     from triptych.cli.gallery_notes import notes
+    from triptych.cli.gallery_piano import piano
     from triptych.cli.gallery_pixels import pixels
     from triptych.cli.gallery_words import words
     from triptych.model.store import shipped
@@ -45,6 +47,8 @@ def demo(
             yield from pixels(load_painter(PAINTER, *settings), completer, upscaler, out)
         if _ships(there, COMPOSER, FILLER):
             yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
+        if _ships(there, PIANIST):
+            yield from piano(load_pianist(PIANIST, *settings), out)
 
     out.mkdir(parents=True, exist_ok=True)
     page = write_page(sections(), out)

@@ -4,7 +4,7 @@ files beside it, style inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,8 @@ from triptych.picture import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from triptych.music.piece import Piece
 
 SHARPNESS = 1.5  # dots of a picture to a dot of the page, so that it is sharp on fine screens too
 FACTS = {
@@ -56,6 +58,21 @@ def element(path: Path, out: Path, alternative: str, sharpness: float = 1.0) -> 
         width, height = (round(edge / sharpness) for edge in image.size)
     size = f'width="{width}" height="{height}"'
     return f'<img src="{path.relative_to(out).as_posix()}" {size} loading="lazy" alt="{escape(alternative)}">'
+
+
+def heard(piece: Piece, path: Path, out: Path, suffixes: Sequence[str]) -> Iterator[str]:
+    """A piece to hear, as files of these suffixes within `out`, and as a roll. path: of the files, without a suffix."""
+    from triptych.music.roll import draw_roll
+
+    for suffix in suffixes:
+        piece.save(path.with_suffix(suffix))
+    where = path.relative_to(out).as_posix()
+    length = f"{len(piece.notes)} notes in {piece.seconds:.0f} seconds"
+    yield f'<p><audio controls preload="none" src="{where}.wav"></audio></p>'
+    links = (f'<a href="{where}{suffix}" download>{suffix[1:]}</a>' for suffix in suffixes)
+    yield f'<p class="faint">{length}; as {", ".join(links)}</p>'
+    roll = picture(draw_roll(piece), path.with_name(path.name + "-roll.png"), out, f"Piano roll of {length}.")
+    yield f'<figure><div class="picture">{roll}</div></figure>'
 
 
 def folded(summary: str, label: str, inner: str) -> str:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.cli.gallery import facts, folded, picture, section
+from triptych.cli.gallery import facts, folded, heard, picture, section
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
@@ -76,28 +76,19 @@ def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:
 
 def _shown(piece: Piece, path: Path, out: Path) -> Iterator[str]:
     """A piece to hear, as a roll, as files, and engraved where verovio is installed."""
-    from triptych.music.roll import draw_roll
-
-    for suffix in SHAPES:
-        piece.save(path.with_suffix(suffix))
-    where = path.relative_to(out).as_posix()
-    length = f"{len(piece.notes)} notes in {piece.seconds:.0f} seconds"
-    yield f'<p><audio controls preload="none" src="{where}.wav"></audio></p>'
-    links = (f'<a href="{where}{suffix}" download>{suffix[1:]}</a>' for suffix in SHAPES)
-    yield f'<p class="faint">{length}; as {", ".join(links)}</p>'
-    roll = picture(draw_roll(piece), path.with_name(path.name + "-roll.png"), out, f"Piano roll of {length}.")
-    yield f'<figure><div class="picture">{roll}</div></figure>'
+    yield from heard(piece, path, out, SHAPES)
     if importlib.util.find_spec("verovio") is None:
         say('the gallery is without scores: they need verovio; pip install "triptych[score]"')
         return
     piece.save(path.with_suffix(".svg"))
-    score = f'<img src="{where}.svg" loading="lazy" alt="The same as a score of four voices.">'
+    where = path.with_suffix(".svg").relative_to(out).as_posix()
+    score = f'<img src="{where}" loading="lazy" alt="The same as a score of four voices.">'
     yield folded("The score", "score", score)
 
 
 def _looked_into(composer: Composer, piece: Piece, folder: Path, out: Path) -> Iterator[str]:
     """What a note looked at, and where the piece returns to itself."""
-    from triptych.cli.look import arcs_of
+    from triptych.cli.look_music import arcs_of
     from triptych.look import arcs, similarity
 
     step = 3 * piece.length // 4 // 4 * 4 + 1

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer, load_painter, load_translator, read_for
+from triptych.cli.loading import (
+    load_composer,
+    load_painter,
+    load_pianist,
+    load_translator,
+    plays_performances,
+    read_for,
+)
+from triptych.cli.look_music import arcs_of, arcs_of_performance
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
     from triptych.image.codec import Pixels
     from triptych.image.painter import Painter
-    from triptych.look.arcs import Arcs
     from triptych.look.attention import AttentionMap, Kind
     from triptych.look.pixels import PixelAttention
-    from triptych.music.composer import Composer
-    from triptych.music.piece import Piece
     from triptych.text.translator import Translator
 
 TEXT, MUSIC, IMAGE = "Of a translation", "Of a piece", "Of a picture"
@@ -78,6 +83,16 @@ def attention(
         Literal["soprano", "alto", "tenor", "bass"] | None,
         typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=MUSIC),
     ] = None,
+    note: Annotated[
+        int | None,
+        typer.Option(
+            "--note",
+            min=1,
+            metavar="N",
+            help="With --model piano: the note of this number; else the last.",
+            rich_help_panel=MUSIC,
+        ),
+    ] = None,
     pixel: Annotated[
         str | None,
         typer.Option(
@@ -101,7 +116,8 @@ def attention(
 
     check_picture(out)
     of_text = {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam}
-    of_music, of_image = {"--step": step, "--voice": voice}, {"--pixel": pixel, "--label": label}
+    of_chorales, of_image = {"--step": step, "--voice": voice}, {"--pixel": pixel, "--label": label}
+    of_music = {**of_chorales, "--note": note}
     suffix = Path(what).suffix.lower()
     if _is_picture(suffix):
         from triptych.look.pixels import draw as draw_pixel
@@ -116,12 +132,19 @@ def attention(
         return
     if suffix in (".mid", ".midi"):
         from triptych.look.arcs import draw as draw_arcs
-        from triptych.music.midi import read_midi
+        from triptych.music.midi import read_midi, read_performance
 
         _refuse("a piece", {**of_text, **of_image})
         name = model or "chorales"
-        composer = load_composer(name, device, threads, dtype.value)
-        arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
+        if plays_performances(name):
+            _refuse("piano music", of_chorales)
+            played, _ = read_performance(what)
+            pianist = load_pianist(name, device, threads, dtype.value)
+            arcs = arcs_of_performance(pianist, played, note=note, layer=layer, head=head)
+        else:
+            _refuse("a chorale", {"--note": note})
+            composer = load_composer(name, device, threads, dtype.value)
+            arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
         save(draw_arcs(arcs), out)
         answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
         return
@@ -304,49 +327,3 @@ def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, A
 
     source, target, recorded = translator.attention(text, translation)
     return attention_maps(recorded, translator.codec.pieces(target), translator.codec.pieces(source))
-
-
-def arcs_of(
-    composer: Composer, piece: Piece, *, step: int | None, voice: str, layer: int | None, head: int | None
-) -> Arcs:
-    """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
-
-    A model that reads sixteenths of four voices looks at moments: its arcs end at the same voice there.
-    """
-    import numpy as np
-
-    from triptych.look.arcs import COLOURS, Arcs
-    from triptych.music.codec import VOICES, from_piece, to_piece
-
-    grid, _ = from_piece(piece)
-    steps = len(grid)
-    if not 1 <= (step or steps) <= steps:
-        raise UserError(f"expected --step from 1 to {steps}, got {step}")
-    chosen = 4 * ((step or steps) - 1) + VOICES.index(voice)
-    layers = composer.attention(grid[: chosen // 4 + 1])
-    if not 1 <= (layer or len(layers)) <= len(layers):
-        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
-    number = (layer or len(layers)) - 1
-    # The query that writes `chosen` has read the positions before its own; what stands at key 0 is the start.
-    patch = composer.model.config.patch
-    size = 1 if patch is None else patch.size
-    row = layers[number][0, :, chosen // size].float()
-    read = (row / row.sum(-1, keepdim=True))[:, 1 : chosen // size + 1].cpu().numpy()
-    # A position may be a whole sixteenth: what goes there is drawn to the same voice.
-    weights = np.zeros((len(read), chosen), read.dtype)
-    weights[:, chosen % size :: size][:, : read.shape[1]] = read
-    heads = range(len(weights)) if head is None else [head - 1]
-    if not heads[-1] < len(weights):
-        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
-    if len(heads) > len(COLOURS):
-        say(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
-        heads = heads[: len(COLOURS)]
-    return Arcs(
-        to_piece(grid),
-        np.repeat(np.arange(steps), 4),
-        grid.reshape(-1),
-        chosen,
-        weights[list(heads)],
-        f"layer {number + 1}",
-        tuple(f"head {each + 1}" for each in heads),
-    )

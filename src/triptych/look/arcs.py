@@ -201,12 +201,14 @@ def _draw_curves(axes: Axes, strongest: list[Arc], curves: list[Curve]) -> None:
 
 
 def _title(arcs: Arcs) -> str:
-    """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2"."""
+    """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2", or "at 3.21 s"."""
     bar = BAR * arcs.piece.resolution
     pitch, place = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen]) - arcs.piece.pickup
     name = f"{PITCHES[pitch % 12]}{pitch // 12 - 1}" if pitch >= 0 else "a token without pitch"
     beat = place % bar / arcs.piece.resolution + 1
     where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
+    if not arcs.piece.metrical:
+        where = f"at {place * arcs.piece.seconds_per_tick:.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
 
 

@@ -68,10 +68,11 @@ def repetition(matrix: NDArray[np.float64]) -> float:
     return float(covered.mean())
 
 
-def draw(matrix: NDArray[np.float64], *, pickup: int = 0) -> Figure:
+def draw(matrix: NDArray[np.float64], *, pickup: int = 0, seconds: float | None = None) -> Figure:
     """Draw `similarity` as a heat map, the beginning at the upper left; stripes beside the diagonal are repeats.
 
     pickup: beats before the first bar line, a part of one counted as one. Bars have 4 beats and are numbered from 1.
+    seconds: of a beat, where there are no bars, as in a performance: the axes are then of time.
     """
     from matplotlib.figure import Figure
 
@@ -81,12 +82,13 @@ def draw(matrix: NDArray[np.float64], *, pickup: int = 0) -> Figure:
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, extent=(0, count, count, 0), interpolation="nearest")
     bars = range(pickup, count, BAR)
     numbered = bars[:: max(1, -(-len(bars) // MOST_NUMBERS))]
-    names = [str((beat - pickup) // BAR + 1) for beat in numbered]
+    names = [str((beat - pickup) // BAR + 1) if seconds is None else f"{beat * seconds:g}" for beat in numbered]
     axes.set_xticks(numbered, names)
     axes.set_yticks(numbered, names)
     axes.tick_params(length=3, pad=2, labelsize=8, labelcolor=PALE, color="0.75")
-    axes.set_xlabel("bar", fontsize=8, color=PALE)
-    axes.set_ylabel("bar", fontsize=8, color=PALE)
+    unit = "bar" if seconds is None else "seconds"
+    axes.set_xlabel(unit, fontsize=8, color=PALE)
+    axes.set_ylabel(unit, fontsize=8, color=PALE)
     axes.set_title("Which beats sound alike", fontsize=11, weight="bold", loc="left", pad=20)
     told = f"{count:,} beats"
     if count >= 2 * WINDOW:

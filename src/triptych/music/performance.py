@@ -87,7 +87,7 @@ class Performance:
         """The same as a piece of one voice, a millisecond a tick, which can be saved as MIDI, sound or a picture."""
         starts, ends = (np.rint(1_000 * self.notes[name]).astype(np.int64) for name in ("start", "end"))
         rows = zip(starts, np.maximum(ends, starts + 1), self.notes["pitch"], self.notes["velocity"], strict=True)
-        return Piece(tuple(Note(*map(int, row)) for row in rows), resolution=500, tempo=120.0)
+        return Piece(tuple(Note(*map(int, row)) for row in rows), resolution=500, tempo=120.0, metrical=False)
 
 
 def from_piece(piece: Piece) -> tuple[Performance, list[str]]:

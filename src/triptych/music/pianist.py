@@ -15,6 +15,7 @@ from triptych.errors import UserError
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
+from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
@@ -334,6 +335,18 @@ class Pianist:
         told = set(onsets(played))
         rest = [one not in told for one in onsets(tune)]
         return together([played, Performance(on_grid(tune).notes[rest])]).to_piece()
+
+    @torch.no_grad()
+    def attention(self, ids: Ids) -> list[torch.Tensor]:
+        """Attention of the layers while the model writes up to `LENGTH` ids [L], without a label: each [1, heads, L,
+        L]. Row i writes id i; column j has read id j - 1, column 0 nothing.
+        """
+        self._must("compose", "looking at attention")
+        if len(ids) > LENGTH:
+            raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
+        maps = AttentionMaps()
+        self.model.eval()(torch.from_numpy(ids)[None].to(self.model.embedding.weight.device), maps=maps)
+        return maps.decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

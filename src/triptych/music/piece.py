@@ -29,7 +29,8 @@ class Piece:
 
     voices: their names, uppermost first (soprano, alto, tenor, bass; or one name for a piano). length: ticks, with the
     silence after the last note. pickup: ticks before the first bar line. fifths: sharps of the key signature, or flats
-    if negative. notes are in the order of (start, end, pitch).
+    if negative. metrical: whether beats and bars mean anything; the ticks of a performance are only time. notes are in
+    the order of (start, end, pitch).
     """
 
     notes: tuple[Note, ...]
@@ -39,6 +40,7 @@ class Piece:
     length: int = 0
     pickup: int = 0
     fifths: int = 0
+    metrical: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(sorted(self.notes)))

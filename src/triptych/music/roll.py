@@ -116,11 +116,13 @@ def _rows(piece: Piece, most: int) -> list[range]:
 
 
 def _bars(piece: Piece, row: range) -> dict[int, str]:
-    """Numbers of the bars that begin in a row, by tick; of many only every second, third, ..."""
+    """Numbers of the bars that begin in a row, by tick, or seconds; of many only every second, third, ..."""
     bar = BAR * piece.resolution
     first = max(0, -(-(row.start - piece.pickup) // bar))
     numbers = range(first, -(-(row.stop - piece.pickup) // bar))
     every = max(1, -(-len(numbers) // MOST_NUMBERS))
+    if not piece.metrical:
+        return {number * bar: f"{number * bar * piece.seconds_per_tick:g} s" for number in numbers[::every]}
     return {piece.pickup + number * bar: str(number + 1) for number in numbers[::every]}
 
 

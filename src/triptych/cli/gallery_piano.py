@@ -1,0 +1,89 @@
+"""The piano in the gallery: half a minute from nothing, and half a minute after the opening of a prelude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triptych.cli.gallery import facts, heard, picture, section
+
+if TYPE_CHECKING:
+    from triptych.music.pianist import Pianist
+    from triptych.music.piece import Piece
+
+SECONDS = 30.0
+LABEL, COMPOSING, CONTINUING = "Chopin", 0, 0  # a composer, and seeds
+LIKELY = 0.95  # top-p: what is drawn from
+SHAPES = (".mid", ".wav")
+# Johann Sebastian Bach, Prelude in C major (BWV 846, 1722, in the public domain), its first bars, each half a bar that
+# is played twice: two held notes, and three that are broken over them.
+BARS = (
+    (60, 64, 67, 72, 76),
+    (60, 62, 69, 74, 77),
+    (59, 62, 67, 74, 77),
+    (60, 64, 67, 72, 76),
+    (60, 64, 69, 76, 81),
+)
+SIXTEENTH = 0.22  # seconds
+LOUDNESS = (62, 54, 56, 60, 64)  # of the five notes
+
+COMPOSED = """<code>{model}</code> has played this just now, from nothing but the name of {label}: one event after
+another was drawn, which key goes down or up, how loud, and how many hundredths of a second pass. It learned from
+performances by pianists. In the roll a note is the darker the louder it is."""
+CONTINUED = """It was given the first five bars of Bach's Prelude in C (entered by us, as even as a machine plays),
+{primer:.0f} seconds, and went on for {seconds:.0f} more. What was given comes back as it was. Try your own:
+<code>triptych continue {given} --model {model} --seconds 30 --out longer.mid</code>"""
+ARCS = """What the last note of the first piece looked at when it was struck: an arc for each head and event, the
+broader the more attention."""
+SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
+prelude's bars are the squares at the upper left."""
+LIMITS = """A minute of it is a mood rather than a piece: it keeps hands, touch and a kind of harmony, and forgets what
+it began with."""
+
+
+def primer() -> Piece:
+    """The opening of the prelude, encoded by us."""
+    from triptych.music.performance import Performance
+
+    rows = []
+    for number, chord in enumerate(BARS):
+        for half in range(2):
+            begin = (16 * number + 8 * half) * SIXTEENTH
+            end = begin + 8 * SIXTEENTH
+            for at, place in enumerate((0, 1, 2, 3, 4, 2, 3, 4)):
+                start = begin + at * SIXTEENTH
+                rows.append((start, end if at < 2 else start + SIXTEENTH, chord[place], LOUDNESS[place]))
+    return Performance.of(*zip(*rows, strict=True)).to_piece()
+
+
+def piano(pianist: Pianist, out: Path) -> Iterator[str]:
+    """The sections of the piano; files go to `out`/piano."""
+    from triptych.cli.look_music import arcs_of_performance
+    from triptych.generation.sample import Sampling
+    from triptych.look import arcs, similarity
+    from triptych.music.performance import from_piece
+
+    folder, sampling = out / "piano", Sampling(top_p=LIKELY)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = escape(str(pianist.card["name"]))
+    label = LABEL if LABEL in pianist.codec.labels else None
+    piece = pianist.compose(label=label, seconds=SECONDS, sampling=sampling, seed=COMPOSING)
+    found = arcs_of_performance(pianist, from_piece(piece)[0], note=None, layer=None, head=None)
+    drawn = picture(arcs.draw(found), folder / "arcs.png", out, "Arcs from the last note to earlier events.")
+    looked = f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
+    text = COMPOSED.format(model=name, label=escape(label or "no composer"))
+    body = [facts(pianist.card), *heard(piece, folder / "composed", out, SHAPES), looked]
+    yield section("piano", "A piano: half a minute from nothing", text, body)
+
+    given = primer()
+    given.save(folder / "primer.mid")
+    longer = pianist.continue_(given, seconds=SECONDS, sampling=sampling, seed=CONTINUING)
+    matrix = similarity.similarity(longer)
+    drawn_matrix = similarity.draw(matrix, seconds=60 / longer.tempo)
+    alike = picture(drawn_matrix, folder / "similarity.png", out, f"Self-similarity of {len(matrix)} half seconds.")
+    shown = f'<figure><div class="picture">{alike}</div><figcaption>{SIMILARITY}</figcaption></figure>'
+    text = CONTINUED.format(model=name, primer=given.seconds, seconds=SECONDS, given="piano/primer.mid")
+    body = [*heard(longer, folder / "continued", out, SHAPES), shown, f"<p>{LIMITS}</p>"]
+    yield section("continued", "A prelude continued", text, body)
