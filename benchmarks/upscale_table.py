@@ -1,6 +1,6 @@
 """How good are enlarged pictures? A model's samples beside the bicubic filter, in figures and on a page.
 
-    python benchmarks/upscale_table.py --model emoji-upscale --data F.npz [--split test] [--out page.png] [--samples 5]
+    python benchmarks/upscale_table.py --model emoji-upscale --data F.npz ... [--split test] [--out page.png]
 
 PSNR and SSIM against the truth, of single samples and of the pixelwise mean of all: the mean over pictures. A sample
 that is sharp in the wrong place has a lower PSNR than a blur, so these figures favour the mean and the filters; the
@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from triptych.cli.loading import load_pictures
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
 from triptych.image.codec import Pixels
 from triptych.image.data import matched, shrunk
-from triptych.image.files import read_pictures, write_picture
+from triptych.image.files import write_picture
 from triptych.image.painter import Painter
 from triptych.image.score import bicubic, enlargement
 
@@ -98,9 +99,9 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="one that upscales")
-    parser.add_argument("--data", required=True, help="pictures as large as those it makes")
+    parser.add_argument("--data", required=True, nargs="+", type=Path, help="pictures as large as those it makes")
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
-    parser.add_argument("--limit", type=int, help="the first N pictures of the split only")
+    parser.add_argument("--limit", type=int, help="so many pictures of the split, evenly from all")
     parser.add_argument("--out", type=Path, help="a PNG of some of them")
     parser.add_argument("--pictures", type=int, default=32, help="on the page")
     parser.add_argument("--zoom", type=int, default=4, help="screen pixels along the edge of a pixel")
@@ -120,8 +121,8 @@ def main() -> None:
     codec = painter.codec
     if painter.task != "upscale":
         raise UserError(f"expected a model that upscales, got one of the task {painter.task}; give another")
-    pictures, _ = read_pictures(options.data, options.split, channels=codec.channels, size=codec.shape[:2])
-    truth = matched(pictures, codec).pictures[: options.limit]
+    pictures = load_pictures(options.data, options.split, channels=codec.channels, size=codec.shape[:2])
+    truth = matched(pictures, codec).evenly(options.limit or len(pictures.pictures)).pictures
     small = shrunk(truth, codec.factor)
     sampling = Sampling(options.temperature, options.top_k, options.top_p)
     samples = painter.tries(small, options.samples, sampling=sampling, seed=options.seed, progress=say_how_far)
