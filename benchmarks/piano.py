@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,8 @@ MARKS = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 def evenly(shards: Shards, most: int, least: int = 0) -> list[Entry]:
     """So many validation pieces of at least so many tokens, evenly from all."""
     entries = [entry for entry in shards.of_split(VALID) if entry.tokens >= least]
+    if not entries:
+        raise UserError(f"expected validation pieces of at least {least:,} tokens, got none; choose a shorter length")
     places = np.linspace(0, len(entries) - 1, min(most, len(entries))).round().astype(int)
     return [entries[place] for place in places]
 
@@ -55,8 +58,11 @@ def nats(pianist: Pianist, ids: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def length_row(name: str, pianist: Pianist, shards: Shards, length: int, pieces: int) -> dict[str, object]:
     """Nats a token at positions L to 2L, with everything in sight and with the last L tokens only."""
-    far, near = [], []
+    if length < STRETCH:
+        raise UserError(f"expected --length from {STRETCH}, got {length}")
     entries = evenly(shards, pieces, 2 * length)
+    apart = []
+    far, near = [], []
     for entry in entries:
         ids = pianist.codec.encode(shards.performance(entry))[: 2 * length]
         whole = nats(pianist, ids)
@@ -64,10 +70,15 @@ def length_row(name: str, pianist: Pianist, shards: Shards, length: int, pieces:
             last = first + STRETCH
             far.append(whole[first:last])
             near.append(nats(pianist, ids[last - length : last])[-STRETCH:])
+        own = -(-length // (EVERY * STRETCH))  # stretches of this piece
+        apart.append(float(np.mean(far[-own:]) - np.mean(near[-own:])))
     told = {"model": name, "L": length, "pieces": len(entries), "tokens": len(far) * STRETCH}
-    apart = np.array([piece.mean() - short.mean() for piece, short in zip(far, near, strict=True)])
-    error = float(apart.std(ddof=1) / len(apart) ** 0.5)
-    figures = {"all before": float(np.mean(far)), "the last L": float(np.mean(near)), "difference": float(apart.mean())}
+    error = float(np.std(apart, ddof=1) / len(apart) ** 0.5) if len(apart) > 1 else 0.0
+    figures = {
+        "all before": float(np.mean(far)),
+        "the last L": float(np.mean(near)),
+        "difference": float(np.mean(apart)),
+    }
     return {**told, **figures, "standard error": error}
 
 
@@ -106,9 +117,15 @@ def composing(
 
 def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argparse.Namespace) -> dict[str, object]:
     """What a melody tells, and whether all of it is played."""
-    windows = held_out_windows(shards, pianist.codec, task="accompany", most=options.pieces, tokens_per_batch=1)
-    of_others = [*windows[len(windows) // 2 :], *windows[: len(windows) // 2]]
-    strange = [given(one, other.source) for one, other in zip(windows, of_others, strict=True)]
+    songs = [windows_of(pianist, shards, entry) for entry in evenly(shards, options.pieces)]
+    if len(songs) < 2:
+        raise UserError("expected at least two validation pieces, so that melodies can be of another; see --pieces")
+    windows = [one for song in songs for one in song]
+    strange = [
+        given(one, other[place % len(other)].source)
+        for song, other in zip(songs, [*songs[1:], songs[0]], strict=True)
+        for place, one in enumerate(song)
+    ]
     nothing = [given(one, torch.full_like(one.source, REST)) for one in windows if one.source is not None]
     found = {"the melody": windows, "another song's": strange, "rests": nothing}
     row: dict[str, object] = {"model": name, "tokens": sum(one.tokens for one in windows)}
@@ -123,6 +140,13 @@ def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argp
     return {**row, "notes of melodies": asked, "played": kept}
 
 
+def windows_of(pianist: Pianist, shards: Shards, entry: Entry) -> list[Batch]:
+    """The windows of one piece, with its melody, each a batch."""
+    alone = copy(shards)
+    alone.entries = [entry]
+    return held_out_windows(alone, pianist.codec, task="accompany", tokens_per_batch=1)
+
+
 def given(window: Batch, source: torch.Tensor | None) -> Batch:
     """A window with another source, as long as its own."""
     assert window.source is not None and source is not None
@@ -134,7 +158,7 @@ def given(window: Batch, source: torch.Tensor | None) -> Batch:
 def opening(melody: Performance, seconds: float) -> Performance:
     """The notes that end within the first seconds after the first one."""
     notes = melody.notes.copy()
-    begin = notes["start"].min()
+    begin = notes["start"].min(initial=np.inf)
     notes["start"] -= begin
     notes["end"] -= begin
     return Performance(notes[notes["end"] <= seconds])

@@ -75,7 +75,7 @@ def test_memory_is_measured_and_may_be_foretold(monkeypatch: pytest.MonkeyPatch)
     assert (naive_row["median"], naive_row["extrapolated"]) == (640, True)
     assert (ours["median"], ours["extrapolated"], ours["ratio"]) == (64, False, 0.1)
     pairs, skew, _ = attention.memory(2048, Settings(), (PAIRS, SKEW, OURS))["rows"]
-    assert (pairs["relation"], skew["relation"]) == (8192, 4), "8.5 GB and 4.2 MB in the paper, of 1,000 bytes a kB"
+    assert (pairs["rows"], skew["rows"]) == (8192, 4), "8.5 GB and 4.2 MB in the paper, of 1,000 bytes a kB"
 
 
 def test_the_sizes_that_are_measured() -> None:

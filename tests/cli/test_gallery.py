@@ -209,4 +209,4 @@ def test_in_a_browser(made: Path) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page never scrolls sideways"
         browser.close()
     assert all(url.startswith(made.parent.as_uri() + "/") for url in told)
-    assert len(told) == 2 * (1 + 12 + 2 * SCORED)
+    assert len(told) == 2 * (1 + 16 + 2 * SCORED)

@@ -114,3 +114,5 @@ def test_what_a_mixture_asks_of_the_configuration() -> None:
         model_of(3, vocabulary=257)
     with pytest.raises(UserError, match=r"patch\.size from 1 to 4"):
         Patch(5, logistics=2)
+    with pytest.raises(UserError, match=r"patch\.forget=0"):
+        Patch(3, logistics=2, forget=0.1)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.attention.pattern import Full, Local1D, Local2D, Pattern, order
+from triptych.errors import UserError
 from triptych.model.config import Config, Patch, Positions
 from triptych.model.surroundings import NOTHING, Surroundings
 from triptych.model.transformer import Transformer
@@ -87,3 +88,9 @@ def test_a_row_that_goes_on_from_another_has_its_neighbours() -> None:
     swapped = ids[[1, 1]]
     steps = [model.step(swapped[:, at - 1], cache) for at in range(24, 48)]
     torch.testing.assert_close(torch.stack(steps, 1), model(swapped)[:, 24:].detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_more_pixels_than_the_picture_has() -> None:
+    model = Transformer(config_of(Local2D(4, 4, 2, 2, 1, 1), 4))
+    with pytest.raises(UserError, match="expected 0 to 16 positions"):
+        model(torch.zeros(1, 51, dtype=torch.int64))

@@ -166,8 +166,8 @@ def prepared(name: str, length: int) -> Callable[[], object]:
 def memory(length: int, settings: Settings, names: Sequence[str] = (SKEW, OURS)) -> Table:
     """Extra memory of naive forms and of ours; that of the former is foretold where the machine has not enough.
 
-    relation: what a form writes down of the relation alone, forward, as the paper reckons it (section 3.4.1: 8.5 GB for
-    a row of each pair and 4.2 MB for one of each distance, at 2,048 positions and a width of 512).
+    rows: those of the relation that a form reads, in MiB, as the paper reckons (section 3.4.1: 8.5 GB for one of each
+    pair and 4.2 MB for one of each distance, at 2,048 positions and a width of 512); the products are not in it.
     """
     title = f"extra memory of relative attention, 1 x 8 x {length:,} x 64, forward and backward"
     found, more = {}, {}
@@ -176,7 +176,7 @@ def memory(length: int, settings: Settings, names: Sequence[str] = (SKEW, OURS))
         size, guessed = (measured(length), False) if name == OURS else quadratic(measured, length)
         rows = length * length if name == PAIRS else length
         found[name, "float32"] = [size]
-        more[name, "float32"] = {"extrapolated": guessed, "relation": rows * 8 * 64 * 4 / 2**20}
+        more[name, "float32"] = {"extrapolated": guessed, "rows": rows * 8 * 64 * 4 / 2**20}
     return table(title, "MB", found, names[0], more)
 
 
@@ -185,7 +185,8 @@ def tables(settings: Settings, *, length: int | None = None, memory_length: int 
     products, rates = product_rates(settings)
     yield products
     if memory_length and can_weigh():  # first, because it is what a machine may not be able to do
-        yield memory(memory_length, settings)
+        if memory_length > PAPER_LENGTH:
+            yield memory(memory_length, settings)
         yield memory(min(memory_length, PAPER_LENGTH), settings, (PAIRS, SKEW, OURS))
     for shape in _at(RELATIVE_SHAPES, length):
         yield compare("relative causal attention", RELATIVE, shape, rates, settings)

@@ -27,15 +27,15 @@ BARS = (
     (60, 64, 69, 76, 81),
 )
 SIXTEENTH = 0.22  # seconds
-LOUDNESS = (62, 54, 56, 60, 64)  # of the five notes
+LOUDNESS = (62, 54, 58, 62, 66)  # of the five notes, each the middle of a bin, so that it comes back as it is
 
-COMPOSED = """<code>{model}</code> has played this just now, from nothing but the name of {label}: one event after
-another was drawn, which key goes down or up, how loud, and how many hundredths of a second pass. It learned from
-performances by pianists. In the roll a note is the darker the louder it is."""
+COMPOSED = """<code>{model}</code> has played this just now, from {what}: one event after another was
+drawn, which key goes down or up, how loud, and how many hundredths of a second pass. It learned from performances by
+pianists. In the roll a note is the darker the louder it is."""
 CONTINUED = """It was given the first five bars of Bach's Prelude in C (entered by us, as even as a machine plays),
 {primer:.0f} seconds, and went on for {seconds:.0f} more. What was given comes back as it was. Try your own:
 <code>triptych continue {given} --model {model} --seconds 30 --out longer.mid</code>"""
-ARCS = """What the last note of the first piece looked at when it was struck: an arc for each head and event, the
+ARCS = """What the last note of this piece looked at when it was struck: the strongest weights of all heads as arcs, the
 broader the more attention."""
 SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
 prelude's bars are the squares at the upper left."""
@@ -70,10 +70,11 @@ def piano(pianist: Pianist, out: Path) -> Iterator[str]:
     name = escape(str(pianist.card["name"]))
     label = LABEL if LABEL in pianist.codec.labels else None
     piece = pianist.compose(label=label, seconds=SECONDS, sampling=sampling, seed=COMPOSING)
-    found = arcs_of_performance(pianist, from_piece(piece)[0], note=None, layer=None, head=None)
+    found = arcs_of_performance(pianist, from_piece(piece)[0], note=None, label=label, layer=None, head=None)
     drawn = picture(arcs.draw(found), folder / "arcs.png", out, "Arcs from the last note to earlier events.")
     looked = f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
-    text = COMPOSED.format(model=name, label=escape(label or "no composer"))
+    what = f"nothing but the name of {escape(label)}" if label else "nothing at all"
+    text = COMPOSED.format(model=name, what=what)
     body = [facts(pianist.card), *heard(piece, folder / "composed", out, SHAPES), looked]
     yield section("piano", "A piano: half a minute from nothing", text, body)
 

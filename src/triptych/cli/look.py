@@ -89,7 +89,7 @@ def attention(
             "--note",
             min=1,
             metavar="N",
-            help="With --model piano: the note of this number; else the last.",
+            help="Of a piano model: the note of this number; else the last.",
             rich_help_panel=MUSIC,
         ),
     ] = None,
@@ -100,7 +100,10 @@ def attention(
         ),
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="CLASS", help="Of the picture.", rich_help_panel=IMAGE)
+        str | None,
+        typer.Option(
+            "--label", metavar="CLASS", help="Of the picture, or the composer of piano music.", rich_help_panel=IMAGE
+        ),
     ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -134,15 +137,17 @@ def attention(
         from triptych.look.arcs import draw as draw_arcs
         from triptych.music.midi import read_midi, read_performance
 
-        _refuse("a piece", {**of_text, **of_image})
+        _refuse("a piece", {**of_text, "--pixel": pixel})
         name = model or "chorales"
         if plays_performances(name):
             _refuse("piano music", of_chorales)
-            played, _ = read_performance(what)
+            played, words = read_performance(what)
+            for word in words:
+                say(f"{what}: {word}")
             pianist = load_pianist(name, device, threads, dtype.value)
-            arcs = arcs_of_performance(pianist, played, note=note, layer=layer, head=head)
+            arcs = arcs_of_performance(pianist, played, note=note, label=label, layer=layer, head=head)
         else:
-            _refuse("a chorale", {"--note": note})
+            _refuse("a chorale", {"--note": note, "--label": label})
             composer = load_composer(name, device, threads, dtype.value)
             arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
         save(draw_arcs(arcs), out)

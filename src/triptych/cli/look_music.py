@@ -46,12 +46,18 @@ def arcs_of(
 
 
 def arcs_of_performance(
-    pianist: Pianist, performance: Performance, *, note: int | None, layer: int | None, head: int | None
+    pianist: Pianist,
+    performance: Performance,
+    *,
+    note: int | None,
+    label: str | None = None,
+    layer: int | None,
+    head: int | None,
 ) -> Arcs:
     """What a note of a performance (from 1; else the last) looks at when it is struck, in one layer (else the last).
 
-    Of a long one the model reads as much as it was trained with, up to that note. Arcs end at note-ons and note-offs
-    where they are heard; time shifts and velocities have no pitch.
+    Of a long one the model reads the last `LENGTH` events up to that note, and they alone are drawn. Arcs end at
+    note-ons and note-offs where they are heard; time shifts and velocities have no pitch.
     """
     from triptych.look.arcs import Arcs
     from triptych.music.performance import LOWEST, NOTE_OFF, TIME_SHIFT, shifts
@@ -59,17 +65,20 @@ def arcs_of_performance(
 
     ids = pianist.codec.encode(performance)
     struck = np.flatnonzero(ids < NOTE_OFF)
+    if not len(struck):
+        raise UserError("expected a piece with notes on the keys of a piano, got none; choose another")
     if not 1 <= (note or len(struck)) <= len(struck):
         raise UserError(f"expected --note from 1 to {len(struck)}, got {note}")
     last = int(struck[(note or len(struck)) - 1])
     first = max(0, last + 1 - LENGTH)
-    read, name, heads = _read(pianist.attention(ids[first : last + 1]), last - first, layer, head)
+    read, name, heads = _read(pianist.attention(ids[first : last + 1], label=label), last - first, layer, head)
     # Ticks of a performance are milliseconds, its steps ten of them.
     now = np.append(0, shifts(ids).cumsum())[:-1] * 10
     pitches = np.where(ids < TIME_SHIFT, LOWEST + ids % NOTE_OFF, -1)
     heard = slice(first, last + 1)
-    piece = pianist.codec.decode(ids).to_piece()
-    return Arcs(piece, now[heard], pitches[heard], last - first, read, name, heads)
+    since = int(now[first])
+    piece = pianist.codec.decode(ids[first:]).to_piece()
+    return Arcs(piece, now[heard] - since, pitches[heard], last - first, read, name, heads, since)
 
 
 def _read(

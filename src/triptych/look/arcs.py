@@ -52,7 +52,8 @@ class Arcs:
 
     ticks, pitches: integers [tokens], where each token of the piece stands; -1 is the pitch of a token without one, as
     of a rest. weights: [heads, chosen], the attention that each head gives to tokens 0 to chosen - 1; what a row lacks
-    to 1 went to the start, which is no token of the piece. heads: their names, as "head 3". layer: its name.
+    to 1 went to the start, which is no token of the piece. heads: their names, as "head 3". layer: its name. since: of
+    a performance, the ticks that were cut off before the piece.
     """
 
     piece: Piece
@@ -62,6 +63,7 @@ class Arcs:
     weights: NDArray[np.floating[Any]]
     layer: str
     heads: tuple[str, ...]
+    since: int = 0
 
     def __post_init__(self) -> None:
         if self.ticks.ndim != 1 or self.ticks.shape != self.pitches.shape:
@@ -208,7 +210,7 @@ def _title(arcs: Arcs) -> str:
     beat = place % bar / arcs.piece.resolution + 1
     where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
     if not arcs.piece.metrical:
-        where = f"at {place * arcs.piece.seconds_per_tick:.2f} s"
+        where = f"at {(arcs.since + place) * arcs.piece.seconds_per_tick:.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
 
 

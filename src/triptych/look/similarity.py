@@ -89,8 +89,11 @@ def draw(matrix: NDArray[np.float64], *, pickup: int = 0, seconds: float | None 
     unit = "bar" if seconds is None else "seconds"
     axes.set_xlabel(unit, fontsize=8, color=PALE)
     axes.set_ylabel(unit, fontsize=8, color=PALE)
-    axes.set_title("Which beats sound alike", fontsize=11, weight="bold", loc="left", pad=20)
-    told = f"{count:,} beats"
+    axes.set_title(
+        f"Which {'beats' if seconds is None else 'moments'} sound alike", fontsize=11, weight="bold", loc="left", pad=20
+    )
+    what = "beats" if seconds is None else "moments"
+    told = f"{count:,} {what}" + (f" of {seconds:g} s" if seconds is not None else "")
     if count >= 2 * WINDOW:
         told += f"; {repetition(matrix):.0%} of them lie in passages of {WINDOW} that sound elsewhere too"
     axes.annotate(told, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=PALE)

@@ -119,6 +119,10 @@ class Patch:
         _is_a("patch.forget", self.forget, int, float)
         if not 0 <= self.forget < 1:
             raise UserError(f"expected 0 <= patch.forget < 1, got {self.forget}")
+        if self.forget and self.logistics:
+            raise UserError(
+                f"expected patch.forget=0 with logistics, which are told their neighbours, got {self.forget}"
+            )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ A pixel has C channels, each one of `LEVELS` intensities. A component gives ever
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
 earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
 
-Unlike there, means and their moves are differences from a pixel that is known: of a third of the components each, that
-of an aligned source, the one to the left and the one above. A flat place then takes no more than to say nothing.
-The network says a difference in scales of its component, so that it weighs the same for a narrow one as for a wide one;
-in intensities, what an update changes would be a hair for the one and past all sense for the other.
+Unlike there, means and their moves are differences from a pixel that is known: in turn of the components, that of an
+aligned source, the one to the left and the one above (or, where one of them is not known, another). A flat place then
+takes no more than to say nothing. The network says a difference in scales of its component, so that it weighs the same
+for a narrow one as for a wide one; in intensities, an update would change the one by a hair and the other past all sense.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
@@ -195,7 +195,7 @@ class MixtureWriter(nn.Module):
         hidden, known = beside[..., :width], beside[..., width:].view(*beside.shape[:-1], KNOWN, self.channels)
         apart = (known[..., 1:, :] - known[..., :1, :]).flatten(-2)
         base = known[..., torch.arange(self.components, device=known.device) % KNOWN, :].mT  # [..., C, K]
-        told = torch.cat((hidden, apart.to(hidden.dtype)), -1)
+        told = torch.cat((hidden, apart), -1)
         return Logistics(self.parameters_of(told.to(self.parameters_of.weight.dtype)), base)
 
     def step(self, beside: Tensor, recent: Recent, position: int) -> Tensor:

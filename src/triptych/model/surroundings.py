@@ -11,14 +11,16 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from triptych.attention.pattern import Local2D, Pattern, order
+from triptych.attention.pattern import Local2D, Pattern, check_length, order
 from triptych.model.config import Config
 
 NOTHING = -1  # the id of a pixel that there is not
 
 
 class Surroundings:
-    """The left and the upper neighbour of every position; of what is no picture, the position before and nothing."""
+    """The left and the upper neighbour of every position. Where neither a 2-D pattern nor 2-D positions say how wide
+    the picture is, they are the position before and nothing.
+    """
 
     def __init__(self, config: Config) -> None:
         pattern, positions = config.pattern, config.positions
@@ -42,6 +44,7 @@ class Surroundings:
 @torch.inference_mode(False)
 def _neighbours(pattern: Pattern, columns: int, count: int) -> Tensor:
     """Positions of the left and the upper neighbour: int64 [count, 2], -1 where there is none."""
+    check_length(pattern, count)
     here = torch.arange(count, device="cpu")
     if not columns:
         return torch.stack((here - 1, torch.full_like(here, -1)), 1)

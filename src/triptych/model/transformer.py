@@ -51,7 +51,7 @@ class Transformer(nn.Module):
         self.surroundings = Surroundings(config) if isinstance(self.writer, MixtureWriter) else None
         self.above: PlaceEmbedding | None = None
         if config.patch is not None and self.surroundings is not None and self.surroundings.columns:
-            self.above = PlaceEmbedding(config.vocabulary, config.patch, config.width)
+            self.above = PlaceEmbedding(config.vocabulary, replace(config.patch, recall=0), config.width)
         if config.encoder_layers and config.source_vocabulary is not None:
             if config.patch is None:
                 self.source_embedding = nn.Embedding(config.source_vocabulary, config.width)

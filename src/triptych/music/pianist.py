@@ -337,21 +337,26 @@ class Pianist:
         return together([played, Performance(on_grid(tune).notes[rest])]).to_piece()
 
     @torch.no_grad()
-    def attention(self, ids: Ids) -> list[torch.Tensor]:
-        """Attention of the layers while the model writes up to `LENGTH` ids [L], without a label: each [1, heads, L,
-        L]. Row i writes id i; column j has read id j - 1, column 0 nothing.
+    def attention(self, ids: Ids, *, label: str | None = None) -> list[torch.Tensor]:
+        """Attention of the layers while the model writes up to `LENGTH` ids [L]: each [1, heads, L, L]. Row i writes
+        id i; column j has read id j - 1, column 0 nothing.
         """
         self._must("compose", "looking at attention")
         if len(ids) > LENGTH:
             raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
-        maps = AttentionMaps()
-        self.model.eval()(torch.from_numpy(ids)[None].to(self.model.embedding.weight.device), maps=maps)
+        maps, device = AttentionMaps(), self.model.embedding.weight.device
+        self.model.eval()(torch.from_numpy(ids)[None].to(device), label=self._class(label), maps=maps)
         return maps.decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
+
+    def _class(self, label: str | None) -> torch.Tensor:
+        """The class of a label, or that of none: [1]."""
+        number = -1 if label is None else self.codec.label(label)
+        return torch.tensor([number], device=self.model.embedding.weight.device)
 
     def _must(self, task: Task, what: str) -> None:
         if self.task != task:
@@ -382,10 +387,9 @@ class Pianist:
         model = self.model.eval()
         device = model.embedding.weight.device
         steps = len(read) + room
-        classes = torch.tensor([-1 if label is None else self.codec.label(label)], device=device)
         source = None if melody is None else torch.from_numpy(MelodyCodec().encode(melody))[None].to(device)
         columns = generate(
-            *started(model, length=steps, source=source, label=classes, exact=self._exact),
+            *started(model, length=steps, source=source, label=self._class(label), exact=self._exact),
             steps=steps,
             end=END,
             sampling=sampling,
