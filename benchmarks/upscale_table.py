@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=32, help="on the page")
     parser.add_argument("--zoom", type=int, default=4, help="screen pixels along the edge of a pixel")
     parser.add_argument("--samples", type=int, default=5)
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, help="else that of the model's card")
     parser.add_argument("--top-k", type=int, default=0)
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -124,7 +124,8 @@ def main() -> None:
     pictures = load_pictures(options.data, options.split, channels=codec.channels, size=codec.shape[:2])
     truth = matched(pictures, codec).evenly(options.limit or len(pictures.pictures)).pictures
     small = shrunk(truth, codec.factor)
-    sampling = Sampling(options.temperature, options.top_k, options.top_p)
+    temperature = painter.usual.temperature if options.temperature is None else options.temperature
+    sampling = Sampling(temperature, options.top_k, options.top_p)
     samples = painter.tries(small, options.samples, sampling=sampling, seed=options.seed, progress=say_how_far)
     rows = list(rows_of(truth, small, samples))
     if options.out is not None:
@@ -136,7 +137,7 @@ def main() -> None:
         "pictures": len(truth),
         "samples": options.samples,
         "factor": codec.factor,
-        "temperature": options.temperature,
+        "temperature": temperature,
         "rows": rows,
     }
     told = f"{options.split}: {len(truth):,} pictures, from {small.shape[1]}x{small.shape[2]} by {codec.factor}"

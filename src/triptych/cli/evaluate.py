@@ -123,6 +123,7 @@ def image(
             enlarged = painter.evaluate_enlargement(
                 pictures, samples=samples, seed=seed, progress=lambda done, _: bar.update(task, completed=done)
             )
+            enlarged["temperature"] = painter.usual.temperature
     if heat is not None:
         from triptych.look.heat import draw
 

@@ -80,12 +80,12 @@ TopP = Annotated[
 ]
 
 
-def sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
-    """What the three options ask for; one that was not given restricts nothing."""
+def sampling(temperature: float | None, top_k: int | None, top_p: float | None, *, usual: float = 1.0) -> Sampling:
+    """What the three options ask for; one that was not given restricts nothing. usual: the temperature otherwise."""
     from triptych.generation.sample import Sampling
 
     return Sampling(
-        temperature=1.0 if temperature is None else temperature,
+        temperature=usual if temperature is None else temperature,
         top_k=top_k or 0,
         top_p=1.0 if top_p is None else top_p,
     )

@@ -116,15 +116,16 @@ def upscale(
     from triptych.image.files import check_png, write_picture
 
     check_png(out)
-    sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("upscale")
+    sampling = options.sampling(temperature, top_k, top_p, usual=painter.usual.temperature)
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
     small, _ = read_for(picture, painter, (height // factor, width // factor))
     (made,) = painter.upscale(small, sampling=sampling, seed=seed)
     write_picture(out, made)
     told = {"model": model, "picture": str(picture), "out": str(out), "height": height, "width": width, "seed": seed}
+    told["temperature"] = sampling.temperature
     answer(told, [str(out)], as_json=json)
 
 

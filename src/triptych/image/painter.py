@@ -175,12 +175,18 @@ class Painter:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
         return likelihood(self.model, self._reads, pictures, hidden=hidden, progress=progress)
 
+    @property
+    def usual(self) -> Sampling:
+        """How enlargements are drawn unless something else is asked for: at the `temperature` of the card, or at 1."""
+        temperature = self.card.get("temperature", 1.0)
+        return Sampling(float(temperature)) if type(temperature) in (int, float) else PLAIN
+
     def evaluate_enlargement(
         self,
         pictures: Pictures,
         *,
         samples: int = 5,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> dict[str, float]:
@@ -201,7 +207,7 @@ class Painter:
         small: Pixels,
         samples: int,
         *,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Pixels:
@@ -275,21 +281,21 @@ class Painter:
         prefix = source.masked_fill(source == HOLE, FREE)
         return self._whole(prefix, source, classes, sampling, seed)
 
-    def upscale(self, small: Pixels, *, count: int = 1, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
+    def upscale(self, small: Pixels, *, count: int = 1, sampling: Sampling | None = None, seed: int = 0) -> Pixels:
         """`count` large pictures, uint8 [count, height, width, channels], of a small one [height / factor, width /
-        factor, channels].
+        factor, channels]. sampling: that of `usual`, if None.
         """
         _check_count(count)
         return self.upscale_many(np.repeat(small[None], count, 0), sampling=sampling, seed=seed)
 
-    def upscale_many(self, small: Pixels, *, sampling: Sampling = PLAIN, seed: int = 0) -> Pixels:
+    def upscale_many(self, small: Pixels, *, sampling: Sampling | None = None, seed: int = 0) -> Pixels:
         """A large picture for each of N small ones [N, height / factor, width / factor, channels]."""
         self.check("upscale")
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
         prefix = torch.full((len(small), self.codec.tokens), FREE).masked_fill(~self._inside, 0)
-        return self._whole(prefix, source, None, sampling, seed)
+        return self._whole(prefix, source, None, sampling or self.usual, seed)
 
     @torch.no_grad()
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:

@@ -7,7 +7,7 @@ earlier ones (section 2.2). One mixture weight chooses the component of all chan
 Unlike there, means and their moves are differences from a pixel that is known: in turn of the components, that of an
 aligned source, the one to the left and the one above (or, where one of them is not known, another). A flat place then
 takes no more than to say nothing. The network says a difference in scales of its component, so that it weighs the same
-for a narrow one as for a wide one; in intensities, an update would change the one by a hair and the other past all sense.
+for a narrow one as for a wide one; in intensities, an update would be a hair for the one and too much for the other.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
