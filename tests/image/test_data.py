@@ -11,6 +11,7 @@ from triptych.image.data import (
     PictureModel,
     Task,
     draw_mask,
+    fitted,
     half,
     held_out,
     hiding,
@@ -163,3 +164,18 @@ def test_what_is_hidden_to_measure() -> None:
     pixels = hiding("random", 40, 20, 20)
     assert pixels.mean() == pytest.approx(0.6, abs=0.02) and not np.array_equal(pixels[0], pixels[1])
     assert np.array_equal(pixels, hiding("random", 40, 20, 20))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 3))
+def test_fitted_pictures_become_the_small_ones_again(seed: int, factor: int, channels: int) -> None:
+    random = np.random.default_rng(seed)
+    small = random.integers(60, 196, (2, 3, 2, channels), dtype=np.uint8)
+    rough = small.repeat(factor, 1).repeat(factor, 2) + random.integers(-40, 41, (2, 3 * factor, 2 * factor, channels))
+    found = fitted(rough.astype(np.uint8), small)
+    assert found.dtype == np.uint8 and found.shape == rough.shape
+    assert np.abs(shrunk(found, factor).astype(int) - small).max() <= 1, "but for rounding"
+    flat = small.repeat(factor, 1).repeat(factor, 2)
+    assert np.array_equal(fitted(flat, small), flat), "what fits already is left alone"
+    dark = fitted(np.zeros_like(flat), np.full_like(small, 255))
+    assert (dark == 255).all()

@@ -33,6 +33,20 @@ def shrunk(pictures: Pixels, factor: int) -> Pixels:
     return ((2 * total + factor * factor) // (2 * factor * factor)).astype(np.uint8, copy=False)
 
 
+def fitted(pictures: Pixels, small: Pixels) -> Pixels:
+    """Pictures [N, height, width, channels] changed as little as makes `shrunk` of them `small`: what a square of it
+    lacks to its mean is added to all of it, thrice, because nothing goes past 0 and 255 (the consistency that
+    Bahat and Michaeli 2020 enforce, for the box filter).
+    """
+    count, height, width, channels = small.shape
+    factor = pictures.shape[1] // height
+    squares = pictures.reshape(count, height, factor, width, factor, channels).astype(np.float32)
+    wanted = small[:, :, None, :, None].astype(np.float32)
+    for _ in range(3):
+        squares = np.clip(squares + wanted - squares.mean((2, 4), keepdims=True), 0, 255)
+    return squares.round().astype(np.uint8).reshape(pictures.shape)
+
+
 def half(height: int, width: int, side: Side) -> Mask:
     """The half of a picture at one side, bool [height, width]; of an odd number of lines the larger half."""
     mask = np.zeros((height, width), bool)

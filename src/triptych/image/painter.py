@@ -14,7 +14,7 @@ from triptych.errors import UserError
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
-from triptych.image.data import Mask, PictureData, PictureModel, Task, held_out, matched, shrunk
+from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
 from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
@@ -289,13 +289,15 @@ class Painter:
         return self.upscale_many(np.repeat(small[None], count, 0), sampling=sampling, seed=seed)
 
     def upscale_many(self, small: Pixels, *, sampling: Sampling | None = None, seed: int = 0) -> Pixels:
-        """A large picture for each of N small ones [N, height / factor, width / factor, channels]."""
+        """A large picture for each of N small ones [N, height / factor, width / factor, channels], which it becomes
+        again when it is made small (`fitted`).
+        """
         self.check("upscale")
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
         prefix = torch.full((len(small), self.codec.tokens), FREE).masked_fill(~self._inside, 0)
-        return self._whole(prefix, source, None, sampling or self.usual, seed)
+        return fitted(self._whole(prefix, source, None, sampling or self.usual, seed), small)
 
     @torch.no_grad()
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:
