@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from triptych.cli.output import say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from triptych.look.arcs import Arcs
@@ -27,6 +26,8 @@ def arcs_of(
 
     A model that reads sixteenths of four voices looks at moments: its arcs end at the same voice there.
     """
+    import numpy as np
+
     from triptych.look.arcs import Arcs
     from triptych.music.codec import VOICES, from_piece, to_piece
 
@@ -59,6 +60,8 @@ def arcs_of_performance(
     Of a long one the model reads the last `LENGTH` events up to that note, and they alone are drawn. Arcs end at
     note-ons and note-offs where they are heard; time shifts and velocities have no pitch.
     """
+    import numpy as np
+
     from triptych.look.arcs import Arcs
     from triptych.music.performance import LOWEST, NOTE_OFF, TIME_SHIFT, shifts
     from triptych.music.pianist import LENGTH
