@@ -39,15 +39,6 @@ STRETCH, EVERY = 64, 8  # tokens that are compared at once, and of how many such
 MARKS = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 
 
-def evenly(shards: Shards, most: int, least: int = 0) -> list[Entry]:
-    """So many validation pieces of at least so many tokens, evenly from all."""
-    entries = [entry for entry in shards.of_split(VALID) if entry.tokens >= least]
-    if not entries:
-        raise UserError(f"expected validation pieces of at least {least:,} tokens, got none; choose a shorter length")
-    places = np.linspace(0, len(entries) - 1, min(most, len(entries))).round().astype(int)
-    return [entries[place] for place in places]
-
-
 @torch.no_grad()
 def nats(pianist: Pianist, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of each of ids [L] given all before it, without a label: [L]."""
@@ -60,26 +51,24 @@ def length_row(name: str, pianist: Pianist, shards: Shards, length: int, pieces:
     """Nats a token at positions L to 2L, with everything in sight and with the last L tokens only."""
     if length < STRETCH:
         raise UserError(f"expected --length from {STRETCH}, got {length}")
-    entries = evenly(shards, pieces, 2 * length)
-    apart = []
-    far, near = [], []
-    for entry in entries:
+    far, near = [], []  # by piece and stretch
+    for entry in shards.evenly(VALID, pieces, 2 * length):
         ids = pianist.codec.encode(shards.performance(entry))[: 2 * length]
         whole = nats(pianist, ids)
-        for first in range(length, 2 * length, EVERY * STRETCH):
-            last = first + STRETCH
-            far.append(whole[first:last])
-            near.append(nats(pianist, ids[last - length : last])[-STRETCH:])
-        own = -(-length // (EVERY * STRETCH))  # stretches of this piece
-        apart.append(float(np.mean(far[-own:]) - np.mean(near[-own:])))
-    told = {"model": name, "L": length, "pieces": len(entries), "tokens": len(far) * STRETCH}
-    error = float(np.std(apart, ddof=1) / len(apart) ** 0.5) if len(apart) > 1 else 0.0
-    figures = {
+        lasts = range(length + STRETCH, 2 * length + 1, EVERY * STRETCH)
+        far.append([whole[last - STRETCH : last].mean() for last in lasts])
+        near.append([nats(pianist, ids[last - length : last])[-STRETCH:].mean() for last in lasts])
+    apart = np.mean(far, 1) - np.mean(near, 1)
+    return {
+        "model": name,
+        "L": length,
+        "pieces": len(far),
+        "tokens": np.size(far) * STRETCH,
         "all before": float(np.mean(far)),
         "the last L": float(np.mean(near)),
-        "difference": float(np.mean(apart)),
+        "difference": float(apart.mean()),
+        "standard error": float(apart.std(ddof=1) / len(apart) ** 0.5) if len(apart) > 1 else 0.0,
     }
-    return {**told, **figures, "standard error": error}
 
 
 def played_row(name: str, performances: Sequence[Performance]) -> dict[str, object]:
@@ -111,13 +100,13 @@ def composing(
     tokens = len(pianist.codec.encode(performance))
     speed = {"tokens/s": tokens / took, "times as fast as it plays": piece.seconds / took}
     yield {**played_row(name, [performance]), **speed}
-    entries = evenly(shards, options.pieces)
+    entries = shards.evenly(VALID, options.pieces)
     yield played_row("pianists, validation", [shards.performance(entry) for entry in entries])
 
 
 def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argparse.Namespace) -> dict[str, object]:
     """What a melody tells, and whether all of it is played."""
-    songs = [windows_of(pianist, shards, entry) for entry in evenly(shards, options.pieces)]
+    songs = [windows_of(pianist, shards, entry) for entry in shards.evenly(VALID, options.pieces)]
     if len(songs) < 2:
         raise UserError("expected at least two validation pieces, so that melodies can be of another; see --pieces")
     windows = [one for song in songs for one in song]
@@ -131,7 +120,7 @@ def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argp
     row: dict[str, object] = {"model": name, "tokens": sum(one.tokens for one in windows)}
     row |= {what: held_out_loss(pianist.model, batches) for what, batches in found.items()}
     asked = kept = 0
-    for number, entry in enumerate(evenly(shards, options.pieces)[: options.played]):
+    for number, entry in enumerate(shards.evenly(VALID, options.pieces)[: options.played]):
         melody = opening(shards.melody(entry), options.seconds)
         music, _ = from_piece(pianist.accompany(melody, seed=options.seed + number))
         struck = set(onsets(on_grid(music)))

@@ -85,7 +85,7 @@ def made(
     monkeypatch.setattr(gallery_notes, "ODE", gallery_notes.ODE[:15])
     ran = run("demo", "--out", tmp_path / "gallery", "--json")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3 + 4 + (2 * 3 + 3)
+    assert json.loads(ran.out)["files"] == 5 + 2 * len(ENDINGS) + 3 + 5 + (2 * 3 + 3)
     return Path(json.loads(ran.out)["page"])
 
 

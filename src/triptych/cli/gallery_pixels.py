@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EACH, PAINTING = 5, 0  # pictures of a class, and the seed
 GIVEN, COMPLETIONS, COMPLETING = (0, 4), 5, 0  # number of the painted picture to hide half of, by class; and the seed
-ENLARGED, ENLARGING = 1, 0  # of each drawing, and the seed
+ENLARGING = 0  # the seed
 
 PAINTED = """<code>{model}</code> has painted these pictures just now, from nothing but the name of a class: {each}
 each of {classes}, two classes a row. It made them in cells of 2 x 2 pixels from the upper left to the lower right; each
@@ -32,7 +32,9 @@ can do the same for any hole, and knows what lies behind it too: <code>triptych 
 DIR</code>."""
 UPSCALED = """Three drawings of ours were made small, to {small} pixels, and <code>{model}</code> enlarged each
 again. From the left: what it was given, bicubic interpolation, the model, and the drawing. What the model makes is a
-guess at what could have been there, in the manner of emoji; where nothing tells, it invents."""
+guess at what could have been there, in the manner of emoji, moved to what is known of each square of pixels; where
+nothing tells, it invents. Your own: <code>triptych upscale {given} --seed 2
+--out large.png</code>"""
 
 
 def pixels(painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path) -> Iterator[str]:
@@ -88,20 +90,21 @@ def _completed(filler: Painter, given: list[Pixels], folder: Path, out: Path) ->
 
 def _enlarged(upscaler: Painter, folder: Path, out: Path) -> str:
     from triptych.image.data import shrunk
+    from triptych.image.files import write_picture
     from triptych.image.score import bicubic
 
     factor, (height, width, _) = upscaler.codec.factor, upscaler.codec.shape
     truth = drawings(height)
     small = shrunk(truth, factor)
     # One after another: for one alone the flattened step takes less time than a batch does for all.
-    tries = np.stack([upscaler.upscale(one, count=ENLARGED, seed=ENLARGING) for one in small])
+    made = [upscaler.upscale(one, seed=ENLARGING)[0] for one in small]
     smooth = bicubic(small, factor)
-    shown = [
-        one for number in range(len(truth)) for one in (small[number], smooth[number], *tries[number], truth[number])
-    ]
+    shown = [one for row in zip(small, smooth, made, truth, strict=True) for one in row]
+    write_picture(folder / "small.png", small[0])
     alternative = "Three small drawings, bicubic interpolation, what the model made of them, and the drawings."
-    grid = _sheet(shown, ENLARGED + 3, folder / "enlarged.png", out, alternative)
-    text = UPSCALED.format(model=_name(upscaler), count=ENLARGED, small=f"{height // factor} x {width // factor}")
+    grid = _sheet(shown, 4, folder / "enlarged.png", out, alternative)
+    size = f"{height // factor} x {width // factor}"
+    text = UPSCALED.format(model=_name(upscaler), small=size, given="pixels/small.png")
     return section("enlarged", "Enlarged", text, [facts(upscaler.card), grid])
 
 

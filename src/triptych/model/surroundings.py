@@ -30,24 +30,24 @@ class Surroundings:
 
     def of(self, pixels: Tensor) -> Tensor:
         """The neighbours [B, P, 2, C] of pixels [B, P, C], ids; NOTHING where there are none."""
-        places = _neighbours(self.pattern, self.columns, pixels.size(1)).to(pixels.device)
+        places = _neighbours(self.pattern, self.columns, pixels.size(1), pixels.device)
         return pixels[:, places.clamp(min=0)].masked_fill((places < 0)[..., None], NOTHING)
 
     def at(self, column: int, written: Tensor) -> Tensor:
         """The neighbours [rows, 2, C] of the pixel at a column, of those that were written [rows, columns, C]."""
-        places = _neighbours(self.pattern, self.columns, written.size(1))[column].tolist()
+        places = _neighbours(self.pattern, self.columns, written.size(1), torch.device("cpu"))[column].tolist()
         missing = torch.full_like(written[:, 0], NOTHING)
         return torch.stack([missing if place < 0 else written[:, place] for place in places], 1)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def _neighbours(pattern: Pattern, columns: int, count: int) -> Tensor:
+def _neighbours(pattern: Pattern, columns: int, count: int, device: torch.device) -> Tensor:
     """Positions of the left and the upper neighbour: int64 [count, 2], -1 where there is none."""
     check_length(pattern, count)
     here = torch.arange(count, device="cpu")
     if not columns:
-        return torch.stack((here - 1, torch.full_like(here, -1)), 1)
+        return torch.stack((here - 1, torch.full_like(here, -1)), 1).to(device)
     # Raster place of each position, and the position of each raster place.
     raster = order(pattern)[:count] if isinstance(pattern, Local2D) else here
     whole = max(count, pattern.height * columns) if isinstance(pattern, Local2D) else count
@@ -55,4 +55,4 @@ def _neighbours(pattern: Pattern, columns: int, count: int) -> Tensor:
     position[raster] = here
     left = torch.where(raster % columns > 0, position[(raster - 1).clamp(min=0)], -1)
     above = torch.where(raster >= columns, position[(raster - columns).clamp(min=0)], -1)
-    return torch.stack((left, above), 1)
+    return torch.stack((left, above), 1).to(device)

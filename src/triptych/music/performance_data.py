@@ -205,9 +205,7 @@ def held_out_windows(
     context = length // 2 if context is None else context
     if not 0 <= context < length:
         raise UserError(f"expected a context from 0 to below the length {length}, got {context}; half of it is usual")
-    entries = shards.of_split(split)
-    if most is not None and most < len(entries):
-        entries = [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, most)).round().astype(int)]
+    entries = shards.evenly(split, most)
     windows: list[tuple[Ids, int, Ids | None]] = []
     for entry in entries:
         ids = codec.encode(shards.performance(entry))

@@ -87,6 +87,15 @@ class Shards:
             raise UserError(f"expected pieces in the split {split!r}, got none; its splits: {known}")
         return found
 
+    def evenly(self, split: str, most: int | None, least: int = 0) -> list[Entry]:
+        """At most so many pieces of a split (all of them, if None), evenly from those of at least so many tokens."""
+        entries = [entry for entry in self.of_split(split) if entry.tokens >= least]
+        if not entries:
+            raise UserError(f"expected pieces of at least {least:,} tokens in the split {split!r}, got none")
+        if most is None or most >= len(entries):
+            return entries
+        return [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, most)).round().astype(int)]
+
     def performance(self, entry: Entry) -> Performance:
         """The notes of a piece, from its first one on."""
         return self._notes(entry, 0, entry.notes)
