@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BEAM = 5
 WORD = "\u2581"  # SentencePiece's mark of a word's beginning
+GRIDS = 3  # sentences of which every layer and head is drawn, which takes longer than all the rest of them
 STRONGEST = 4  # pairs of tokens that the text for people who do not see the picture names
 
 CAPTIONS = (
@@ -59,7 +60,7 @@ def words(translator: Translator, model: str, out: Path) -> Iterator[str]:
     with progress() as bar:
         task = bar.add_task("drawing attention", total=len(sentences))
         for number, (sentence, translation) in enumerate(zip(sentences, translations, strict=True), 1):
-            items.append(_item(translator, sentence, translation, out, f"{number:02}"))
+            items.append(_item(translator, sentence, translation, out, f"{number:02}", whole=number <= GRIDS))
             bar.advance(task)
     told = INTRODUCTION.format(model=escape(model), beam=BEAM)
     home, abroad = items[: len(CAPTIONS)], items[len(CAPTIONS) :]
@@ -71,22 +72,25 @@ def _listed(items: list[str]) -> list[str]:
     return ['<ul class="pairs">', *items, "</ul>"]
 
 
-def _item(translator: Translator, sentence: str, translation: str, out: Path, name: str) -> str:
-    """One sentence as a list item: the translation, one map in sight, all layers and heads folded away."""
+def _item(translator: Translator, sentence: str, translation: str, out: Path, name: str, *, whole: bool) -> str:
+    """One sentence as a list item: the translation, one map in sight, of some all layers and heads folded away."""
     cross = maps_of(translator, sentence, translation)["cross"]
     chosen = cross.only(layer=cross.sharpest()).mean()
     caption = f"Where it read: decoder {chosen.layers[0]} of {len(cross.layers)}, {chosen.heads[0]}."
     alone = picture(draw(chosen), out / "attention" / f"{name}-mean.png", out, _told(chosen))
-    shape = f"{len(cross.layers)} layers of {len(cross.heads)} heads"
-    alternative = f"Grid of heat maps like the one above: {shape}."
-    grid = picture(draw(cross), out / "attention" / f"{name}-heads.png", out, alternative)
+    everything = []
+    if whole:
+        shape = f"{len(cross.layers)} layers of {len(cross.heads)} heads"
+        alternative = f"Grid of heat maps like the one above: {shape}."
+        grid = picture(draw(cross), out / "attention" / f"{name}-heads.png", out, alternative)
+        everything = [folded("Every layer and head", shape, grid)]
     return "\n".join(
         [
             "<li>",
             f'<p class="source" lang="en">{escape(sentence)}</p>',
             f'<p class="target"{_language(translator.card)}>{escape(translation)}</p>',
             f'<figure><div class="picture">{alone}</div><figcaption>{caption}</figcaption></figure>',
-            folded("Every layer and head", shape, grid),
+            *everything,
             "</li>",
         ]
     )
