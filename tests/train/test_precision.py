@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from triptych.model.batch import Batch
@@ -6,13 +7,35 @@ from triptych.model.transformer import Transformer
 from triptych.train import precision
 
 
-def test_a_measurement_leaves_no_trace() -> None:
+def examples() -> tuple[Transformer, Batch]:
     torch.manual_seed(0)
     model = Transformer(Config(9, width=4, heads=1, feed_forward=4, encoder_layers=0, decoder_layers=1, dropout=0.5))
+    return model, Batch(torch.ones(2, 3, dtype=torch.int64), torch.tensor([3, 2]))
+
+
+def products(monkeypatch: pytest.MonkeyPatch, coarse: float) -> None:
+    """A machine on which a product in bfloat16 takes `coarse` times as long."""
+    seconds = {torch.float32: 1.0, torch.bfloat16: coarse}
+    monkeypatch.setattr(precision, "measure_product", lambda device, dtype: seconds[dtype])
+
+
+def test_a_measurement_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = examples()
     state = torch.get_rng_state()
-    batch = Batch(torch.ones(2, 3, dtype=torch.int64), torch.tensor([3, 2]))
+    products(monkeypatch, 1.0)
     dtype, seconds = precision.choose_dtype(model, batch)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert seconds.keys() == {"float32", "bfloat16"}
     assert dtype == (torch.float32 if seconds["float32"] <= seconds["bfloat16"] else torch.bfloat16)
+
+
+def test_where_bfloat16_is_hopeless_no_step_is_spent_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = examples()
+    products(monkeypatch, 1.5 * precision.SLOWER)
+    dtype, seconds = precision.choose_dtype(model, batch)
+    assert dtype is torch.float32 and seconds.keys() == {"float32"}
+
+
+def test_a_product_takes_time() -> None:
+    assert precision.measure_product(torch.device("cpu"), torch.float32) > 0

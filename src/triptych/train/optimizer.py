@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from triptych.model.transformer import Transformer
+from triptych.train.muon import Muon
+from triptych.train.precision import multiplies_bfloat16
 from triptych.train.recipe import Recipe
 
 
@@ -22,12 +24,12 @@ def optimizers(model: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer
             else:
                 vectors.append(parameter)
     if recipe.optimizer == "muon":
-        # match_rms_adamw (Liu et al. 2025) scales each update to the size of AdamW's, whatever the matrix's shape.
-        muon = torch.optim.Muon(
+        coarse = multiplies_bfloat16(model.embedding.weight.device)
+        muon = Muon(
             matrices,
-            lr=recipe.matrix_learning_rate,
+            learning_rate=recipe.matrix_learning_rate,
             weight_decay=recipe.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+            dtype=torch.bfloat16 if coarse else torch.float32,
         )
         return [muon, _adam(recipe, [{"params": vectors, "weight_decay": 0.0}])]
     groups = [

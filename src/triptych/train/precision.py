@@ -11,6 +11,7 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 
 REPEATS = 3
+SLOWER = 4.0  # times: a product in bfloat16 that takes longer settles it
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
@@ -42,7 +43,27 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
     return min(times[1:])
 
 
+def measure_product(device: torch.device, dtype: torch.dtype) -> float:
+    """Seconds of one product of two matrices of 256 x 256: the fastest of three after one to warm up."""
+    left = torch.ones(256, 256, device=device, dtype=dtype)
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        (left @ left)[0, 0].item()  # asking for a number waits for a GPU
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are worth trying: a CPU without instructions for them can be fifty times slower."""
+    return measure_product(device, torch.bfloat16) <= SLOWER * measure_product(device, torch.float32)
+
+
 def choose_dtype(model: Transformer, batch: Batch) -> tuple[torch.dtype, dict[str, float]]:
-    """The faster of float32 and bfloat16 on this batch, and the seconds a step of each."""
-    seconds = {str(dtype)[6:]: measure_step(model, batch, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    return (torch.bfloat16 if seconds["bfloat16"] < seconds["float32"] else torch.float32), seconds
+    """The faster of float32 and bfloat16 on this batch, and the seconds a step of each that was measured.
+
+    Where bfloat16 is not worth trying, only float32 is measured, for a step could take minutes.
+    """
+    worthy = [torch.float32, *([torch.bfloat16] if multiplies_bfloat16(batch.target.device) else [])]
+    seconds = {dtype: measure_step(model, batch, dtype) for dtype in worthy}
+    return min(worthy, key=seconds.__getitem__), {str(dtype)[6:]: value for dtype, value in seconds.items()}
