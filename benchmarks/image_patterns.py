@@ -51,11 +51,11 @@ def recipe(options: argparse.Namespace, seed: int) -> Recipe:
     return Recipe(
         hours=options.hours,
         dtype=options.dtype,
-        tokens_per_batch=12_544,  # 16 pictures of 28 x 28
+        tokens_per_batch=6_272,  # 8 pictures of 28 x 28
         optimizer="muon",
         matrix_learning_rate=0.01,
         learning_rate=0.002,
-        warmup=200,
+        warmup=50,
         ema=0.998,
         evaluations=8,
         label_smoothing=0.0,
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(PATTERNS), choices=list(PATTERNS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--hours", type=float, default=1.0, help="of each run")
-    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"), help="of the training")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of the training")
     parser.add_argument("--choose", type=int, default=500, help="validation pictures that choose the checkpoint")
     parser.add_argument("--limit", type=int, help="report the first N validation pictures only")
     parser.add_argument("--threads", type=int)

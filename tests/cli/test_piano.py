@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from triptych.attention.pattern import Local1D
 from triptych.music.composer import Composer
 from triptych.music.midi import read_performance, write_midi
 from triptych.music.performance import Performance, on_grid, onsets
@@ -110,9 +111,11 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
     assert told_by(run(*asked, "--data", folder / "music", "--limit", 1, "--split", "train", "--json"))["pieces"] == 1
     # On from there, with what that leaves open.
     further = ["train", "music", "--data", tmp_path / "ready", "--from", tmp_path / "run", *SMALL[12:], "--json"]
-    ran = run(*further, *SMALL[6:8], "--set", "epochs=1", "--set", "model.dropout=0.3", "--out", tmp_path / "next")
+    ran = run(*further, *SMALL[6:8], "--set", "epochs=1", "--set", "model.dropout=0.3",
+              "--set", "model.pattern={kind='local_1d',query=8,memory=8}", "--out", tmp_path / "next")  # fmt: skip
     assert ran.code == 0, ran.err
-    assert Pianist.load(tmp_path / "next", device="cpu").model.config.dropout == 0.3
+    config = Pianist.load(tmp_path / "next", device="cpu").model.config
+    assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     ran = run(*further, "--set", "epochs=1", "--set", "data.task=accompany", "--out", tmp_path / "third")
     assert ran.code == 2 and "expected data.task compose, that of" in ran.err
 

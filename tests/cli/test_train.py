@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from triptych.attention.pattern import Local1D
 from triptych.cli.train import read_settings
 from triptych.errors import UserError
 from triptych.music.composer import Composer
@@ -117,11 +118,14 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     again = run(*arguments, "--set", f"data.task={task}", "--set", "card.domain=scales", "--resume",
                 "--set", "data.transpose=false", "--out", tmp_path / "run")  # fmt: skip
     assert again.code == 2 and "keeps its data and card: transposed was True, got False" in again.err
-    # On from there: with the task of that model, and with another dropout only.
+    # On from there: with the task of that model, and with another dropout or pattern only.
     further = ["train", "music", "--data", chorales, "--from", tmp_path / "run", "--out", tmp_path / "next"]
-    ran = run(*further, *SMALL[6:8], *SMALL[10:], "--set", "model.dropout=0.3", "--set", "data.label=false", "--json")
+    pattern = ["--set", "model.pattern={kind='local_1d',query=8,memory=8}"]
+    changes = ["--set", "model.dropout=0.3", *pattern, "--set", "data.label=false"]
+    ran = run(*further, *SMALL[6:8], *SMALL[10:], *changes, "--json")
     assert ran.code == 0, ran.err
-    assert Composer.load(tmp_path / "next", device="cpu").model.config.dropout == 0.3
+    config = Composer.load(tmp_path / "next", device="cpu").model.config
+    assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     other = "compose" if task == "infill" else "infill"
     ran = run(*further, *SMALL[10:], "--set", f"data.task={other}")
     assert ran.code == 2 and f"expected data.task {task}, that of" in ran.err

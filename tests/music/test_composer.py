@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from triptych.attention.pattern import Local1D
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
 from triptych.model.single import SingleRow
@@ -461,6 +462,11 @@ def test_training(task: str, tmp_path: Path) -> None:
     assert loaded.evaluate(grids[:1]) == after
     other = loaded.with_dropout(0.3)
     assert other.model.config.dropout == 0.3 and other.evaluate(grids[:1]) == after
+    # Blocks of two columns that see the six before: of these eight columns, all that came before.
+    local = loaded.with_pattern({"kind": "local_1d", "query": 2, "memory": 6})
+    assert local.model.config.pattern == Local1D(2, 6)
+    if task == "compose":
+        assert local.evaluate(grids[:1])["nll"] == pytest.approx(after["nll"], abs=1e-5)
     with pytest.raises(UserError, match="already holds a run"):
         other.fit(grids, recipe=recipe, out=tmp_path / "run", length=64, quiet=True)
 

@@ -352,6 +352,11 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     exact = Pianist.load(tmp_path / "model", device="cpu", dtype="float64")
     assert exact.model.embedding.weight.dtype == torch.float64 and exact.compose(tokens=40).notes
     assert loaded.with_dropout(0.3).model.config.dropout == 0.3
+    # A window wider than the piece shows all of it.
+    local = exact.with_pattern({"kind": "local_1d", "query": 16, "memory": 64})
+    assert local.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
+    with pytest.raises(UserError, match="expected a complete model configuration"):
+        loaded.with_pattern({"kind": "local_1d"})
     save_pretrained(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a piano model with a performance\.json, got another kind"):
         Pianist.load(tmp_path / "other")

@@ -7,7 +7,14 @@ import torch
 from triptych.model.batch import Batch
 from triptych.model.config import PRESETS, Config
 from triptych.model.transformer import Transformer
-from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
+from triptych.train.optimizer import (
+    measure_optimizers,
+    optimizer_tensors,
+    optimizers,
+    rate,
+    restore_optimizers,
+    set_rate,
+)
 from triptych.train.precision import autocast
 from triptych.train.recipe import Recipe
 
@@ -44,6 +51,14 @@ def test_every_parameter_has_one_optimizer_and_embeddings_never_decay(kind: str)
         for parameter in group["params"]:
             is_matrix = parameter.ndim == 2 and parameter is not ours.embedding.weight
             assert (group["weight_decay"] == 0.1) == is_matrix
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "muon"])
+def test_a_measurement_changes_nothing(kind: str) -> None:
+    ours = model()
+    assert measure_optimizers(ours, Recipe.from_mapping({"epochs": 1, "optimizer": kind})) > 0
+    for found, before in zip(ours.parameters(), model().parameters(), strict=True):
+        assert torch.equal(found, before) and found.grad is None
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "muon"])

@@ -229,8 +229,11 @@ def music(
     how: dict[str, Any] = {"start_from": start_from, "out": out, "resume": resume}
     where = {"device": device, "threads": threads}
     if played:
-        dropout = None if start_from is None else _only_dropout(tables["model"])
-        outcome = train_piano.train_pianist(data, tables, run, where, dropout=dropout, **how)
+        model, dropout, pattern = tables["model"], None, None
+        if start_from is not None:
+            pattern = model.pop("pattern", None)
+            dropout = _only_dropout(model, "dropout or pattern")
+        outcome = train_piano.train_pianist(data, tables, run, where, dropout=dropout, pattern=pattern, **how)
     else:
         outcome = _train_composer(data, tables, run, where, **how)
     _tell(outcome, as_json=json)
@@ -263,10 +266,11 @@ def _train_composer(
         if not isinstance(value, bool):
             raise UserError(f"expected data.{name} to be true or false, got {value!r}")
     if start_from is not None:
-        forget = _only_forget(tables["model"])
-        dropout = _only_dropout(tables["model"], "dropout or patch.forget")
+        forget, pattern = _only_forget(tables["model"]), tables["model"].pop("pattern", None)
+        dropout = _only_dropout(tables["model"], "dropout, patch.forget or pattern")
         composer = Composer.load(start_from, dtype="float32", **where)
         composer = composer.with_dropout(dropout, forget)
+        composer = composer if pattern is None else composer.with_pattern(pattern)
         if task not in (None, composer.task):
             raise UserError(f"expected data.task {composer.task}, that of {start_from}, got {task!r}; leave it out")
     else:

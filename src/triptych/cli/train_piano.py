@@ -50,10 +50,11 @@ def train_pianist(
     *,
     start_from: str | None,
     dropout: float | None,
+    pattern: Any,
     out: Path,
     resume: bool,
 ) -> Outcome:
-    """Train a new pianist, or go on from `start_from` with another dropout."""
+    """Train a new pianist, or go on from `start_from` with another dropout or pattern."""
     from triptych.music.performance_data import PerformanceAugmentation
     from triptych.music.pianist import Pianist
 
@@ -64,6 +65,7 @@ def train_pianist(
     if start_from is not None:
         pianist = Pianist.load(start_from, dtype="float32", **where)
         pianist = pianist if dropout is None else pianist.with_dropout(dropout)
+        pianist = pianist if pattern is None else pianist.with_pattern(pattern)
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
         task = pianist.task

@@ -25,8 +25,9 @@ from triptych.model.transformer import Transformer
 
 @dataclass
 class Row:
-    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, columns, width / heads].
+    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, width / heads, columns].
 
+    With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
     hidden, shown: as in `Cache`. pixel: what is being drawn of a mixture.
     """
@@ -126,7 +127,7 @@ class SingleRow:
         config = self.model.config
         size = 1 if config.patch is None else config.patch.size
         columns = -(-length // size)
-        shape = (2, config.heads, columns, config.width // config.heads)
+        shape = (2, config.heads, config.width // config.heads, columns)
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
         places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
         if source is not None:
@@ -179,13 +180,13 @@ class SingleRow:
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:
         """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
-        length = cache.layers[0].size(2) * (1 if cache.recent is None else cache.recent.ids.size(1))
+        length = cache.layers[0].size(3) * (1 if cache.recent is None else cache.recent.ids.size(1))
         whole = self.model.start(length=length, source=cache.source, label=cache.label)
         taken = self.model.prefill(ids, whole)
         columns = torch.arange(max(0, whole.column - whole.slots), whole.column, device=taken.device)
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             slots = columns % whole.slots
-            store[0, :, columns], store[1, :, columns] = keys[0, :, slots], values[0, :, slots]
+            store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
         cache.recent, cache.position = whole.recent, whole.position
         return taken
 
@@ -198,12 +199,12 @@ class SingleRow:
         for layer, store in zip(self._layers, cache.layers, strict=True):
             inner = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
             parts = functional.linear(inner, *layer.query_key_value).to(hidden.dtype).view(3, store.size(1), 1, -1)
-            store[:, :, column] = parts[1:, :, 0]
-            keys, values = store[:, :, seen] if isinstance(seen, slice) else store.index_select(2, seen)
-            scores = torch.bmm(parts[0], keys.mT)
+            store[..., column] = parts[1:, :, 0]
+            keys, values = store[..., seen] if isinstance(seen, slice) else store.index_select(3, seen)
+            scores = torch.bmm(parts[0], keys)
             if layer.distances is not None:
                 self._relate(scores, torch.bmm(parts[0], layer.distances[..., -scores.size(-1) :]))
-            mixed = torch.bmm(scores.softmax(-1), values).view(1, -1)
+            mixed = torch.bmm(scores.softmax(-1), values.mT).view(1, -1)
             hidden = hidden + functional.linear(mixed.to(self.dtype), *layer.output)
             hidden = hidden + self._forward(hidden, layer.inner, layer.outer)
         return hidden

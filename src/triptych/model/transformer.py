@@ -7,13 +7,15 @@ fewer positions than tokens: P in the target, Q in the source. Without, P = L an
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Full, ring
+from triptych.attention.pattern import Full, Pattern, ring
 from triptych.errors import UserError
 from triptych.model import coordinates
 from triptych.model.batch import Batch
@@ -367,6 +369,15 @@ class Transformer(nn.Module):
                     f"expected a model with patches for patch.forget={forget}, got one without; leave it out"
                 )
             config = replace(config, patch=replace(config.patch, forget=forget))
+        return self._with(config)
+
+    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Transformer:
+        """A copy of the model that attends by another pattern (or what `config.json` says of one), on which no weight
+        depends.
+        """
+        return self._with(Config.from_dict({**self.config.to_dict(), "pattern": pattern}))
+
+    def _with(self, config: Config) -> Transformer:
         model = Transformer(config).to(self.embedding.weight)
         model.load_state_dict(self.state_dict())
         return model

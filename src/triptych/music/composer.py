@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from triptych.attention.pattern import Pattern
 from triptych.errors import UserError
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
@@ -182,6 +183,10 @@ class Composer:
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Composer:
         """The same composer with another dropout, or another `patch.forget`, for further training."""
         return Composer(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
+
+    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
+        """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
+        return Composer(self.model.with_pattern(pattern), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from triptych.attention.pattern import Pattern
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
@@ -175,6 +176,10 @@ class Pianist:
     def with_dropout(self, probability: float | None = None) -> Pianist:
         """The same pianist with another dropout, for further training."""
         return Pianist(self.model.with_dropout(probability), self.codec, self.card, exact=self._exact)
+
+    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
+        """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
+        return Pianist(self.model.with_pattern(pattern), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:

@@ -25,7 +25,14 @@ from triptych.model.store import CARD, RUN, load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
 from triptych.train.memory import keep_freed_memory
-from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
+from triptych.train.optimizer import (
+    measure_optimizers,
+    optimizer_tensors,
+    optimizers,
+    rate,
+    restore_optimizers,
+    set_rate,
+)
 from triptych.train.precision import autocast, choose_dtype, measure_step
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
@@ -222,6 +229,7 @@ class _Run:
         updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
         if self.recipe.hours is not None:
             one = measure_step(self.model, largest, dtype) * self.recipe.accumulate
+            one += measure_optimizers(self.model, self.recipe)
             updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
         self.progress.updates = int(self.processes.from_first(updates))
         self.progress.updates_per_epoch, self.progress.dtype = per_epoch, str(dtype)[6:]

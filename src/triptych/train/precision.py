@@ -21,6 +21,12 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was asked; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
     """Seconds of one forward and backward pass: the fastest of three after one to warm up.
 
@@ -34,8 +40,7 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
         with autocast(batch.target.device, dtype):
             loss, _ = model.loss(batch, 0.1)
         loss.backward()  # type: ignore[no-untyped-call]
-        if batch.target.device.type == "cuda":
-            torch.cuda.synchronize()
+        wait(batch.target.device)
         times.append(time.perf_counter() - start)
         model.zero_grad(set_to_none=True)
     torch.set_rng_state(state)
@@ -49,7 +54,8 @@ def measure_product(device: torch.device, dtype: torch.dtype) -> float:
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
-        (left @ left)[0, 0].item()  # asking for a number waits for a GPU
+        left @ left
+        wait(device)
         times.append(time.perf_counter() - start)
     return min(times[1:])
 
