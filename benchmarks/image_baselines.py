@@ -9,9 +9,10 @@ file of its own with all that such a file needs; and the models.
 The PixelCNN is that of van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders": a vertical and
 a horizontal stack of masked convolutions, gated, with residual connections in the horizontal one, the class added
 before each gate, a 256-way softmax for each subpixel; red before green before blue of one pixel. It has as many weights
-as the first painter (or --weights) and is trained for --hours with AdamW in bfloat16, a cosine over these hours, and a
-moving average of its weights, of which the best on the validation split is measured. It is kept in --runs every few
-minutes and at the end: the same command goes on where it was stopped. --hours 0 leaves it out.
+as the first painter (or --weights) and is trained for --hours with AdamW, in bfloat16 where the processor multiplies
+it, with a cosine over these hours and a moving average of its weights, of which the best on the validation split is
+measured. It is kept in --runs every few minutes and at the end: the same command goes on where it was stopped.
+--hours 0 leaves it out.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from triptych.model.files import write_file
 from triptych.model.transformer import LABEL_DROP
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizer_tensors, restore_optimizers
+from triptych.train.precision import multiplies_bfloat16
 
 KERNEL = 5  # edge of the PixelCNN's convolutions; of the first 7, as in the paper
 FIRST = 7
@@ -243,6 +245,7 @@ class Training:
         self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.best = {name: value.clone() for name, value in self.average.items()}
         self.stopped = False
+        self.coarse = multiplies_bfloat16(torch.device("cpu"))
         if self.file.exists():
             self._load()
 
@@ -285,7 +288,7 @@ class Training:
         if label is not None:
             label = label.masked_fill(torch.rand(len(label)) < LABEL_DROP, -1)
         self.model.train()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.coarse):
             loss = self.model.nll(torch.from_numpy(pictures.pictures[rows]), label).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
