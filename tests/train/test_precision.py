@@ -13,29 +13,27 @@ def examples() -> tuple[Transformer, Batch]:
     return model, Batch(torch.ones(2, 3, dtype=torch.int64), torch.tensor([3, 2]))
 
 
-def products(monkeypatch: pytest.MonkeyPatch, coarse: float) -> None:
-    """A machine on which a product in bfloat16 takes `coarse` times as long."""
-    seconds = {torch.float32: 1.0, torch.bfloat16: coarse}
-    monkeypatch.setattr(precision, "measure_product", lambda device, dtype: seconds[dtype])
-
-
-def test_a_measurement_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_leaves_no_trace() -> None:
     model, batch = examples()
     state = torch.get_rng_state()
-    products(monkeypatch, 1.0)
-    dtype, seconds = precision.choose_dtype(model, batch)
+    dtype, seconds = precision.choose_dtype(model, batch, torch.bfloat16)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert seconds.keys() == {"float32", "bfloat16"}
     assert dtype == (torch.float32 if seconds["float32"] <= seconds["bfloat16"] else torch.bfloat16)
 
 
-def test_where_bfloat16_is_hopeless_no_step_is_spent_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = examples()
-    products(monkeypatch, 1.5 * precision.SLOWER)
-    dtype, seconds = precision.choose_dtype(model, batch)
+def test_where_bfloat16_is_hopeless_no_step_is_spent_on_it() -> None:
+    dtype, seconds = precision.choose_dtype(*examples(), torch.float32)
     assert dtype is torch.float32 and seconds.keys() == {"float32"}
 
 
-def test_a_product_takes_time() -> None:
-    assert precision.measure_product(torch.device("cpu"), torch.float32) > 0
+@pytest.mark.parametrize(("times", "worthy"), [(0.1, True), (2.0, True), (1.5 * precision.SLOWER, False)])
+def test_a_product_says_whether_bfloat16_is_worth_trying(
+    monkeypatch: pytest.MonkeyPatch, times: float, worthy: bool
+) -> None:
+    cpu = torch.device("cpu")
+    assert precision.measure_product(cpu, torch.float32) > 0
+    seconds = {torch.float32: 1.0, torch.bfloat16: times}
+    monkeypatch.setattr(precision, "measure_product", lambda device, dtype: seconds[dtype])
+    assert precision.multiplies_bfloat16(cpu) is worthy

@@ -33,7 +33,7 @@ from triptych.train.optimizer import (
     restore_optimizers,
     set_rate,
 )
-from triptych.train.precision import autocast, choose_dtype, measure_step
+from triptych.train.precision import autocast, choose_dtype, measure_step, multiplies_bfloat16
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.report import Report
@@ -154,7 +154,10 @@ class _Run:
         self.device = model.embedding.weight.device
         self.processes = Processes.join()
         self.loss: nn.Module = self.processes.wrap(model)
-        self.optimizers = optimizers(model, recipe)
+        # One for all processes: updates that differ by rounding would let their weights drift apart.
+        coarse = self.processes.from_first(float(multiplies_bfloat16(self.device)))
+        self.fast = torch.bfloat16 if coarse else torch.float32
+        self.optimizers = optimizers(model, recipe, self.fast)
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
         self.note = ""
@@ -229,7 +232,7 @@ class _Run:
         updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
         if self.recipe.hours is not None:
             one = measure_step(self.model, largest, dtype) * self.recipe.accumulate
-            one += measure_optimizers(self.model, self.recipe)
+            one += measure_optimizers(self.model, self.recipe, self.fast)
             updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
         self.progress.updates = int(self.processes.from_first(updates))
         self.progress.updates_per_epoch, self.progress.dtype = per_epoch, str(dtype)[6:]
@@ -240,7 +243,7 @@ class _Run:
     def _choose(self, batch: Batch) -> tuple[torch.dtype, str]:
         if self.recipe.dtype != "auto":
             return getattr(torch, self.recipe.dtype), "as asked"
-        dtype, seconds = choose_dtype(self.model, batch)
+        dtype, seconds = choose_dtype(self.model, batch, self.fast)
         share = self.processes.from_first(float(dtype == torch.bfloat16))
         chosen = torch.bfloat16 if share else torch.float32
         return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from triptych.model.transformer import Transformer
 from triptych.train.muon import Muon
-from triptych.train.precision import multiplies_bfloat16, wait
+from triptych.train.precision import wait
 from triptych.train.recipe import Recipe
 
 
-def optimizers(model: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """One optimizer, or two for Muon: matrices inside the layers, and all else. Embeddings and vectors never decay."""
+def optimizers(model: Transformer, recipe: Recipe, dtype: torch.dtype = torch.float32) -> list[torch.optim.Optimizer]:
+    """One optimizer, or two for Muon: matrices inside the layers, and all else. Embeddings and vectors never decay.
+
+    dtype: in which Muon orthogonalizes.
+    """
     matrices, vectors = [], []
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
@@ -26,12 +29,11 @@ def optimizers(model: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer
             else:
                 vectors.append(parameter)
     if recipe.optimizer == "muon":
-        coarse = multiplies_bfloat16(model.embedding.weight.device)
         muon = Muon(
             matrices,
             learning_rate=recipe.matrix_learning_rate,
             weight_decay=recipe.weight_decay,
-            dtype=torch.bfloat16 if coarse else torch.float32,
+            dtype=dtype,
         )
         return [muon, _adam(recipe, [{"params": vectors, "weight_decay": 0.0}])]
     groups = [
@@ -46,12 +48,12 @@ def _adam(recipe: Recipe, groups: Iterable[dict[str, object]]) -> torch.optim.Op
     return kind(groups, lr=recipe.learning_rate, betas=(recipe.beta_1, recipe.beta_2), eps=recipe.epsilon, fused=True)
 
 
-def measure_optimizers(model: Transformer, recipe: Recipe) -> float:
+def measure_optimizers(model: Transformer, recipe: Recipe, dtype: torch.dtype) -> float:
     """Seconds that the optimizers take for one update: the fastest of two after one to warm up, of a copy."""
     copied = copy.deepcopy(model)
     for parameter in copied.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    stack = optimizers(copied, recipe)
+    stack = optimizers(copied, recipe, dtype)
     times = []
     for _ in range(3):
         start = time.perf_counter()

@@ -65,11 +65,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return measure_product(device, torch.bfloat16) <= SLOWER * measure_product(device, torch.float32)
 
 
-def choose_dtype(model: Transformer, batch: Batch) -> tuple[torch.dtype, dict[str, float]]:
+def choose_dtype(model: Transformer, batch: Batch, fast: torch.dtype) -> tuple[torch.dtype, dict[str, float]]:
     """The faster of float32 and bfloat16 on this batch, and the seconds a step of each that was measured.
 
-    Where bfloat16 is not worth trying, only float32 is measured, for a step could take minutes.
+    Where bfloat16 is not worth trying (`fast`: that of `multiplies_bfloat16`), only float32 is measured, for a step
+    could take minutes.
     """
-    worthy = [torch.float32, *([torch.bfloat16] if multiplies_bfloat16(batch.target.device) else [])]
+    worthy = [torch.float32, *([torch.bfloat16] if fast == torch.bfloat16 else [])]
     seconds = {dtype: measure_step(model, batch, dtype) for dtype in worthy}
     return min(worthy, key=seconds.__getitem__), {str(dtype)[6:]: value for dtype, value in seconds.items()}
