@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from triptych.attention.pattern import Full
 from triptych.bench import peers
 from triptych.bench.measure import circumstances, interleaved, lines, table
 from triptych.cli.output import answer
@@ -102,7 +103,8 @@ def note_by_note(config: Config) -> Transformer:
     torch.manual_seed(0)
     relation = None if config.relation is None else replace(config.relation, distances=4 * config.relation.distances)
     positions = replace(config.positions, grid=(4, *config.positions.grid))
-    return Transformer(replace(config, patch=None, relation=relation, positions=positions)).eval()
+    whole = Full(causal=True)
+    return Transformer(replace(config, patch=None, relation=relation, positions=positions, pattern=whole)).eval()
 
 
 def main() -> None:

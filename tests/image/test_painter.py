@@ -211,6 +211,14 @@ def test_training_helps_and_resumes(pictures: Pictures, task: str, tmp_path: Pat
     assert more.model.config.dropout == 0.2 and more.codec == half.codec
 
 
+def test_a_mixture_trains_for_so_many_hours_in_the_faster_number_format(pictures: Pictures, tmp_path: Path) -> None:
+    """What is measured at the start is not smoothed, which a mixture has no labels for."""
+    painter = Painter.new(pictures, preset="small-pixels", device="cpu", width=16, heads=2, feed_forward=16,
+                          decoder_layers=1)  # fmt: skip
+    recipe = Recipe(hours=1e-6, tokens_per_batch=400, label_smoothing=0.0)
+    assert painter.fit(pictures, held_out_pictures=pictures, recipe=recipe, out=tmp_path, quiet=True).updates == 1
+
+
 def test_what_is_no_painter(pictures: Pictures, tmp_path: Path) -> None:
     painter = make(pictures)
     save_pretrained(tmp_path / "text", painter.model, {"text.model": b""}, {})

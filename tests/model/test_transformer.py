@@ -346,3 +346,15 @@ def test_wanted_probabilities_are_learned_instead_of_the_target() -> None:
     one_hot = functional.one_hot(target, 11).float()
     plain, _ = model.loss(Batch(target, lengths))
     torch.testing.assert_close(model.loss(Batch(target, lengths, wanted=one_hot))[0], plain)
+
+
+def test_another_pattern_and_the_same_weights() -> None:
+    ours = Transformer(Config(9, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1)).eval()
+    ids = torch.randint(0, 9, (1, 12))
+    local = ours.with_pattern({"kind": "local_1d", "query": 4, "memory": 8}).eval()
+    torch.testing.assert_close(local(ids), ours(ids))
+    narrow = ours.with_pattern(Local1D(1, 0)).eval()
+    assert not torch.allclose(narrow(ids), ours(ids))
+    with pytest.raises(UserError, match="a two-dimensional one orders the positions"):
+        ours.with_pattern({"kind": "local_2d", "height": 4, "width": 3, "query_rows": 2, "query_columns": 3,
+                           "memory_rows": 1, "memory_columns": 1})  # fmt: skip

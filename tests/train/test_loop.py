@@ -17,8 +17,10 @@ from triptych.model.batch import Batch
 from triptych.model.config import Config
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.train import loop
 from triptych.train.loop import Package, fit, held_out_loss, inherited
 from triptych.train.recipe import Recipe
+from triptych.train.state import load_state
 
 VOCABULARY = 12
 
@@ -130,6 +132,16 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
 def test_hours_become_updates(tmp_path: Path) -> None:
     outcome = fit(make(), Copies(), Copies().epoch(9), recipe(epochs=None, hours=0.2 / 3600), tmp_path, quiet=True)
     assert outcome.reason == "finished" and outcome.updates >= 1
+
+
+def test_a_resumed_run_keeps_its_number_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = recipe(optimizer="muon", epochs=1)
+    monkeypatch.setattr(loop, "cost_of_bfloat16", lambda device: 9.0)
+    fit(make(), Copies(), Copies().epoch(9), settings, tmp_path, quiet=True)
+    assert load_state(tmp_path, settings.to_dict())[0].orthogonal == "float32"
+    monkeypatch.setattr(loop, "cost_of_bfloat16", lambda device: 0.1)
+    fit(make(), Copies(), Copies().epoch(9), settings, tmp_path, resume=True, quiet=True)
+    assert load_state(tmp_path, settings.to_dict())[0].orthogonal == "float32"
 
 
 def test_patience_stops_and_the_best_is_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def examples() -> tuple[Transformer, Batch]:
 def test_a_measurement_leaves_no_trace() -> None:
     model, batch = examples()
     state = torch.get_rng_state()
-    dtype, seconds = precision.choose_dtype(model, batch, torch.bfloat16)
+    dtype, seconds = precision.choose_dtype(model, batch, 0.1, cost=precision.SLOWER)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert seconds.keys() == {"float32", "bfloat16"}
@@ -24,16 +24,13 @@ def test_a_measurement_leaves_no_trace() -> None:
 
 
 def test_where_bfloat16_is_hopeless_no_step_is_spent_on_it() -> None:
-    dtype, seconds = precision.choose_dtype(*examples(), torch.float32)
+    dtype, seconds = precision.choose_dtype(*examples(), 0.0, cost=1.1 * precision.SLOWER)
     assert dtype is torch.float32 and seconds.keys() == {"float32"}
 
 
-@pytest.mark.parametrize(("times", "worthy"), [(0.1, True), (2.0, True), (1.5 * precision.SLOWER, False)])
-def test_a_product_says_whether_bfloat16_is_worth_trying(
-    monkeypatch: pytest.MonkeyPatch, times: float, worthy: bool
-) -> None:
+def test_the_cost_is_that_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     assert precision.measure_product(cpu, torch.float32) > 0
-    seconds = {torch.float32: 1.0, torch.bfloat16: times}
+    seconds = {torch.float32: 2.0, torch.bfloat16: 3.0}
     monkeypatch.setattr(precision, "measure_product", lambda device, dtype: seconds[dtype])
-    assert precision.multiplies_bfloat16(cpu) is worthy
+    assert precision.cost_of_bfloat16(cpu) == 1.5

@@ -216,9 +216,8 @@ class Config:
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
                 raise UserError(f"unknown model setting {key!r}; {hint}")
         try:
-            if isinstance(values.get("pattern"), Mapping):
-                pattern = dict(values["pattern"])
-                values["pattern"] = PATTERNS[pattern.pop("kind")](**pattern)
+            if isinstance(values.get("pattern"), Mapping | str):
+                values["pattern"] = _pattern(values["pattern"])
             if isinstance(values.get("positions"), str):
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("positions"), Mapping):
@@ -229,6 +228,20 @@ class Config:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None
+
+
+def _pattern(plain: Mapping[str, Any] | str) -> Pattern:
+    """The pattern of a mapping with its `kind` and fields, as `to_dict` writes it; or of a kind that needs no more."""
+    given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
+    kind = given.pop("kind", None)
+    known = {name: [field.name for field in dataclasses.fields(pattern)] for name, pattern in PATTERNS.items()}
+    if kind == "full":
+        given.setdefault("causal", True)
+    # A list asks for no hash, which what a file names need not have.
+    if kind not in list(known) or sorted(given) != sorted(known[kind]) or given.get("causal", True) is not True:
+        ways = " or ".join(f"{name}: {', '.join(names)}" for name, names in known.items() if name != "full")
+        raise UserError(f"expected a pattern of a kind with its numbers (full; {ways}), got {plain!r}")
+    return PATTERNS[kind](**given)
 
 
 # Literal and complete: `base` is the paper's table 3; the other two are for CPUs, with pre-norm because it needs

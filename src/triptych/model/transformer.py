@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Full, Pattern, ring
+from triptych.attention.pattern import Full, Local2D, Pattern, ring
 from triptych.errors import UserError
 from triptych.model import coordinates
 from triptych.model.batch import Batch
@@ -373,9 +373,15 @@ class Transformer(nn.Module):
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Transformer:
         """A copy of the model that attends by another pattern (or what `config.json` says of one), on which no weight
-        depends.
+        depends. UserError where either is two-dimensional: that is also the order of the positions.
         """
-        return self._with(Config.from_dict({**self.config.to_dict(), "pattern": pattern}))
+        config = Config.from_dict({**self.config.to_dict(), "pattern": pattern})
+        if config.pattern != self.config.pattern and Local2D in map(type, (config.pattern, self.config.pattern)):
+            raise UserError(
+                f"expected full or one-dimensional patterns, got {self.config.pattern} to be {config.pattern}; "
+                "a two-dimensional one orders the positions, so the model must be trained anew"
+            )
+        return self._with(config)
 
     def _with(self, config: Config) -> Transformer:
         model = Transformer(config).to(self.embedding.weight)

@@ -186,7 +186,8 @@ class Composer:
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
-        return Composer(self.model.with_pattern(pattern), self.codec, self.card, exact=self._exact)
+        card = {name: value for name, value in self.card.items() if name != "scores"}
+        return Composer(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
 
     @property
     def task(self) -> Task:

@@ -179,7 +179,8 @@ class Pianist:
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
-        return Pianist(self.model.with_pattern(pattern), self.codec, self.card, exact=self._exact)
+        card = {name: value for name, value in self.card.items() if name != "scores"}
+        return Pianist(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
 
     @property
     def task(self) -> Task:

@@ -25,6 +25,7 @@ from triptych.model.store import CARD, RUN, load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
 from triptych.train.memory import keep_freed_memory
+from triptych.train.muon import Muon
 from triptych.train.optimizer import (
     measure_optimizers,
     optimizer_tensors,
@@ -33,7 +34,7 @@ from triptych.train.optimizer import (
     restore_optimizers,
     set_rate,
 )
-from triptych.train.precision import autocast, choose_dtype, measure_step, multiplies_bfloat16
+from triptych.train.precision import autocast, choose_dtype, cost_of_bfloat16, measure_step
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.report import Report
@@ -154,10 +155,7 @@ class _Run:
         self.device = model.embedding.weight.device
         self.processes = Processes.join()
         self.loss: nn.Module = self.processes.wrap(model)
-        # One for all processes: updates that differ by rounding would let their weights drift apart.
-        coarse = self.processes.from_first(float(multiplies_bfloat16(self.device)))
-        self.fast = torch.bfloat16 if coarse else torch.float32
-        self.optimizers = optimizers(model, recipe, self.fast)
+        self.optimizers = optimizers(model, recipe)
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
         self.note = ""
@@ -179,6 +177,9 @@ class _Run:
             if self.processes.first:
                 shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
             self._plan()
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, Muon):
+                optimizer.dtype = getattr(torch, self.progress.orthogonal)
 
     def _restore(self) -> None:
         self.progress, tensors = load_state(self.out, self.recipe.to_dict())
@@ -222,28 +223,32 @@ class _Run:
         return math.ceil(len(epoch) / self.recipe.accumulate)
 
     def _plan(self) -> None:
-        """Choose the dtype and the number of updates: the two things that are measured, once, and then kept."""
+        """Choose the dtypes and the number of updates: what is measured, once, and then kept."""
         first = self.data.epoch(0)
         if not len(first):
             raise UserError("expected training data, got an epoch without a batch; give more or longer examples")
         per_epoch = self._updates_per_epoch(first)
         largest = max(first, key=lambda batch: batch.target.numel()).to(self.device)
-        dtype, seconds = self._choose(largest)
+        # The first process decides for all: updates that differ by rounding would let their weights drift apart.
+        cost = self.processes.from_first(cost_of_bfloat16(self.device))
+        fast = torch.bfloat16 if cost <= 1 else torch.float32
+        dtype, seconds = self._choose(largest, cost)
         updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
         if self.recipe.hours is not None:
-            one = measure_step(self.model, largest, dtype) * self.recipe.accumulate
-            one += measure_optimizers(self.model, self.recipe, self.fast)
+            one = measure_step(self.model, largest, dtype, self.recipe.label_smoothing) * self.recipe.accumulate
+            one += measure_optimizers(self.model, self.recipe, fast)
             updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
         self.progress.updates = int(self.processes.from_first(updates))
-        self.progress.updates_per_epoch, self.progress.dtype = per_epoch, str(dtype)[6:]
+        self.progress.updates_per_epoch = per_epoch
+        self.progress.dtype, self.progress.orthogonal = str(dtype)[6:], str(fast)[6:]
         self.note = (
             f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
         )
 
-    def _choose(self, batch: Batch) -> tuple[torch.dtype, str]:
+    def _choose(self, batch: Batch, cost: float) -> tuple[torch.dtype, str]:
         if self.recipe.dtype != "auto":
             return getattr(torch, self.recipe.dtype), "as asked"
-        dtype, seconds = choose_dtype(self.model, batch, self.fast)
+        dtype, seconds = choose_dtype(self.model, batch, self.recipe.label_smoothing, cost)
         share = self.processes.from_first(float(dtype == torch.bfloat16))
         chosen = torch.bfloat16 if share else torch.float32
         return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())

@@ -11,7 +11,7 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 
 REPEATS = 3
-SLOWER = 4.0  # times: a product in bfloat16 that takes longer settles it
+SLOWER = 4.0  # times: a product in bfloat16 that costs more settles it
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
@@ -24,10 +24,10 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def wait(device: torch.device) -> None:
     """Until a GPU has done what it was asked; a CPU always has."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
 
-def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
+def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype, label_smoothing: float) -> float:
     """Seconds of one forward and backward pass: the fastest of three after one to warm up.
 
     The random state and the gradients are as before afterwards, so a measurement leaves no trace in the training.
@@ -38,7 +38,7 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype) -> float:
     for _ in range(REPEATS + 1):
         start = time.perf_counter()
         with autocast(batch.target.device, dtype):
-            loss, _ = model.loss(batch, 0.1)
+            loss, _ = model.loss(batch, label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         wait(batch.target.device)
         times.append(time.perf_counter() - start)
@@ -60,17 +60,21 @@ def measure_product(device: torch.device, dtype: torch.dtype) -> float:
     return min(times[1:])
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are worth trying: a CPU without instructions for them can be fifty times slower."""
-    return measure_product(device, torch.bfloat16) <= SLOWER * measure_product(device, torch.float32)
+def cost_of_bfloat16(device: torch.device) -> float:
+    """How many times as long as in float32 a product in bfloat16 takes: about fifty on a CPU that has no instructions
+    for it.
+    """
+    return measure_product(device, torch.bfloat16) / measure_product(device, torch.float32)
 
 
-def choose_dtype(model: Transformer, batch: Batch, fast: torch.dtype) -> tuple[torch.dtype, dict[str, float]]:
+def choose_dtype(
+    model: Transformer, batch: Batch, label_smoothing: float, cost: float
+) -> tuple[torch.dtype, dict[str, float]]:
     """The faster of float32 and bfloat16 on this batch, and the seconds a step of each that was measured.
 
-    Where bfloat16 is not worth trying (`fast`: that of `multiplies_bfloat16`), only float32 is measured, for a step
-    could take minutes.
+    cost: that of a product, `cost_of_bfloat16`. Where it is too high, only float32 is measured, for a step could take
+    minutes.
     """
-    worthy = [torch.float32, *([torch.bfloat16] if fast == torch.bfloat16 else [])]
-    seconds = {dtype: measure_step(model, batch, dtype) for dtype in worthy}
+    worthy = [torch.float32, *([torch.bfloat16] if cost <= SLOWER else [])]
+    seconds = {dtype: measure_step(model, batch, dtype, label_smoothing) for dtype in worthy}
     return min(worthy, key=seconds.__getitem__), {str(dtype)[6:]: value for dtype, value in seconds.items()}

@@ -20,8 +20,8 @@ class Recipe:
 
     One update sees `accumulate` batches of about `tokens_per_batch` target tokens each. The learning rate rises
     linearly for `warmup` updates, then falls with the inverse square root of the update (Vaswani et al. 2017, section
-    5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first;
-    with a cosine and no `epochs`, the number of updates that fit into `hours` is measured at the start and logged.
+    5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first; the
+    number of updates that fit into `hours` is measured at the start and logged.
 
     `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
     everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps

@@ -25,12 +25,14 @@ FILE = "resume.safetensors"
 class Progress:
     """Where a run stands. `batch` counts the batches of epoch `epoch` already used; `updates` is the planned total.
 
-    `kept` are the checkpoints of the last evaluations, of which the mean is taken at the end.
+    `dtype` is that of forward and backward passes, `orthogonal` that in which Muon orthogonalizes. `kept` are the
+    checkpoints of the last evaluations, of which the mean is taken at the end.
     """
 
     updates: int = 0
     updates_per_epoch: int = 0
     dtype: str = "float32"
+    orthogonal: str = "bfloat16"  # as in states that do not say
     update: int = 0
     epoch: int = 0
     batch: int = 0
