@@ -218,7 +218,8 @@ def music(
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
     teachers that fill in say is learned in the same way.
-    Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
+    With --from, dropout and pattern may change, and patch.forget of a composer. Labels are not smoothed unless asked
+    for: likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "transpose", "label", *TEACHING]
