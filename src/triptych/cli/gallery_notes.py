@@ -29,8 +29,8 @@ SHAPES = (".mid", ".wav", ".musicxml")
 
 COMPOSED = """<code>{model}</code> has written this piece just now, note by note, from nothing but the wish for
 {label}. It may wander off from that. It learned from 229 chorales of Bach. Every note knew those of the last
-twelve bars before it and none after; where the piece ends is its own decision. It is the best of sixteen tries. In the roll, time
-goes to the right and pitch upwards, a colour a voice."""
+twelve bars before it and none after; where the piece ends is its own decision. It is the best of sixteen tries. In the
+roll, time goes to the right and pitch upwards, a colour a voice."""
 HARMONIZED = """<code>{model}</code> was given the melody alone, “Freude, schöner Götterfunken” (Beethoven, 1824),
 and found alto, tenor and bass to all of it at once: it knew how the melody goes on. This is the best of eight
 tries. Try your own: <code>triptych harmonize {melody} --seed 2 --out harmonized.mid</code>"""
