@@ -65,7 +65,7 @@ def test_the_picture_completes_the_pattern_and_the_patch() -> None:
         ("paint", {"classes": 7}, "expected no classes"),
         ("complete", {"encoder_layers": 0}, "encoder_layers from 1"),
         ("paint", {"widht": 7}, "did you mean 'width'"),
-        ("paint", {"pattern": {"kind": "local_3d"}}, "complete model configuration"),
+        ("paint", {"pattern": {"kind": "local_3d"}}, "pattern of a kind with its numbers"),
     ],
 )
 def test_mistakes(task: Any, changes: dict[str, Any], message: str) -> None:
