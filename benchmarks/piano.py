@@ -36,6 +36,7 @@ from triptych.music.shards import VALID, Entry, Shards
 from triptych.train.loop import held_out_loss
 
 STRETCH, EVERY = 64, 8  # tokens that are compared at once, and of how many such stretches one is
+HELD = 5.0  # seconds: longer than almost all notes of pianists
 MARKS = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 
 
@@ -77,7 +78,8 @@ def played_row(name: str, performances: Sequence[Performance]) -> dict[str, obje
     silences = [max([0.0, *gaps(one)]) for one in performances]
     row: dict[str, object] = {"music of": name, "minutes": sum(one.seconds for one in performances) / 60}
     row |= {"notes/s": len(notes) / sum(one.seconds for one in performances), "longest silence, s": max(silences)}
-    row["longest note, s"] = float((notes["end"] - notes["start"]).max())
+    lengths = notes["end"] - notes["start"]
+    row |= {"longest note, s": float(lengths.max()), f"of {HELD:g} s and more": float((lengths >= HELD).mean())}
     for what in ("pitch", "velocity"):
         row |= {f"{what}, {mark}": float(np.quantile(notes[what], share)) for mark, share in MARKS.items()}
     return row

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from triptych.look import complexity
+from triptych.music import pianist
 from triptych.music.codec import RANGES, to_piece
 from triptych.music.composer import Composer
 from triptych.music.midi import write_midi
@@ -145,7 +146,7 @@ def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_
         assert ran.code == 2 and f"expected no {option} for a sentence" in ran.err
 
 
-def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path) -> None:
+def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.array([(at / 4, at / 4 + 0.5, 40 + 3 * at, 60 + at) for at in range(12)])
     piece = Performance.of(*rows.T).to_piece()
     piece.save(tmp_path / "played.mid")
@@ -160,6 +161,10 @@ def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path) -> None:
     assert sum(told["weights"][0]) + told["start"][0] == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
+    # Of a piece of more events than are read, the end, at the times of the whole.
+    monkeypatch.setattr(pianist, "LENGTH", 8)
+    cut = json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)
+    assert len(cut["ticks"]) == 8 and cut["ticks"][0] > 1_000 and cut["ticks"][-1] == 11 * 250
     for more, said in (
         (["--note", 13], "--note from 1 to 12, got 13"),
         (["--step", 2], "expected no --step for piano music"),

@@ -180,6 +180,17 @@ def test_the_moment_of_a_token_of_a_performance() -> None:
     assert draw(found).texts[0].get_text() == "What D4 at 1.25 s looks at: layer 1"
 
 
+def test_the_picture_begins_with_what_was_read() -> None:
+    """Of a long piece the end: its axis tells the times of the whole."""
+    piece = Piece((Note(0, 500, 60), Note(3_000, 3_500, 61), Note(4_250, 4_500, 62)), 500, 120.0, metrical=False)
+    weights = np.full((1, 1), 0.5)
+    found = Arcs(piece, np.array([3_000, 4_250]), np.array([61, 62]), 1, weights, "layer 1", ("head 1",), begin=3_000)
+    figure = draw(found)
+    assert figure.axes[0].get_xlim() == (3_000, 4_500)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["4 s"]
+    assert figure.texts[0].get_text() == "What D4 at 4.25 s looks at: layer 1"
+
+
 def test_only_the_strongest_are_drawn_and_their_share_is_told() -> None:
     weights = np.full((1, 100), 0.005)
     figure = draw(example(weights))

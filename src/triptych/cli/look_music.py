@@ -57,8 +57,8 @@ def arcs_of_performance(
 ) -> Arcs:
     """What a note of a performance (from 1; else the last) looks at when it is struck, in one layer (else the last).
 
-    Of a long one the model reads the last `LENGTH` events up to that note, and they alone are drawn. Arcs end at
-    note-ons and note-offs where they are heard; time shifts and velocities have no pitch.
+    Of a long one the model reads the last `LENGTH` events up to that note, and the picture begins with them. Arcs end
+    at note-ons and note-offs where they are heard; time shifts and velocities have no pitch.
     """
     import numpy as np
 
@@ -79,9 +79,8 @@ def arcs_of_performance(
     now = np.append(0, shifts(ids).cumsum())[:-1] * 10
     pitches = np.where(ids < TIME_SHIFT, LOWEST + ids % NOTE_OFF, -1)
     heard = slice(first, last + 1)
-    since = int(now[first])
-    piece = pianist.codec.decode(ids[first:]).to_piece()
-    return Arcs(piece, now[heard] - since, pitches[heard], last - first, read, name, heads, since)
+    piece = pianist.codec.decode(ids).to_piece()
+    return Arcs(piece, now[heard], pitches[heard], last - first, read, name, heads, begin=int(now[first]))
 
 
 def _read(

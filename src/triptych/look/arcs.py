@@ -52,8 +52,8 @@ class Arcs:
 
     ticks, pitches: integers [tokens], where each token of the piece stands; -1 is the pitch of a token without one, as
     of a rest. weights: [heads, chosen], the attention that each head gives to tokens 0 to chosen - 1; what a row lacks
-    to 1 went to the start, which is no token of the piece. heads: their names, as "head 3". layer: its name. since: of
-    a performance, the ticks that were cut off before the piece.
+    to 1 went to the start, which is no token of the piece. heads: their names, as "head 3". layer: its name. begin: the
+    tick with which the picture begins, where the model has not read what was before.
     """
 
     piece: Piece
@@ -63,7 +63,7 @@ class Arcs:
     weights: NDArray[np.floating[Any]]
     layer: str
     heads: tuple[str, ...]
-    since: int = 0
+    begin: int = 0
 
     def __post_init__(self) -> None:
         if self.ticks.ndim != 1 or self.ticks.shape != self.pitches.shape:
@@ -149,11 +149,11 @@ def draw(arcs: Arcs) -> Figure:
 
 
 def _row(arcs: Arcs) -> range:
-    """Ticks of the picture: to the end of the bar after the chosen token, or of the piece."""
+    """Ticks of the picture: from its begin to the end of the bar after the chosen token, or of the piece."""
     bar, pickup = BAR * arcs.piece.resolution, arcs.piece.pickup
     now = int(arcs.ticks[arcs.chosen])
     after = pickup + ((now - pickup) // bar + 2) * bar
-    return range(max(now + 1, min(after, arcs.piece.length)))
+    return range(arcs.begin, max(now + 1, min(after, arcs.piece.length)))
 
 
 def _place(arcs: Arcs, token: int) -> tuple[float, float]:
@@ -210,7 +210,7 @@ def _title(arcs: Arcs) -> str:
     beat = place % bar / arcs.piece.resolution + 1
     where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
     if not arcs.piece.metrical:
-        where = f"at {(arcs.since + place) * arcs.piece.seconds_per_tick:.2f} s"
+        where = f"at {place * arcs.piece.seconds_per_tick:.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
 
 

@@ -25,7 +25,6 @@ from triptych.model.store import CARD, RUN, load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
 from triptych.train.memory import keep_freed_memory
-from triptych.train.muon import Muon
 from triptych.train.optimizer import (
     measure_optimizers,
     optimizer_tensors,
@@ -155,7 +154,7 @@ class _Run:
         self.device = model.embedding.weight.device
         self.processes = Processes.join()
         self.loss: nn.Module = self.processes.wrap(model)
-        self.optimizers = optimizers(model, recipe)
+        self.optimizers: list[torch.optim.Optimizer] = []
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
         self.note = ""
@@ -177,13 +176,11 @@ class _Run:
             if self.processes.first:
                 shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
             self._plan()
-        for optimizer in self.optimizers:
-            if isinstance(optimizer, Muon):
-                optimizer.dtype = getattr(torch, self.progress.orthogonal)
 
     def _restore(self) -> None:
         self.progress, tensors = load_state(self.out, self.recipe.to_dict())
         self._check_same()
+        self.optimizers = optimizers(self.model, self.recipe, getattr(torch, self.progress.orthogonal))
         parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
         try:
             for name, tensor in tensors.items():
@@ -241,6 +238,7 @@ class _Run:
         self.progress.updates = int(self.processes.from_first(updates))
         self.progress.updates_per_epoch = per_epoch
         self.progress.dtype, self.progress.orthogonal = str(dtype)[6:], str(fast)[6:]
+        self.optimizers = optimizers(self.model, self.recipe, fast)
         self.note = (
             f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
         )
