@@ -126,9 +126,18 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     assert ran.code == 0, ran.err
     config = Composer.load(tmp_path / "next", device="cpu").model.config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
-    other = "compose" if task == "infill" else "infill"
-    ran = run(*further, *SMALL[10:], "--set", f"data.task={other}")
-    assert ran.code == 2 and f"expected data.task {task}, that of" in ran.err
+    if task == "infill":
+        ran = run(*further, *SMALL[10:], "--set", "data.task=compose")
+        assert ran.code == 2 and "expected data.task infill, that of" in ran.err
+        return
+    # A composer is given an encoder, and then fills in.
+    encoder = ["--set", "data.task=infill", "--set", "model.encoder_layers=1", "--out", tmp_path / "filler"]
+    ran = run(*further, *SMALL[6:8], *SMALL[10:], *encoder)
+    assert ran.code == 0, ran.err
+    filler = Composer.load(tmp_path / "filler", device="cpu")
+    assert filler.task == filler.card["task"] == "infill" and filler.model.config.encoder_layers == 1
+    ran = run(*further, *SMALL[10:], "--set", "model.encoder_layers=1")
+    assert ran.code == 2 and "but dropout, patch.forget or pattern with --from, got encoder_layers" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -471,6 +471,18 @@ def test_training(task: str, tmp_path: Path) -> None:
         other.fit(grids, recipe=recipe, out=tmp_path / "run", length=64, quiet=True)
 
 
+def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None:
+    filler = composer.with_encoder(1)
+    assert (composer.task, filler.task) == ("compose", "infill")
+    grid = grid_of(3, 8)
+    forced = composer.evaluate([grid])["per_voice"]
+    assert {voice: forced[voice] for voice in VOICES[1:]} == pytest.approx(filler.evaluate([grid])["per_voice"])
+    known = grid.copy()
+    known[2:5, 1:] = UNKNOWN
+    filled = filler.fill(known, sampling=GREEDY)
+    assert (filled[known != UNKNOWN] == grid[known != UNKNOWN]).all() and (filled != UNKNOWN).all()
+
+
 def test_training_on_too_little(composer: Composer, tmp_path: Path) -> None:
     recipe = Recipe(epochs=1, dtype="float32")
     with pytest.raises(UserError, match="expected held-out data"):

@@ -218,8 +218,9 @@ def music(
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
     teachers that fill in say is learned in the same way.
-    With --from, dropout and pattern may change, and patch.forget of a composer. Labels are not smoothed unless asked
-    for: likelihood is the measure, and notes are drawn from it.
+    With --from, dropout and pattern may change, and patch.forget of a composer; and with task = "infill" one that
+    composes is given an encoder, as deep as its decoder unless encoder_layers of the table model says otherwise.
+    Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "transpose", "label", *TEACHING]
@@ -268,8 +269,11 @@ def _train_composer(
             raise UserError(f"expected data.{name} to be true or false, got {value!r}")
     if start_from is not None:
         forget, pattern = _only_forget(tables["model"]), tables["model"].pop("pattern", None)
-        dropout = _only_dropout(tables["model"], "dropout, patch.forget or pattern")
         composer = Composer.load(start_from, dtype="float32", **where)
+        if task == "infill" != composer.task:
+            layers = tables["model"].pop("encoder_layers", composer.model.config.decoder_layers)
+            composer = composer.with_encoder(layers, seed=run.seed)
+        dropout = _only_dropout(tables["model"], "dropout, patch.forget or pattern")
         composer = composer.with_dropout(dropout, forget)
         composer = composer if pattern is None else composer.with_pattern(pattern)
         if task not in (None, composer.task):

@@ -48,6 +48,14 @@ class PlaceEmbedding(nn.Module):
             told = told + self.runs(runs.clamp(max=self.longest - 1) + places * self.longest)
         return told * self.scale  # type: ignore[no-any-return]
 
+    def read_like(self, other: PlaceEmbedding) -> None:
+        """Take over the other's vectors of the ids and runs that both have."""
+        shared, width = min(self.vocabulary, other.vocabulary), self.tokens.weight.size(1)
+        tokens, others = (one.tokens.weight.view(-1, one.vocabulary, width) for one in (self, other))
+        tokens[:, :shared] = others[:, :shared]
+        if self.runs is not None and other.runs is not None:
+            self.runs.weight.copy_(other.runs.weight)
+
     def read(self, ids: Tensor, size: int, *, forgetting: bool = False) -> Tensor:
         """Each patch as one vector: [B, P, W] of ids [B, L]; `forgetting` leaves out some of the tokens."""
         whole = patches(ids, size)

@@ -383,9 +383,32 @@ class Transformer(nn.Module):
             )
         return self._with(config)
 
-    def _with(self, config: Config) -> Transformer:
+    def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
+        """A copy with an untrained encoder for a source that is aligned and says, of ids this vocabulary has, the same.
+
+        At first nothing is added to the decoder's input, so the copy begins where this model stands and learns what the
+        source tells beyond it (both sides of Ramachandran et al. 2017 are pretrained; here there is one).
+        UserError where there is an encoder, or no final norm to silence.
+        """
+        if self.config.encoder_layers or self.config.norm != "pre":
+            raise UserError(
+                f"expected a decoder alone, with norm='pre', to be given an encoder, got encoder_layers="
+                f"{self.config.encoder_layers} and norm={self.config.norm!r}; train a model with one from the start"
+            )
+        said = {"source_vocabulary": source_vocabulary, "encoder_layers": layers, "aligned": True}
+        model = self._with(Config.from_dict({**self.config.to_dict(), **said}), strict=False)
+        with torch.no_grad():
+            for parameter in model.encoder_norm.parameters():
+                parameter.zero_()
+            if model.source_reader is None or self.reader is None:
+                model.source_embedding.weight[: self.config.vocabulary] = self.embedding.weight[:source_vocabulary]
+            else:
+                model.source_reader.read_like(self.reader)
+        return model
+
+    def _with(self, config: Config, *, strict: bool = True) -> Transformer:
         model = Transformer(config).to(self.embedding.weight)
-        model.load_state_dict(self.state_dict())
+        model.load_state_dict(self.state_dict(), strict=strict)
         return model
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
