@@ -386,7 +386,7 @@ def test_an_encoder_that_is_new_is_silent_and_then_learns(patch: Patch | None) -
 
 
 def test_who_cannot_be_given_an_encoder() -> None:
-    with pytest.raises(UserError, match="expected a decoder alone, with norm='pre'.*got encoder_layers=2"):
+    with pytest.raises(UserError, match=r"expected a decoder alone, with norm='pre'.*got encoder_layers=2"):
         make().with_encoder(14, 1)
     with pytest.raises(UserError, match="got encoder_layers=0 and norm='post'"):
         make(encoder_layers=0).with_encoder(14, 1)
