@@ -359,6 +359,10 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         UserError, match=r"expected a pattern of a kind with its numbers \(full; local_1d: query, memory or"
     ):
         loaded.with_pattern({"kind": "local_1d"})
+    # A keyboard says nothing before it has been learned.
+    told = exact.with_keyboard()
+    assert told.model.config.positions.keyboard == (88, 100, 32)
+    assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
     save_pretrained(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a piano model with a performance\.json, got another kind"):
         Pianist.load(tmp_path / "other")

@@ -218,9 +218,10 @@ def music(
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
     teachers that fill in say is learned in the same way.
-    With --from, dropout and pattern may change, and patch.forget of a composer; and with task = "infill" one that
-    composes is given an encoder, as deep as its decoder unless encoder_layers of the table model says otherwise.
-    Labels are not smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
+    With --from, dropout and pattern may change, and patch.forget of a composer; a pianist may be told the keyboard,
+    positions = {keyboard = [88, 100, 32]}; and with task = "infill" one that composes is given an encoder, as deep as
+    its decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked for:
+    likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "transpose", "label", *TEACHING]
@@ -231,11 +232,12 @@ def music(
     how: dict[str, Any] = {"start_from": start_from, "out": out, "resume": resume}
     where = {"device": device, "threads": threads}
     if played:
-        model, dropout, pattern = tables["model"], None, None
+        model = tables["model"]
+        changes: dict[str, Any] = dict.fromkeys(("dropout", "pattern", "positions"))
         if start_from is not None:
-            pattern = model.pop("pattern", None)
-            dropout = _only_dropout(model, "dropout or pattern")
-        outcome = train_piano.train_pianist(data, tables, run, where, dropout=dropout, pattern=pattern, **how)
+            changes = {name: model.pop(name, None) for name in ("pattern", "positions")}
+            changes["dropout"] = _only_dropout(model, "dropout, pattern or positions.keyboard")
+        outcome = train_piano.train_pianist(data, tables, run, where, **changes, **how)
     else:
         outcome = _train_composer(data, tables, run, where, **how)
     _tell(outcome, as_json=json)

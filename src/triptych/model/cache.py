@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from triptych.model.keyboard import Keys
+
 
 def run_lengths(ids: Tensor) -> Tensor:
     """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
@@ -78,6 +80,7 @@ class Cache:
         recent: the tokens of the last patch, with `Config.patch`.
         hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`; for a mixture with
             known pixels beside it.
+        down: the keys of a piano that are down, with `Positions.keyboard`.
         pitches: [rows, slots] int64, the pitch read at each position, for relations by interval.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """
@@ -97,6 +100,7 @@ class Cache:
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
+    down: Keys | None = None
     pitches: Tensor | None = None
     spare: Tensor | None = None
 
@@ -142,6 +146,8 @@ class Cache:
             self.recent.select(rows)
         if self.hidden is not None:
             self.hidden = self.hidden[rows]
+        if self.down is not None:
+            self.down.select(rows)
         if self.pitches is not None:
             self.pitches = self.pitches[rows]
         if self.source_lengths is not None:

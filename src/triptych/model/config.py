@@ -41,12 +41,15 @@ class Positions:
     grid: position p has the digits p % grid[0], p // grid[0] % grid[1], ..., each with a learned vector; (4, 16) are
     the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture. Positions
     are those of the attention: with `Config.patch`, patches and not tokens.
+    keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. What is
+    read at a position is joined by the keys that are down, for how long, and how loud (`model/keyboard.py`).
     source: the same of the source, where it is not as the target is: a small picture for a large one.
     """
 
     kind: Literal["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"] = "sinusoidal"
     length: int = 1024
     grid: tuple[int, ...] = ()
+    keyboard: tuple[int, int, int] | None = None
     source: Positions | None = None
 
     def __post_init__(self) -> None:
@@ -57,9 +60,22 @@ class Positions:
             _in_range("each size of the grid", size, 1, 2**16)
         if math.prod(self.grid) > 2**20:
             raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
+        if self.keyboard is not None:
+            layout = tuple(self.keyboard)
+            if len(layout) != 3:
+                raise UserError(f"expected positions.keyboard to be [keys, shifts, velocities], got {list(layout)}")
+            for size in layout:
+                _in_range("each number of positions.keyboard", size, 1, 2**10)
+            object.__setattr__(self, "keyboard", layout)
         if isinstance(self.source, Mapping):  # as JSON has it
             object.__setattr__(self, "source", Positions(**self.source))  # type: ignore[unreachable]
         _is_a("positions.source", self.source, Positions, type(None))
+
+    @property
+    def keyboard_ids(self) -> int:
+        """How many ids the keyboard takes: of each key to press and to release it, of shifts and of velocities."""
+        keys, shifts, velocities = self.keyboard or (0, 0, 0)
+        return 2 * keys + shifts + velocities
 
 
 @dataclass(frozen=True)
@@ -185,6 +201,13 @@ class Config:
             raise UserError("expected no relation.intervals or steps with a patch, got some; they relate single notes")
         if self.relation is not None and self.relation.steps and not self.positions.grid:
             raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
+        if self.positions.keyboard is not None and (
+            self.patch is not None or self.positions.keyboard_ids > self.vocabulary
+        ):
+            raise UserError(
+                f"expected no patch and a vocabulary from {self.positions.keyboard_ids} with positions.keyboard, got "
+                f"patch={self.patch} and vocabulary={self.vocabulary}; leave the keyboard out"
+            )
         if isinstance(self.pattern, Full) and not self.pattern.causal:
             raise UserError("expected a causal pattern for the decoder, got Full(causal=False); use Full(causal=True)")
 

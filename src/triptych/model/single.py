@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
+from triptych.model.keyboard import Keys
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter, SinglePixel
 from triptych.model.patch import PatchNetwork
@@ -29,7 +30,7 @@ class Row:
 
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden, shown: as in `Cache`. pixel: what is being drawn of a mixture.
+    hidden, shown, down: as in `Cache`. pixel: what is being drawn of a mixture.
     """
 
     layers: list[Tensor]
@@ -39,6 +40,7 @@ class Row:
     recent: Recent | None = None
     hidden: Tensor | None = None
     shown: Tensor | None = None
+    down: Keys | None = None
     pixel: SinglePixel | None = None
     position: int = 0
     rows: int = 1
@@ -136,14 +138,19 @@ class SingleRow:
         pixels = 0 if self.model.surroundings is None else columns
         recent = None if config.patch is None else Recent.nothing(1, size, places.device, pixels)
         places = places if vector is None else places + vector
-        return Row(stores, places, source, label, recent, shown=self.model.shown(source, columns))
+        board = self.model.keyboard
+        down = None if board is None else Keys.silent(1, board.keys, places.device)
+        return Row(stores, places, source, label, recent, shown=self.model.shown(source, columns), down=down)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         model, position = self.model, cache.position
         if cache.recent is None or model.reader is None:
-            hidden = self._column(None if ids is None else self._tokens[ids], position, cache)
+            read = None if ids is None else self._tokens[ids]
+            if read is not None and ids is not None and model.keyboard is not None and cache.down is not None:
+                read = read + model.position.without(model.keyboard.step(ids, cache.down))
+            hidden = self._column(read, position, cache)
         else:
             if ids is not None:
                 cache.recent.append(ids, position - 1)
@@ -187,7 +194,7 @@ class SingleRow:
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             slots = columns % whole.slots
             store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
-        cache.recent, cache.position = whole.recent, whole.position
+        cache.recent, cache.down, cache.position = whole.recent, whole.down, whole.position
         return taken
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:

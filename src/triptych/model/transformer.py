@@ -23,6 +23,7 @@ from triptych.model.cache import Cache, Recent
 from triptych.model.config import Config
 from triptych.model.dropout import Dropout
 from triptych.model.heads import cross_entropy, logits, product_dtype
+from triptych.model.keyboard import Keyboard, Keys
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
 from triptych.model.mixture import Logistics, MixtureWriter
 from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
@@ -61,6 +62,7 @@ class Transformer(nn.Module):
                 self.source_reader = PlaceEmbedding(config.source_vocabulary, config.patch, config.width)
         if config.classes:
             self.label_embedding = nn.Embedding(config.classes, config.width)
+        self.keyboard = Keyboard(config.positions.keyboard, config.width) if config.positions.keyboard else None
         self.position = PositionEncoding(config.positions, config.width, config.pattern)
         if config.positions.source is not None:
             self.source_position = PositionEncoding(config.positions.source, config.width, Full())
@@ -86,6 +88,8 @@ class Transformer(nn.Module):
                     nn.init.normal_(table, std=table.size(-1) ** -0.5)
         if isinstance(self.writer, MixtureWriter):
             self.writer.initialize()
+        if self.keyboard is not None:
+            self.keyboard.initialize()
 
     def forward(
         self,
@@ -173,6 +177,8 @@ class Transformer(nn.Module):
         """What each position reads, [B, P, W]: the token or the patch before its own; zeros at the first."""
         if self.reader is None:
             read = self.embed(self.embedding, target[:, :-1])
+            if self.keyboard is not None:
+                read = read + self.keyboard(target[:, :-1])
         else:
             read = self.reader.read(target, self._size, forgetting=self.training)[:, :-1]
         read = functional.pad(read, (0, 0, 1, 0))
@@ -264,6 +270,8 @@ class Transformer(nn.Module):
             cache.recent = Recent.nothing(cache.rows, cache.patch, self.embedding.weight.device, columns)
         if config.relation is not None and config.relation.intervals:
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
+        if self.keyboard is not None:
+            cache.down = Keys.silent(cache.rows, self.keyboard.keys, self.embedding.weight.device)
         vectors = self.label(label, groups)
         cache.label = None if vectors is None else vectors.repeat_interleave(beams, 0)
         if source is not None:
@@ -284,7 +292,10 @@ class Transformer(nn.Module):
     def step(self, ids: Tensor | None, cache: Cache) -> Tensor:
         """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
         if cache.recent is None or self.reader is None or self.writer is None:
-            hidden = self._column(None if ids is None else self.embed(self.embedding, ids[:, None]), ids, cache)
+            read = None if ids is None else self.embed(self.embedding, ids[:, None])
+            if read is not None and ids is not None and self.keyboard is not None and cache.down is not None:
+                read = read + self.keyboard.step(ids, cache.down)[:, None]
+            hidden = self._column(read, ids, cache)
         else:
             if ids is not None:
                 cache.recent.append(ids, cache.position - 1)
@@ -357,6 +368,8 @@ class Transformer(nn.Module):
         self._columns(self._read(ids), where, cache)
         if cache.recent is not None:
             cache.recent.follow(patches(ids, self._size))
+        if self.keyboard is not None:
+            cache.down = self.keyboard.after(ids[:, :-1])  # the last one is what the next step is given
         cache.position = ids.size(1)
         return ids
 
@@ -382,6 +395,11 @@ class Transformer(nn.Module):
                 "a two-dimensional one orders the positions, so the model must be trained anew"
             )
         return self._with(config)
+
+    def with_keyboard(self, layout: tuple[int, int, int]) -> Transformer:
+        """A copy that is told the keyboard (`Positions.keyboard`), which at first says nothing: the same outputs."""
+        positions = replace(self.config.positions, keyboard=layout)
+        return self._with(replace(self.config, positions=positions), strict=False)
 
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
         """A copy with an untrained encoder for a source that is aligned and says, of ids this vocabulary has, the same.

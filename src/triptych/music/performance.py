@@ -29,6 +29,7 @@ NOTE_ON, NOTE_OFF = 0, KEYS  # the first id of each kind; a note's id less NOTE_
 TIME_SHIFT = NOTE_OFF + KEYS
 VELOCITY = TIME_SHIFT + LONGEST_SHIFT
 END = VELOCITY + BINS
+KEYBOARD = (KEYS, LONGEST_SHIFT, BINS)  # as `Positions.keyboard` has it
 START_BIN = 19  # velocities 77 to 80: heard where notes come before any velocity
 FILE = "performance.json"
 

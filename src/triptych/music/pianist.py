@@ -26,6 +26,7 @@ from triptych.music.midi import MidiReader, read_performance
 from triptych.music.performance import (
     END,
     FILE,
+    KEYBOARD,
     STEPS,
     TIME_SHIFT,
     VELOCITY,
@@ -181,6 +182,10 @@ class Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
         card = {name: value for name, value in self.card.items() if name != "scores"}
         return Pianist(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
+
+    def with_keyboard(self) -> Pianist:
+        """The same pianist, to be told from now on which keys are down and for how long: see `Positions.keyboard`."""
+        return Pianist(self.model.with_keyboard(KEYBOARD), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:

@@ -1,0 +1,113 @@
+"""What a player feels without looking back: which keys are down, for how long already, and how loud the last one was.
+
+All this follows from the events before, but attention has to find the one event of hundreds that pressed a key, and to
+know that none since has released it. A sum at the input tells it to every layer (as Peracha 2019 does for the run
+lengths of chorales).
+
+Shapes in comments: B rows, L positions, K keys, V velocities, F = 2 K + V features, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+UNHEARD = -1
+
+
+@dataclass
+class Keys:
+    """The keyboard after the events so far: when each key that is down was struck, int64 [rows, K], else -1; the time
+    [rows], both in the unit of a shift; the last velocity [rows], -1 before there is one.
+    """
+
+    struck: Tensor
+    now: Tensor
+    velocity: Tensor
+
+    @classmethod
+    def silent(cls, rows: int, keys: int, device: torch.device) -> Keys:
+        """A keyboard on which nothing was played."""
+        struck, now, velocity = (torch.full(size, UNHEARD, device=device) for size in ((rows, keys), (rows,), (rows,)))
+        return cls(struck, now + 1, velocity)
+
+    def select(self, rows: Tensor) -> None:
+        """Row r continues the old row `rows[r]`."""
+        self.struck, self.now, self.velocity = self.struck[rows], self.now[rows], self.velocity[rows]
+
+
+class Keyboard(nn.Module):
+    """Tells each position of events the keyboard as it is after the event that is read there.
+
+    layout (`Positions.keyboard`): numbers of keys K, of time shifts and of velocities V. Ids are, in this order: K that
+    press a key, K that release it, shifts of time by 1, 2, ..., velocities; others change nothing.
+    """
+
+    def __init__(self, layout: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        self.keys, self.shifts, self.velocities = layout
+        # A vector for each key that is down, one to be multiplied by how long, and one for each velocity.
+        self.vectors = nn.Embedding(2 * self.keys + self.velocities, width)
+
+    def initialize(self) -> None:
+        """Nothing is told at first, so that a trained model that is given a keyboard stays what it is."""
+        nn.init.zeros_(self.vectors.weight)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """What is told after each of ids [B, L]: [B, L, W]."""
+        return self._told(self._through(ids))
+
+    def _through(self, ids: Tensor) -> Keys:
+        """The keyboard after each of ids [B, L], all at once."""
+        index = torch.arange(ids.size(1), device=ids.device)[:, None]
+        key, now = torch.arange(self.keys, device=ids.device), self._shift(ids).cumsum(1)
+        pressed, released = (ids[..., None] == key + first for first in (0, self.keys))  # [B, L, K]
+        last, up = (index.where(event, UNHEARD).cummax(1).values for event in (pressed, released))
+        struck = now[..., None].where(pressed, UNHEARD).cummax(1).values
+        velocity = self._velocity(ids)
+        latest = index[:, 0].where(velocity >= 0, UNHEARD).cummax(1).values
+        velocity = velocity.gather(1, latest.clamp(min=0))  # at 0 before the first, which is then no velocity
+        return Keys(struck.where(last > up, UNHEARD), now, velocity)
+
+    def after(self, ids: Tensor) -> Keys:
+        """The keyboard after ids [rows, L], L from 1."""
+        keys = self._through(ids)
+        return Keys(keys.struck[:, -1], keys.now[:, -1], keys.velocity[:, -1])
+
+    def _hear(self, ids: Tensor, keys: Keys) -> None:
+        """One more event in each row: ids [rows]."""
+        keys.now = keys.now + self._shift(ids)
+        of_a_key = ids < 2 * self.keys
+        at = ids.where(of_a_key, 0)[:, None] % self.keys
+        after = keys.now.where(ids < self.keys, UNHEARD)[:, None]
+        keys.struck = keys.struck.scatter(1, at, after.where(of_a_key[:, None], keys.struck.gather(1, at)))
+        velocity = self._velocity(ids)
+        keys.velocity = velocity.where(velocity >= 0, keys.velocity)
+
+    def step(self, ids: Tensor, keys: Keys) -> Tensor:
+        """What is told after ids [rows], which join the keys: [rows, W]."""
+        self._hear(ids, keys)
+        return self._told(keys)
+
+    def _told(self, keys: Keys) -> Tensor:
+        """[..., W] of keys struck [..., K], now [...] and velocity [...]."""
+        weight = self.vectors.weight
+        down = keys.struck >= 0
+        # Of a shift of 10 ms a second is 4.6: held notes are told apart by the share, not by the difference.
+        age = (keys.now[..., None] - keys.struck).where(down, 0).to(weight.dtype).log1p() / 4
+        loud = keys.velocity[..., None] == torch.arange(self.velocities, device=weight.device)
+        features = torch.cat((down.to(weight.dtype), age, loud.to(weight.dtype)), -1)  # [..., F]
+        return features @ weight * math.sqrt(weight.size(1))
+
+    def _shift(self, ids: Tensor) -> Tensor:
+        """By how much each id moves the clock."""
+        shift = ids - 2 * self.keys + 1
+        return shift.where((shift > 0) & (shift <= self.shifts), 0)
+
+    def _velocity(self, ids: Tensor) -> Tensor:
+        """The velocity that each id sets, or -1."""
+        velocity = ids - 2 * self.keys - self.shifts
+        return velocity.where((velocity >= 0) & (velocity < self.velocities), UNHEARD)
