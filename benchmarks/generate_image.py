@@ -37,7 +37,7 @@ from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
-from triptych.model.single import SingleRow, fits
+from triptych.model.single import SingleRow, fits, started
 from triptych.model.transformer import Transformer
 from triptych.train.memory import keep_freed_memory
 from triptych.train.precision import autocast
@@ -68,10 +68,15 @@ def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
     return made
 
 
-def painting(made: Painter, rows: int) -> Callable[[], float]:
+def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
+    """Pictures, or the same steps as far as they are asked for."""
+
     def run() -> float:
-        assert len(made.paint(rows)) == rows
-        return float(rows)
+        if steps == SUBPIXELS:
+            assert len(made.paint(rows)) == rows
+            return float(rows)
+        columns = list(generate(*started(made.model, length=SUBPIXELS, rows=rows), steps=steps))
+        return rows * len(columns) / SUBPIXELS
 
     return run
 
@@ -145,10 +150,8 @@ def sampling(rows: int, options: argparse.Namespace) -> Table:
         one, two = painter(dtype), painter(dtype, pattern=LOCAL_2D)
         mixed = painter(dtype, mixture=True)
         for name, made in (("local 1-D", one), ("local 2-D", two), ("mixture", mixed)):
-            whole = painting(made, rows) if options.steps == SUBPIXELS else cached(made.model, rows, options.steps)
-            contestants[f"{name}, painting", dtype] = whole
-        if options.steps == SUBPIXELS:
-            contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, options.steps)
+            contestants[f"{name}, painting", dtype] = painting(made, rows, options.steps)
+        contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, options.steps)
         if rows == 1 and fits(one.model):
             for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
                 alone = SingleRow(one.model, number)
