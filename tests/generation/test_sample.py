@@ -145,7 +145,9 @@ def test_greedy_is_the_argmax_and_needs_no_seed() -> None:
 
 @pytest.mark.parametrize(("uniform", "token"), [(0.0, 1), (1 - 2.0**-53, 2), (0.49, 1), (0.51, 2)])
 def test_the_ends_of_the_distribution(monkeypatch: pytest.MonkeyPatch, uniform: float, token: int) -> None:
-    monkeypatch.setattr(module, "uniforms", lambda keys, step: torch.full((len(keys),), uniform, dtype=torch.float64))
+    monkeypatch.setattr(
+        module, "uniforms", lambda keys, steps: torch.full((len(steps), len(keys)), uniform, dtype=torch.float64)
+    )
     logits = torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0]).log()
     assert columns(2, lambda ids: logits, steps=1) == [[token], [token]]
 

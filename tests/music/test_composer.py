@@ -475,8 +475,7 @@ def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None
     filler = composer.with_encoder(1)
     assert (composer.task, filler.task) == ("compose", "infill")
     grid = grid_of(3, 8)
-    forced = composer.evaluate([grid])["per_voice"]
-    assert {voice: forced[voice] for voice in VOICES[1:]} == pytest.approx(filler.evaluate([grid])["per_voice"])
+    assert list(filler.evaluate([grid])["per_voice"]) == list(VOICES[1:])
     known = grid.copy()
     known[2:5, 1:] = UNKNOWN
     filled = filler.fill(known, sampling=GREEDY)

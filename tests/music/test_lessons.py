@@ -122,9 +122,10 @@ def test_labels_choose_what_is_said(taught: Taught) -> None:
     assert seen == {0, 1, 2}
 
 
-def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: ModelOf) -> None:
-    model = model_of(fills=True)
-    found = filling_lessons([model], GRIDS, share=0.75)
+@pytest.mark.parametrize("composing", [0, 1])
+def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: ModelOf, composing: int) -> None:
+    model, others = model_of(fills=True), [model_of(1)] * composing
+    found = filling_lessons([model, *others], GRIDS, share=0.75)
     assert len(found.said) == len(found.holes) == 4 and not found.composed
     for grid, masks, said in zip(GRIDS, found.holes, found.said, strict=True):
         assert not masks[0][:, 0].any() and masks[0][:, 1:].all() and len(masks) == len(said) == MASKS
@@ -133,7 +134,11 @@ def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: 
         for mask, each in zip(masks, said, strict=True):
             source = ids.masked_fill(torch.from_numpy(mask.reshape(-1)), HOLE)
             want = probabilities(model, Batch(ids, length, source, length, torch.tensor([-1])))
+            for other in others:
+                want = want + probabilities(other, Batch(ids, length, label=torch.tensor([-1])))
             want /= want.sum(-1, keepdim=True)
+            known = torch.from_numpy(~mask.reshape(-1))
+            want[known] = torch.nn.functional.one_hot(ids[0][known], want.size(1)).to(want)
             torch.testing.assert_close(torch.from_numpy(each.astype(np.float64)), want, atol=1e-3, rtol=1e-3)
     still = Augmentation(transpose=False)
     data = ChoraleData(GRIDS, CODEC, task="infill", tokens_per_batch=100_000, augmentation=still, lessons=found)

@@ -323,8 +323,8 @@ def _taught(
     from triptych.music.lessons import filling_lessons, lessons
 
     models = [teacher.model for teacher in teachers]
-    if teachers[0].task == "infill":
-        if task != "infill" or composed or any(teacher.task != "infill" for teacher in teachers):
+    if any(teacher.task == "infill" for teacher in teachers):
+        if task != "infill" or composed:
             raise UserError("expected filling teachers for the task infill alone and without data.composed, got others")
         return grids, filling_lessons(models, grids, share=share, seed=seed, progress=_asked)
     if task == "infill" and not composed:

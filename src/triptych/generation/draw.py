@@ -37,9 +37,9 @@ def row_keys(seed: int | Sequence[int], rows: int) -> Words:
     return _mix(_mix(base + _GOLDEN) + (index + numpy.uint64(1)) * _GOLDEN)
 
 
-def uniforms(keys: Words, step: int) -> Tensor:
-    """Return float64 [rows] in [0, 1), a multiple of 2**-53 each."""
-    words = _mix(keys + numpy.array([step + 1], dtype=numpy.uint64) * _GOLDEN)
+def uniforms(keys: Words, steps: range) -> Tensor:
+    """Return float64 [steps, rows] in [0, 1), a multiple of 2**-53 each."""
+    words = _mix(keys + (numpy.array(steps, dtype=numpy.uint64)[:, None] + numpy.uint64(1)) * _GOLDEN)
     return torch.from_numpy((words >> numpy.uint64(11)).astype(numpy.float64) * 2.0**-53)
 
 

@@ -14,6 +14,7 @@ from triptych.generation.protocol import CacheT, PrefillModel, StepModel
 from triptych.generation.top import largest
 
 Allow = Callable[[Tensor], Tensor]
+AHEAD = 256  # steps whose uniform numbers are computed together: one by one they cost as much as a small layer
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def generate(
         for column in history:
             yield column.clone()
         ended = torch.zeros(cache.rows, dtype=torch.bool)
+        numbers = torch.empty(0)
         for position in range(len(history), steps):
             with torch.no_grad():
                 logits = model.step(ids, cache)
@@ -103,20 +105,24 @@ def generate(
                     before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
                     before[:, :position] = forced[:, :position]
                     ended = ended.to(logits.device)
+                place = position % AHEAD
+                if place == 0 or position == len(history):
+                    numbers = uniforms(keys, range(position - place, position - place + AHEAD)).to(logits.device)
                 free, now = None, forced[:, position]  # None: every row draws
                 if somewhere_forced[position] or end is not None:
                     now = now.to(logits.device)
                     free = (now == FREE) & ~ended
                 if free is None or bool(free.any()):
                     allowed = None if allow is None else _mask(allow(before[:, :position]), logits)
-                    drawn = _draw(logits, sampling, allowed, free, uniforms(keys, position), position)
+                    drawn = _draw(logits, sampling, allowed, free, numbers[place], position)
                     ids = drawn if free is None else torch.where(free, drawn, now)
                 else:
                     ids = now
                 if end is not None:
                     ids = ids.masked_fill(ended, end)
                     ended = ids == end
-                before[:, position] = ids
+                if allow is not None:
+                    before[:, position] = ids
             yield ids.clone()
             if end is not None and bool(ended.all()):
                 return
@@ -165,16 +171,16 @@ def _draw(
     total = cumulative[:, -1:]
     # a uniform number is at most 1 - 2**-53, so the mark stays below the total after rounding too: it cannot reach past
     # the last token that has any probability
-    mark = uniform.to(logits.device)[:, None] * total
+    mark = uniform[:, None] * total
     return torch.searchsorted(cumulative, mark, right=True).squeeze(1)
 
 
 def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor | None, position: int) -> Tensor:
     """Return float64 logits with -inf where a free row may not go; every row has a finite maximum."""
     scores = logits.double()
-    bad = ~scores.amax(1).isfinite()
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0])
+    best = scores.amax(1)
+    if not math.isfinite(float(best.sum())):
+        row = int((~best.isfinite()).nonzero()[0])
         raise UserError(
             f"the model gave logits that are NaN or infinite at position {position}, row {row}; "
             "check that its weights are finite, or compute in float32."
@@ -205,8 +211,12 @@ def _weights(scores: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
         best = scores.argmax(1, keepdim=True)
         return torch.zeros_like(scores).scatter_(1, best, 1.0)
-    # the maximum is taken off before dividing: a tiny temperature then gives exp(-inf) = 0, never inf - inf
-    weights = torch.softmax((scores - scores.amax(1, keepdim=True)) / sampling.temperature, 1)
+    if sampling.temperature != 1:
+        # the maximum is taken off before dividing: a tiny temperature then gives exp(-inf) = 0, never inf - inf
+        scores = (scores - scores.amax(1, keepdim=True)) / sampling.temperature
+    weights = torch.softmax(scores, 1)
+    if not sampling.top_k and sampling.top_p == 1 and not sampling.min_p:
+        return weights
     count = min(sampling.top_k or vocabulary, vocabulary)
     if count < vocabulary or sampling.top_p < 1:
         if count < vocabulary:

@@ -202,15 +202,19 @@ class SingleRow:
         hidden = cache.places[column][None]
         if read is not None:
             hidden = hidden + read
-        seen = self._seen(column)
+        seen, heads = self._seen(column), self.model.config.heads
         for layer, store in zip(self._layers, cache.layers, strict=True):
-            inner = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
-            parts = functional.linear(inner, *layer.query_key_value).to(hidden.dtype).view(3, store.size(1), 1, -1)
-            store[..., column] = parts[1:, :, 0]
-            keys, values = store[..., seen] if isinstance(seen, slice) else store.index_select(3, seen)
-            scores = torch.bmm(parts[0], keys)
+            inner = torch.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
+            parts = functional.linear(inner, *layer.query_key_value).view(3, heads, -1)
+            store.select(3, column).copy_(parts[1:])
+            query = parts[0].to(hidden.dtype)[:, None]
+            if isinstance(seen, range):
+                keys, values = store.narrow(3, seen.start, len(seen)).unbind()
+            else:
+                keys, values = store.index_select(3, seen).unbind()
+            scores = torch.bmm(query, keys)
             if layer.distances is not None:
-                self._relate(scores, torch.bmm(parts[0], layer.distances[..., -scores.size(-1) :]))
+                self._relate(scores, torch.bmm(query, layer.distances[..., -scores.size(-1) :]))
             mixed = torch.bmm(scores.softmax(-1), values.mT).view(1, -1)
             hidden = hidden + functional.linear(mixed.to(self.dtype), *layer.output)
             hidden = hidden + self._forward(hidden, layer.inner, layer.outer)
@@ -218,18 +222,18 @@ class SingleRow:
 
     def _forward(self, hidden: Tensor, inner: _Linear, outer: _Linear) -> Tensor:
         """What a feed-forward network with its norm adds to hidden [1, width]."""
-        read = functional.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
+        read = torch.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
         return functional.linear(self._activation(functional.linear(read, *inner)), *outer)
 
-    def _seen(self, column: int) -> slice | Tensor:
-        """The columns that are seen: in one dimension a stretch that ends here."""
+    def _seen(self, column: int) -> range | Tensor:
+        """The columns that are seen: in one dimension a range that ends here."""
         pattern = self.model.config.pattern
         if isinstance(pattern, Local2D):
             return visible(pattern, column).to(self._tokens.device)
         first = 0
         if isinstance(pattern, Local1D):
             first = max(0, column // pattern.query * pattern.query - pattern.memory)
-        return slice(first, column + 1)
+        return range(first, column + 1)
 
     def _relate(self, scores: Tensor, term: Tensor) -> None:
         """Add the products with the table to the last scores; those before are past the table."""

@@ -402,22 +402,17 @@ class Transformer(nn.Module):
         return self._with(replace(self.config, positions=positions), strict=False)
 
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
-        """A copy with an untrained encoder for a source that is aligned and says, of ids this vocabulary has, the same.
-
-        At first nothing is added to the decoder's input, so the copy begins where this model stands and learns what the
-        source tells beyond it (both sides of Ramachandran et al. 2017 are pretrained; here there is one).
-        UserError where there is an encoder, or no final norm to silence.
+        """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already
+        how sequences go on, and has to learn what the source tells beyond (after Ramachandran et al. 2017, who pretrain
+        both sides). Ids that both vocabularies have are read as the decoder reads them. UserError where there is one.
         """
-        if self.config.encoder_layers or self.config.norm != "pre":
+        if self.config.encoder_layers:
             raise UserError(
-                f"expected a decoder alone, with norm='pre', to be given an encoder, got encoder_layers="
-                f"{self.config.encoder_layers} and norm={self.config.norm!r}; train a model with one from the start"
+                f"expected a decoder alone to be given an encoder, got encoder_layers={self.config.encoder_layers}"
             )
         said = {"source_vocabulary": source_vocabulary, "encoder_layers": layers, "aligned": True}
         model = self._with(Config.from_dict({**self.config.to_dict(), **said}), strict=False)
         with torch.no_grad():
-            for parameter in model.encoder_norm.parameters():
-                parameter.zero_()
             if model.source_reader is None or self.reader is None:
                 model.source_embedding.weight[: self.config.vocabulary] = self.embedding.weight[:source_vocabulary]
             else:

@@ -190,7 +190,7 @@ class Composer:
         return Composer(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
-        """This composer and an encoder, silent at first: what is to be trained to harmonize and to fill in."""
+        """This composer and an untrained encoder: what is to be trained to harmonize and to fill in."""
         torch.manual_seed(seed)
         card = {name: value for name, value in self.card.items() if name != "scores"}
         return Composer(self.model.with_encoder(self.codec.source_vocabulary, layers), self.codec, card)

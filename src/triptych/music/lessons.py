@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
@@ -40,7 +42,7 @@ def lessons(
     for grid in map(whole_quarters, (*grids, *composed)):
         ids, key = np.append(codec.encode(grid), END), key_of(grid)
         labels = (-1, label_of(key, mode_only=True), label_of(key))
-        said.append([_said(teachers, ids, label) for label in labels])
+        said.append([_mean([_asked(teacher, ids, label) for teacher in teachers]).numpy() for label in labels])
         progress(len(said), total)
     return Lessons(said[: len(grids)], [whole_quarters(grid) for grid in composed], said[len(grids) :], share)
 
@@ -53,29 +55,43 @@ def filling_lessons(
     seed: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lessons:
-    """Ask filling teachers about every piece, once with the three lower voices hidden, else with random holes."""
+    """Ask teachers about every piece, once with the three lower voices hidden, else with random holes.
+
+    Those that compose say what they do without a source, which of a long span is the better half of the truth. What is
+    learned of known notes is the notes.
+    """
     codec, random = ChoraleCodec(), np.random.default_rng(seed)
-    said: list[Sequence[Said]] = []
+    said: list[list[Said]] = []
     holes: list[Sequence[Mask]] = []
     for grid in map(whole_quarters, grids):
         harmonizing = np.zeros(grid.shape, bool)
         harmonizing[:, 1:] = True
         masks = [harmonizing, *(draw_holes(len(grid), random) for _ in range(MASKS - 1))]
         ids = codec.encode(grid)
-        sources = [np.where(mask.reshape(-1), HOLE, ids) for mask in masks]
-        said.append([_said(teachers, ids, -1, source) for source in sources])
+        composing = [_asked(teacher, ids, -1) for teacher in teachers if not teacher.config.encoder_layers]
+        filling = [teacher for teacher in teachers if teacher.config.encoder_layers]
+        said.append([])
+        for mask in masks:
+            known = torch.from_numpy(~mask.reshape(-1))
+            source = np.where(mask.reshape(-1), HOLE, ids)
+            found = _mean([*composing, *(_asked(teacher, ids, -1, source) for teacher in filling)])
+            found[known] = functional.one_hot(torch.from_numpy(ids)[known], found.size(-1)).to(found)
+            said[-1].append(found.numpy())
         holes.append(masks)
         progress(len(said), len(grids))
     return Lessons(said, (), (), share, holes)
 
 
-def _said(
-    teachers: Sequence[Transformer], ids: NDArray[np.int64], label: int, source: NDArray[np.int64] | None = None
-) -> Said:
+def _asked(teacher: Transformer, ids: NDArray[np.int64], label: int, source: NDArray[np.int64] | None = None) -> Tensor:
+    """What a teacher says in every key of ids [L]: probabilities [L, vocabulary] on the CPU."""
     length = torch.tensor([len(ids)])
     known = None if source is None else torch.from_numpy(source)[None]
     source_length = None if source is None else length
     piece = Batch(torch.from_numpy(ids)[None], length, known, source_length, torch.tensor([label]))
-    mean = sum(probabilities(teacher, piece) for teacher in teachers)
-    assert isinstance(mean, torch.Tensor)
-    return (mean / mean.sum(-1, keepdim=True)).to(torch.float16).cpu().numpy()
+    return probabilities(teacher, piece).cpu()
+
+
+def _mean(said: Sequence[Tensor]) -> Tensor:
+    """The mean of what several said, which sums to 1, in float16."""
+    mean = torch.stack(list(said)).sum(0)
+    return (mean / mean.sum(-1, keepdim=True)).to(torch.float16)
