@@ -10,7 +10,7 @@ steps" are those of `Transformer`, "one row" those of `SingleRow` with matrices 
 Without a cache every step runs the whole prefix again: extrapolated from passes in the middle of every so many steps
 (--every), each timed once. Peers paint one picture at a time; of --peer-steps, if fewer, the rest is assumed to be no
 slower, which favours those that slow down with the length. With fewer --steps all others are timed for these alone, and
-told for 3,072 of them: a quick look. Needs, for peers: the `bench` extra.
+told for 3,072 of them, "painting" by the steps that `paint` takes: a quick look. Needs, for peers: the `bench` extra.
 
 Training is forward and backward of one sequence; --lengths 0 leaves it out, and the memory is measured on Linux alone.
 The slope is that of a straight line through the logarithms of length and milliseconds, or megabytes: 1 is linear.
@@ -69,24 +69,23 @@ def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
 
 
 def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
-    """Pictures, or the same steps as far as they are asked for."""
+    """Pictures, or of so many steps what they are of them."""
 
     def run() -> float:
-        if steps == SUBPIXELS:
-            assert len(made.paint(rows)) == rows
-            return float(rows)
-        columns = list(generate(*started(made.model, length=SUBPIXELS, rows=rows), steps=steps))
-        return rows * len(columns) / SUBPIXELS
+        assert len(made.paint(rows)) == rows
+        return float(rows)
 
-    return run
+    return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone=rows == 1)
 
 
-def cached(model: Transformer | SingleRow, rows: int, steps: int) -> Callable[[], float]:
-    """Pictures, or the part of them that so many steps are."""
+def cached(model: Transformer | SingleRow, rows: int, steps: int, *, alone: bool = False) -> Callable[[], float]:
+    """Pictures, or the part of them that so many steps are; alone: by what steps one row where that fits."""
 
     def run() -> float:
         if isinstance(model, SingleRow):
             columns = list(generate(model, model.start(length=SUBPIXELS), steps=steps))
+        elif alone:
+            columns = list(generate(*started(model, length=SUBPIXELS), steps=steps))
         else:
             columns = list(generate(model, model.start(length=SUBPIXELS, rows=rows), steps=steps))
         return rows * len(columns) / SUBPIXELS
@@ -151,7 +150,8 @@ def sampling(rows: int, options: argparse.Namespace) -> Table:
         mixed = painter(dtype, mixture=True)
         for name, made in (("local 1-D", one), ("local 2-D", two), ("mixture", mixed)):
             contestants[f"{name}, painting", dtype] = painting(made, rows, options.steps)
-        contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, options.steps)
+        if rows == 1 or options.steps == SUBPIXELS:
+            contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, options.steps)
         if rows == 1 and fits(one.model):
             for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
                 alone = SingleRow(one.model, number)

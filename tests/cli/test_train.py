@@ -137,7 +137,9 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     filler = Composer.load(tmp_path / "filler", device="cpu")
     assert filler.task == filler.card["task"] == "infill" and filler.model.config.encoder_layers == 1
     ran = run(*further, *SMALL[10:], "--set", "model.encoder_layers=1")
-    assert ran.code == 2 and "but dropout, patch.forget or pattern with --from, got encoder_layers" in ran.err
+    assert ran.code == 2 and "or with data.task=infill encoder_layers with --from, got encoder_layers" in ran.err
+    ran = run(*further[:4], "--from", tmp_path / "filler", *SMALL[10:], *encoder[:4], "--out", tmp_path / "twice")
+    assert ran.code == 2 and "expected a decoder alone to be given an encoder, got encoder_layers=1" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,13 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "asked the teachers about 2 of 2 pieces" in ran.err
     ran = run(*filling, "--out", tmp_path / "wrong")
-    assert ran.code == 2 and "expected filling teachers for the task infill alone" in ran.err
+    assert ran.code == 2 and "expected data.task=infill and data.composed=0 with a teacher that fills in" in ran.err
+    # A composer and a filler together teach to fill in, whichever is named first.
+    both = [*arguments, "--set", f'data.teachers=["{tmp_path / "first"}", "{tmp_path / "third"}"]']
+    ran = run(*both, "--set", "data.task=infill", "--out", tmp_path / "of-both")
+    assert ran.code == 0, ran.err
+    ran = run(*both, "--set", "data.task=infill", "--set", "data.composed=1", "--out", tmp_path / "wrong")
+    assert ran.code == 2 and "got infill and 1; leave that teacher or data.composed out" in ran.err
     # On from there with another share of forgotten tokens, and nothing else of the patch.
     on = ["train", "music", "--data", chorales, "--from", tmp_path / "first", *SMALL[6:8], *SMALL[10:]]
     ran = run(*on, "--set", "model.patch={forget=0.25}", "--out", tmp_path / "fourth")
@@ -228,4 +236,4 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     patch = Composer.load(tmp_path / "fourth", device="cpu").model.config.patch
     assert patch is not None and patch.forget == 0.25
     ran = run(*on, "--set", "model.patch={recall=3}", "--out", tmp_path / "fifth")
-    assert ran.code == 2 and "but dropout, patch.forget or pattern with --from, got patch" in ran.err
+    assert ran.code == 2 and "but dropout, patch.forget, pattern, or with data.task=infill" in ran.err

@@ -25,7 +25,8 @@ def in_integers(seed: int, row: int, step: int) -> float:
 def test_the_numbers_are_the_documented_ones(seed: int) -> None:
     keys = row_keys(seed, 3)
     for step in (0, 1, 5000):
-        assert uniforms(keys, range(step, step + 2))[0].tolist() == [in_integers(seed, row, step) for row in range(3)]
+        both = [[in_integers(seed, row, at) for row in range(3)] for at in (step, step + 1)]
+        assert uniforms(keys, range(step, step + 2)).tolist() == both
 
 
 def test_mix_is_splitmix64() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 import triptych.generation.sample as module
 from triptych.errors import UserError
 from triptych.generation import Sampling, generate, probabilities
+from triptych.generation.draw import row_keys, uniforms
 
 TABLE = torch.tensor([0.25, 0.4, 0.05, 0.3]).log()
 
@@ -150,6 +151,31 @@ def test_the_ends_of_the_distribution(monkeypatch: pytest.MonkeyPatch, uniform: 
     )
     logits = torch.tensor([0.0, 0.5, 0.5, 0.0, 0.0]).log()
     assert columns(2, lambda ids: logits, steps=1) == [[token], [token]]
+
+
+class Prefilling(Model):
+    """Takes all of a given beginning at once."""
+
+    def prefill(self, ids: Tensor, cache: Rows) -> Tensor:
+        for row, tokens in enumerate(ids[:, :-1].tolist()):
+            cache.ids[row].extend(tokens)
+        cache.position = ids.size(1)
+        return ids
+
+    def step(self, ids: Tensor | None, cache: Rows) -> Tensor:
+        cache.position += 1
+        return TABLE.expand(cache.rows, -1)
+
+
+@pytest.mark.parametrize("given", [0, module.AHEAD - 1, module.AHEAD, module.AHEAD + 44])
+def test_numbers_drawn_ahead_are_those_of_each_step(given: int) -> None:
+    steps, keys = 2 * module.AHEAD + 3, row_keys(5, 2)
+    prefix = torch.zeros(2, given, dtype=torch.int64)
+    found = torch.stack(list(generate(Prefilling(lambda ids: TABLE), Rows(2), steps=steps, seed=5, prefix=prefix)), 1)
+    bounds = TABLE.double().softmax(0).cumsum(0)
+    for step in range(given, steps):
+        (numbers,) = uniforms(keys, range(step, step + 1))
+        assert torch.equal(found[:, step], torch.searchsorted(bounds, numbers, right=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

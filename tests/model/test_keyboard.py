@@ -126,6 +126,8 @@ def test_it_is_learned_and_kept() -> None:
     ("changes", "message"),
     [
         ({"positions": {"keyboard": [4, 5]}}, r"keyboard to be \[keys, shifts, velocities\], got \[4, 5\]"),
+        ({"positions": {"keyboard": 5}}, "expected positions.keyboard to be list or tuple, got 5"),
+        ({"positions": {"source": {"keyboard": LAYOUT}}}, "expected no keyboard in positions.source, got one"),
         ({"positions": {"keyboard": [4, 0, 3]}}, "each number of positions.keyboard >= 1, got 0"),
         ({"positions": {"keyboard": [4, 5, 5]}}, "a vocabulary from 18 with positions.keyboard, got patch=None"),
         ({"positions": {"keyboard": LAYOUT}, "patch": {"size": 2}}, "expected no patch and a vocabulary from 16"),
@@ -138,3 +140,17 @@ def test_keyboards_that_cannot_be(changes: dict[str, object], message: str) -> N
 
 def test_a_layout_counts_its_ids() -> None:
     assert Positions(keyboard=LAYOUT).keyboard_ids == IDS and Positions().keyboard_ids == 0
+
+
+def test_another_keyboard_than_the_models() -> None:
+    model = make(positions={"keyboard": LAYOUT})
+    assert model.with_keyboard(LAYOUT).config == model.config
+    with pytest.raises(UserError, match=r"no other keyboard than the model's \(4, 5, 3\), got \(4, 4, 4\)"):
+        model.with_keyboard((4, 4, 4))
+
+
+def test_a_note_that_is_held_for_an_hour_in_half_precision() -> None:
+    board = told().half()
+    ids = torch.cat((torch.zeros(1, 1, dtype=torch.int64), torch.full((1, 80_000), VELOCITY - 1)), 1)
+    assert board.after(ids).now.tolist() == [400_000]
+    assert board.step(ids[:, -1], board.after(ids)).isfinite().all()

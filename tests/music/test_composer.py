@@ -473,7 +473,11 @@ def test_training(task: str, tmp_path: Path) -> None:
 
 def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None:
     filler = composer.with_encoder(1)
-    assert (composer.task, filler.task) == ("compose", "infill")
+    assert (composer.task, filler.task, filler.card["task"]) == ("compose", "infill", "infill")
+    exact = Composer(composer.model, composer.codec, {"scores": 1}, exact=True).with_encoder(1)
+    assert exact._exact and "scores" not in exact.card
+    with pytest.raises(UserError, match="expected a decoder alone to be given an encoder"):
+        filler.with_encoder(1)
     grid = grid_of(3, 8)
     assert list(filler.evaluate([grid])["per_voice"]) == list(VOICES[1:])
     known = grid.copy()

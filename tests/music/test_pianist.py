@@ -363,6 +363,8 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     told = exact.with_keyboard()
     assert told.model.config.positions.keyboard == (88, 100, 32)
     assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
+    new = make(positions={"keyboard": [88, 100, 32]}).model.config.positions
+    assert (new.kind, new.keyboard) == ("none", (88, 100, 32))
     save_pretrained(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a piano model with a performance\.json, got another kind"):
         Pianist.load(tmp_path / "other")
@@ -376,6 +378,11 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         ("compose", {"classes": 9}, "expected no classes, got 9"),
         ("compose", {"encoder_layers": 1}, "expected encoder_layers 0 for the task compose, got 1"),
         ("accompany", {"encoder_layers": 0}, "expected encoder_layers from 1 for the task accompany, got 0"),
+        (
+            "compose",
+            {"positions": {"keyboard": [9, 9, 9]}},
+            "expected positions.keyboard=[88, 100, 32] for performances",
+        ),
         ("compose", {"positions": "learned"}, "expected positions without an end, got learned ones"),
     ],
 )

@@ -216,12 +216,12 @@ def music(
     held_out, the number of pieces to measure on, if not on all.
     For a composer: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
-    what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, and what
-    teachers that fill in say is learned in the same way.
-    With --from, dropout and pattern may change, and patch.forget of a composer; a pianist may be told the keyboard,
-    positions = {keyboard = [88, 100, 32]}; and with task = "infill" one that composes is given an encoder, as deep as
-    its decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked for:
-    likelihood is the measure, and notes are drawn from it.
+    what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
+    teachers say is learned in the same way, if one of them fills in.
+    With --from, dropout and pattern may change. A pianist may then be told the keyboard, positions = {keyboard = [88,
+    100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by task = "infill", as
+    deep as its decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked
+    for: likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "transpose", "label", *TEACHING]
@@ -270,12 +270,14 @@ def _train_composer(
         if not isinstance(value, bool):
             raise UserError(f"expected data.{name} to be true or false, got {value!r}")
     if start_from is not None:
-        forget, pattern = _only_forget(tables["model"]), tables["model"].pop("pattern", None)
+        model = tables["model"]
+        forget, pattern = _only_forget(model), model.pop("pattern", None)
+        layers = model.pop("encoder_layers", None) if task == "infill" else None
+        dropout = _only_dropout(model, "dropout, patch.forget, pattern, or with data.task=infill encoder_layers")
         composer = Composer.load(start_from, dtype="float32", **where)
-        if task == "infill" != composer.task:
-            layers = tables["model"].pop("encoder_layers", composer.model.config.decoder_layers)
-            composer = composer.with_encoder(layers, seed=run.seed)
-        dropout = _only_dropout(tables["model"], "dropout, patch.forget or pattern")
+        if task == "infill" and (composer.task != task or layers is not None):
+            deep = composer.model.config.decoder_layers if layers is None else layers
+            composer = composer.with_encoder(deep, seed=run.seed)
         composer = composer.with_dropout(dropout, forget)
         composer = composer if pattern is None else composer.with_pattern(pattern)
         if task not in (None, composer.task):
@@ -325,7 +327,10 @@ def _taught(
     models = [teacher.model for teacher in teachers]
     if any(teacher.task == "infill" for teacher in teachers):
         if task != "infill" or composed:
-            raise UserError("expected filling teachers for the task infill alone and without data.composed, got others")
+            raise UserError(
+                "expected data.task=infill and data.composed=0 with a teacher that fills in, got "
+                f"{task} and {composed}; leave that teacher or data.composed out"
+            )
         return grids, filling_lessons(models, grids, share=share, seed=seed, progress=_asked)
     if task == "infill" and not composed:
         raise UserError(

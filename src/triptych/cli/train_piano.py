@@ -11,7 +11,6 @@ from triptych.cli.output import say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.music.pianist import Pianist
     from triptych.train.loop import Outcome
     from triptych.train.recipe import Recipe
 
@@ -57,6 +56,7 @@ def train_pianist(
     resume: bool,
 ) -> Outcome:
     """Train a new pianist, or go on from `start_from` with another dropout or pattern, or told the keyboard."""
+    from triptych.music.performance import KEYBOARD
     from triptych.music.performance_data import PerformanceAugmentation
     from triptych.music.pianist import Pianist
 
@@ -64,11 +64,15 @@ def train_pianist(
     task, held_out = use.pop("task", None), use.pop("held_out", None)
     crops = {"length": use.pop("length")} if "length" in use else {}
     augmentation = PerformanceAugmentation(**use)
+    if positions is not None and positions != {"keyboard": list(KEYBOARD)}:
+        raise UserError(
+            f"expected of model.positions only {{ keyboard = {list(KEYBOARD)} }} with --from, got {positions!r}"
+        )
     if start_from is not None:
         pianist = Pianist.load(start_from, dtype="float32", **where)
         pianist = pianist if dropout is None else pianist.with_dropout(dropout)
         pianist = pianist if pattern is None else pianist.with_pattern(pattern)
-        pianist = pianist if positions is None else _told_the_keyboard(pianist, positions)
+        pianist = pianist if positions is None else pianist.with_keyboard()
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
         task = pianist.task
@@ -86,17 +90,6 @@ def train_pianist(
         card=tables["card"],
         **crops,
     )
-
-
-def _told_the_keyboard(pianist: Pianist, positions: Any) -> Pianist:
-    """The same pianist with `model.positions`, which leave one thing open with --from."""
-    from triptych.music.performance import KEYBOARD
-
-    if positions != {"keyboard": list(KEYBOARD)}:
-        raise UserError(
-            f"expected of model.positions only {{ keyboard = {list(KEYBOARD)} }} with --from, got {positions!r}"
-        )
-    return pianist.with_keyboard()
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,8 +102,9 @@ def generate(
                 logits = model.step(ids, cache)
                 if position == len(history):
                     check_vocabulary(forced, end, logits.shape[1])
-                    before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
-                    before[:, :position] = forced[:, :position]
+                    if allow is not None:
+                        before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
+                        before[:, :position] = forced[:, :position]
                     ended = ended.to(logits.device)
                 place = position % AHEAD
                 if place == 0 or position == len(history):
@@ -178,9 +179,9 @@ def _draw(
 def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor | None, position: int) -> Tensor:
     """Return float64 logits with -inf where a free row may not go; every row has a finite maximum."""
     scores = logits.double()
-    best = scores.amax(1)
-    if not math.isfinite(float(best.sum())):
-        row = int((~best.isfinite()).nonzero()[0])
+    finite = scores.amax(1).isfinite()
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
         raise UserError(
             f"the model gave logits that are NaN or infinite at position {position}, row {row}; "
             "check that its weights are finite, or compute in float32."

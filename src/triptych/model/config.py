@@ -42,7 +42,8 @@ class Positions:
     the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture. Positions
     are those of the attention: with `Config.patch`, patches and not tokens.
     keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. What is
-    read at a position is joined by the keys that are down, for how long, and how loud (`model/keyboard.py`).
+    read at a position is joined by the keys that are down, for how long, and how loud (`model/keyboard.py`), as far as
+    the target tells: what went down before it begins is not known.
     source: the same of the source, where it is not as the target is: a small picture for a large one.
     """
 
@@ -61,6 +62,7 @@ class Positions:
         if math.prod(self.grid) > 2**20:
             raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
         if self.keyboard is not None:
+            _is_a("positions.keyboard", self.keyboard, list, tuple)
             layout = tuple(self.keyboard)
             if len(layout) != 3:
                 raise UserError(f"expected positions.keyboard to be [keys, shifts, velocities], got {list(layout)}")
@@ -70,6 +72,8 @@ class Positions:
         if isinstance(self.source, Mapping):  # as JSON has it
             object.__setattr__(self, "source", Positions(**self.source))  # type: ignore[unreachable]
         _is_a("positions.source", self.source, Positions, type(None))
+        if self.source is not None and self.source.keyboard is not None:
+            raise UserError("expected no keyboard in positions.source, got one; the target alone is told it")
 
     @property
     def keyboard_ids(self) -> int:

@@ -96,8 +96,8 @@ class Keyboard(nn.Module):
         """[..., W] of keys struck [..., K], now [...] and velocity [...]."""
         weight = self.vectors.weight
         down = keys.struck >= 0
-        # Of a shift of 10 ms a second is 4.6: held notes are told apart by the share, not by the difference.
-        age = (keys.now[..., None] - keys.struck).where(down, 0).to(weight.dtype).log1p() / 4
+        # Held notes differ by their ratio, not by their difference. In shifts of 10 ms half a second is then about 1.
+        age = (keys.now[..., None] - keys.struck).where(down, 0).double().log1p().to(weight.dtype) / 4
         loud = keys.velocity[..., None] == torch.arange(self.velocities, device=weight.device)
         features = torch.cat((down.to(weight.dtype), age, loud.to(weight.dtype)), -1)  # [..., F]
         return features @ weight * math.sqrt(weight.size(1))

@@ -171,7 +171,7 @@ class SingleRow:
             for network in self._within:
                 hidden = hidden + self._forward(hidden, *network)
         cache.position += 1
-        return functional.linear(functional.layer_norm(hidden, hidden.shape[1:]), *self._output)
+        return functional.linear(torch.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
     def _channel(self, writer: MixtureWriter, ids: Tensor | None, cache: Row) -> Tensor:
         """Log-probabilities [1, LEVELS] of a channel; `ids` [1] is the one before it in the pixel, if there is one."""

@@ -397,9 +397,15 @@ class Transformer(nn.Module):
         return self._with(config)
 
     def with_keyboard(self, layout: tuple[int, int, int]) -> Transformer:
-        """A copy that is told the keyboard (`Positions.keyboard`), which at first says nothing: the same outputs."""
+        """A copy that is told the keyboard (`Positions.keyboard`), which where it is new says nothing at first, so that
+        the outputs stay. UserError where there is another.
+        """
+        if self.config.positions.keyboard not in (None, layout):
+            raise UserError(
+                f"expected no other keyboard than the model's {self.config.positions.keyboard}, got {layout}"
+            )
         positions = replace(self.config.positions, keyboard=layout)
-        return self._with(replace(self.config, positions=positions), strict=False)
+        return self._with(replace(self.config, positions=positions), new=("keyboard.",))
 
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
         """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already
@@ -411,7 +417,8 @@ class Transformer(nn.Module):
                 f"expected a decoder alone to be given an encoder, got encoder_layers={self.config.encoder_layers}"
             )
         said = {"source_vocabulary": source_vocabulary, "encoder_layers": layers, "aligned": True}
-        model = self._with(Config.from_dict({**self.config.to_dict(), **said}), strict=False)
+        new = ("encoder.", "encoder_norm.", "source_embedding.", "source_reader.")
+        model = self._with(Config.from_dict({**self.config.to_dict(), **said}), new=new)
         with torch.no_grad():
             if model.source_reader is None or self.reader is None:
                 model.source_embedding.weight[: self.config.vocabulary] = self.embedding.weight[:source_vocabulary]
@@ -419,9 +426,11 @@ class Transformer(nn.Module):
                 model.source_reader.read_like(self.reader)
         return model
 
-    def _with(self, config: Config, *, strict: bool = True) -> Transformer:
+    def _with(self, config: Config, new: tuple[str, ...] = ()) -> Transformer:
+        """A copy of another configuration; only what the names in `new` begin is not taken over."""
         model = Transformer(config).to(self.embedding.weight)
-        model.load_state_dict(self.state_dict(), strict=strict)
+        found = model.load_state_dict(self.state_dict(), strict=False)
+        assert not found.unexpected_keys and all(name.startswith(new) for name in found.missing_keys)
         return model
 
     def embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:

@@ -190,10 +190,13 @@ class Composer:
         return Composer(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
-        """This composer and an untrained encoder: what is to be trained to harmonize and to fill in."""
+        """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
+        and to fill in. UserError where there is one already.
+        """
         torch.manual_seed(seed)
-        card = {name: value for name, value in self.card.items() if name != "scores"}
-        return Composer(self.model.with_encoder(self.codec.source_vocabulary, layers), self.codec, card)
+        card = {**{name: value for name, value in self.card.items() if name != "scores"}, "task": "infill"}
+        model = self.model.with_encoder(self.codec.source_vocabulary, layers)
+        return Composer(model, self.codec, card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -223,7 +226,7 @@ class Composer:
 
         `length` is that of the crops in tokens. Without `held_out_grids`, every tenth piece is held out. What counts is
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
-        voices. lessons: what `music.lessons` collected from trained composers, for composing alone.
+        voices. lessons: what `music.lessons` collected from trained composers for this task.
         """
         if held_out_grids is None:
             held_out_grids = grids[HELD_OUT - 1 :: HELD_OUT]

@@ -179,10 +179,10 @@ AUGMENTED = Augmentation()
 class Lessons:
     """What teachers say of the pieces of a training set, and of others that they composed; `lessons` asks them.
 
-    said: by piece and kind of label (none, mode, key) the probabilities of its tokens, with END. composed: pieces that
-    are no data: what is said of them is all that is learned there. share: how much of what is learned of a note of the
-    data is what is said, from 0 to 1.
-    holes: of filling models, by piece the masks [steps, 4] about which they were asked, and `said` is by mask instead.
+    said: by piece and kind of label (none, mode, key) the probabilities of its tokens, to compose with END.
+    composed: pieces that are no data: what is said of them is all that is learned there.
+    share: how much of what is learned of a note of the data is what is said, from 0 to 1.
+    holes: to fill in, by piece the masks [steps, 4] about which teachers were asked, and `said` is by mask instead.
     """
 
     said: Sequence[Sequence[Said]]

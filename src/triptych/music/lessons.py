@@ -22,7 +22,7 @@ from triptych.music.data import Lessons, Mask, Said, draw_holes, label_of, whole
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
 
-MASKS = 3  # of a piece, about which filling teachers are asked
+MASKS = 3  # of a piece, about which the teachers of a filling model are asked
 
 
 def lessons(
@@ -68,7 +68,7 @@ def filling_lessons(
         harmonizing[:, 1:] = True
         masks = [harmonizing, *(draw_holes(len(grid), random) for _ in range(MASKS - 1))]
         ids = codec.encode(grid)
-        composing = [_asked(teacher, ids, -1) for teacher in teachers if not teacher.config.encoder_layers]
+        composing = [_endless(_asked(teacher, ids, -1)) for teacher in teachers if not teacher.config.encoder_layers]
         filling = [teacher for teacher in teachers if teacher.config.encoder_layers]
         said.append([])
         for mask in masks:
@@ -89,6 +89,12 @@ def _asked(teacher: Transformer, ids: NDArray[np.int64], label: int, source: NDA
     source_length = None if source is None else length
     piece = Batch(torch.from_numpy(ids)[None], length, known, source_length, torch.tensor([label]))
     return probabilities(teacher, piece).cpu()
+
+
+def _endless(said: Tensor) -> Tensor:
+    """The same without END: a piece with holes is as long as it is."""
+    said[:, END] = 0
+    return said / said.sum(-1, keepdim=True)
 
 
 def _mean(said: Sequence[Tensor]) -> Tensor:

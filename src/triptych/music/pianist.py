@@ -120,6 +120,10 @@ class Pianist:
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
         if config.classes != len(codec.labels):
             raise UserError(f"expected classes={len(codec.labels)}, one a label, got {config.classes}; leave it out")
+        if config.positions.keyboard not in (None, KEYBOARD):
+            raise UserError(
+                f"expected positions.keyboard={list(KEYBOARD)} for performances, got {list(config.positions.keyboard)}"
+            )
         self.model, self.codec, self.card = model, codec, dict(card or {})
         self._exact = exact
 
@@ -166,6 +170,10 @@ class Pianist:
             shape["positions"] = "sinusoidal"
             if shape["relation"] is not None:
                 shape["relation"] = {"distances": shape["relation"]["distances"] // 2}
+        positions = changes.get("positions")
+        if isinstance(positions, Mapping):  # as far as it says nothing else, it is as it would be without
+            usual = shape["positions"] if isinstance(shape["positions"], Mapping) else {"kind": shape["positions"]}
+            changes = {**changes, "positions": {**usual, **positions}}
         shape |= changes
         if (shape["encoder_layers"] != 0) != (task == "accompany"):
             wanted = "from 1" if task == "accompany" else "0"
