@@ -381,7 +381,7 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         (
             "compose",
             {"positions": {"keyboard": [9, 9, 9]}},
-            "expected positions.keyboard=[88, 100, 32] for performances",
+            r"expected positions.keyboard=\[88, 100, 32\] for performances, got \[9, 9, 9\]",
         ),
         ("compose", {"positions": "learned"}, "expected positions without an end, got learned ones"),
     ],
