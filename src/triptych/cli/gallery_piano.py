@@ -39,8 +39,8 @@ ARCS = """What the last note of this piece looked at when it was struck: the str
 broader the more attention."""
 SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
 prelude's bars are the squares at the upper left."""
-LIMITS = """It has trained for three hours and is a beginning: it hurries, holds a key too long now and then, and forgets
-what it began with."""
+LIMITS = """It has trained for three hours and is a beginning: it hurries, repeats a few keys for ten seconds or holds
+one, and forgets what it began with."""
 
 
 def primer() -> Piece:
