@@ -37,7 +37,7 @@ from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
-from triptych.model.single import SingleRow, fits, started
+from triptych.model.single import SingleRow, fits
 from triptych.model.transformer import Transformer
 from triptych.train.memory import keep_freed_memory
 from triptych.train.precision import autocast
@@ -75,17 +75,16 @@ def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
         assert len(made.paint(rows)) == rows
         return float(rows)
 
-    return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone=rows == 1)
+    model = SingleRow(made.model) if rows == 1 and fits(made.model) else made.model
+    return run if steps == SUBPIXELS else cached(model, rows, steps)
 
 
-def cached(model: Transformer | SingleRow, rows: int, steps: int, *, alone: bool = False) -> Callable[[], float]:
-    """Pictures, or the part of them that so many steps are; alone: by what steps one row where that fits."""
+def cached(model: Transformer | SingleRow, rows: int, steps: int) -> Callable[[], float]:
+    """Pictures, or the part of them that so many steps are."""
 
     def run() -> float:
         if isinstance(model, SingleRow):
             columns = list(generate(model, model.start(length=SUBPIXELS), steps=steps))
-        elif alone:
-            columns = list(generate(*started(model, length=SUBPIXELS), steps=steps))
         else:
             columns = list(generate(model, model.start(length=SUBPIXELS, rows=rows), steps=steps))
         return rows * len(columns) / SUBPIXELS

@@ -122,7 +122,7 @@ def test_labels_choose_what_is_said(taught: Taught) -> None:
     assert seen == {0, 1, 2}
 
 
-@pytest.mark.parametrize("composing", [0, 1])
+@pytest.mark.parametrize("composing", [0, 1, 2])
 def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: ModelOf, composing: int) -> None:
     model, others = model_of(fills=True), [model_of(1)] * composing
     found = filling_lessons([*others, model], GRIDS, share=0.75)

@@ -233,7 +233,7 @@ def music(
     where = {"device": device, "threads": threads}
     if played:
         model = tables["model"]
-        changes: dict[str, Any] = dict.fromkeys(("dropout", "pattern", "positions"))
+        changes: dict[str, Any] = {}
         if start_from is not None:
             changes = {name: model.pop(name, None) for name in ("pattern", "positions")}
             changes["dropout"] = _only_dropout(model, "dropout, pattern or positions.keyboard")
@@ -288,8 +288,8 @@ def _train_composer(
     held_out = load_chorales(data, "valid")
     lessons = None
     if teachers:  # they speak of the training pieces alone
-        masters = [Composer.load(name, **where) for name in teachers]
-        grids, lessons = _taught(masters, grids, composer.task, composed, share, run.seed)
+        masters = {name: Composer.load(name, **where) for name in dict.fromkeys(teachers)}
+        grids, lessons = _taught([masters[name] for name in teachers], grids, composer.task, composed, share, run.seed)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,

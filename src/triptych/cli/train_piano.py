@@ -49,11 +49,11 @@ def train_pianist(
     where: Mapping[str, Any],
     *,
     start_from: str | None,
-    dropout: float | None,
-    pattern: Any,
-    positions: Any,
     out: Path,
     resume: bool,
+    dropout: float | None = None,
+    pattern: Any = None,
+    positions: Any = None,
 ) -> Outcome:
     """Train a new pianist, or go on from `start_from` with another dropout or pattern, or told the keyboard."""
     from triptych.music.performance import KEYBOARD

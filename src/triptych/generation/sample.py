@@ -14,7 +14,7 @@ from triptych.generation.protocol import CacheT, PrefillModel, StepModel
 from triptych.generation.top import largest
 
 Allow = Callable[[Tensor], Tensor]
-AHEAD = 256  # steps whose uniform numbers are computed together: one by one they cost as much as a small layer
+AHEAD = 256  # steps whose uniform numbers are computed together: one by one, the calls cost more than the numbers
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,11 @@ class SingleRow:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         model, position = self.model, cache.position
         if cache.recent is None or model.reader is None:
-            read = None if ids is None else self._tokens[ids]
-            if read is not None and ids is not None and model.keyboard is not None and cache.down is not None:
-                read = read + model.position.without(model.keyboard.step(ids, cache.down))
+            read = None
+            if ids is not None:
+                read = self._tokens[ids]
+                if model.keyboard is not None and cache.down is not None:
+                    read = read + model.position.without(model.keyboard.step(ids, cache.down))
             hidden = self._column(read, position, cache)
         else:
             if ids is not None:

@@ -292,9 +292,11 @@ class Transformer(nn.Module):
     def step(self, ids: Tensor | None, cache: Cache) -> Tensor:
         """Logits [rows, vocabulary] of the next token; `ids` [rows] are the last ones, None at the first step."""
         if cache.recent is None or self.reader is None or self.writer is None:
-            read = None if ids is None else self.embed(self.embedding, ids[:, None])
-            if read is not None and ids is not None and self.keyboard is not None and cache.down is not None:
-                read = read + self.keyboard.step(ids, cache.down)[:, None]
+            read = None
+            if ids is not None:
+                read = self.embed(self.embedding, ids[:, None])
+                if self.keyboard is not None and cache.down is not None:
+                    read = read + self.keyboard.step(ids, cache.down)[:, None]
             hidden = self._column(read, ids, cache)
         else:
             if ids is not None:

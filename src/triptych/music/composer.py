@@ -47,7 +47,7 @@ from triptych.music.key import Key
 from triptych.music.midi import read_midi
 from triptych.music.piece import Note, Piece
 from triptych.music.score import likelihood
-from triptych.train.loop import Outcome, Package, fit, inherited, take_best
+from triptych.train.loop import Outcome, Package, fit, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
@@ -186,17 +186,15 @@ class Composer:
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
-        card = {name: value for name, value in self.card.items() if name != "scores"}
-        return Composer(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
+        return Composer(self.model.with_pattern(pattern), self.codec, unmeasured(self.card), exact=self._exact)
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
         """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
         and to fill in. UserError where there is one already.
         """
         torch.manual_seed(seed)
-        card = {**{name: value for name, value in self.card.items() if name != "scores"}, "task": "infill"}
         model = self.model.with_encoder(self.codec.source_vocabulary, layers)
-        return Composer(model, self.codec, card, exact=self._exact)
+        return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
 
     @property
     def task(self) -> Task:

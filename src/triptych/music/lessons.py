@@ -57,7 +57,7 @@ def filling_lessons(
 ) -> Lessons:
     """Ask teachers about every piece, once with the three lower voices hidden, else with random holes.
 
-    Those that compose say what they do without a source, which of a long span is the better half of the truth. What is
+    Those that compose say what they do without a source; who is named twice is asked once and counts twice. What is
     learned of known notes is the notes.
     """
     codec, random = ChoraleCodec(), np.random.default_rng(seed)
@@ -68,14 +68,15 @@ def filling_lessons(
         harmonizing[:, 1:] = True
         masks = [harmonizing, *(draw_holes(len(grid), random) for _ in range(MASKS - 1))]
         ids = codec.encode(grid)
-        composing = [_endless(_asked(teacher, ids, -1)) for teacher in teachers if not teacher.config.encoder_layers]
-        filling = [teacher for teacher in teachers if teacher.config.encoder_layers]
+        composing = {one: _endless(_asked(one, ids, -1)) for one in set(teachers) if not one.config.encoder_layers}
         said.append([])
         for mask in masks:
-            known = torch.from_numpy(~mask.reshape(-1))
-            source = np.where(mask.reshape(-1), HOLE, ids)
-            found = _mean([*composing, *(_asked(teacher, ids, -1, source) for teacher in filling)])
-            found[known] = functional.one_hot(torch.from_numpy(ids)[known], found.size(-1)).to(found)
+            hidden = mask.reshape(-1)
+            source = np.where(hidden, HOLE, ids)
+            filling = {one: _asked(one, ids, -1, source) for one in set(teachers) if one.config.encoder_layers}
+            told = {**composing, **filling}
+            found = _mean([told[one] for one in teachers])
+            found[~hidden] = functional.one_hot(torch.from_numpy(ids[~hidden]), found.size(-1)).to(found)
             said[-1].append(found.numpy())
         holes.append(masks)
         progress(len(said), len(grids))

@@ -48,7 +48,7 @@ from triptych.music.performance_data import (
 )
 from triptych.music.piece import Note, Piece
 from triptych.music.shards import VALID, Shards
-from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -170,10 +170,6 @@ class Pianist:
             shape["positions"] = "sinusoidal"
             if shape["relation"] is not None:
                 shape["relation"] = {"distances": shape["relation"]["distances"] // 2}
-        positions = changes.get("positions")
-        if isinstance(positions, Mapping):  # as far as it says nothing else, it is as it would be without
-            usual = shape["positions"] if isinstance(shape["positions"], Mapping) else {"kind": shape["positions"]}
-            changes = {**changes, "positions": {**usual, **positions}}
         shape |= changes
         if (shape["encoder_layers"] != 0) != (task == "accompany"):
             wanted = "from 1" if task == "accompany" else "0"
@@ -188,8 +184,7 @@ class Pianist:
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
-        card = {name: value for name, value in self.card.items() if name != "scores"}
-        return Pianist(self.model.with_pattern(pattern), self.codec, card, exact=self._exact)
+        return Pianist(self.model.with_pattern(pattern), self.codec, unmeasured(self.card), exact=self._exact)
 
     def with_keyboard(self) -> Pianist:
         """The same pianist, to be told from now on which keys are down and for how long: see `Positions.keyboard`."""

@@ -83,6 +83,11 @@ def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "from": card["name"]} if "name" in card else kept
 
 
+def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of a model that is no longer what was measured."""
+    return {name: value for name, value in card.items() if name != "scores"}
+
+
 def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
     """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
     best = load_pretrained(out)
