@@ -10,7 +10,7 @@ from triptych.music.codec import END, HOLE, RANGES, REST, ChoraleCodec, Grid
 from triptych.music.data import Augmentation, ChoraleData, Lessons, label_of, learned, moved_pitches
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
-from triptych.music.lessons import MASKS, filling_lessons, lessons
+from triptych.music.lessons import MASKS, SPANS, filling_lessons, lessons
 
 CODEC = ChoraleCodec()
 ModelOf = Callable[..., Transformer]
@@ -51,6 +51,14 @@ def test_teachers_are_asked_about_every_piece_by_kind_of_label(model_of: ModelOf
         want /= want.sum(-1, keepdim=True)
         said = torch.from_numpy(found.said[1][kind].astype(np.float64))
         torch.testing.assert_close(said, want, atol=1e-3, rtol=1e-3)
+
+
+def test_teachers_may_answer_in_another_dtype(model_of: ModelOf) -> None:
+    model = model_of().float()
+    exact = lessons([model], GRIDS, [], share=0.5).said[0][0].astype(np.float64)
+    rough = lessons([model], GRIDS, [], share=0.5, dtype=torch.bfloat16).said[0][0].astype(np.float64)
+    assert not np.array_equal(exact, rough)
+    np.testing.assert_allclose(rough, exact, atol=5e-3)
 
 
 def test_several_teachers_speak_by_their_mean(model_of: ModelOf, taught: Taught) -> None:
@@ -129,6 +137,10 @@ def test_filling_teachers_are_asked_about_masks_and_these_are_learned(model_of: 
     assert len(found.said) == len(found.holes) == 4 and not found.composed
     for grid, masks, said in zip(GRIDS, found.holes, found.said, strict=True):
         assert not masks[0][:, 0].any() and masks[0][:, 1:].all() and len(masks) == len(said) == MASKS
+        for span in masks[1 : 1 + SPANS]:  # of all voices, in one piece
+            inside = span.any(1)
+            assert np.array_equal(span, np.repeat(inside[:, None], 4, 1))
+            assert 1 <= inside.sum() == np.ptp(inside.nonzero()[0]) + 1 < len(grid)
         ids = torch.from_numpy(CODEC.encode(grid))[None]
         length = torch.tensor([ids.size(1)])
         for mask, each in zip(masks, said, strict=True):

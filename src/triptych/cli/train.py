@@ -322,16 +322,20 @@ def _taught(
     teachers: Sequence[Composer], grids: Sequence[Grid], task: str, composed: int, share: float, seed: int
 ) -> tuple[Sequence[Grid], Lessons | None]:
     """The training pieces, with composed ones or without, and what the teachers say of them."""
+    import torch
+
     from triptych.music.lessons import filling_lessons, lessons
+    from triptych.train.precision import cost_of_bfloat16
 
     models = [teacher.model for teacher in teachers]
+    dtype = torch.bfloat16 if cost_of_bfloat16(models[0].embedding.weight.device) <= 1 else torch.float32
     if any(teacher.task == "infill" for teacher in teachers):
         if task != "infill" or composed:
             raise UserError(
                 "expected data.task=infill and data.composed=0 with a teacher that fills in, got "
                 f"{task} and {composed}; leave that teacher or data.composed out"
             )
-        return grids, filling_lessons(models, grids, share=share, seed=seed, progress=_asked)
+        return grids, filling_lessons(models, grids, share=share, seed=seed, dtype=dtype, progress=_asked)
     if task == "infill" and not composed:
         raise UserError(
             "expected data.composed from 1 with composing teachers for the task infill, got 0; say how many"
@@ -341,7 +345,7 @@ def _taught(
     made = teachers[0].composed(composed, seed=seed)
     if task == "infill":
         return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
-    return grids, lessons(models, grids, made, share=share, progress=_asked)
+    return grids, lessons(models, grids, made, share=share, dtype=dtype, progress=_asked)
 
 
 def _asked(done: int, total: int) -> None:

@@ -118,44 +118,6 @@ class Logistics:
         return (weights[..., None, :] + mass).logsumexp(-1)
 
 
-class SinglePixel:
-    """What `Logistics.next` gives for one pixel, channel by channel, in a third of the calls: from the differences of
-    its distribution function, in float64, where these cancel only for what nobody ever draws.
-    """
-
-    def __init__(self, logistics: Logistics) -> None:
-        """From the distribution of one pixel, whose leading axes are of size 1."""
-        channels, components = logistics.channels, logistics.weights.size(-1)
-        self.weights = logistics.weights.double().exp().view(1, components)
-        self.means = logistics.means.double().view(channels, components)
-        self.inverse = (-logistics.log_scales.double()).exp().view(channels, components, 1)
-        self.slopes = logistics.slopes.double().view(-1, components)
-        self.base = logistics.base.double().view(channels, components)
-        bounds = torch.arange(1, LEVELS, dtype=torch.float64, device=self.weights.device) * (2 * HALF) - (1 + HALF)
-        self.bounds = bounds * self.inverse  # [C, K, LEVELS - 1]: between one intensity and the next
-        self.below = self.bounds.new_zeros(components, LEVELS + 1)
-        self.below[:, -1] = 1
-        self.values: list[float] = []
-
-    def next(self) -> Tensor:
-        """Log-probabilities [1, LEVELS] of the channel after those that were taken."""
-        channel = len(self.values)
-        mean, first = self.means[channel], channel * (channel - 1) // 2
-        for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
-            mean = mean + (value - base) * slope
-        place = self.bounds[channel] - mean[:, None] * self.inverse[channel]
-        torch.sigmoid(place, out=self.below[:, 1:-1])
-        return (self.weights @ self.below).diff().clamp_min(0).log()
-
-    def take(self, intensity: int) -> None:
-        """The channel is that intensity: what this leaves of the mixture counts for the next."""
-        left = self.weights * (self.below[:, intensity + 1] - self.below[:, intensity])
-        total = left.sum()
-        if float(total) > 0:  # else it was forced, and nothing explains it
-            self.weights = left / total
-        self.values.append(intensity * (2 * HALF) - 1)
-
-
 class MixtureWriter(nn.Module):
     """From the decoder's output at each pixel to the distribution of its channels."""
 

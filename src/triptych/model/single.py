@@ -19,8 +19,9 @@ from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
 from triptych.model.keyboard import Keys
 from triptych.model.layers import DecoderLayer, FeedForward
-from triptych.model.mixture import MixtureWriter, SinglePixel
+from triptych.model.mixture import MixtureWriter
 from triptych.model.patch import PatchNetwork
+from triptych.model.single_pixel import Picture, PixelWriter
 from triptych.model.transformer import Transformer
 
 
@@ -30,7 +31,7 @@ class Row:
 
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden, shown, down: as in `Cache`. pixel: what is being drawn of a mixture.
+    hidden, down: as in `Cache`. picture: instead of these, what a mixture has drawn.
     """
 
     layers: list[Tensor]
@@ -39,9 +40,8 @@ class Row:
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
-    shown: Tensor | None = None
     down: Keys | None = None
-    pixel: SinglePixel | None = None
+    picture: Picture | None = None
     position: int = 0
     rows: int = 1
 
@@ -111,6 +111,7 @@ class SingleRow:
         assert isinstance(norm, nn.LayerNorm)
         everything = torch.arange(model.config.vocabulary, device=norm.weight.device)
         self._tokens = model.position.without(model.embed(model.embedding, everything))
+        self._pixels = PixelWriter(model) if isinstance(model.writer, MixtureWriter) else None
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
         if isinstance(model.writer, PatchNetwork):
@@ -135,16 +136,18 @@ class SingleRow:
         if source is not None:
             places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
-        pixels = 0 if self.model.surroundings is None else columns
-        recent = None if config.patch is None else Recent.nothing(1, size, places.device, pixels)
+        picture = None if self._pixels is None else self._pixels.start(columns, self.model.shown(source, columns))
+        recent = None if config.patch is None else Recent.nothing(1, size, places.device)
         places = places if vector is None else places + vector
         board = self.model.keyboard
         down = None if board is None else Keys.silent(1, board.keys, places.device)
-        return Row(stores, places, source, label, recent, shown=self.model.shown(source, columns), down=down)
+        return Row(stores, places, source, label, recent, down=down, picture=picture)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
+        if cache.picture is not None:
+            return self._channel(ids, cache, cache.picture)
         model, position = self.model, cache.position
         if cache.recent is None or model.reader is None:
             read = None
@@ -158,16 +161,9 @@ class SingleRow:
                 cache.recent.append(ids, position - 1)
             column, place = divmod(position, cache.recent.ids.size(1))
             if place == 0:
-                near = model.near(cache.recent, column)
-                read = None if ids is None else model.position.without(model.read_patch(cache.recent, near))
+                read = None if ids is None else model.position.without(model.read_patch(cache.recent, None))
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
-                if isinstance(model.writer, MixtureWriter):
-                    assert near is not None
-                    shown = None if cache.shown is None else cache.shown[:, column]
-                    cache.hidden = model.writer.beside(cache.hidden, near, shown)
             assert cache.hidden is not None
-            if isinstance(model.writer, MixtureWriter):
-                return self._channel(model.writer, None if place == 0 else ids, cache)
             assert isinstance(model.writer, PatchNetwork)
             hidden = cache.hidden + model.writer.told(cache.recent, position)
             for network in self._within:
@@ -175,16 +171,21 @@ class SingleRow:
         cache.position += 1
         return functional.linear(torch.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
-    def _channel(self, writer: MixtureWriter, ids: Tensor | None, cache: Row) -> Tensor:
-        """Log-probabilities [1, LEVELS] of a channel; `ids` [1] is the one before it in the pixel, if there is one."""
-        assert cache.hidden is not None
-        if ids is None:
-            cache.pixel = SinglePixel(writer(cache.hidden))
-        assert cache.pixel is not None
+    def _channel(self, ids: Tensor | None, cache: Row, picture: Picture) -> Tensor:
+        """Log-probabilities [1, LEVELS] of the next channel of a mixture; `ids` [1] is the last one."""
+        assert self._pixels is not None
+        column, channel = divmod(cache.position, self._pixels.channels)
         if ids is not None:
-            cache.pixel.take(int(ids))
+            picture.put(int(ids), cache.position - 1)
+        if channel == 0:
+            read = None if ids is None else self.model.position.without(self._pixels.read(picture, column))
+            hidden = self._hidden_norm(self._column(read, column, cache))
+            picture.logistics = self._pixels.begin(picture, hidden, column)
+        assert picture.logistics is not None
+        if channel:
+            picture.logistics.take(int(picture.written[column, channel - 1]))
         cache.position += 1
-        return cache.pixel.next()
+        return torch.from_numpy(picture.logistics.next())[None]
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:
@@ -197,6 +198,9 @@ class SingleRow:
             slots = columns % whole.slots
             store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
         cache.recent, cache.down, cache.position = whole.recent, whole.down, whole.position
+        if cache.picture is not None and taken.numel():
+            assert whole.recent is not None
+            cache.picture.follow(whole.recent)
         return taken
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:

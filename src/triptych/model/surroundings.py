@@ -33,6 +33,11 @@ class Surroundings:
         places = _neighbours(self.pattern, self.columns, pixels.size(1), pixels.device)
         return pixels[:, places.clamp(min=0)].masked_fill((places < 0)[..., None], NOTHING)
 
+    def places(self, count: int) -> list[list[int]]:
+        """The columns of the left and the upper neighbour of each of so many pixels, -1 where there is none."""
+        found: list[list[int]] = _neighbours(self.pattern, self.columns, count, torch.device("cpu")).tolist()
+        return found
+
     def at(self, column: int, written: Tensor) -> Tensor:
         """The neighbours [rows, 2, C] of the pixel at a column, of those that were written [rows, columns, C]."""
         places = _neighbours(self.pattern, self.columns, written.size(1), torch.device("cpu"))[column].tolist()

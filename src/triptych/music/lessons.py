@@ -21,8 +21,10 @@ from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
 from triptych.music.data import Lessons, Mask, Said, draw_holes, label_of, whole_quarters
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
+from triptych.train.precision import autocast
 
-MASKS = 3  # of a piece, about which the teachers of a filling model are asked
+SPANS, OTHERS = 2, 3  # of a piece, masks about which the teachers of a filling model are asked
+MASKS = 1 + SPANS + OTHERS
 
 
 def lessons(
@@ -31,18 +33,19 @@ def lessons(
     composed: Sequence[Grid],
     *,
     share: float,
+    dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lessons:
     """Ask the teachers about every piece, without label, with its mode and with its key.
 
-    progress: told how many pieces are done, and of how many.
+    dtype: of the teachers' matrix products. progress: told how many pieces are done, and of how many.
     """
     codec, total = ChoraleCodec(), len(grids) + len(composed)
     said: list[Sequence[Said]] = []
     for grid in map(whole_quarters, (*grids, *composed)):
         ids, key = np.append(codec.encode(grid), END), key_of(grid)
         labels = (-1, label_of(key, mode_only=True), label_of(key))
-        said.append([_mean([_asked(teacher, ids, label) for teacher in teachers]).numpy() for label in labels])
+        said.append([_mean([_asked(teacher, ids, label, dtype) for teacher in teachers]).numpy() for label in labels])
         progress(len(said), total)
     return Lessons(said[: len(grids)], [whole_quarters(grid) for grid in composed], said[len(grids) :], share)
 
@@ -53,9 +56,10 @@ def filling_lessons(
     *,
     share: float,
     seed: int = 1,
+    dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lessons:
-    """Ask teachers about every piece, once with the three lower voices hidden, else with random holes.
+    """Ask teachers about every piece: with the three lower voices hidden, with spans of all voices, with random holes.
 
     Those that compose say what they do without a source; who is named twice is asked once and counts twice. What is
     learned of known notes is the notes.
@@ -64,17 +68,13 @@ def filling_lessons(
     said: list[list[Said]] = []
     holes: list[Sequence[Mask]] = []
     for grid in map(whole_quarters, grids):
-        harmonizing = np.zeros(grid.shape, bool)
-        harmonizing[:, 1:] = True
-        masks = [harmonizing, *(draw_holes(len(grid), random) for _ in range(MASKS - 1))]
-        ids = codec.encode(grid)
-        composing = {one: _endless(_asked(one, ids, -1)) for one in set(teachers) if not one.config.encoder_layers}
+        masks, ids = _masks(len(grid), random), codec.encode(grid)
+        told = {one: _endless(_asked(one, ids, -1, dtype)) for one in set(teachers) if not one.config.encoder_layers}
         said.append([])
         for mask in masks:
             hidden = mask.reshape(-1)
             source = np.where(hidden, HOLE, ids)
-            filling = {one: _asked(one, ids, -1, source) for one in set(teachers) if one.config.encoder_layers}
-            told = {**composing, **filling}
+            told |= {one: _asked(one, ids, -1, dtype, source) for one in set(teachers) if one.config.encoder_layers}
             found = _mean([told[one] for one in teachers])
             found[~hidden] = functional.one_hot(torch.from_numpy(ids[~hidden]), found.size(-1)).to(found)
             said[-1].append(found.numpy())
@@ -83,13 +83,32 @@ def filling_lessons(
     return Lessons(said, (), (), share, holes)
 
 
-def _asked(teacher: Transformer, ids: NDArray[np.int64], label: int, source: NDArray[np.int64] | None = None) -> Tensor:
+def _masks(steps: int, random: np.random.Generator) -> list[Mask]:
+    """All that is asked about one piece: the three lower voices, spans of all voices, and what training draws."""
+    harmonizing = np.zeros((steps, 4), bool)
+    harmonizing[:, 1:] = True
+    spans = np.zeros((SPANS, steps, 4), bool)
+    for span in spans:
+        length = int(random.integers(-(-steps // 6), -(-2 * steps // 3) + 1))
+        start = int(random.integers(steps - length + 1))
+        span[start : start + length] = True
+    return [harmonizing, *spans, *(draw_holes(steps, random) for _ in range(OTHERS))]
+
+
+def _asked(
+    teacher: Transformer,
+    ids: NDArray[np.int64],
+    label: int,
+    dtype: torch.dtype,
+    source: NDArray[np.int64] | None = None,
+) -> Tensor:
     """What a teacher says in every key of ids [L]: probabilities [L, vocabulary] on the CPU."""
     length = torch.tensor([len(ids)])
     known = None if source is None else torch.from_numpy(source)[None]
     source_length = None if source is None else length
     piece = Batch(torch.from_numpy(ids)[None], length, known, source_length, torch.tensor([label]))
-    return probabilities(teacher, piece).cpu()
+    with autocast(teacher.embedding.weight.device, dtype):
+        return probabilities(teacher, piece).cpu()
 
 
 def _endless(said: Tensor) -> Tensor:
