@@ -4,11 +4,13 @@
 
 Full attention, local attention over blocks of 16, 64 and 256 positions with as many before, and over blocks of 7 rows
 and 14 columns with 7 rows above and 7 columns beside; one subpixel a position. The paper's table 4 (Parmar et al. 2018)
-compares such blocks on CIFAR-10 at equal numbers of updates; here all have the same hours, in which a cheap pattern
-sees more pictures.
+compares such blocks on CIFAR-10 at equal numbers of updates; here all have the same time, in which a cheap pattern sees
+more pictures: as many updates as fit into --hours at the speed of its steps, float32 or bfloat16, whichever is faster.
+The steps of all are timed in turn at the start, and kept in --runs, so that no other work on the machine favours any.
 
 Trains what is missing, one run after another, and prints the table. What is done is kept, by row, seed and hours: the
-same command goes on where it was stopped. The checkpoint of each run is chosen on the first --choose pictures of the
+same command goes on where it was stopped. With --threads 1, two commands with other --rows may run side by side, once
+the first has timed all. The checkpoint of each run is chosen on the first --choose pictures of the
 validation split, and all of that split are reported, as a rule with the test split left for the end.
 """
 
@@ -17,17 +19,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from triptych.cli.output import answer, say
+from triptych.image.data import PictureData, PictureModel
 from triptych.image.files import Pictures, read_pictures
 from triptych.image.painter import Painter
+from triptych.train.optimizer import measure_optimizers
+from triptych.train.precision import choose_dtype, cost_of_bfloat16
 from triptych.train.recipe import Recipe
 from triptych.train.state import FILE as STATE
 
@@ -46,12 +52,53 @@ PATTERNS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(options: argparse.Namespace, seed: int) -> Recipe:
-    """The same for all rows."""
+ROWS = 8  # pictures in an update
+TOKENS = 28 * 28 * ROWS
+ROUNDS = 5
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of an update of a row, and the dtype in which it is fastest."""
+
+    seconds: float
+    dtype: Dtype
+
+
+def steps(pictures: Pictures, runs: Path) -> dict[str, Step]:
+    """The updates of all rows, timed in turn: the median of several rounds. Kept, and the same from then on."""
+    kept = runs / "steps.json"
+    if kept.exists():
+        return {row: Step(**found) for row, found in json.loads(kept.read_text()).items()}
+    painters = {row: Painter.new(pictures, seed=1, device="cpu", pattern=PATTERNS[row], **SHAPE) for row in PATTERNS}
+    cost = cost_of_bfloat16(torch.device("cpu"))
+    batches = {
+        row: PictureData(pictures, PictureModel(painter.codec, "paint"), tokens_per_batch=TOKENS).epoch(0)[0]
+        for row, painter in painters.items()
+    }
+    times: dict[str, list[dict[str, float]]] = {row: [] for row in PATTERNS}
+    for _, (row, painter) in itertools.product(range(ROUNDS), painters.items()):
+        times[row].append(choose_dtype(painter.model, batches[row], 0.0, cost)[1])
+    one = next(iter(painters.values())).model
+    same = measure_optimizers(one, recipe(1.0, 1), torch.bfloat16 if cost <= 1 else torch.float32)
+    found = {}
+    for row, rounds in times.items():
+        seconds = {dtype: statistics.median(each[dtype] for each in rounds) for dtype in rounds[0]}
+        dtype: Dtype = "bfloat16" if seconds.get("bfloat16", math.inf) < seconds["float32"] else "float32"
+        found[row] = Step(seconds[dtype] + same, dtype)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({row: asdict(step) for row, step in found.items()}))
+    return found
+
+
+def recipe(epochs: float, seed: int, dtype: Dtype = "float32") -> Recipe:
+    """The same for all rows, but for the number of updates and their dtype."""
     return Recipe(
-        hours=options.hours,
-        dtype=options.dtype,
-        tokens_per_batch=6_272,  # 8 pictures of 28 x 28
+        epochs=epochs,
+        dtype=dtype,
+        tokens_per_batch=TOKENS,
         optimizer="muon",
         matrix_learning_rate=0.01,
         learning_rate=0.002,
@@ -63,30 +110,34 @@ def recipe(options: argparse.Namespace, seed: int) -> Recipe:
     )
 
 
-def train(run: Path, row: str, pictures: Pictures, valid: Pictures, options: argparse.Namespace, seed: int) -> bool:
+def train(
+    run: Path, row: str, step: Step, pictures: Pictures, valid: Pictures, options: argparse.Namespace, seed: int
+) -> bool:
     """Start or go on with a run; one that was measured is finished and left alone. False if it was interrupted."""
     kept = measured(run, options.limit)
     if kept.exists():
         return True
     painter = Painter.new(pictures, seed=seed, device="cpu", pattern=PATTERNS[row], **SHAPE)
-    say(f"{row}, seed {seed}: {run}")
+    updates = round(options.hours * 3600 / step.seconds)
+    say(f"{row}, seed {seed}: {run}, {updates} updates of {step.seconds:.3f} s in {step.dtype}")
     outcome = painter.fit(
         pictures,
         held_out_pictures=some_of(valid, options.choose),
-        recipe=recipe(options, seed),
+        recipe=recipe(updates * ROWS / len(pictures), seed, step.dtype),
         out=run,
         resume=(run / STATE).exists(),
     )
     if outcome.reason == "interrupted":
         return False
     found = painter.evaluate(valid)
-    rows = max(1, recipe(options, seed).tokens_per_batch // painter.codec.tokens)
     figures = {
         **found.to_dict(),
         "parameters": sum(each.numel() for each in painter.model.parameters()),
         "updates": outcome.updates,
         "seconds": outcome.seconds,
-        "pictures_seen": outcome.updates * rows,
+        "pictures_seen": outcome.updates * ROWS,
+        "milliseconds": 1000 * step.seconds,
+        "dtype": step.dtype,
     }
     kept.write_text(json.dumps(figures))
     return True
@@ -108,21 +159,23 @@ def summary(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     for name, runs in found.items():
         values = [run["bits_per_dim"] for run in runs]
         spread = {"deviation": statistics.stdev(values)} if len(values) > 1 else {}
-        means = {key: statistics.mean(run[key] for run in runs) for key in ("interval", "pictures_seen", "seconds")}
+        means = {
+            key: statistics.mean(run[key] for run in runs) for key in ("interval", "pictures_seen", "milliseconds")
+        }
         row = {"name": name, "bits_per_dim": statistics.mean(values), **spread, **means, "runs": len(runs)}
-        rows.append({**row, "parameters": runs[0]["parameters"]})
+        rows.append({**row, "dtype": runs[0]["dtype"], "parameters": runs[0]["parameters"]})
     return sorted(rows, key=lambda row: float(row["bits_per_dim"]))
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Markdown."""
-    yield "| pattern | bits/dim | 95 % | over seeds | runs | pictures seen | hours | parameters |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| pattern | bits/dim | 95 % | over seeds | runs | pictures seen | ms an update | dtype | parameters |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for row in rows:
         spread = f"± {row['deviation']:.4f}" if "deviation" in row else ""
         yield (
             f"| {row['name']} | {row['bits_per_dim']:.4f} | ± {row['interval']:.4f} | {spread} | {row['runs']} | "
-            f"{row['pictures_seen']:,.0f} | {row['seconds'] / 3600:.2f} | {row['parameters']:,} |"
+            f"{row['pictures_seen']:,.0f} | {row['milliseconds']:.0f} | {row['dtype']} | {row['parameters']:,} |"
         )
 
 
@@ -132,7 +185,6 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(PATTERNS), choices=list(PATTERNS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--hours", type=float, default=1.0, help="of each run")
-    parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "bfloat16"), help="of the training")
     parser.add_argument("--choose", type=int, default=500, help="validation pictures that choose the checkpoint")
     parser.add_argument("--limit", type=int, help="report the first N validation pictures only")
     parser.add_argument("--threads", type=int)
@@ -144,11 +196,12 @@ def main() -> None:
     pictures, valid = (read_pictures(options.data, split)[0] for split in ("train", "valid"))
     if options.limit:
         valid = some_of(valid, options.limit)
+    timed = steps(pictures, options.runs)
     found: dict[str, list[dict[str, Any]]] = {}
     # One run of each first: a queue that is stopped has something of all.
     for seed, row in itertools.product(options.seeds, options.rows):
         run = options.runs / f"{row}-seed{seed}-{options.hours:g}h"
-        if not train(run, row, pictures, valid, options, seed):
+        if not train(run, row, timed[row], pictures, valid, options, seed):
             say(f"stopped in {run}; the same command goes on with it")
             break
         found.setdefault(row, []).append(json.loads(measured(run, options.limit).read_text()))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.model.config import Config, Positions
-from triptych.model.keyboard import Keyboard, Keys
+from triptych.model.keyboard import Keyboard, Keys, SingleKeyboard
 from triptych.model.single import SingleRow
 from triptych.model.transformer import Transformer
 
@@ -60,6 +60,14 @@ def test_at_once_step_by_step_and_by_definition(rows: list[list[int]]) -> None:
     for ours, theirs in zip((after.struck, after.now, after.velocity), (keys.struck, keys.now, keys.velocity),
                             strict=True):  # fmt: skip
         assert torch.equal(ours, theirs)
+    for row, tokens in enumerate(rows):
+        alone = SingleKeyboard(board)
+        single, follower = alone.start(), alone.start()
+        for place, token in enumerate(tokens):
+            torch.testing.assert_close(alone.step(token, single)[0], at_once[row, place], rtol=1e-4, atol=1e-5)
+        follower.follow(board.after(ids[row : row + 1]))
+        assert (follower.now, follower.velocity) == (single.now, single.velocity)
+        assert follower.struck.tolist() == single.struck.tolist()
     keys.select(torch.tensor([0, 0]))
     assert torch.equal(keys.struck[0], keys.struck[1]) and len(keys.now) == len(keys.velocity) == 2
 

@@ -12,10 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 UNHEARD = -1
+LONG = 4  # a held key is told by the logarithm of its shifts through this: in 10 ms, half a second is then about 1
 
 
 @dataclass
@@ -96,8 +99,8 @@ class Keyboard(nn.Module):
         """[..., W] of keys struck [..., K], now [...] and velocity [...]."""
         weight = self.vectors.weight
         down = keys.struck >= 0
-        # Held notes differ by their ratio, not by their difference. In shifts of 10 ms half a second is then about 1.
-        age = (keys.now[..., None] - keys.struck).where(down, 0).double().log1p().to(weight.dtype) / 4
+        # Held notes differ by their ratio, not by their difference.
+        age = (keys.now[..., None] - keys.struck).where(down, 0).double().log1p().to(weight.dtype) / LONG
         loud = keys.velocity[..., None] == torch.arange(self.velocities, device=weight.device)
         features = torch.cat((down.to(weight.dtype), age, loud.to(weight.dtype)), -1)  # [..., F]
         return features @ weight * math.sqrt(weight.size(1))
@@ -111,3 +114,47 @@ class Keyboard(nn.Module):
         """The velocity that each id sets, or -1."""
         velocity = ids - 2 * self.keys - self.shifts
         return velocity.where((velocity >= 0) & (velocity < self.velocities), UNHEARD)
+
+
+@dataclass
+class SingleKeys:
+    """`Keys` of one sequence alone: struck int64 [K]."""
+
+    struck: NDArray[np.int64]
+    now: int = 0
+    velocity: int = UNHEARD
+
+    def follow(self, keys: Keys) -> None:
+        """Go on after events that were taken at once."""
+        self.struck[:] = keys.struck[0].cpu().numpy()
+        self.now, self.velocity = int(keys.now), int(keys.velocity)
+
+
+class SingleKeyboard:
+    """The steps of a `Keyboard` for one sequence, in numpy: of two hundred features few are not 0, and a call of torch
+    costs more than their sum.
+    """
+
+    def __init__(self, keyboard: Keyboard) -> None:
+        weight = keyboard.vectors.weight.detach()
+        self.keys, self.shifts, self.like = keyboard.keys, keyboard.shifts, weight
+        self.table = (weight.double() * math.sqrt(weight.size(1))).cpu().numpy()
+
+    def start(self) -> SingleKeys:
+        """A keyboard on which nothing was played."""
+        return SingleKeys(np.full(self.keys, UNHEARD))
+
+    def step(self, event: int, keys: SingleKeys) -> Tensor:
+        """What is told after an event, which joins the keys: [1, W]."""
+        shift, velocity = event - 2 * self.keys + 1, event - 2 * self.keys - self.shifts
+        if event < 2 * self.keys:
+            keys.struck[event % self.keys] = keys.now if event < self.keys else UNHEARD
+        elif shift <= self.shifts:
+            keys.now += shift
+        elif velocity < len(self.table) - 2 * self.keys:
+            keys.velocity = velocity
+        down = np.flatnonzero(keys.struck >= 0)
+        told = self.table[down].sum(0) + np.log1p(keys.now - keys.struck[down]) / LONG @ self.table[self.keys + down]
+        if keys.velocity >= 0:
+            told += self.table[2 * self.keys + keys.velocity]
+        return torch.from_numpy(told)[None].to(self.like)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from triptych.attention.pattern import Local1D, Local2D, visible
 from triptych.model.cache import Recent
-from triptych.model.keyboard import Keys
+from triptych.model.keyboard import SingleKeyboard, SingleKeys
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter
 from triptych.model.patch import PatchNetwork
@@ -31,7 +31,7 @@ class Row:
 
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden, down: as in `Cache`. picture: instead of these, what a mixture has drawn.
+    hidden: as in `Cache`. down: the keys of a piano. picture: what a mixture has drawn.
     """
 
     layers: list[Tensor]
@@ -40,7 +40,7 @@ class Row:
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None
-    down: Keys | None = None
+    down: SingleKeys | None = None
     picture: Picture | None = None
     position: int = 0
     rows: int = 1
@@ -112,6 +112,7 @@ class SingleRow:
         everything = torch.arange(model.config.vocabulary, device=norm.weight.device)
         self._tokens = model.position.without(model.embed(model.embedding, everything))
         self._pixels = PixelWriter(model) if isinstance(model.writer, MixtureWriter) else None
+        self._keyboard = None if model.keyboard is None else SingleKeyboard(model.keyboard)
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
         if isinstance(model.writer, PatchNetwork):
@@ -139,8 +140,7 @@ class SingleRow:
         picture = None if self._pixels is None else self._pixels.start(columns, self.model.shown(source, columns))
         recent = None if config.patch is None else Recent.nothing(1, size, places.device)
         places = places if vector is None else places + vector
-        board = self.model.keyboard
-        down = None if board is None else Keys.silent(1, board.keys, places.device)
+        down = None if self._keyboard is None else self._keyboard.start()
         return Row(stores, places, source, label, recent, down=down, picture=picture)
 
     @torch.no_grad()
@@ -153,8 +153,8 @@ class SingleRow:
             read = None
             if ids is not None:
                 read = self._tokens[ids]
-                if model.keyboard is not None and cache.down is not None:
-                    read = read + model.position.without(model.keyboard.step(ids, cache.down))
+                if self._keyboard is not None and cache.down is not None:
+                    read = read + model.position.without(self._keyboard.step(int(ids), cache.down))
             hidden = self._column(read, position, cache)
         else:
             if ids is not None:
@@ -197,7 +197,9 @@ class SingleRow:
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             slots = columns % whole.slots
             store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
-        cache.recent, cache.down, cache.position = whole.recent, whole.down, whole.position
+        cache.recent, cache.position = whole.recent, whole.position
+        if cache.down is not None and whole.down is not None:
+            cache.down.follow(whole.down)
         if cache.picture is not None and taken.numel():
             assert whole.recent is not None
             cache.picture.follow(whole.recent)
