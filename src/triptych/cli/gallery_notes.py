@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triptych.music.piece import Piece
 
 LABEL, COMPOSING = "G minor", 8  # a key and a seed, chosen for its voice leading among sixteen
-CALM, HARMONIZING = 0.7, 0  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
+CALM, HARMONIZING = 0.7, 7  # temperature, for likelier notes, and of eight seeds the one with the best voice leading
 # "Freude, schöner Götterfunken" (Beethoven 1824, in the public domain), in F major: pitch and sixteenths.
 PHRASE = tuple((pitch, 4) for pitch in (69, 69, 70, 72, 72, 70, 69, 67, 65, 65, 67, 69))
 OPEN, CLOSE = ((69, 6), (67, 2), (67, 8)), ((67, 6), (65, 2), (65, 8))

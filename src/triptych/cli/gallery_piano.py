@@ -39,8 +39,9 @@ ARCS = """What the last note of this piece looked at when it was struck: the str
 broader the more attention."""
 SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
 prelude's bars are the squares at the upper left."""
-LIMITS = """It has trained for three hours and is a beginning: it hurries, repeats a few keys for ten seconds or holds
-one, and forgets what it began with."""
+LIMITS = """It has trained for four hours and was still improving. It keeps the pace of what it was given, but not its
+figure: the continuation strikes the keys of one chord again and again, and from nothing it grows denser than pianists
+play."""
 
 
 def primer() -> Piece:
