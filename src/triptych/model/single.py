@@ -185,7 +185,7 @@ class SingleRow:
         if channel:
             picture.logistics.take(int(picture.written[column, channel - 1]))
         cache.position += 1
-        return torch.from_numpy(picture.logistics.next())[None]
+        return torch.from_numpy(picture.logistics.next())[None].to(self._tokens.device)
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:

@@ -35,8 +35,7 @@ class Picture:
         places: of each column the left and the upper neighbour's, -1 where there is none.
         shown: int64 [columns, C], an aligned source.
         runs: how often the last intensity of each channel had stood there before, as in `Recent`.
-        known: [KNOWN, C], the pixels that the one being drawn begins from.
-        logistics: of that pixel.
+        logistics: of the pixel that is being drawn.
     """
 
     written: NDArray[np.int64]
