@@ -48,7 +48,7 @@ from triptych.model.files import write_file
 from triptych.model.transformer import LABEL_DROP
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizer_tensors, restore_optimizers
-from triptych.train.precision import cost_of_bfloat16
+from triptych.train.precision import cost_of_bfloat16, fast_dtype
 
 KERNEL = 5  # edge of the PixelCNN's convolutions; of the first 7, as in the paper
 FIRST = 7
@@ -245,7 +245,7 @@ class Training:
         self.average = {name: value.detach().clone() for name, value in model.named_parameters()}
         self.best = {name: value.clone() for name, value in self.average.items()}
         self.stopped = False
-        self.coarse = cost_of_bfloat16(torch.device("cpu")) <= 1
+        self.coarse = fast_dtype(cost_of_bfloat16(torch.device("cpu"))) == torch.bfloat16
         if self.file.exists():
             self._load()
 

@@ -6,9 +6,9 @@ Full attention, local attention over blocks of 16, 64 and 256 positions with as 
 and 14 columns with 7 rows above and 7 columns beside; one subpixel a position. The paper's table 4 (Parmar et al. 2018)
 compares such blocks on CIFAR-10 at equal numbers of updates; here all have the same time, in which a cheap pattern sees
 more pictures: as many updates as fit into --hours at the speed of its steps, float32 or bfloat16, whichever is faster.
-The steps of all are timed in turn at the start, and kept in --runs, so that no other work on the machine favours any.
+The steps of all are timed in turn at the start, and kept in --runs, so that other work on the machine favours none.
 
-Trains what is missing, one run after another, and prints the table. What is done is kept, by row, seed and hours: the
+Trains what is missing, one run after another, and prints the table. What is done is kept, by row, seed and updates: the
 same command goes on where it was stopped. With --threads 1, two commands with other --rows may run side by side, once
 the first has timed all. The checkpoint of each run is chosen on the first --choose pictures of the
 validation split, and all of that split are reported, as a rule with the test split left for the end.
@@ -33,7 +33,7 @@ from triptych.image.data import PictureData, PictureModel
 from triptych.image.files import Pictures, read_pictures
 from triptych.image.painter import Painter
 from triptych.train.optimizer import measure_optimizers
-from triptych.train.precision import choose_dtype, cost_of_bfloat16
+from triptych.train.precision import choose_dtype, cost_of_bfloat16, fast_dtype
 from triptych.train.recipe import Recipe
 from triptych.train.state import FILE as STATE
 
@@ -50,8 +50,6 @@ PATTERNS: dict[str, dict[str, Any]] = {
     **{f"local-1d-{size}": {"kind": "local_1d", "query": size, "memory": size} for size in (16, 64, 256)},
     "local-2d": {"kind": "local_2d", "query_rows": 7, "query_columns": 14, "memory_rows": 7, "memory_columns": 7},
 }
-
-
 ROWS = 8  # pictures in an update
 TOKENS = 28 * 28 * ROWS
 ROUNDS = 5
@@ -66,10 +64,14 @@ class Step:
     seconds: float
     dtype: Dtype
 
+    def updates(self, hours: float) -> int:
+        """As many as fit."""
+        return round(hours * 3600 / self.seconds)
+
 
 def steps(pictures: Pictures, runs: Path) -> dict[str, Step]:
     """The updates of all rows, timed in turn: the median of several rounds. Kept, and the same from then on."""
-    kept = runs / "steps.json"
+    kept = runs / f"steps-{torch.get_num_threads()}-threads.json"
     if kept.exists():
         return {row: Step(**found) for row, found in json.loads(kept.read_text()).items()}
     painters = {row: Painter.new(pictures, seed=1, device="cpu", pattern=PATTERNS[row], **SHAPE) for row in PATTERNS}
@@ -82,7 +84,7 @@ def steps(pictures: Pictures, runs: Path) -> dict[str, Step]:
     for _, (row, painter) in itertools.product(range(ROUNDS), painters.items()):
         times[row].append(choose_dtype(painter.model, batches[row], 0.0, cost)[1])
     one = next(iter(painters.values())).model
-    same = measure_optimizers(one, recipe(1.0, 1), torch.bfloat16 if cost <= 1 else torch.float32)
+    same = measure_optimizers(one, recipe(1.0, 1), fast_dtype(cost))
     found = {}
     for row, rounds in times.items():
         seconds = {dtype: statistics.median(each[dtype] for each in rounds) for dtype in rounds[0]}
@@ -111,19 +113,24 @@ def recipe(epochs: float, seed: int, dtype: Dtype = "float32") -> Recipe:
 
 
 def train(
-    run: Path, row: str, step: Step, pictures: Pictures, valid: Pictures, options: argparse.Namespace, seed: int
+    run: Path,
+    row: str,
+    step: Step,
+    pictures: Pictures,
+    valid: Pictures,
+    options: argparse.Namespace,
+    seed: int,
 ) -> bool:
     """Start or go on with a run; one that was measured is finished and left alone. False if it was interrupted."""
     kept = measured(run, options.limit)
     if kept.exists():
         return True
     painter = Painter.new(pictures, seed=seed, device="cpu", pattern=PATTERNS[row], **SHAPE)
-    updates = round(options.hours * 3600 / step.seconds)
-    say(f"{row}, seed {seed}: {run}, {updates} updates of {step.seconds:.3f} s in {step.dtype}")
+    say(f"{row}, seed {seed}: {run}, updates of {step.seconds:.3f} s in {step.dtype}")
     outcome = painter.fit(
         pictures,
         held_out_pictures=some_of(valid, options.choose),
-        recipe=recipe(updates * ROWS / len(pictures), seed, step.dtype),
+        recipe=recipe(step.updates(options.hours) * ROWS / len(pictures), seed, step.dtype),
         out=run,
         resume=(run / STATE).exists(),
     )
@@ -200,7 +207,7 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     # One run of each first: a queue that is stopped has something of all.
     for seed, row in itertools.product(options.seeds, options.rows):
-        run = options.runs / f"{row}-seed{seed}-{options.hours:g}h"
+        run = options.runs / f"{row}-seed{seed}-{timed[row].updates(options.hours)}updates"
         if not train(run, row, timed[row], pictures, valid, options, seed):
             say(f"stopped in {run}; the same command goes on with it")
             break

@@ -3,13 +3,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from triptych.attention.pattern import Local1D
-from triptych.cli.train import read_settings
+from triptych.cli.train import dtype_of_lessons, read_settings
 from triptych.errors import UserError
 from triptych.music.composer import Composer
 from triptych.music.data import Augmentation
+from triptych.train import precision
 from triptych.train.loop import Outcome
+from triptych.train.recipe import Recipe
+from triptych.train.state import Progress, save_state
 
 
 @pytest.fixture
@@ -196,6 +200,19 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     changes += ["--set", "label_smoothing=0.05"]
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
     assert asked["recipe"].label_smoothing == 0.05
+
+
+def test_lessons_are_computed_as_the_recipe_says_and_as_before_where_a_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).model
+    for cost, faster in ((0.5, torch.bfloat16), (1.5, torch.float32)):
+        monkeypatch.setattr(precision, "cost_of_bfloat16", lambda device, cost=cost: cost)
+        assert dtype_of_lessons(teacher, Recipe(epochs=1), None) == faster
+        assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="float32"), None) == torch.float32
+        assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="bfloat16"), None) == torch.bfloat16
+        save_state(tmp_path, Progress(orthogonal="float32"), Recipe(epochs=1).to_dict(), {})
+        assert dtype_of_lessons(teacher, Recipe(epochs=1), tmp_path) == torch.float32
 
 
 def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:

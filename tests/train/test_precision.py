@@ -34,3 +34,4 @@ def test_the_cost_is_that_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 3.0}
     monkeypatch.setattr(precision, "measure_product", lambda device, dtype: seconds[dtype])
     assert precision.cost_of_bfloat16(cpu) == 1.5
+    assert precision.fast_dtype(1.5) == torch.float32 and precision.fast_dtype(0.5) == torch.bfloat16

@@ -18,6 +18,9 @@ from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+
+    from triptych.model.transformer import Transformer
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
     from triptych.music.data import Lessons
@@ -289,7 +292,8 @@ def _train_composer(
     lessons = None
     if teachers:  # they speak of the training pieces alone
         masters = {name: Composer.load(name, **where) for name in dict.fromkeys(teachers)}
-        grids, lessons = _taught([masters[name] for name in teachers], grids, composer.task, composed, share, run.seed)
+        named = [masters[name] for name in teachers]
+        grids, lessons = _taught(named, grids, composer.task, composed, share, run, out if resume else None)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,
@@ -319,33 +323,53 @@ def _teaching(settings: dict[str, Any]) -> tuple[list[str], int, float]:
 
 
 def _taught(
-    teachers: Sequence[Composer], grids: Sequence[Grid], task: str, composed: int, share: float, seed: int
+    teachers: Sequence[Composer],
+    grids: Sequence[Grid],
+    task: str,
+    composed: int,
+    share: float,
+    run: Recipe,
+    resumed: Path | None,
 ) -> tuple[Sequence[Grid], Lessons | None]:
     """The training pieces, with composed ones or without, and what the teachers say of them."""
-    import torch
-
     from triptych.music.lessons import filling_lessons, lessons
-    from triptych.train.precision import cost_of_bfloat16
 
     models = [teacher.model for teacher in teachers]
-    dtype = torch.bfloat16 if cost_of_bfloat16(models[0].embedding.weight.device) <= 1 else torch.float32
     if any(teacher.task == "infill" for teacher in teachers):
         if task != "infill" or composed:
             raise UserError(
                 "expected data.task=infill and data.composed=0 with a teacher that fills in, got "
                 f"{task} and {composed}; leave that teacher or data.composed out"
             )
-        return grids, filling_lessons(models, grids, share=share, seed=seed, dtype=dtype, progress=_asked)
+        dtype = dtype_of_lessons(models[0], run, resumed)
+        return grids, filling_lessons(models, grids, share=share, seed=run.seed, dtype=dtype, progress=_asked)
     if task == "infill" and not composed:
         raise UserError(
             "expected data.composed from 1 with composing teachers for the task infill, got 0; say how many"
         )
     if composed:
         say(f"composing {composed:,} pieces")
-    made = teachers[0].composed(composed, seed=seed)
+    made = teachers[0].composed(composed, seed=run.seed)
     if task == "infill":
         return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
+    dtype = dtype_of_lessons(models[0], run, resumed)
     return grids, lessons(models, grids, made, share=share, dtype=dtype, progress=_asked)
+
+
+def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: Path | None) -> torch.dtype:
+    """In which the teachers' products are computed: that of the recipe, of "auto" the faster one. A run that is
+    resumed keeps what it found: its lessons have to be the same.
+    """
+    import torch
+
+    from triptych.train.precision import cost_of_bfloat16, fast_dtype
+    from triptych.train.state import load_state
+
+    if run.dtype == "auto" and resumed is None:
+        return fast_dtype(cost_of_bfloat16(teacher.embedding.weight.device))
+    name = load_state(resumed, run.to_dict())[0].orthogonal if run.dtype == "auto" and resumed else run.dtype
+    found: torch.dtype = getattr(torch, name)
+    return found
 
 
 def _asked(done: int, total: int) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 UNHEARD = -1
-LONG = 4  # a held key is told by the logarithm of its shifts through this: in 10 ms, half a second is then about 1
+AGE_SCALE = 4  # a held key is told by the logarithm of its shifts through this: in 10 ms, half a second is then about 1
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Keyboard(nn.Module):
         weight = self.vectors.weight
         down = keys.struck >= 0
         # Held notes differ by their ratio, not by their difference.
-        age = (keys.now[..., None] - keys.struck).where(down, 0).double().log1p().to(weight.dtype) / LONG
+        age = (keys.now[..., None] - keys.struck).where(down, 0).double().log1p().to(weight.dtype) / AGE_SCALE
         loud = keys.velocity[..., None] == torch.arange(self.velocities, device=weight.device)
         features = torch.cat((down.to(weight.dtype), age, loud.to(weight.dtype)), -1)  # [..., F]
         return features @ weight * math.sqrt(weight.size(1))
@@ -118,7 +118,7 @@ class Keyboard(nn.Module):
 
 @dataclass
 class SingleKeys:
-    """`Keys` of one sequence alone: struck int64 [K]."""
+    """`Keys` of one sequence alone, in the same units: struck int64 [K], -1 for keys that are up."""
 
     struck: NDArray[np.int64]
     now: int = 0
@@ -154,7 +154,8 @@ class SingleKeyboard:
         elif velocity < len(self.table) - 2 * self.keys:
             keys.velocity = velocity
         down = np.flatnonzero(keys.struck >= 0)
-        told = self.table[down].sum(0) + np.log1p(keys.now - keys.struck[down]) / LONG @ self.table[self.keys + down]
+        age = np.log1p(keys.now - keys.struck[down]) / AGE_SCALE
+        told = self.table[down].sum(0) + age @ self.table[self.keys + down]
         if keys.velocity >= 0:
             told += self.table[2 * self.keys + keys.velocity]
         return torch.from_numpy(told)[None].to(self.like)

@@ -21,7 +21,7 @@ from triptych.model.keyboard import SingleKeyboard, SingleKeys
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter
 from triptych.model.patch import PatchNetwork
-from triptych.model.single_pixel import Picture, PixelWriter
+from triptych.model.single_pixel import Picture, PixelSteps
 from triptych.model.transformer import Transformer
 
 
@@ -31,7 +31,7 @@ class Row:
 
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden: as in `Cache`. down: the keys of a piano. picture: what a mixture has drawn.
+    hidden [1, width]: of a model with patches, as in `Cache`. down: the keys of a piano. picture: of a mixture.
     """
 
     layers: list[Tensor]
@@ -105,13 +105,14 @@ class SingleRow:
         assert fits(model)
         weight = model.embedding.weight
         small = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        self._size = 1 if model.config.patch is None else model.config.patch.size
         self.model, self.dtype = model, dtype or (torch.float16 if small else weight.dtype)
         self._layers = [self._folded(layer) for layer in model.decoder if isinstance(layer, DecoderLayer)]
         norm = model.decoder_norm
         assert isinstance(norm, nn.LayerNorm)
         everything = torch.arange(model.config.vocabulary, device=norm.weight.device)
         self._tokens = model.position.without(model.embed(model.embedding, everything))
-        self._pixels = PixelWriter(model) if isinstance(model.writer, MixtureWriter) else None
+        self._pixels = PixelSteps(model) if isinstance(model.writer, MixtureWriter) else None
         self._keyboard = None if model.keyboard is None else SingleKeyboard(model.keyboard)
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
@@ -129,16 +130,18 @@ class SingleRow:
     def start(self, *, length: int, source: Tensor | None = None, label: Tensor | None = None) -> Row:
         """A cache for at most `length` steps; source [1, S], which is encoded once, here; label [1]."""
         config = self.model.config
-        size = 1 if config.patch is None else config.patch.size
-        columns = -(-length // size)
+        columns = -(-length // self._size)
         shape = (2, config.heads, config.width // config.heads, columns)
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
         places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
         if source is not None:
             places = places + self.model.encode(source, None)[0, :columns]
         vector = self.model.label(label, 1)
-        picture = None if self._pixels is None else self._pixels.start(columns, self.model.shown(source, columns))
-        recent = None if config.patch is None else Recent.nothing(1, size, places.device)
+        picture, recent = None, None
+        if self._pixels is not None:
+            picture = self._pixels.start(columns, self.model.shown(source, columns))
+        elif config.patch is not None:
+            recent = Recent.nothing(1, self._size, places.device)
         places = places if vector is None else places + vector
         down = None if self._keyboard is None else self._keyboard.start()
         return Row(stores, places, source, label, recent, down=down, picture=picture)
@@ -159,9 +162,9 @@ class SingleRow:
         else:
             if ids is not None:
                 cache.recent.append(ids, position - 1)
-            column, place = divmod(position, cache.recent.ids.size(1))
+            column, place = divmod(position, self._size)
             if place == 0:
-                read = None if ids is None else model.position.without(model.read_patch(cache.recent, None))
+                read = None if ids is None else model.position.without(model.read_patch(cache.recent))
                 cache.hidden = self._hidden_norm(self._column(read, column, cache))
             assert cache.hidden is not None
             assert isinstance(model.writer, PatchNetwork)
@@ -190,18 +193,19 @@ class SingleRow:
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:
         """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
-        length = cache.layers[0].size(3) * (1 if cache.recent is None else cache.recent.ids.size(1))
+        length = cache.layers[0].size(3) * self._size
         whole = self.model.start(length=length, source=cache.source, label=cache.label)
         taken = self.model.prefill(ids, whole)
         columns = torch.arange(max(0, whole.column - whole.slots), whole.column, device=taken.device)
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             slots = columns % whole.slots
             store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
-        cache.recent, cache.position = whole.recent, whole.position
+        cache.position = whole.position
         if cache.down is not None and whole.down is not None:
             cache.down.follow(whole.down)
-        if cache.picture is not None and taken.numel():
-            assert whole.recent is not None
+        if cache.picture is None:
+            cache.recent = whole.recent
+        elif taken.numel() and whole.recent is not None:
             cache.picture.follow(whole.recent)
         return taken
 

@@ -1,7 +1,8 @@
 """The pixels of one picture alone: what `MixtureWriter`, `Logistics` and the vectors of pixels compute, in numpy.
 
 A pixel is described by a hundred numbers, for which a call of torch costs more than the arithmetic. Probabilities are
-differences of the distribution function, in float64, where these cancel only for what nobody ever draws.
+differences of the distribution function, in float64, where these cancel only for what nobody ever draws; what is forced
+is weighed by logarithms, which do not.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Picture:
 
     Attributes:
         written: int64 [columns, C], `NOTHING` where there is none yet.
-        places: of each column the left and the upper neighbour's, -1 where there is none.
+        places: [columns, 2], the columns of the left and the upper neighbour, -1 where there is none.
         shown: int64 [columns, C], an aligned source.
-        runs: how often the last intensity of each channel had stood there before, as in `Recent`.
+        runs: [C], how often the last intensity of each channel had stood there before, as in `Recent`.
         logistics: of the pixel that is being drawn.
     """
 
@@ -82,38 +83,48 @@ class SinglePixel:
         log_scales = np.maximum(parameters[1 + channels : 1 + 2 * channels], LEAST_LOG_SCALE)
         scales = np.exp(log_scales)
         self.means, self.inverse = base + parameters[1 : 1 + channels] * scales, 1 / scales
-        weights = np.exp(parameters[0] - parameters[0].max())
-        self.weights = weights / weights.sum()
+        self.log_weights = parameters[0] - np.logaddexp.reduce(parameters[0])
         self.values: list[float] = []
-        self._below = np.empty((len(weights), LEVELS + 1))
+        self._below = np.empty((len(self.log_weights), LEVELS + 1))
         self._below[:, 0], self._below[:, -1] = 0, 1
 
     def next(self) -> Numbers:
         """Log-probabilities [LEVELS] of the channel after those that were taken."""
-        channel = len(self.values)
-        mean, first = self.means[channel], channel * (channel - 1) // 2
-        for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
-            mean = mean + (value - base) * slope
-        inverse = self.inverse[channel]
+        mean, inverse = self._mean(), self.inverse[len(self.values)]
         place = (mean * inverse)[:, None] - BOUNDS * inverse[:, None]
         np.minimum(place, LARGEST, out=place)
         np.exp(place, out=place)
         place += 1
         np.divide(1, place, out=self._below[:, 1:-1])
-        mass = np.diff(self.weights @ self._below)
-        with np.errstate(divide="ignore"):
-            return np.log(np.maximum(mass, 0))  # type: ignore[no-any-return]
+        mass = np.diff(np.exp(self.log_weights) @ self._below)
+        with np.errstate(divide="ignore"):  # of nothing the logarithm is -inf
+            found: Numbers = np.log(np.maximum(mass, 0))
+        return found
 
     def take(self, intensity: int) -> None:
         """The channel is that intensity: what this leaves of the mixture counts for the next."""
-        left = self.weights * (self._below[:, intensity + 1] - self._below[:, intensity])
-        total = left.sum()
-        if total > 0:  # else it was forced, and nothing explains it
-            self.weights = left / total
+        mean, inverse = self._mean(), self.inverse[len(self.values)]
+        left = self.log_weights  # and the mass of the intensity, by the factors of `log_mass`
+        if intensity > 0:
+            left = left - np.logaddexp(0, (BOUNDS[intensity - 1] - mean) * inverse)
+        if intensity < LEVELS - 1:
+            left = left - np.logaddexp(0, (mean - BOUNDS[intensity]) * inverse)
+        if 0 < intensity < LEVELS - 1:
+            left = left + np.log(-np.expm1(-2 * HALF * inverse))
+        self.log_weights = left - np.logaddexp.reduce(left)
         self.values.append(float(VALUES[intensity]))
 
+    def _mean(self) -> Numbers:
+        """The means [K] of the channel after those that were taken."""
+        channel = len(self.values)
+        first = channel * (channel - 1) // 2
+        mean: Numbers = self.means[channel]
+        for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
+            mean = mean + (value - base) * slope
+        return mean
 
-class PixelWriter:
+
+class PixelSteps:
     """Reads and writes the pixels of a `Picture` as a model with a mixture does."""
 
     def __init__(self, model: Transformer) -> None:
@@ -123,10 +134,11 @@ class PixelWriter:
         self.surroundings = model.surroundings
         tables = [reader.tokens.weight * reader.scale]
         tables += [] if reader.runs is None else [reader.runs.weight * reader.scale]
-        # In the table the vectors of the intensities by channel, then those of the runs, then of the pixel above.
-        starts = np.arange(self.channels)
-        self.tokens, self.runs = LEVELS * starts, LEVELS * self.channels + self.recall * starts
-        self.above = None if model.above is None else (LEVELS + self.recall) * self.channels + LEVELS * starts
+        # In the table the vectors of the intensities by channel, then those of the runs, then of the pixel above: here
+        # the first row of each channel.
+        channels = np.arange(self.channels)
+        self.token_rows, self.run_rows = LEVELS * channels, LEVELS * self.channels + self.recall * channels
+        self.above_rows = None if model.above is None else (LEVELS + self.recall) * self.channels + LEVELS * channels
         tables += [] if model.above is None else [model.above.tokens.weight * model.above.scale]
         self.table = torch.cat(tables).detach()
         self.of_hidden = writer.parameters_of.weight.detach()[:, : model.config.width].contiguous()
@@ -142,12 +154,12 @@ class PixelWriter:
 
     def read(self, picture: Picture, column: int) -> Tensor:
         """What a column reads of the pixel before it and of the one above it: [1, W]."""
-        rows = [self.tokens + picture.written[column - 1]]
+        rows = [self.token_rows + picture.written[column - 1]]
         if self.recall:
-            rows.append(self.runs + np.minimum(picture.runs, self.recall - 1))
+            rows.append(self.run_rows + np.minimum(picture.runs, self.recall - 1))
         place = picture.places[column][1]
-        if self.above is not None and place >= 0:
-            rows.append(self.above + picture.written[place])
+        if self.above_rows is not None and place >= 0:
+            rows.append(self.above_rows + picture.written[place])
         return self.table[torch.from_numpy(np.concatenate(rows))].sum(0, keepdim=True)
 
     def begin(self, picture: Picture, hidden: Tensor, column: int) -> SinglePixel:

@@ -323,7 +323,7 @@ class Transformer(nn.Module):
             return None
         return self.surroundings.at(column, recent.written)
 
-    def read_patch(self, recent: Recent, near: Tensor | None) -> Tensor:
+    def read_patch(self, recent: Recent, near: Tensor | None = None) -> Tensor:
         """What the position after the last patch reads, [rows, W]; near: of a pixel, its neighbours."""
         assert self.reader is not None
         read: Tensor = self.reader(recent.ids, recent.runs).sum(1)

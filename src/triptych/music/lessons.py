@@ -7,6 +7,7 @@ one model in one key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,13 +18,14 @@ from torch.nn import functional
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
+from triptych.music.codec import END, HOLE, VOICES, ChoraleCodec, Grid
 from triptych.music.data import Lessons, Mask, Said, draw_holes, label_of, whole_quarters
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
 from triptych.train.precision import autocast
 
 SPANS, OTHERS = 2, 3  # of a piece, masks about which the teachers of a filling model are asked
+SHORTEST, LONGEST = 1 / 6, 2 / 3  # of a piece are hidden by a span: the middle third and what lies around it
 MASKS = 1 + SPANS + OTHERS
 
 
@@ -85,11 +87,11 @@ def filling_lessons(
 
 def _masks(steps: int, random: np.random.Generator) -> list[Mask]:
     """All that is asked about one piece: the three lower voices, spans of all voices, and what training draws."""
-    harmonizing = np.zeros((steps, 4), bool)
+    harmonizing = np.zeros((steps, len(VOICES)), bool)
     harmonizing[:, 1:] = True
-    spans = np.zeros((SPANS, steps, 4), bool)
+    spans = np.zeros((SPANS, steps, len(VOICES)), bool)
     for span in spans:
-        length = int(random.integers(-(-steps // 6), -(-2 * steps // 3) + 1))
+        length = int(random.integers(math.ceil(SHORTEST * steps), math.ceil(LONGEST * steps) + 1))
         start = int(random.integers(steps - length + 1))
         span[start : start + length] = True
     return [harmonizing, *spans, *(draw_holes(steps, random) for _ in range(OTHERS))]

@@ -33,7 +33,7 @@ from triptych.train.optimizer import (
     restore_optimizers,
     set_rate,
 )
-from triptych.train.precision import autocast, choose_dtype, cost_of_bfloat16, measure_step
+from triptych.train.precision import autocast, choose_dtype, cost_of_bfloat16, fast_dtype, measure_step
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.report import Report
@@ -233,7 +233,7 @@ class _Run:
         largest = max(first, key=lambda batch: batch.target.numel()).to(self.device)
         # The first process decides for all: updates that differ by rounding would let their weights drift apart.
         cost = self.processes.from_first(cost_of_bfloat16(self.device))
-        fast = torch.bfloat16 if cost <= 1 else torch.float32
+        fast = fast_dtype(cost)
         dtype, seconds = self._choose(largest, cost)
         updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
         if self.recipe.hours is not None:

@@ -67,6 +67,11 @@ def cost_of_bfloat16(device: torch.device) -> float:
     return measure_product(device, torch.bfloat16) / measure_product(device, torch.float32)
 
 
+def fast_dtype(cost: float) -> torch.dtype:
+    """The dtype of the faster product, by the cost of one in bfloat16."""
+    return torch.bfloat16 if cost <= 1 else torch.float32
+
+
 def choose_dtype(
     model: Transformer, batch: Batch, label_smoothing: float, cost: float
 ) -> tuple[torch.dtype, dict[str, float]]:
