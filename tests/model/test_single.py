@@ -12,6 +12,12 @@ from triptych.model.transformer import Transformer
 
 SMALL: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "encoder_layers": 0, "decoder_layers": 2}
 
+PATTERNS: list[Pattern] = [
+    Full(causal=True),
+    *(Local1D(*sizes) for sizes in [(4, 4), (3, 5), (4, 0), (1, 6), (2, 12)]),
+    *(Local2D(6, 6, 3, 2, *sizes) for sizes in [(1, 2), (0, 1)]),
+]
+
 
 def make(**changes: Any) -> Transformer:
     torch.manual_seed(0)
@@ -23,7 +29,7 @@ def make(**changes: Any) -> Transformer:
 
 @settings(deadline=None, max_examples=30)
 @given(
-    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5), Local2D(6, 6, 3, 2, 1, 2)]),
+    pattern=st.sampled_from(PATTERNS),
     relation=st.sampled_from([None, Relative(5, "clip"), Relative(7, "zero"), Relative(64)]),
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     activation=st.sampled_from(["relu", "gelu"]),
@@ -87,7 +93,7 @@ def test_a_mixture_is_drawn_channel_by_channel(channels: int, pattern: Pattern) 
 
 @settings(deadline=None, max_examples=40)
 @given(
-    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local1D(3, 5), Local2D(6, 6, 3, 2, 1, 2)]),
+    pattern=st.sampled_from(PATTERNS),
     relation=st.sampled_from([None, Relative(5, "clip"), Relative(64)]),
     label=st.sampled_from([None, -1, 1]),
     patch=st.sampled_from([None, Patch(3, 2, 12, 4), Patch(3, logistics=2)]),
@@ -126,6 +132,23 @@ def test_steps_taken_at_once_equal_those_one_by_one(
         want = single.step(last, slow)
         if place >= taken:
             torch.testing.assert_close(single.step(last, fast), want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slots"),
+    [(Local1D(4, 6), 10), (Local1D(1, 8), 10), (Local2D(6, 30, 3, 2, 1, 2), 98), (Full(causal=True), 180)],
+)
+def test_of_a_local_pattern_the_store_does_not_grow(pattern: Pattern, slots: int) -> None:
+    model = make(pattern=pattern)
+    single, target = SingleRow(model), torch.randint(17, (1, 180))
+    row = single.start(length=180)
+    kept = [store.data_ptr() for store in row.layers]
+    with torch.no_grad():
+        want = model(target)
+    got = [single.step(None if at == 0 else target[:, at - 1], row) for at in range(180)]
+    torch.testing.assert_close(torch.stack(got, 1), want, rtol=0.02, atol=0.02)  # of matrices in float16
+    assert [store.size(3) for store in row.layers] == [slots, slots]
+    assert [store.data_ptr() for store in row.layers] == kept
 
 
 def test_half_precision_rounds_and_no_more() -> None:

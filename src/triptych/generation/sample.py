@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
+from triptych.generation import single
 from triptych.generation.draw import row_keys, uniforms
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
 from triptych.generation.protocol import CacheT, PrefillModel, StepModel
@@ -165,6 +166,10 @@ def _draw(
     logits: Tensor, sampling: Sampling, allowed: Tensor | None, free: Tensor | None, uniform: Tensor, position: int
 ) -> Tensor:
     """Draw one id a row, int64 [rows]; rows that are not `free` (None: all are) get some id."""
+    if single.fits(logits):
+        drawn = single.draw(logits, sampling, allowed, float(uniform))
+        if drawn is not None:  # else below it is said what is wrong
+            return torch.tensor([drawn], device=logits.device)
     scores = _masked(logits, allowed, free, position)
     if sampling.temperature == 0:
         return scores.argmax(1)
@@ -215,9 +220,9 @@ def _weights(scores: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature != 1:
         # the maximum is taken off before dividing: a tiny temperature then gives exp(-inf) = 0, never inf - inf
         scores = (scores - scores.amax(1, keepdim=True)) / sampling.temperature
-    weights = torch.softmax(scores, 1)
     if not sampling.top_k and sampling.top_p == 1 and not sampling.min_p:
-        return weights
+        return torch.softmax(scores, 1)
+    weights = (scores - scores.amax(1, keepdim=True)).exp()  # sums of equal ones are exact, as top-p needs them
     count = min(sampling.top_k or vocabulary, vocabulary)
     if count < vocabulary or sampling.top_p < 1:
         if count < vocabulary:

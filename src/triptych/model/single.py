@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Local1D, Local2D, visible
+from triptych.attention.pattern import Local1D, Local2D, Pattern, ring, visible
 from triptych.model.cache import Recent
 from triptych.model.keyboard import SingleKeyboard, SingleKeys
 from triptych.model.layers import DecoderLayer, FeedForward
@@ -27,11 +27,13 @@ from triptych.model.transformer import Transformer
 
 @dataclass
 class Row:
-    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, width / heads, columns].
+    """What the decoder remembers of its one sequence: per layer keys and values [2, heads, width / heads, slots].
 
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
-    places: [columns, width], what the position, the label [1] and an aligned source [1, S] add to what is read. recent,
-    hidden [1, width]: of a model with patches, as in `Cache`. down: the keys of a piano. picture: of a mixture.
+    Of a local pattern the last columns are kept that a step may need: in one dimension those from `first` on, side by
+    side; in two, column c in slot c % slots. places: [columns, width], what the position, the label [1] and an aligned
+    source [1, S] add to what is read. recent, hidden [1, width]: of a model with patches, as in `Cache`. down: the keys
+    of a piano. picture: of a mixture.
     """
 
     layers: list[Tensor]
@@ -42,8 +44,18 @@ class Row:
     hidden: Tensor | None = None
     down: SingleKeys | None = None
     picture: Picture | None = None
+    first: int = 0
     position: int = 0
     rows: int = 1
+
+    def room(self, column: int, start: int) -> int:
+        """The slot of a column that sees those from `start` on, as later ones do; for it older ones may be given up."""
+        if column - self.first >= self.layers[0].size(3):
+            for store in self.layers:
+                kept = store[..., start - self.first : column - self.first]
+                store[..., : column - start] = kept.clone()  # where it goes may overlap where it was
+            self.first = start
+        return column - self.first
 
     def select(self, rows: Tensor) -> None:
         """One row can only go on with itself."""
@@ -73,6 +85,13 @@ def fits(model: Transformer) -> bool:
         and config.activation != "swiglu"
         and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
     )
+
+
+def _slots(pattern: Pattern, columns: int) -> int:
+    """How many of the columns are kept: at least those that a step sees."""
+    if isinstance(pattern, Local1D):  # after short blocks of a long memory room is made seldom, for it moves all of it
+        return min(columns, pattern.memory + max(pattern.query, pattern.memory // 4))
+    return ring(pattern, columns)
 
 
 def started(
@@ -131,7 +150,7 @@ class SingleRow:
         """A cache for at most `length` steps; source [1, S], which is encoded once, here; label [1]."""
         config = self.model.config
         columns = -(-length // self._size)
-        shape = (2, config.heads, config.width // config.heads, columns)
+        shape = (2, config.heads, config.width // config.heads, _slots(config.pattern, columns))
         stores = [self._tokens.new_empty(shape) for _ in self._layers]
         places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
         if source is not None:
@@ -193,13 +212,16 @@ class SingleRow:
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:
         """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
-        length = cache.layers[0].size(3) * self._size
+        length = len(cache.places) * self._size
         whole = self.model.start(length=length, source=cache.source, label=cache.label)
         taken = self.model.prefill(ids, whole)
-        columns = torch.arange(max(0, whole.column - whole.slots), whole.column, device=taken.device)
+        first = max(0, whole.column - whole.slots)
+        columns = torch.arange(first, whole.column, device=taken.device)
+        if not isinstance(self.model.config.pattern, Local2D):
+            cache.first = first
+        theirs, ours = columns % whole.slots, (columns - cache.first) % cache.layers[0].size(3)
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
-            slots = columns % whole.slots
-            store[0][..., columns], store[1][..., columns] = keys[0, :, slots].mT, values[0, :, slots].mT
+            store[0][..., ours], store[1][..., ours] = keys[0, :, theirs].mT, values[0, :, theirs].mT
         cache.position = whole.position
         if cache.down is not None and whole.down is not None:
             cache.down.follow(whole.down)
@@ -215,15 +237,18 @@ class SingleRow:
         if read is not None:
             hidden = hidden + read
         seen, heads = self._seen(column), self.model.config.heads
+        slots = cache.layers[0].size(3)
+        # In 2-D a block may see further back than the one before it, so nothing slides: the slots go around.
+        slot = cache.room(column, seen.start) if isinstance(seen, range) else column % slots
         for layer, store in zip(self._layers, cache.layers, strict=True):
             inner = torch.layer_norm(hidden, hidden.shape[1:]).to(self.dtype)
             parts = functional.linear(inner, *layer.query_key_value).view(3, heads, -1)
-            store.select(3, column).copy_(parts[1:])
+            store.select(3, slot).copy_(parts[1:])
             query = parts[0].to(hidden.dtype)[:, None]
             if isinstance(seen, range):
-                keys, values = store.narrow(3, seen.start, len(seen)).unbind()
+                keys, values = store.narrow(3, seen.start - cache.first, len(seen)).unbind()
             else:
-                keys, values = store.index_select(3, seen).unbind()
+                keys, values = store.index_select(3, seen % slots).unbind()
             scores = torch.bmm(query, keys)
             if layer.distances is not None:
                 self._relate(scores, torch.bmm(query, layer.distances[..., -scores.size(-1) :]))
