@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from triptych.music.piece import Piece
 
 SECONDS = 30.0
-LABEL, COMPOSING, CONTINUING = "Chopin", 0, 0  # a composer, and seeds
-LIKELY = 0.95  # top-p: what is drawn from
+LABEL, COMPOSING, CONTINUING = "Chopin", 2, 1  # a composer, and seeds
 SHAPES = (".mid", ".wav")
 # Johann Sebastian Bach, Prelude in C major (BWV 846, 1722, in the public domain), its first bars, each half a bar that
 # is played twice: two held notes, and three that are broken over them.
@@ -39,7 +38,7 @@ ARCS = """What the last note of this piece looked at when it was struck: the str
 broader the more attention."""
 SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
 prelude's bars are the squares at the upper left."""
-LIMITS = """It has trained for four hours and was still improving. It keeps the pace of what it was given, but not its
+LIMITS = """It has trained for five hours and was still improving. It keeps the pace of what it was given, but not its
 figure: the continuation strikes the keys of one chord again and again, and from nothing it grows denser than pianists
 play."""
 
@@ -62,15 +61,14 @@ def primer() -> Piece:
 def piano(pianist: Pianist, out: Path) -> Iterator[str]:
     """The sections of the piano; files go to `out`/piano."""
     from triptych.cli.look_music import arcs_of_performance
-    from triptych.generation.sample import Sampling
     from triptych.look import arcs, similarity
     from triptych.music.performance import from_piece
 
-    folder, sampling = out / "piano", Sampling(top_p=LIKELY)
+    folder = out / "piano"
     folder.mkdir(parents=True, exist_ok=True)
     name = escape(str(pianist.card["name"]))
     label = LABEL if LABEL in pianist.codec.labels else None
-    piece = pianist.compose(label=label, seconds=SECONDS, sampling=sampling, seed=COMPOSING)
+    piece = pianist.compose(label=label, seconds=SECONDS, seed=COMPOSING)
     found = arcs_of_performance(pianist, from_piece(piece)[0], note=None, label=label, layer=None, head=None)
     drawn = picture(arcs.draw(found), folder / "arcs.png", out, "Arcs from the last note to earlier events.")
     looked = f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
@@ -81,7 +79,7 @@ def piano(pianist: Pianist, out: Path) -> Iterator[str]:
 
     given = primer()
     given.save(folder / "primer.mid")
-    longer = pianist.continue_(given, seconds=SECONDS, sampling=sampling, seed=CONTINUING)
+    longer = pianist.continue_(given, seconds=SECONDS, seed=CONTINUING)
     matrix = similarity.similarity(longer)
     drawn_matrix = similarity.draw(matrix, seconds=60 / longer.tempo)
     alike = picture(drawn_matrix, folder / "similarity.png", out, f"Self-similarity of {len(matrix)} half seconds.")
