@@ -38,9 +38,8 @@ ARCS = """What the last note of this piece looked at when it was struck: the str
 broader the more attention."""
 SIMILARITY = """Every half second of what was continued compared with every other, dark where they sound alike. The
 prelude's bars are the squares at the upper left."""
-LIMITS = """It has trained for five hours and was still improving. It keeps the pace of what it was given, but not its
-figure: the continuation strikes the keys of one chord again and again, and from nothing it grows denser than pianists
-play."""
+LIMITS = """It has trained for five hours and was still improving. It keeps the pace of what it was given for a while,
+but not its figure; and what it plays from nothing has phrases, but no theme that comes back."""
 
 
 def primer() -> Piece:
