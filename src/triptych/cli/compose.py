@@ -42,7 +42,7 @@ Seconds = Annotated[
         min=0.5,
         max=86_400,
         metavar="S",
-        help="How long the piece is; without, it ends by itself.",
+        help="How long the piece is, or what is added to one; without, it ends by itself.",
         rich_help_panel=options.GENERATION,
     ),
 ]

@@ -74,7 +74,7 @@ TopP = Annotated[
         min=0.0,
         max=1.0,
         metavar="P",
-        help="Draw from the fewest tokens that hold probability P.",
+        help="Draw from the fewest tokens that hold probability P, above 0.",
         rich_help_panel=GENERATION,
     ),
 ]
