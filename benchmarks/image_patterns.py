@@ -113,13 +113,7 @@ def recipe(epochs: float, seed: int, dtype: Dtype = "float32") -> Recipe:
 
 
 def train(
-    run: Path,
-    row: str,
-    step: Step,
-    pictures: Pictures,
-    valid: Pictures,
-    options: argparse.Namespace,
-    seed: int,
+    run: Path, row: str, step: Step, pictures: Pictures, valid: Pictures, options: argparse.Namespace, seed: int
 ) -> bool:
     """Start or go on with a run; one that was measured is finished and left alone. False if it was interrupted."""
     kept = measured(run, options.limit)

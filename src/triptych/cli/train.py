@@ -365,9 +365,12 @@ def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: Path | None) ->
     from triptych.train.precision import cost_of_bfloat16, fast_dtype
     from triptych.train.state import load_state
 
-    if run.dtype == "auto" and resumed is None:
+    if run.dtype != "auto":
+        name: str = run.dtype
+    elif resumed is not None:
+        name = load_state(resumed, run.to_dict())[0].orthogonal
+    else:
         return fast_dtype(cost_of_bfloat16(teacher.embedding.weight.device))
-    name = load_state(resumed, run.to_dict())[0].orthogonal if run.dtype == "auto" and resumed else run.dtype
     found: torch.dtype = getattr(torch, name)
     return found
 

@@ -217,12 +217,11 @@ def _weights(scores: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
         best = scores.argmax(1, keepdim=True)
         return torch.zeros_like(scores).scatter_(1, best, 1.0)
-    if sampling.temperature != 1:
-        # the maximum is taken off before dividing: a tiny temperature then gives exp(-inf) = 0, never inf - inf
-        scores = (scores - scores.amax(1, keepdim=True)) / sampling.temperature
+    # the maximum is taken off before dividing: a tiny temperature then gives exp(-inf) = 0, never inf - inf
+    scores = (scores - scores.amax(1, keepdim=True)) / sampling.temperature
     if not sampling.top_k and sampling.top_p == 1 and not sampling.min_p:
         return torch.softmax(scores, 1)
-    weights = (scores - scores.amax(1, keepdim=True)).exp()  # sums of equal ones are exact, as top-p needs them
+    weights = scores.exp()  # sums of equal ones are exact, as top-p needs them
     count = min(sampling.top_k or vocabulary, vocabulary)
     if count < vocabulary or sampling.top_p < 1:
         if count < vocabulary:

@@ -89,7 +89,8 @@ def fits(model: Transformer) -> bool:
 
 def _slots(pattern: Pattern, columns: int) -> int:
     """How many of the columns are kept: at least those that a step sees."""
-    if isinstance(pattern, Local1D):  # after short blocks of a long memory room is made seldom, for it moves all of it
+    if isinstance(pattern, Local1D):
+        # Room moves the whole memory: of blocks that are much shorter than it, several pass between two moves.
         return min(columns, pattern.memory + max(pattern.query, pattern.memory // 4))
     return ring(pattern, columns)
 
@@ -216,9 +217,8 @@ class SingleRow:
         whole = self.model.start(length=length, source=cache.source, label=cache.label)
         taken = self.model.prefill(ids, whole)
         first = max(0, whole.column - whole.slots)
+        cache.first = 0 if isinstance(self.model.config.pattern, Local2D) else first
         columns = torch.arange(first, whole.column, device=taken.device)
-        if not isinstance(self.model.config.pattern, Local2D):
-            cache.first = first
         theirs, ours = columns % whole.slots, (columns - cache.first) % cache.layers[0].size(3)
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             store[0][..., ours], store[1][..., ours] = keys[0, :, theirs].mT, values[0, :, theirs].mT
