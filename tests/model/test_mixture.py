@@ -28,7 +28,7 @@ def test_numbers_that_describe_a_pixel() -> None:
 @given(st.floats(-1.5, 1.5), st.floats(-7, 3))
 def test_the_mass_is_that_of_the_logistic_distribution_and_sums_to_one(mean: float, log_scale: float) -> None:
     values = scaled(torch.arange(LEVELS)).double()
-    mass = log_mass(values, torch.tensor(mean).double(), torch.tensor(log_scale).double())
+    mass = log_mass(values, *torch.tensor([mean, log_scale], dtype=torch.float64))
     # the steps between intensities are rounded to float32, and a narrow distribution magnifies that
     assert float(mass.exp().sum()) == pytest.approx(1, abs=1e-4)
     middle = 100
