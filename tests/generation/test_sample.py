@@ -4,6 +4,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 import pytest
@@ -176,6 +177,73 @@ def test_numbers_drawn_ahead_are_those_of_each_step(given: int) -> None:
     for step in range(given, steps):
         (numbers,) = uniforms(keys, range(step, step + 1))
         assert torch.equal(found[:, step], torch.searchsorted(bounds, numbers, right=True))
+
+
+class Drawing(Model):
+    """A model that draws by itself, and counts how often."""
+
+    drawn = 0
+
+    def draw(self, ids: Tensor | None, cache: Rows, uniforms: Tensor) -> Tensor | None:
+        self.drawn += 1
+        cumulative = probabilities(self.step(ids, cache)).cumsum(1)
+        if not bool(cumulative.isfinite().all()):
+            raise FloatingPointError
+        return torch.searchsorted(cumulative, uniforms[:, None], right=True).squeeze(1)
+
+
+class Reluctant(Model):
+    """A model that could draw by itself and leaves it to `step`."""
+
+    asked = 0
+
+    def draw(self, ids: Tensor | None, cache: Rows, uniforms: Tensor) -> Tensor | None:
+        self.asked += 1
+        return None
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_model_that_draws_by_itself_draws_the_same(rows: int) -> None:
+    prefix = torch.full((rows, 300), -1)
+    prefix[:, [0, 1, 20]] = 4
+    model = Drawing(random_logits)
+    found = torch.stack(list(generate(model, Rows(rows), steps=300, seed=5, prefix=prefix)), 1)
+    assert found.tolist() == columns(rows, steps=300, seed=5, prefix=prefix)
+    assert model.drawn > 290
+    reluctant = Reluctant(random_logits)
+    found = torch.stack(list(generate(reluctant, Rows(rows), steps=300, seed=5, prefix=prefix)), 1)
+    assert found.tolist() == columns(rows, steps=300, seed=5, prefix=prefix)
+    assert reluctant.asked == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sampling": Sampling(temperature=0.5)},
+        {"sampling": Sampling(top_k=3)},
+        {"allow": lambda ids: torch.ones(len(ids), 7, dtype=torch.bool)},
+        {"end": 3},
+    ],
+)
+def test_a_model_draws_by_itself_only_from_all_that_it_predicts(settings: dict[str, Any]) -> None:
+    model = Drawing(random_logits)
+    found = torch.stack(list(generate(model, Rows(2), steps=9, **settings)), 1)
+    assert found.tolist() == columns(2, steps=9, **settings)
+    assert model.drawn == 0
+
+
+def test_a_model_that_draws_by_itself_is_as_clear_about_broken_numbers() -> None:
+    def broken(ids: tuple[int, ...]) -> Tensor:
+        return torch.full((3,), math.nan) if len(ids) == 2 else torch.zeros(3)
+
+    class Broken(Drawing):
+        def draw(self, ids: Tensor | None, cache: Rows, uniforms: Tensor) -> Tensor | None:
+            if not bool(self.step(ids, cache).isfinite().all()):
+                raise FloatingPointError
+            return torch.zeros(1, dtype=torch.int64)
+
+    with pytest.raises(UserError, match="NaN or infinite at position 2;"):
+        list(generate(Broken(broken), Rows(1), steps=5))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])

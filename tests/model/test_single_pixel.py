@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config, Patch, Positions
 from triptych.model.mixture import LEVELS, Logistics, scaled
 from triptych.model.single import SingleRow
@@ -41,6 +42,70 @@ def test_equals_the_distribution_channel_by_channel(
         intensity = int(want.argmax()) if forced is None else forced
         single.take(intensity)
         taken = torch.cat((taken, torch.tensor([intensity])))
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    channels=st.integers(1, 4),
+    components=st.integers(1, 10),
+    seed=st.integers(0, 1000),
+    spread=st.sampled_from([0.1, 1.0, 5.0]),
+    uniforms=st.lists(st.floats(0, 1 - 2.0**-53), min_size=4, max_size=4),
+)
+def test_draws_where_the_number_falls_in_the_distribution(
+    channels: int, components: int, seed: int, spread: float, uniforms: list[float]
+) -> None:
+    single, _ = pixel(channels, components, seed, spread)
+    for uniform in uniforms[:channels]:
+        cumulative = np.exp(single.next()).cumsum()
+        drawn = single.draw(uniform)
+        assert drawn.shape == (1,)
+        intensity = int(drawn[0])
+        assert 0 <= intensity < LEVELS
+        assert intensity == 0 or cumulative[intensity - 1] <= uniform + 1e-12
+        assert uniform - 1e-12 < cumulative[intensity]
+        single.take(intensity)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_broken_numbers_are_not_drawn_from(number: float) -> None:
+    numbers = np.zeros((6, 2))
+    numbers[0, 1] = number
+    with np.errstate(invalid="ignore"), pytest.raises(FloatingPointError):
+        SinglePixel(numbers, np.zeros((2, 2))).draw(0.5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(channels: int) -> None:
+    torch.manual_seed(1)
+    shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
+    config = Config(
+        LEVELS,
+        **shape,
+        encoder_layers=0,
+        positions=Positions("sinusoidal_2d", length=8),
+        patch=Patch(channels, logistics=4, recall=3),
+    )
+    model = Transformer(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
+    single, length = SingleRow(model, torch.float32), 64 * channels
+    prefix = torch.full((1, length), -1)
+    prefix[0, :5], prefix[0, 40] = 99, 7
+
+    def picture(sampling: Sampling) -> list[int]:
+        found = generate(single, single.start(length=length), steps=length, sampling=sampling, prefix=prefix, seed=3)
+        return torch.cat(list(found)).tolist()
+
+    assert picture(Sampling()) == picture(Sampling(top_k=LEVELS))
+
+
+def test_a_model_of_tokens_leaves_drawing_to_its_steps() -> None:
+    shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
+    single = SingleRow(Transformer(Config(LEVELS, **shape, encoder_layers=0)).eval())
+    row = single.start(length=4)
+    assert single.draw(None, row, torch.zeros(1, dtype=torch.float64)) is None
+    assert row.position == 0
 
 
 @pytest.mark.parametrize("intensity", [0, 60, 200, 255])

@@ -49,3 +49,16 @@ class PrefillModel(Protocol):
         but the last, which the next step is given.
         """
         ...
+
+
+@runtime_checkable
+class DrawModel(Protocol):
+    """A model that may draw by itself, where a whole distribution costs more to write than one place of it to find."""
+
+    def draw(self, ids: Tensor | None, cache: Any, uniforms: Tensor, /) -> Tensor | None:
+        """Do what `step` does, but return the next ids int64 [rows] themselves.
+
+        They are where `uniforms` float64 [rows] fall in the cumulative distributions, in the order of the vocabulary.
+        None: it leaves this to `step`, and nothing has changed. Raises FloatingPointError for NaN or infinite numbers.
+        """
+        ...

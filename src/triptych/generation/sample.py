@@ -3,15 +3,16 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.generation import single
-from triptych.generation.draw import row_keys, uniforms
+from triptych.generation.draw import Words, row_keys, uniforms
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
-from triptych.generation.protocol import CacheT, PrefillModel, StepModel
+from triptych.generation.protocol import CacheT, DrawModel, PrefillModel, StepModel
 from triptych.generation.top import largest
 
 Allow = Callable[[Tensor], Tensor]
@@ -82,11 +83,8 @@ def generate(
         UserError: bad settings (at once); while iterating: logits that are NaN or infinite, a mask of the wrong
             shape, a row with nothing allowed.
     """
-    if steps < 0:
-        raise UserError(f"steps must be 0 or more; got {steps}.")
-    if cache.position != 0:
-        raise UserError(f"generation needs a fresh cache; this one is at position {cache.position}: start a new one.")
-    keys = row_keys(seed, cache.rows)
+    _check_start(steps, cache.position)
+    numbers = _Numbers(row_keys(seed, cache.rows))
     forced = forced_ids(prefix, rows=cache.rows, length=steps, end=end)
     somewhere_forced = (forced != FREE).any(0).tolist()  # of a step by itself, nothing is asked of tensors
 
@@ -97,8 +95,15 @@ def generate(
         for column in history:
             yield column.clone()
         ended = torch.zeros(cache.rows, dtype=torch.bool)
-        numbers = torch.empty(0)
+        itself = sampling == _PLAIN and allow is None and end is None and isinstance(model, DrawModel)
         for position in range(len(history), steps):
+            if itself and position > len(history) and not somewhere_forced[position]:
+                found = _drawn_by(model, ids, cache, numbers.at(position, ended.device), position)
+                if found is not None:
+                    ids = found
+                    yield ids.clone()
+                    continue
+                itself = False
             with torch.no_grad():
                 logits = model.step(ids, cache)
                 if position == len(history):
@@ -107,16 +112,13 @@ def generate(
                         before = torch.empty(logits.shape[0], steps, dtype=torch.int64, device=logits.device)
                         before[:, :position] = forced[:, :position]
                     ended = ended.to(logits.device)
-                place = position % AHEAD
-                if place == 0 or position == len(history):
-                    numbers = uniforms(keys, range(position - place, position - place + AHEAD)).to(logits.device)
                 free, now = None, forced[:, position]  # None: every row draws
                 if somewhere_forced[position] or end is not None:
                     now = now.to(logits.device)
                     free = (now == FREE) & ~ended
                 if free is None or bool(free.any()):
                     allowed = None if allow is None else _mask(allow(before[:, :position]), logits)
-                    drawn = _draw(logits, sampling, allowed, free, numbers[place], position)
+                    drawn = _draw(logits, sampling, allowed, free, numbers.at(position, ended.device), position)
                     ids = drawn if free is None else torch.where(free, drawn, now)
                 else:
                     ids = now
@@ -130,6 +132,28 @@ def generate(
                 return
 
     return columns()
+
+
+def _check_start(steps: int, position: int) -> None:
+    if steps < 0:
+        raise UserError(f"steps must be 0 or more; got {steps}.")
+    if position != 0:
+        raise UserError(f"generation needs a fresh cache; this one is at position {position}: start a new one.")
+
+
+class _Numbers:
+    """The uniform numbers of every step, of which many are computed together."""
+
+    def __init__(self, keys: Words) -> None:
+        self._keys, self._first = keys, 0
+        self._steps: Sequence[Tensor] = ()
+
+    def at(self, position: int, device: torch.device) -> Tensor:
+        """Float64 [rows] of a step, none of which comes before one that was asked for."""
+        if position >= self._first + len(self._steps):
+            self._first = position
+            self._steps = uniforms(self._keys, range(position, position + AHEAD)).to(device).unbind()
+        return self._steps[position - self._first]
 
 
 def _given(forced: Tensor, end: int | None) -> int:
@@ -169,7 +193,7 @@ def _draw(
     if single.fits(logits):
         drawn = single.draw(logits, sampling, allowed, float(uniform))
         if drawn is not None:  # else below it is said what is wrong
-            return torch.tensor([drawn], device=logits.device)
+            return torch.from_numpy(drawn)
     scores = _masked(logits, allowed, free, position)
     if sampling.temperature == 0:
         return scores.argmax(1)
@@ -181,16 +205,30 @@ def _draw(
     return torch.searchsorted(cumulative, mark, right=True).squeeze(1)
 
 
+@torch.no_grad()
+def _drawn_by(model: Any, ids: Tensor | None, cache: Any, uniforms: Tensor, position: int) -> Tensor | None:
+    """What a `DrawModel` draws by itself, if it does."""
+    try:
+        found: Tensor | None = model.draw(ids, cache, uniforms)
+    except FloatingPointError:
+        raise _not_finite(position) from None
+    return found
+
+
+def _not_finite(position: int, row: int | None = None) -> UserError:
+    where = f"position {position}" + ("" if row is None else f", row {row}")
+    return UserError(
+        f"the model gave logits that are NaN or infinite at {where}; "
+        "check that its weights are finite, or compute in float32."
+    )
+
+
 def _masked(logits: Tensor, allowed: Tensor | None, free: Tensor | None, position: int) -> Tensor:
     """Return float64 logits with -inf where a free row may not go; every row has a finite maximum."""
     scores = logits.double()
     finite = scores.amax(1).isfinite()
     if not bool(finite.all()):
-        row = int((~finite).nonzero()[0])
-        raise UserError(
-            f"the model gave logits that are NaN or infinite at position {position}, row {row}; "
-            "check that its weights are finite, or compute in float32."
-        )
+        raise _not_finite(position, int((~finite).nonzero()[0]))
     if allowed is None:
         return scores
     scores = scores.masked_fill(~allowed if free is None else ~allowed & free[:, None], -torch.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,26 +20,31 @@ def fits(logits: Tensor) -> bool:
     return logits.size(0) == 1 and logits.size(1) <= LARGEST and logits.device.type == "cpu"
 
 
-def draw(logits: Tensor, sampling: Sampling, allowed: Tensor | None, uniform: float) -> int | None:
-    """One id from logits [1, V] where allowed [1, V]; None if there is nothing to draw from, or no finite maximum."""
-    scores = logits[0].double().numpy()
-    if not np.isfinite(scores.max()):
+def draw(logits: Tensor, sampling: Sampling, allowed: Tensor | None, uniform: float) -> NDArray[np.int64] | None:
+    """One id [1] of logits [1, V], where allowed [1, V]; None if there is nothing to draw, or no finite maximum."""
+    scores = logits.double().numpy()[0]
+    highest = np.maximum.reduce(scores)
+    if not math.isfinite(highest):
         return None
     if allowed is not None:
-        scores = np.where(allowed[0].numpy(), scores, -np.inf)
-        if scores.max() == -np.inf:
+        scores = np.where(allowed.numpy()[0], scores, -np.inf)
+        highest = np.maximum.reduce(scores)
+        if highest == -np.inf:
             return None
     if sampling.temperature == 0:
-        return int(scores.argmax())
-    cumulative = _weights(scores, sampling).cumsum()
+        return np.array([scores.argmax()])
+    cumulative = np.add.accumulate(_weights(scores - highest, sampling))
     # As in `sample`: the mark stays below the total, so it cannot reach past the last token of any probability.
-    return int(cumulative.searchsorted(uniform * cumulative[-1], side="right"))
+    found: NDArray[np.int64] = cumulative.searchsorted([uniform * cumulative[-1]], side="right")
+    return found
 
 
 def _weights(scores: NDArray[np.float64], sampling: Sampling) -> NDArray[np.float64]:
-    """Probabilities, but for their sum, of scores [V] after all restrictions."""
-    with np.errstate(over="ignore"):  # far apart, or through a tiny temperature, they give exp(-inf) = 0
-        weights: NDArray[np.float64] = np.exp((scores - scores.max()) / sampling.temperature)
+    """Probabilities, but for their sum, of scores [V], of which the highest is 0, after all restrictions."""
+    if sampling.temperature != 1:
+        with np.errstate(over="ignore"):  # far apart, or through a tiny temperature, they give exp(-inf) = 0
+            scores = scores / sampling.temperature
+    weights: NDArray[np.float64] = np.exp(scores)
     if 0 < sampling.top_k < len(weights) or sampling.top_p < 1:
         order = (-weights).argsort(kind="stable")
         kept = weights[order]

@@ -21,7 +21,7 @@ from triptych.model.keyboard import SingleKeyboard, SingleKeys
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.mixture import MixtureWriter
 from triptych.model.patch import PatchNetwork
-from triptych.model.single_pixel import Picture, PixelSteps
+from triptych.model.single_pixel import Picture, PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
 
 
@@ -143,7 +143,10 @@ class SingleRow:
             ]
             assert isinstance(model.writer.norm, nn.LayerNorm)
             norm = model.writer.norm
-        self._output = _after(norm, model.embedding.weight, model.embedding.weight.new_zeros(model.config.vocabulary))
+        output, bias = model.embedding.weight, model.embedding.weight.new_zeros(model.config.vocabulary)
+        if isinstance(model.writer, MixtureWriter):
+            output, bias = model.writer.parameters_of.weight[:, : model.config.width], model.writer.parameters_of.bias
+        self._output = _after(norm, output, bias)
         self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
 
     @torch.no_grad()
@@ -170,7 +173,8 @@ class SingleRow:
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         if cache.picture is not None:
-            return self._channel(ids, cache, cache.picture)
+            numbers = self._pixel(ids, cache, cache.picture).next()
+            return torch.from_numpy(numbers)[None].to(self._tokens.device)
         model, position = self.model, cache.position
         if cache.recent is None or model.reader is None:
             read = None
@@ -192,23 +196,37 @@ class SingleRow:
             for network in self._within:
                 hidden = hidden + self._forward(hidden, *network)
         cache.position += 1
+        return self._told(hidden)
+
+    def _told(self, hidden: Tensor) -> Tensor:
+        """Logits, or of a mixture parameters but for what known pixels add, from the residual stream [1, width]."""
         return functional.linear(torch.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
-    def _channel(self, ids: Tensor | None, cache: Row, picture: Picture) -> Tensor:
-        """Log-probabilities [1, LEVELS] of the next channel of a mixture; `ids` [1] is the last one."""
+    @torch.no_grad()
+    def draw(self, ids: Tensor | None, cache: Row, uniforms: Tensor) -> Tensor | None:
+        """Of a mixture, the next channel [1] itself where uniforms [1] falls in its cumulative distribution.
+
+        For others None, and nothing has changed. Raises FloatingPointError where the distribution is not finite.
+        """
+        if cache.picture is None:
+            return None
+        return torch.from_numpy(self._pixel(ids, cache, cache.picture).draw(float(uniforms))).to(self._tokens.device)
+
+    def _pixel(self, ids: Tensor | None, cache: Row, picture: Picture) -> SinglePixel:
+        """Advance to the next channel of a mixture; `ids` [1] is the last one."""
         assert self._pixels is not None
         column, channel = divmod(cache.position, self._pixels.channels)
-        if ids is not None:
-            picture.put(int(ids), cache.position - 1)
+        last = None if ids is None else int(ids)
+        if last is not None:
+            picture.put(last, cache.position - 1)
         if channel == 0:
             read = None if ids is None else self.model.position.without(self._pixels.read(picture, column))
-            hidden = self._hidden_norm(self._column(read, column, cache))
-            picture.logistics = self._pixels.begin(picture, hidden, column)
+            picture.logistics = self._pixels.begin(picture, self._told(self._column(read, column, cache)), column)
         assert picture.logistics is not None
-        if channel:
-            picture.logistics.take(int(picture.written[column, channel - 1]))
+        if channel and last is not None:
+            picture.logistics.take(last)
         cache.position += 1
-        return torch.from_numpy(picture.logistics.next())[None].to(self._tokens.device)
+        return picture.logistics
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:

@@ -7,13 +7,13 @@ is weighed by logarithms, which do not.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from triptych.model.cache import Recent
 from triptych.model.mixture import HALF, KNOWN, LEAST_LOG_SCALE, LEVELS, MixtureWriter
@@ -22,9 +22,9 @@ from triptych.model.transformer import Transformer
 
 Numbers = NDArray[np.float64]
 
-LARGEST = 700.0  # its exponential is still a number
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
 VALUES = np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1  # as `scaled`, rounded alike
+LEAST = 1e-300  # of a probability: smaller ones are differences of equal numbers
 
 
 @dataclass
@@ -33,16 +33,20 @@ class Picture:
 
     Attributes:
         written: int64 [columns, C], `NOTHING` where there is none yet.
-        places: [columns, 2], the columns of the left and the upper neighbour, -1 where there is none.
-        shown: int64 [columns, C], an aligned source.
+        values: the same as numbers from -1 to 1, then an aligned source, then a zero: [(columns or twice as many) * C
+            + 1].
+        known: where in `values` the components of each pixel find what they begin from, as `MixtureWriter.beside`
+            says: int64 [columns, KNOWN * C].
+        above: the column of the upper neighbour, -1 where there is none.
         runs: [C], how often the last intensity of each channel had stood there before, as in `Recent`.
         logistics: of the pixel that is being drawn.
     """
 
     written: NDArray[np.int64]
-    places: list[list[int]]
-    shown: NDArray[np.int64] | None
-    runs: list[int]
+    values: Numbers
+    known: NDArray[np.int64]
+    above: list[int]
+    runs: NDArray[np.int64]
     logistics: SinglePixel | None = None
 
     def put(self, intensity: int, position: int) -> None:
@@ -51,24 +55,14 @@ class Picture:
         again = column > 0 and self.written[column - 1, channel] == intensity
         self.runs[channel] = self.runs[channel] + 1 if again else 0
         self.written[column, channel] = intensity
+        self.values[position] = VALUES[intensity]
 
     def follow(self, recent: Recent) -> None:
         """Go on after pixels that were taken at once."""
         assert recent.written is not None
         self.written[:] = recent.written[0].cpu().numpy()
-        self.runs = recent.runs[0].tolist()
-
-    def known(self, column: int) -> Numbers:
-        """What the components of the pixel at a column begin from, as `MixtureWriter.beside` says: [KNOWN, C]."""
-        nothing = np.full(self.written.shape[1], NOTHING)
-        left, above = (self.written[place] if place >= 0 else None for place in self.places[column])
-        left = above if left is None else left
-        shown = nothing if self.shown is None else self.shown[column]
-        left = np.where(shown < LEVELS, shown, NOTHING) if left is None else left
-        above = left if above is None else above
-        source = left if self.shown is None else np.where(shown < LEVELS, shown, left)
-        ids = np.stack((source, left, above))
-        return np.where(ids == NOTHING, 0.0, VALUES[ids].astype(np.float64))
+        self.values[: self.written.size] = VALUES[self.written].reshape(-1)  # nobody asks for what is not yet there
+        self.runs[:] = recent.runs[0].cpu().numpy()
 
 
 class SinglePixel:
@@ -85,43 +79,51 @@ class SinglePixel:
         self.means, self.inverse = base + parameters[1 : 1 + channels] * scales, 1 / scales
         self.log_weights = parameters[0] - np.logaddexp.reduce(parameters[0])
         self.values: list[float] = []
-        self._below = np.empty((len(self.log_weights), LEVELS + 1))
-        self._below[:, 0], self._below[:, -1] = 0, 1
+        self.mean: Numbers = self.means[0]
 
     def next(self) -> Numbers:
         """Log-probabilities [LEVELS] of the channel after those that were taken."""
-        mean, inverse = self._mean(), self.inverse[len(self.values)]
-        place = (mean * inverse)[:, None] - BOUNDS * inverse[:, None]
-        np.minimum(place, LARGEST, out=place)
-        np.exp(place, out=place)
-        place += 1
-        np.divide(1, place, out=self._below[:, 1:-1])
-        mass = np.diff(np.exp(self.log_weights) @ self._below)
-        with np.errstate(divide="ignore"):  # of nothing the logarithm is -inf
-            found: Numbers = np.log(np.maximum(mass, 0))
+        below, mass = self._below(), np.empty(LEVELS)
+        mass[0], mass[-1] = below[0] + 1, 1 - below[-1]
+        np.subtract(below[1:], below[:-1], out=mass[1:-1])
+        mass *= 0.5
+        np.maximum(mass, LEAST, out=mass)
+        return np.log(mass, out=mass)
+
+    def draw(self, uniform: float) -> NDArray[np.int64]:
+        """The intensity [1] of that channel where `uniform` falls in its cumulative distribution."""
+        below = self._below()
+        if not math.isfinite(below[0]):
+            raise FloatingPointError
+        return below.searchsorted([2 * uniform - 1], side="right")
+
+    def _below(self) -> Numbers:
+        """How probable the intensities up to each but the last are, spread over -1 to 1: [LEVELS - 1]."""
+        # The distribution function of a logistic distribution is (1 + tanh(x / 2)) / 2, and the weights sum to 1.
+        place = np.subtract.outer(self.mean, BOUNDS)
+        place *= (-0.5 * self.inverse[len(self.values)])[:, None]
+        found: Numbers = np.exp(self.log_weights) @ np.tanh(place, out=place)
         return found
 
     def take(self, intensity: int) -> None:
         """The channel is that intensity: what this leaves of the mixture counts for the next."""
-        mean, inverse = self._mean(), self.inverse[len(self.values)]
+        channel = len(self.values)
+        inverse = self.inverse[channel]
         left = self.log_weights  # and the mass of the intensity, by the factors of `log_mass`
         if intensity > 0:
-            left = left - np.logaddexp(0, (BOUNDS[intensity - 1] - mean) * inverse)
+            left = left - np.logaddexp(0, (BOUNDS[intensity - 1] - self.mean) * inverse)
         if intensity < LEVELS - 1:
-            left = left - np.logaddexp(0, (mean - BOUNDS[intensity]) * inverse)
+            left = left - np.logaddexp(0, (self.mean - BOUNDS[intensity]) * inverse)
         if 0 < intensity < LEVELS - 1:
             left = left + np.log(-np.expm1(-2 * HALF * inverse))
         self.log_weights = left - np.logaddexp.reduce(left)
         self.values.append(float(VALUES[intensity]))
-
-    def _mean(self) -> Numbers:
-        """The means [K] of the channel after those that were taken."""
-        channel = len(self.values)
-        first = channel * (channel - 1) // 2
-        mean: Numbers = self.means[channel]
-        for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
-            mean = mean + (value - base) * slope
-        return mean
+        channel += 1
+        if channel < len(self.means):
+            first = channel * (channel - 1) // 2
+            self.mean = self.means[channel]
+            for value, base, slope in zip(self.values, self.base, self.slopes[first:], strict=False):
+                self.mean = self.mean + (value - base) * slope
 
 
 class PixelSteps:
@@ -141,31 +143,56 @@ class PixelSteps:
         self.above_rows = None if model.above is None else (LEVELS + self.recall) * self.channels + LEVELS * channels
         tables += [] if model.above is None else [model.above.tokens.weight * model.above.scale]
         self.table = torch.cat(tables).detach()
-        self.of_hidden = writer.parameters_of.weight.detach()[:, : model.config.width].contiguous()
-        self.bias = writer.parameters_of.bias.detach()
         of_known = writer.parameters_of.weight.detach()[:, model.config.width :].cpu().double().numpy()
         self.of_known = np.ascontiguousarray(of_known)
+        # In known pixels [KNOWN * C]: the first one, against the others; and what the components [C, K] begin from.
+        self.first = np.tile(channels, KNOWN - 1)
+        self.base = channels[:, None] + self.channels * (np.arange(self.components) % KNOWN)
 
     def start(self, columns: int, shown: Tensor | None) -> Picture:
         """An empty picture of so many pixels; shown [1, columns, C]: of an aligned source."""
         written = np.full((columns, self.channels), NOTHING)
-        source = None if shown is None else shown[0].cpu().numpy()
-        return Picture(written, self.surroundings.places(columns), source, [0] * self.channels)
+        values = np.zeros(written.size + 1)
+        source = None
+        if shown is not None:
+            source = shown[0].cpu().numpy()
+            values = np.concatenate((values[:-1], VALUES[np.minimum(source, LEVELS - 1)].reshape(-1), [0.0]))
+        places = np.array(self.surroundings.places(columns)).reshape(columns, 2)
+        known = _known(places, source, self.channels, len(values) - 1)
+        return Picture(written, values, known, places[:, 1].tolist(), np.zeros(self.channels, np.int64))
 
     def read(self, picture: Picture, column: int) -> Tensor:
         """What a column reads of the pixel before it and of the one above it: [1, W]."""
         rows = [self.token_rows + picture.written[column - 1]]
         if self.recall:
             rows.append(self.run_rows + np.minimum(picture.runs, self.recall - 1))
-        place = picture.places[column][1]
+        place = picture.above[column]
         if self.above_rows is not None and place >= 0:
             rows.append(self.above_rows + picture.written[place])
-        return self.table[torch.from_numpy(np.concatenate(rows))].sum(0, keepdim=True)
+        chosen = torch.from_numpy(np.concatenate(rows)).to(self.table.device)
+        return self.table.index_select(0, chosen).sum(0, keepdim=True)
 
-    def begin(self, picture: Picture, hidden: Tensor, column: int) -> SinglePixel:
-        """The distribution of the pixel at a column, from the decoder's output [1, W]."""
-        known = picture.known(column)
-        parameters = functional.linear(hidden, self.of_hidden, self.bias)[0].cpu().double().numpy()
-        parameters = parameters + self.of_known @ (known[1:] - known[0]).reshape(-1)
-        base = known[np.arange(self.components) % KNOWN].T
-        return SinglePixel(parameters.reshape(-1, self.components), base)
+    def begin(self, picture: Picture, told: Tensor, column: int) -> SinglePixel:
+        """The distribution of the pixel at a column, of whose parameters the decoder tells this: [1, numbers]."""
+        known = picture.values[picture.known[column]]
+        parameters = told.double().cpu().numpy()[0] + self.of_known @ (known[self.channels :] - known[self.first])
+        return SinglePixel(parameters.reshape(-1, self.components), known[self.base])
+
+
+def _known(
+    places: NDArray[np.int64], source: NDArray[np.int64] | None, channels: int, nothing: int
+) -> NDArray[np.int64]:
+    """Where the components of each pixel find what they begin from, as `MixtureWriter.beside` says: [columns,
+    KNOWN * C], of places [columns, 2] and an aligned source [columns, C], whose numbers stand behind all the picture's.
+    """
+    here = np.arange(channels)
+    left, above = (np.where(place[:, None] >= 0, place[:, None] * channels + here, nothing) for place in places.T)
+    left = np.where(left == nothing, above, left)
+    if source is None:
+        shown = left
+    else:
+        shown = np.where(source < LEVELS, source.size + np.arange(source.size).reshape(source.shape), nothing)
+        left = np.where(left == nothing, shown, left)
+        shown = np.where(shown == nothing, left, shown)
+    above = np.where(above == nothing, left, above)
+    return np.concatenate((shown, left, above), 1)
