@@ -135,7 +135,7 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
         (["compose", "--out", "a.mid", "--label", "H minor"], "expected a label of major"),
         (["compose", "--out", "a.mid", "--temperature", "inf"], "temperature must be"),
         (["compose", "--out", "a.mid", "--top-p", "0"], "top_p must be"),
-        (["compose", "--out", "a.mid", "--model", "text"], "expected a music model"),
+        (["compose", "--out", "a.mid", "--model", "text"], "expected a model of chorales"),
         (["compose", "--out", "a.mid", "--model", "infill"], "use --model chorales"),
         (["continue", "piece.mid", "--out", "a.mid", "--model", "infill"], "use --model chorales"),
         (["continue", "none.mid", "--out", "a.mid"], "which is no file"),

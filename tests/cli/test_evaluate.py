@@ -65,7 +65,7 @@ def test_music_by_another_kind_of_model(run: Any, tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"valid": [[[60, 55, 50, 40]]]}', "utf-8")
     ran = run("evaluate", "music", "--data", tmp_path / "c.json", "--model", "captions-en-de", "--json")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.count("\n") == 1 and "expected a music model with a chorale.json" in ran.err
+    assert ran.err.count("\n") == 1 and "expected a model of chorales" in ran.err
 
 
 def test_of_many_words_some_are_said(run: Any, tmp_path: Path) -> None:

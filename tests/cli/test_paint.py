@@ -132,6 +132,19 @@ def test_mistakes(run: Any, folder: Path, arguments: list[str], told: str) -> No
     assert told in ran.err and ran.err.startswith("error: ") and ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["paint", "--label", "coot", "--model", "{}/paint"],
+        ["complete", "{}/broken.png", "--model", "{}/complete"],
+        ["complete", "{}/picture.png", "--label", "coot", "--model", "{}/complete"],
+    ],
+)
+def test_a_mistake_leaves_no_folder(run: Any, folder: Path, tmp_path: Path, arguments: list[str]) -> None:
+    ran = run(*(argument.replace("{}", str(folder)) for argument in arguments), "--out", tmp_path / "new")
+    assert ran.code == 2 and not (tmp_path / "new").exists()
+
+
 def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
     settings = ["--set=epochs=1", "--set=model.preset=tiny", "--set=data.mirror=true", "--set=data.held_out=1"]
     asked = ["train", "image", "--data", folder / "set.npz", "--threads", 1, "--json", *settings]

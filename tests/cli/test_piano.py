@@ -160,11 +160,12 @@ def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> No
         (["compose", "--model", "nothing"], "expected a shipped model, a folder or a hub id"),
         (["continue", "broken.mid"], "no MIDI header"),
         (["continue", "none.mid"], "which is no file"),
+        (["continue", "piece.mid", "--model", "chorales"], "or continue it as a performance: --model piano"),
         (["continue", "piece.mid", "--model", "accompany"], "train one for the task compose"),
         (["accompany", "broken.mid"], "no MIDI header"),
         (["accompany", "tune.mid", "--model", "compose"], "train one for the task accompany"),
-        (["accompany", "tune.mid", "--model", "chorales"], "expected a piano model with a performance.json"),
-        (["harmonize", "tune.mid"], "expected a music model"),
+        (["accompany", "tune.mid", "--model", "chorales"], "expected a model of piano performances, got chorales ("),
+        (["harmonize", "tune.mid"], "expected a model of chorales"),
     ],
 )
 def test_a_mistake_is_one_line(

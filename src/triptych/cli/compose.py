@@ -130,10 +130,10 @@ def continue_(
         found = pianist.continue_(played, label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
         _tell(found, model, out, soundfont, as_json=json)
         return
-    piece, given = _read(primer)
+    composer = load_composer(model, device, threads, dtype.value)
+    piece, given = _read(primer, otherwise=", or continue it as a performance: --model piano")
     more = _steps(seconds, tokens, piece.tempo)
     steps = None if more is None else given + more
-    composer = load_composer(model, device, threads, dtype.value)
     found = composer.continue_(piece, label=label, steps=steps, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
 
@@ -178,9 +178,9 @@ def harmonize(
 ) -> None:
     """Give a melody an alto, a tenor and a bass; the melody stays as it is."""
     _check(out)
-    piece, _ = _read(melody, melody=True)
     sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
+    piece, _ = _read(melody, melody=True)
     found = composer.harmonize(piece, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
 
@@ -208,9 +208,9 @@ def infill(
 ) -> None:
     """Write a voice (soprano, alto, tenor, bass) anew to fit all other notes, which stay as they are."""
     _check(out)
-    given, _ = _read(piece)
     sampling = options.sampling(temperature, top_k, top_p)
     composer = load_composer(model, device, threads, dtype.value)
+    given, _ = _read(piece)
     found = composer.infill(given, voice, first=first, last=last, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
 
@@ -242,13 +242,18 @@ def _heard(path: Path, *, melody: bool = False) -> Performance:
     return found
 
 
-def _read(path: Path, *, melody: bool = False) -> tuple[Piece, int]:
-    """A piece and its sixteenths; what is changed on the way to them is told."""
+def _read(path: Path, *, melody: bool = False, otherwise: str = "") -> tuple[Piece, int]:
+    """A piece and its sixteenths; what is changed on the way to them is told. otherwise: what else a person may do with
+    a piece that is no chorale.
+    """
     from triptych.music.codec import from_piece, melody_of
     from triptych.music.midi import read_midi
 
     piece = read_midi(path)
-    grid, words = melody_of(piece) if melody else from_piece(piece)
+    try:
+        grid, words = melody_of(piece) if melody else from_piece(piece)
+    except UserError as error:
+        raise UserError(f"{path}: {error}{otherwise}") from None
     for word in words:
         say(f"{path}: {word}")
     return piece, len(grid)

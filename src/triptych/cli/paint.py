@@ -49,6 +49,7 @@ def paint(
     """Paint pictures from nothing: 1.png, 2.png, ... and all on one sheet, all.png."""
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
+    painter.check("paint", label)
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
     out.mkdir(parents=True, exist_ok=True)  # before any work is done
     with progress() as bar:
@@ -88,9 +89,9 @@ def complete(
         raise UserError("expected --mask or --keep, got both; leave one out")
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
-    painter.check("complete")
-    out.mkdir(parents=True, exist_ok=True)
+    painter.check("complete", label)
     given, hidden = _damaged(painter, picture, mask, keep or "top")
+    out.mkdir(parents=True, exist_ok=True)
     made = painter.complete(given, hidden, count=count, label=label, sampling=sampling, seed=seed)
     shown = given.copy()
     shown[hidden] = SHADE

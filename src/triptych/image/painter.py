@@ -60,7 +60,7 @@ class Painter:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Painter:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        stored = load_for(name, FILE, "an image model", device=device, threads=threads, dtype=dtype)
+        stored = load_for(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype)
         codec = PictureCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
         return cls(stored.model, codec, stored.card, exact=dtype != "auto")
@@ -109,12 +109,14 @@ class Painter:
             return "upscale"
         return "complete" if self.model.config.encoder_layers else "paint"
 
-    def check(self, task: Task) -> None:
-        """Raise UserError unless the model was made for the task."""
+    def check(self, task: Task, label: str | None = None) -> None:
+        """Raise UserError unless the model was made for the task, and knows the class."""
         if self.task != task:
             raise UserError(
                 f"expected a model trained to {task}, got one trained to {self.task}; use --model {SHIPPED[task]}"
             )
+        if label is not None:
+            self.codec.label(label)
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""

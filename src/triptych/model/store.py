@@ -101,7 +101,8 @@ def load_for(name: str | Path, file: str, what: str, *, device: str, threads: in
     where, number = use_device(device, threads, dtype)
     stored = load_pretrained(name)
     if file not in stored.files:
-        raise UserError(f"expected {what} with a {file}, got another kind of model in {stored.folder}")
+        told = stored.card.get("domain", f"another kind, in {stored.folder}")
+        raise UserError(f"expected {what}, got {stored.folder.name} ({told}); triptych models shows what there is")
     return replace(stored, model=stored.model.to(where, number))
 
 

@@ -142,7 +142,7 @@ class Composer:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Composer:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        stored = load_for(name, FILE, "a music model", device=device, threads=threads, dtype=dtype)
+        stored = load_for(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype)
         codec = ChoraleCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
         return cls(stored.model, codec, stored.card, exact=dtype != "auto")

@@ -132,7 +132,7 @@ class Pianist:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Pianist:
         """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
-        stored = load_for(name, FILE, "a piano model", device=device, threads=threads, dtype=dtype)
+        stored = load_for(name, FILE, "a model of piano performances", device=device, threads=threads, dtype=dtype)
         codec = PerformanceCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
         return cls(stored.model, codec, stored.card, exact=dtype != "auto")
