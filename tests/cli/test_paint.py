@@ -133,16 +133,16 @@ def test_mistakes(run: Any, folder: Path, arguments: list[str], told: str) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "told"),
     [
-        ["paint", "--label", "coot", "--model", "{}/paint"],
-        ["complete", "{}/broken.png", "--model", "{}/complete"],
-        ["complete", "{}/picture.png", "--label", "coot", "--model", "{}/complete"],
+        (["paint", "--label", "coot", "--model", "{}/paint"], "expected a label of coat, bag"),
+        (["complete", "{}/broken.png", "--model", "{}/complete"], "none of these"),
+        (["complete", "{}/picture.png", "--label", "coot", "--model", "{}/complete"], "expected a label of coat, bag"),
     ],
 )
-def test_a_mistake_leaves_no_folder(run: Any, folder: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_mistake_leaves_no_folder(run: Any, folder: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
     ran = run(*(argument.replace("{}", str(folder)) for argument in arguments), "--out", tmp_path / "new")
-    assert ran.code == 2 and not (tmp_path / "new").exists()
+    assert ran.code == 2 and told in ran.err and not (tmp_path / "new").exists()
 
 
 def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:

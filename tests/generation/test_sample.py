@@ -209,11 +209,23 @@ def test_a_model_that_draws_by_itself_draws_the_same(rows: int) -> None:
     model = Drawing(random_logits)
     found = torch.stack(list(generate(model, Rows(rows), steps=300, seed=5, prefix=prefix)), 1)
     assert found.tolist() == columns(rows, steps=300, seed=5, prefix=prefix)
-    assert model.drawn > 290
+    assert model.drawn == 300 - 3  # those that are forced, the first among them
     reluctant = Reluctant(random_logits)
     found = torch.stack(list(generate(reluctant, Rows(rows), steps=300, seed=5, prefix=prefix)), 1)
     assert found.tolist() == columns(rows, steps=300, seed=5, prefix=prefix)
     assert reluctant.asked == 1
+
+
+def test_some_rows_are_forced_between_draws_of_the_model_and_long_stretches() -> None:
+    prefix = torch.full((2, 700), -1)
+    prefix[0, 5], prefix[1, 6], prefix[:, 20:600] = 3, 2, 1
+    found = torch.stack(list(generate(Drawing(random_logits), Rows(2), steps=700, seed=1, prefix=prefix)), 1)
+    assert found.tolist() == columns(2, steps=700, seed=1, prefix=prefix)
+
+
+def test_a_model_that_draws_by_itself_shows_its_vocabulary_first() -> None:
+    with pytest.raises(UserError, match="vocabulary"):
+        list(generate(Drawing(random_logits), Rows(1), steps=2, prefix=torch.tensor([[-1, 7]])))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +254,7 @@ def test_a_model_that_draws_by_itself_is_as_clear_about_broken_numbers() -> None
                 raise FloatingPointError
             return torch.zeros(1, dtype=torch.int64)
 
-    with pytest.raises(UserError, match="NaN or infinite at position 2;"):
+    with pytest.raises(UserError, match="NaN or infinite at position 2, row 0;"):
         list(generate(Broken(broken), Rows(1), steps=5))
 
 

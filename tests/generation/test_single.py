@@ -41,7 +41,9 @@ def test_draws_what_the_distribution_says(
     cumulative = probabilities(logits, sampling, allowed)[0].cumsum(0).numpy()
     mark = uniform * cumulative[-1]
     assume(mark == 0 or np.abs(cumulative - mark).min() > 1e-12)  # nearer, either side would be right
-    assert single.draw(logits, sampling, allowed, uniform) == cumulative.searchsorted(mark, side="right")
+    drawn = single.draw(logits, sampling, allowed, uniform)
+    assert drawn is not None and drawn.shape == (1,) and drawn.dtype == np.int64
+    assert drawn == cumulative.searchsorted(mark, side="right")
 
 
 @pytest.mark.parametrize("count", range(2, 80))
@@ -55,6 +57,10 @@ def test_of_equal_ones_the_smallest_set_that_holds_the_share(count: int) -> None
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_gives_nothing_of_broken_logits(value: float) -> None:
     assert single.draw(torch.tensor([[0.0, value, 1.0]]), Sampling(), None, 0.5) is None
+
+
+def test_logits_may_be_as_far_apart_as_numbers_are() -> None:
+    assert single.draw(torch.tensor([[-1e308, 1e308, 0.0]], dtype=torch.float64), Sampling(), None, 0.9) == 1
 
 
 def test_gives_nothing_where_nothing_is_allowed() -> None:

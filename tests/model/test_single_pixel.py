@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -5,12 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
+from triptych.errors import UserError
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config, Patch, Positions
-from triptych.model.mixture import LEVELS, Logistics, scaled
+from triptych.model.mixture import LEVELS, Logistics, MixtureWriter, scaled
 from triptych.model.single import SingleRow
-from triptych.model.single_pixel import SinglePixel
+from triptych.model.single_pixel import PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
 
 
@@ -67,16 +71,45 @@ def test_draws_where_the_number_falls_in_the_distribution(
         single.take(intensity)
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_broken_numbers_are_not_drawn_from(number: float) -> None:
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e38])
+@pytest.mark.parametrize("place", range(6))  # the weights, two means, two scales, and a slope
+def test_broken_numbers_are_not_drawn_from_and_warn_of_nothing(place: int, number: float) -> None:
     numbers = np.zeros((6, 2))
-    numbers[0, 1] = number
-    with np.errstate(invalid="ignore"), pytest.raises(FloatingPointError):
-        SinglePixel(numbers, np.zeros((2, 2))).draw(0.5)
+    numbers[place, 1] = number
+    single = SinglePixel(numbers, np.zeros((2, 2)))
+    if number == 1e38 and place not in (3, 4):  # of a scale this is the logarithm
+        assert 0 <= int(single.draw(0.5)[0]) < LEVELS
+        return
+    for _ in range(2):
+        with pytest.raises(FloatingPointError):
+            single.draw(0.5)
+        assert np.isnan(single.next()).all()
+        single.take(7)
+
+
+@pytest.mark.parametrize("position", [0, 4])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9)])
+def test_a_broken_model_is_named_in_one_line(sampling: Sampling, position: int) -> None:
+    shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
+    model = Transformer(Config(LEVELS, **shape, encoder_layers=0, patch=Patch(1, logistics=4))).eval()
+    prefix = torch.full((1, 9), -1)
+    if position:  # reading this intensity breaks it
+        prefix[0, position - 1] = 200
+        assert model.reader is not None
+        model.reader.tokens.weight.data[200] = torch.nan
+        model.reader.tokens.weight.data[:200] = 0  # so that nothing else is drawn
+        model.reader.tokens.weight.data[201:256] = 0
+    else:
+        model.decoder[0].feed_forward.inner.bias.data[0] = torch.nan  # type: ignore[union-attr, operator]
+    single = SingleRow(model, torch.float32)
+    with pytest.raises(UserError, match=f"NaN or infinite at position {position}, row 0"):
+        list(generate(single, single.start(length=9), steps=9, sampling=sampling, prefix=prefix))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(channels: int) -> None:
+def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(
+    monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
     torch.manual_seed(1)
     shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
     config = Config(
@@ -93,11 +126,52 @@ def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(chan
     prefix = torch.full((1, length), -1)
     prefix[0, :5], prefix[0, 40] = 99, 7
 
-    def picture(sampling: Sampling) -> list[int]:
-        found = generate(single, single.start(length=length), steps=length, sampling=sampling, prefix=prefix, seed=3)
-        return torch.cat(list(found)).tolist()
+    drawn: list[Tensor | None] = []
+    draw = single.draw
+    monkeypatch.setattr(single, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
 
-    assert picture(Sampling()) == picture(Sampling(top_k=LEVELS))
+    def picture(sampling: Sampling) -> Iterator[Tensor]:
+        return generate(single, single.start(length=length), steps=length, sampling=sampling, prefix=prefix, seed=3)
+
+    itself = list(picture(Sampling()))
+    # All but what is given and the first step; of three channels that is one of those that are given.
+    assert len([ids for ids in drawn if ids is not None]) == length - 6 - (channels == 1)
+    one, other = picture(Sampling()), picture(Sampling())
+    assert [pair for pair in zip(one, other, strict=True)] == list(zip(itself, itself, strict=True)), "side by side"
+    drawn.clear()
+    assert list(picture(Sampling(top_k=LEVELS))) == itself
+    assert not drawn
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local2D(4, 4, 2, 2, 1, 1)]),
+    channels=st.integers(1, 4),
+    recall=st.sampled_from([0, 2]),
+    sourced=st.booleans(),
+    wide=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_components_begin_where_those_of_the_model_do(
+    pattern: Pattern, channels: int, recall: int, sourced: bool, wide: bool, seed: int
+) -> None:
+    """Whether positions say how wide the picture is or not, with holes in single channels of a source too."""
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 1, "norm": "pre"}
+    shape |= {"encoder_layers": int(sourced), "aligned": sourced, "source_vocabulary": LEVELS + 1}
+    positions = Positions("sinusoidal_2d", length=4) if wide else Positions()
+    patch = Patch(channels, logistics=4, recall=recall)
+    model = Transformer(Config(LEVELS, **shape, pattern=pattern, positions=positions, patch=patch)).eval()
+    assert isinstance(model.writer, MixtureWriter) and model.surroundings is not None
+    ids = torch.randint(LEVELS, (1, 16, channels))
+    source = torch.randint(LEVELS - 30, LEVELS + 1, (1, 16, channels)) if sourced else None
+    if source is not None:
+        source[torch.rand(source.shape) < 0.3] = LEVELS
+    picture = PixelSteps(model).start(16, source)
+    for position, intensity in enumerate(ids.flatten().tolist()):
+        picture.put(intensity, position)
+    want = model.writer.beside(torch.zeros(1, 16, 0), model.surroundings.of(ids), source)[0]
+    np.testing.assert_array_equal(picture.values[picture.known_at], want.double().numpy())
 
 
 def test_a_model_of_tokens_leaves_drawing_to_its_steps() -> None:

@@ -413,7 +413,7 @@ def test_saved_and_loaded(task: str, tmp_path: Path) -> None:
 
 def test_folders_of_other_models(composer: Composer, tmp_path: Path) -> None:
     save_pretrained(tmp_path / "text", composer.model, {"text.model": b""}, {})
-    with pytest.raises(UserError, match=r"expected a model of chorales, got text \(another kind, in .*text\)"):
+    with pytest.raises(UserError, match=r"expected a model of chorales, got .*text \(another kind of model\)"):
         Composer.load(tmp_path / "text", device="cpu")
     save_pretrained(tmp_path / "other", composer.model, {"chorale.json": b'{"lowest": 0}'}, {})
     with pytest.raises(UserError, match="a codec of chorales"):

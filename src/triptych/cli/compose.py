@@ -125,8 +125,8 @@ def continue_(
     _check(out, seconds, tokens)
     sampling = options.sampling(temperature, top_k, top_p)
     if plays_performances(model):
-        played = _heard(primer)
         pianist = load_pianist(model, device, threads, dtype.value)
+        played = _heard(primer)
         found = pianist.continue_(played, label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
         _tell(found, model, out, soundfont, as_json=json)
         return
@@ -155,9 +155,9 @@ def accompany(
 ) -> None:
     """Play a melody on the piano with an accompaniment; every note of it is struck at its time."""
     _check(out)
-    tune = _heard(melody, melody=True)
     sampling = options.sampling(temperature, top_k, top_p)
     pianist = load_pianist(model, device, threads, dtype.value)
+    tune = _heard(melody, melody=True)
     found = pianist.accompany(tune, label=label, sampling=sampling, seed=seed)
     _tell(found, model, out, soundfont, as_json=json)
 

@@ -60,11 +60,15 @@ def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pi
 
 
 def plays_performances(model: str) -> bool:
-    """Whether the model of that name is a pianist and no composer: its codec says so."""
-    from triptych.model.store import locate, read_card
-    from triptych.music.performance import FILE
+    """Whether the model of that name is a pianist and no composer: its codec says so. Raises UserError for others."""
+    from triptych.model.store import another_kind, locate, read_card
+    from triptych.music.codec import FILE as CHORALE
+    from triptych.music.performance import FILE as PERFORMANCE
 
-    return FILE in read_card(locate(model))["sha256"]
+    card = read_card(locate(model))
+    if PERFORMANCE not in card["sha256"] and CHORALE not in card["sha256"]:
+        raise another_kind("a model of chorales or of piano performances", model, card)
+    return PERFORMANCE in card["sha256"]
 
 
 def load_pictures(

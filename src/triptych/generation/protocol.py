@@ -59,6 +59,7 @@ class DrawModel(Protocol):
         """Do what `step` does, but return the next ids int64 [rows] themselves.
 
         They are where `uniforms` float64 [rows] fall in the cumulative distributions, in the order of the vocabulary.
-        None: it leaves this to `step`, and nothing has changed. Raises FloatingPointError for NaN or infinite numbers.
+        None: it leaves this and all later draws to `step`, which has made the first in any case, and nothing has
+        changed. Raises FloatingPointError where the distribution is NaN or infinite.
         """
         ...

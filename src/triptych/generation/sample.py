@@ -69,7 +69,7 @@ def generate(
     can change a token only where the number falls within that rounding of a boundary.
 
     Args:
-        model: anything with `step`.
+        model: anything with `step`; see `PrefillModel` and `DrawModel` for what it may do besides.
         cache: fresh, at position 0; it is advanced.
         steps: most columns to yield.
         end: a row that has drawn it yields it for ever; the iterator stops when all rows have.
@@ -92,11 +92,11 @@ def generate(
         # no_grad is left before every yield: a generator must not switch its caller's gradients off
         with torch.no_grad():
             ids, history = _prefilled(model, cache, forced[:, : _given(forced, end)])
-        for column in history:
-            yield column.clone()
+        yield from (column.clone() for column in history)
         ended = torch.zeros(cache.rows, dtype=torch.bool)
-        itself = sampling == _PLAIN and allow is None and end is None and isinstance(model, DrawModel)
+        itself = sampling == _PLAIN and allow is None and end is None and isinstance(model, DrawModel)  # it may draw
         for position in range(len(history), steps):
+            # The first step shows where the model computes, and how large its vocabulary is.
             if itself and position > len(history) and not somewhere_forced[position]:
                 found = _drawn_by(model, ids, cache, numbers.at(position, ended.device), position)
                 if found is not None:
@@ -149,7 +149,8 @@ class _Numbers:
         self._steps: Sequence[Tensor] = ()
 
     def at(self, position: int, device: torch.device) -> Tensor:
-        """Float64 [rows] of a step, none of which comes before one that was asked for."""
+        """Float64 [rows] of a step. Who has asked for one asks for none before it."""
+        assert position >= self._first
         if position >= self._first + len(self._steps):
             self._first = position
             self._steps = uniforms(self._keys, range(position, position + AHEAD)).to(device).unbind()
@@ -211,7 +212,7 @@ def _drawn_by(model: Any, ids: Tensor | None, cache: Any, uniforms: Tensor, posi
     try:
         found: Tensor | None = model.draw(ids, cache, uniforms)
     except FloatingPointError:
-        raise _not_finite(position) from None
+        raise _not_finite(position, 0 if cache.rows == 1 else None) from None
     return found
 
 

@@ -33,17 +33,18 @@ def draw(logits: Tensor, sampling: Sampling, allowed: Tensor | None, uniform: fl
             return None
     if sampling.temperature == 0:
         return np.array([scores.argmax()])
-    cumulative = np.add.accumulate(_weights(scores - highest, sampling))
+    cumulative = np.add.accumulate(_weights(scores, highest, sampling))
     # As in `sample`: the mark stays below the total, so it cannot reach past the last token of any probability.
     found: NDArray[np.int64] = cumulative.searchsorted([uniform * cumulative[-1]], side="right")
     return found
 
 
-def _weights(scores: NDArray[np.float64], sampling: Sampling) -> NDArray[np.float64]:
-    """Probabilities, but for their sum, of scores [V], of which the highest is 0, after all restrictions."""
-    if sampling.temperature != 1:
-        with np.errstate(over="ignore"):  # far apart, or through a tiny temperature, they give exp(-inf) = 0
-            scores = scores / sampling.temperature
+def _weights(scores: NDArray[np.float64], highest: float, sampling: Sampling) -> NDArray[np.float64]:
+    """Probabilities, but for their sum, of scores [V] after all restrictions."""
+    with np.errstate(over="ignore"):  # far apart, or through a tiny temperature, they give exp(-inf) = 0
+        scores = scores - highest
+        if sampling.temperature != 1:
+            scores /= sampling.temperature
     weights: NDArray[np.float64] = np.exp(scores)
     if 0 < sampling.top_k < len(weights) or sampling.top_p < 1:
         order = (-weights).argsort(kind="stable")

@@ -173,7 +173,7 @@ class SingleRow:
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
         """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         if cache.picture is not None:
-            numbers = self._pixel(ids, cache, cache.picture).next()
+            numbers = self._advance(ids, cache, cache.picture).next()
             return torch.from_numpy(numbers)[None].to(self._tokens.device)
         model, position = self.model, cache.position
         if cache.recent is None or model.reader is None:
@@ -202,29 +202,28 @@ class SingleRow:
         """Logits, or of a mixture parameters but for what known pixels add, from the residual stream [1, width]."""
         return functional.linear(torch.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
-    @torch.no_grad()
     def draw(self, ids: Tensor | None, cache: Row, uniforms: Tensor) -> Tensor | None:
         """Of a mixture, the next channel [1] itself where uniforms [1] falls in its cumulative distribution.
 
-        For others None, and nothing has changed. Raises FloatingPointError where the distribution is not finite.
+        For others None, and nothing has changed. Raises FloatingPointError where the distribution is not finite. Called
+        without gradients, as `generate` does.
         """
         if cache.picture is None:
             return None
-        return torch.from_numpy(self._pixel(ids, cache, cache.picture).draw(float(uniforms))).to(self._tokens.device)
+        return torch.from_numpy(self._advance(ids, cache, cache.picture).draw(float(uniforms))).to(self._tokens.device)
 
-    def _pixel(self, ids: Tensor | None, cache: Row, picture: Picture) -> SinglePixel:
+    def _advance(self, ids: Tensor | None, cache: Row, picture: Picture) -> SinglePixel:
         """Advance to the next channel of a mixture; `ids` [1] is the last one."""
         assert self._pixels is not None
         column, channel = divmod(cache.position, self._pixels.channels)
-        last = None if ids is None else int(ids)
-        if last is not None:
-            picture.put(last, cache.position - 1)
+        if ids is not None:
+            picture.put(int(ids), cache.position - 1)
         if channel == 0:
             read = None if ids is None else self.model.position.without(self._pixels.read(picture, column))
             picture.logistics = self._pixels.begin(picture, self._told(self._column(read, column, cache)), column)
         assert picture.logistics is not None
-        if channel and last is not None:
-            picture.logistics.take(last)
+        if channel:
+            picture.logistics.take(int(picture.written[column, channel - 1]))
         cache.position += 1
         return picture.logistics
 

@@ -1,8 +1,8 @@
 """The pixels of one picture alone: what `MixtureWriter`, `Logistics` and the vectors of pixels compute, in numpy.
 
 A pixel is described by a hundred numbers, for which a call of torch costs more than the arithmetic. Probabilities are
-differences of the distribution function, in float64, where these cancel only for what nobody ever draws; what is forced
-is weighed by logarithms, which do not.
+differences of the distribution function, in float64: below 1e-16 they cancel, which shows from a temperature of 5 on,
+where up to a thousandth of what is drawn is noise. What is forced is weighed by logarithms, which do not cancel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Numbers = NDArray[np.float64]
 
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
 VALUES = np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1  # as `scaled`, rounded alike
-LEAST = 1e-300  # of a probability: smaller ones are differences of equal numbers
+LEAST = 1e-300  # of a probability, of which there are logarithms then
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Picture:
         written: int64 [columns, C], `NOTHING` where there is none yet.
         values: the same as numbers from -1 to 1, then an aligned source, then a zero: [(columns or twice as many) * C
             + 1].
-        known: where in `values` the components of each pixel find what they begin from, as `MixtureWriter.beside`
+        known_at: where in `values` the components of each pixel find what they begin from, as `MixtureWriter.beside`
             says: int64 [columns, KNOWN * C].
         above: the column of the upper neighbour, -1 where there is none.
         runs: [C], how often the last intensity of each channel had stood there before, as in `Recent`.
@@ -44,7 +44,7 @@ class Picture:
 
     written: NDArray[np.int64]
     values: Numbers
-    known: NDArray[np.int64]
+    known_at: NDArray[np.int64]
     above: list[int]
     runs: NDArray[np.int64]
     logistics: SinglePixel | None = None
@@ -73,16 +73,19 @@ class SinglePixel:
 
     def __init__(self, parameters: Numbers, base: Numbers) -> None:
         channels = len(base)
-        self.base, self.slopes = base, np.tanh(parameters[1 + 2 * channels :])
-        log_scales = np.maximum(parameters[1 + channels : 1 + 2 * channels], LEAST_LOG_SCALE)
-        scales = np.exp(log_scales)
-        self.means, self.inverse = base + parameters[1 : 1 + channels] * scales, 1 / scales
-        self.log_weights = parameters[0] - np.logaddexp.reduce(parameters[0])
+        with np.errstate(all="ignore"):  # a broken model's numbers, which `finite` tells
+            self.base, self.slopes = base, np.tanh(parameters[1 + 2 * channels :])
+            scales = np.exp(np.maximum(parameters[1 + channels : 1 + 2 * channels], LEAST_LOG_SCALE))
+            self.means, self.inverse = base + parameters[1 : 1 + channels] * scales, 1 / scales
+            self.log_weights = parameters[0] - np.logaddexp.reduce(parameters[0])
+            self.finite = math.isfinite(np.add.reduce(parameters, None) + np.add.reduce(self.means, None))
         self.values: list[float] = []
         self.mean: Numbers = self.means[0]
 
     def next(self) -> Numbers:
-        """Log-probabilities [LEVELS] of the channel after those that were taken."""
+        """Log-probabilities [LEVELS] of the channel after those that were taken; NaN of a pixel that is not finite."""
+        if not self.finite:
+            return np.full(LEVELS, np.nan)
         below, mass = self._below(), np.empty(LEVELS)
         mass[0], mass[-1] = below[0] + 1, 1 - below[-1]
         np.subtract(below[1:], below[:-1], out=mass[1:-1])
@@ -92,10 +95,9 @@ class SinglePixel:
 
     def draw(self, uniform: float) -> NDArray[np.int64]:
         """The intensity [1] of that channel where `uniform` falls in its cumulative distribution."""
-        below = self._below()
-        if not math.isfinite(below[0]):
+        if not self.finite:
             raise FloatingPointError
-        return below.searchsorted([2 * uniform - 1], side="right")
+        return self._below().searchsorted([2 * uniform - 1], side="right")
 
     def _below(self) -> Numbers:
         """How probable the intensities up to each but the last are, spread over -1 to 1: [LEVELS - 1]."""
@@ -107,6 +109,8 @@ class SinglePixel:
 
     def take(self, intensity: int) -> None:
         """The channel is that intensity: what this leaves of the mixture counts for the next."""
+        if not self.finite:
+            return
         channel = len(self.values)
         inverse = self.inverse[channel]
         left = self.log_weights  # and the mass of the intensity, by the factors of `log_mass`
@@ -157,9 +161,9 @@ class PixelSteps:
         if shown is not None:
             source = shown[0].cpu().numpy()
             values = np.concatenate((values[:-1], VALUES[np.minimum(source, LEVELS - 1)].reshape(-1), [0.0]))
-        places = np.array(self.surroundings.places(columns)).reshape(columns, 2)
-        known = _known(places, source, self.channels, len(values) - 1)
-        return Picture(written, values, known, places[:, 1].tolist(), np.zeros(self.channels, np.int64))
+        places = self.surroundings.places(columns).numpy()
+        known_at = _known_at(places, source, self.channels, len(values) - 1)
+        return Picture(written, values, known_at, places[:, 1].tolist(), np.zeros(self.channels, np.int64))
 
     def read(self, picture: Picture, column: int) -> Tensor:
         """What a column reads of the pixel before it and of the one above it: [1, W]."""
@@ -174,12 +178,12 @@ class PixelSteps:
 
     def begin(self, picture: Picture, told: Tensor, column: int) -> SinglePixel:
         """The distribution of the pixel at a column, of whose parameters the decoder tells this: [1, numbers]."""
-        known = picture.values[picture.known[column]]
+        known = picture.values[picture.known_at[column]]
         parameters = told.double().cpu().numpy()[0] + self.of_known @ (known[self.channels :] - known[self.first])
         return SinglePixel(parameters.reshape(-1, self.components), known[self.base])
 
 
-def _known(
+def _known_at(
     places: NDArray[np.int64], source: NDArray[np.int64] | None, channels: int, nothing: int
 ) -> NDArray[np.int64]:
     """Where the components of each pixel find what they begin from, as `MixtureWriter.beside` says: [columns,

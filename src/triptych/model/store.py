@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from triptych.errors import UserError
+from triptych.errors import UserError, printable
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.files import write_folder
@@ -101,9 +101,14 @@ def load_for(name: str | Path, file: str, what: str, *, device: str, threads: in
     where, number = use_device(device, threads, dtype)
     stored = load_pretrained(name)
     if file not in stored.files:
-        told = stored.card.get("domain", f"another kind, in {stored.folder}")
-        raise UserError(f"expected {what}, got {stored.folder.name} ({told}); triptych models shows what there is")
+        raise another_kind(what, name, stored.card)
     return replace(stored, model=stored.model.to(where, number))
+
+
+def another_kind(what: str, name: str | Path, card: Mapping[str, Any]) -> UserError:
+    """What is wrong with a model, of that name and card, where `what` was expected."""
+    told = printable(str(card.get("domain", "another kind of model")), 150)
+    return UserError(f"expected {what}, got {name} ({told}); triptych models shows what there is")
 
 
 def locate(name: str | Path) -> Path:

@@ -33,10 +33,11 @@ class Surroundings:
         places = _neighbours(self.pattern, self.columns, pixels.size(1), pixels.device)
         return pixels[:, places.clamp(min=0)].masked_fill((places < 0)[..., None], NOTHING)
 
-    def places(self, count: int) -> list[list[int]]:
-        """The columns of the left and the upper neighbour of each of so many pixels, -1 where there is none."""
-        found: list[list[int]] = _neighbours(self.pattern, self.columns, count, torch.device("cpu")).tolist()
-        return found
+    def places(self, count: int) -> Tensor:
+        """The columns of the left and the upper neighbour of each of so many pixels, -1 where there is none: int64
+        [count, 2].
+        """
+        return _neighbours(self.pattern, self.columns, count, torch.device("cpu"))
 
     def at(self, column: int, written: Tensor) -> Tensor:
         """The neighbours [rows, 2, C] of the pixel at a column, of those that were written [rows, columns, C]."""
