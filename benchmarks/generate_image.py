@@ -30,7 +30,17 @@ import numpy as np
 import torch
 
 from triptych.bench import peers
-from triptych.bench.measure import Name, Table, can_weigh, circumstances, extra_memory, interleaved, lines, table
+from triptych.bench.measure import (
+    Name,
+    Table,
+    can_weigh,
+    check_repeats,
+    circumstances,
+    extra_memory,
+    interleaved,
+    lines,
+    table,
+)
 from triptych.bench.train import random_tokens
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
@@ -258,6 +268,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    check_repeats(options.repeats)  # before anything is timed
     if not 0 < options.steps <= SUBPIXELS or set(options.peers) - set(PEERS):
         raise UserError(f"expected 1 to {SUBPIXELS:,} steps and peers of {', '.join(PEERS)}; see --help")
     if options.threads:
