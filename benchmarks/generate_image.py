@@ -30,17 +30,7 @@ import numpy as np
 import torch
 
 from triptych.bench import peers
-from triptych.bench.measure import (
-    Name,
-    Table,
-    can_weigh,
-    check_repeats,
-    circumstances,
-    extra_memory,
-    interleaved,
-    lines,
-    table,
-)
+from triptych.bench.measure import Name, Table, can_weigh, circumstances, extra_memory, interleaved, lines, table
 from triptych.bench.train import random_tokens
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
@@ -152,7 +142,7 @@ PEERS = {"local-attention": local_attention, "x-transformers": x_transformers}
 def sampling(rows: int, options: argparse.Namespace) -> Table:
     """Milliseconds a picture, `rows` pictures side by side."""
     contestants: Contestants = {}
-    without: dict[Name, float] = {}
+    prefixes: dict[str, Transformer] = {}  # those that run without a cache
     left_out: list[str] = []
     for dtype in options.dtypes:
         one, two = painter(dtype), painter(dtype, pattern=LOCAL_2D)
@@ -172,11 +162,12 @@ def sampling(rows: int, options: argparse.Namespace) -> Table:
                 left_out.append(f"{name} in {dtype}: {error}")
                 continue
             contestants[name, dtype] = PEERS[name](one, min(options.peer_steps, options.steps))
-        say(f"without a cache, {rows} at once, {dtype}")
-        without["local 1-D, no cache", dtype] = uncached(one.model, rows, options.every)
+        prefixes[dtype] = one.model
     title = f"painting 32 x 32 RGB, {rows} at once: milliseconds a picture"
     rates = interleaved(contestants, options.repeats, title=title, watch=told)
-    rates |= {name: [rate] * options.repeats for name, rate in without.items()}
+    for dtype, model in prefixes.items():
+        say(f"without a cache, {rows} at once, {dtype}")
+        rates["local 1-D, no cache", dtype] = [uncached(model, rows, options.every)] * options.repeats
     more: dict[Name, dict[str, object]] = {}
     for name, dtype in rates:
         steps = min(options.peer_steps, options.steps) if name in PEERS else options.steps
@@ -268,7 +259,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    check_repeats(options.repeats)  # before anything is timed
     if not 0 < options.steps <= SUBPIXELS or set(options.peers) - set(PEERS):
         raise UserError(f"expected 1 to {SUBPIXELS:,} steps and peers of {', '.join(PEERS)}; see --help")
     if options.threads:

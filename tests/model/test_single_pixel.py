@@ -100,7 +100,8 @@ def test_a_broken_model_is_named_in_one_line(sampling: Sampling, position: int) 
         model.reader.tokens.weight.data[:200] = 0  # so that nothing else is drawn
         model.reader.tokens.weight.data[201:256] = 0
     else:
-        model.decoder[0].feed_forward.inner.bias.data[0] = torch.nan  # type: ignore[union-attr, operator]
+        assert isinstance(model.writer, MixtureWriter)
+        model.writer.parameters_of.bias.data[0] = torch.nan
     single = SingleRow(model, torch.float32)
     with pytest.raises(UserError, match=f"NaN or infinite at position {position}, row 0"):
         list(generate(single, single.start(length=9), steps=9, sampling=sampling, prefix=prefix))
@@ -137,7 +138,7 @@ def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(
     # All but what is given and the first step; of three channels that is one of those that are given.
     assert len([ids for ids in drawn if ids is not None]) == length - 6 - (channels == 1)
     one, other = picture(Sampling()), picture(Sampling())
-    assert [pair for pair in zip(one, other, strict=True)] == list(zip(itself, itself, strict=True)), "side by side"
+    assert list(zip(one, other, strict=True)) == list(zip(itself, itself, strict=True)), "side by side"
     drawn.clear()
     assert list(picture(Sampling(top_k=LEVELS))) == itself
     assert not drawn

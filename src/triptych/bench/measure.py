@@ -54,7 +54,7 @@ class Settings:
     watch: Watch = unwatched
 
     def __post_init__(self) -> None:
-        check_repeats(self.repeats)
+        _check_repeats(self.repeats)
 
 
 def interleaved(
@@ -69,7 +69,7 @@ def interleaved(
     The machine's speed drifts over minutes; taken in turn, the contestants meet the same weather. One round warms up.
     Raises UserError for fewer repeats than a median needs.
     """
-    check_repeats(repeats)
+    _check_repeats(repeats)
     found: dict[Key, list[float]] = {name: [] for name in contestants}
     for round_number in watch(title, range(repeats + 1)):
         for name, run in contestants.items():
@@ -80,8 +80,7 @@ def interleaved(
     return found
 
 
-def check_repeats(repeats: int) -> None:
-    """Raise UserError for fewer rounds than a median needs."""
+def _check_repeats(repeats: int) -> None:
     if repeats < LEAST:
         raise UserError(f"expected at least {LEAST} repeats, got {repeats}; a median of fewer says little")
 

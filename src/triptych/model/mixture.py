@@ -51,6 +51,13 @@ def log_mass(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     return torch.where(up_to, up, torch.where(down_from, down, up + down + width))
 
 
+def stand_ins(source: Tensor, left: Tensor, above: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three pixels from which components begin, another of them where one is NOTHING; NOTHING if all are."""
+    left = torch.where(left == NOTHING, above, left)
+    left = torch.where(left == NOTHING, source, left)
+    return torch.where(source == NOTHING, left, source), left, torch.where(above == NOTHING, left, above)
+
+
 class Logistics:
     """The distribution of pixels: `weights` [..., K] (log), and by channel `means`, `log_scales` [..., C, K]; `slopes`
     [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it. base [..., C, K]:
@@ -142,13 +149,10 @@ class MixtureWriter(nn.Module):
         near [..., 2, C]: ids of the neighbours, to the left and above, or NOTHING; source [..., C]: of an aligned
         source, where an id past the intensities is a hole. For what there is not, another stands.
         """
-        left, above = near[..., 0, :], near[..., 1, :]
-        left = torch.where(left == NOTHING, above, left)
-        if source is not None:
-            left = torch.where((left == NOTHING) & (source < LEVELS), source, left)
-        above = torch.where(above == NOTHING, left, above)
-        source = left if source is None else torch.where(source < LEVELS, source, left)
-        known = [scaled(ids).masked_fill(ids == NOTHING, 0.0) for ids in (source, left, above)]
+        holes = torch.full_like(near[..., 0, :], NOTHING)
+        source = holes if source is None else torch.where(source < LEVELS, source, holes)
+        whole = stand_ins(source, near[..., 0, :], near[..., 1, :])
+        known = [scaled(ids).masked_fill(ids == NOTHING, 0.0) for ids in whole]
         return torch.cat((hidden, *known), -1)
 
     def forward(self, beside: Tensor) -> Logistics:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.model.cache import Recent
-from triptych.model.mixture import HALF, KNOWN, LEAST_LOG_SCALE, LEVELS, MixtureWriter
+from triptych.model.mixture import HALF, KNOWN, LEAST_LOG_SCALE, LEVELS, MixtureWriter, stand_ins
 from triptych.model.surroundings import NOTHING
 from triptych.model.transformer import Transformer
 
@@ -156,13 +156,12 @@ class PixelSteps:
     def start(self, columns: int, shown: Tensor | None) -> Picture:
         """An empty picture of so many pixels; shown [1, columns, C]: of an aligned source."""
         written = np.full((columns, self.channels), NOTHING)
-        values = np.zeros(written.size + 1)
-        source = None
+        values, source = np.zeros(written.size + 1), None
         if shown is not None:
-            source = shown[0].cpu().numpy()
-            values = np.concatenate((values[:-1], VALUES[np.minimum(source, LEVELS - 1)].reshape(-1), [0.0]))
-        places = self.surroundings.places(columns).numpy()
-        known_at = _known_at(places, source, self.channels, len(values) - 1)
+            source = shown[0].cpu()
+            values = np.concatenate((values[:-1], VALUES[source.clamp(max=LEVELS - 1).numpy()].reshape(-1), [0.0]))
+        places = self.surroundings.places(columns)
+        known_at = _known_at(places, source, self.channels)
         return Picture(written, values, known_at, places[:, 1].tolist(), np.zeros(self.channels, np.int64))
 
     def read(self, picture: Picture, column: int) -> Tensor:
@@ -183,20 +182,15 @@ class PixelSteps:
         return SinglePixel(parameters.reshape(-1, self.components), known[self.base])
 
 
-def _known_at(
-    places: NDArray[np.int64], source: NDArray[np.int64] | None, channels: int, nothing: int
-) -> NDArray[np.int64]:
+def _known_at(places: Tensor, source: Tensor | None, channels: int) -> NDArray[np.int64]:
     """Where the components of each pixel find what they begin from, as `MixtureWriter.beside` says: [columns,
     KNOWN * C], of places [columns, 2] and an aligned source [columns, C], whose numbers stand behind all the picture's.
+    NOTHING is the last place, which holds a zero.
     """
-    here = np.arange(channels)
-    left, above = (np.where(place[:, None] >= 0, place[:, None] * channels + here, nothing) for place in places.T)
-    left = np.where(left == nothing, above, left)
-    if source is None:
-        shown = left
-    else:
-        shown = np.where(source < LEVELS, source.size + np.arange(source.size).reshape(source.shape), nothing)
-        left = np.where(left == nothing, shown, left)
-        shown = np.where(shown == nothing, left, shown)
-    above = np.where(above == nothing, left, above)
-    return np.concatenate((shown, left, above), 1)
+    here = torch.arange(channels)
+    left, above = (torch.where(place[:, None] >= 0, place[:, None] * channels + here, NOTHING) for place in places.T)
+    shown = torch.full_like(left, NOTHING)
+    if source is not None:
+        behind = source.numel() + torch.arange(source.numel()).view_as(source)
+        shown = torch.where(source < LEVELS, behind, NOTHING)
+    return torch.cat(stand_ins(shown, left, above), 1).numpy()
