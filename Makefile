@@ -3,7 +3,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-.PHONY: run test format clean
+.PHONY: run test soak format clean
 
 run: $(VENV)/.installed
 	$(BIN)/triptych demo
@@ -13,6 +13,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy src $(wildcard benchmarks)
 	$(BIN)/pytest
+
+# The long trials of docs/reliability.md: each script prints its figures and fails where something did not hold.
+soak: $(VENV)/.installed-dev
+	set -e; for script in $(sort $(wildcard benchmarks/soak_*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
