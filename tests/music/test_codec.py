@@ -23,7 +23,7 @@ from triptych.music.codec import (
     to_piece,
 )
 from triptych.music.midi import MidiReader, midi_bytes
-from triptych.music.piece import Note, Piece
+from triptych.music.piece import KeySignature, Note, Piece
 
 CODEC = ChoraleCodec()
 
@@ -132,7 +132,8 @@ def test_a_quarter_note_over_whole_bars_is_an_upbeat(steps: int, pickup: int) ->
 
 
 def test_no_steps_are_an_empty_piece() -> None:
-    assert to_piece(CODEC.decode([])) == Piece((), tempo=84.0, voices=VOICES)
+    empty = Piece((), tempo=84.0, voices=VOICES, pickup=0, keys=(KeySignature(0, 0, minor=False),))
+    assert to_piece(CODEC.decode([])) == empty
 
 
 @settings(deadline=None, max_examples=60)

@@ -132,7 +132,7 @@ def test_voices_are_channels_and_programs_within_tracks(reader: MidiReader) -> N
     assert [(note.start, note.end, note.pitch, note.voice) for note in found.notes] == [
         (0, 96, 60, 2), (0, 96, 64, 1), (96, 192, 60, 0), (96, 192, 60, 3),
     ]  # fmt: skip
-    assert (found.resolution, found.tempo, found.pickup) == (96, 120, 0)
+    assert (found.resolution, found.tempo, found.pickup) == (96, 120, None)
 
 
 def test_the_first_tempo_counts(reader: MidiReader) -> None:

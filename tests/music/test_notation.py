@@ -15,7 +15,7 @@ from triptych.errors import UserError
 from triptych.music import notation
 from triptych.music.bars import in_sixteenths
 from triptych.music.notation import ENGRAVING, musicxml, spell, svg, write_musicxml, write_svg
-from triptych.music.piece import Note, Piece
+from triptych.music.piece import KeySignature, Note, Piece
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
 KEYS = st.integers(-7, 7)
@@ -96,7 +96,7 @@ def length_of(measure: ET.Element) -> int:
 @settings(max_examples=40, deadline=None)
 @given(chorales(), KEYS)
 def test_music21_reads_the_same_chorale(piece: Piece, fifths: int) -> None:
-    parts = parse(musicxml(replace(piece, fifths=fifths))).parts
+    parts = parse(musicxml(replace(piece, keys=(KeySignature(0, fifths),)))).parts
     assert [part.partName for part in parts] == ["Soprano", "Alto", "Tenor", "Bass"]
     for voice, part in enumerate(parts):
         stripped = part.stripTies()
@@ -125,7 +125,7 @@ def layered(part: Any) -> list[tuple[str, int, int, Any]]:
 @given(tangles(), KEYS)
 def test_music21_reads_the_same_tangle(piece: Piece, fifths: int) -> None:
     heard: dict[str, list[list[int]]] = {"Piano": [], "Left <hand> &": []}
-    for part in parse(musicxml(replace(piece, fifths=fifths))).parts:
+    for part in parse(musicxml(replace(piece, keys=(KeySignature(0, fifths),)))).parts:
         tied: dict[tuple[str, int], list[int]] = {}
         for layer, start, end, note in layered(part):
             tie = note.tie.type if note.tie else None
@@ -189,7 +189,7 @@ def test_signs_are_whole(piece: Piece) -> None:
 @given(st.one_of(chorales(), tangles()), KEYS)
 def test_who_reads_the_accidentals_plays_the_pitches(piece: Piece, fifths: int) -> None:
     altered = dict.fromkeys(SHARPS[:fifths], 1) if fifths > 0 else dict.fromkeys(SHARPS[7 + fifths :], -1)
-    for part in ET.fromstring(musicxml(replace(piece, fifths=fifths))).iter("part"):
+    for part in ET.fromstring(musicxml(replace(piece, keys=(KeySignature(0, fifths),)))).iter("part"):
         for measure in part:
             valid: dict[tuple[str, str], int] = {}
             for _, note in sorted(positioned(measure), key=lambda entry: entry[0]):
@@ -269,7 +269,7 @@ def test_an_empty_piece_is_a_bar_of_rest() -> None:
 @pytest.mark.parametrize("fifths", [-8, 8])
 def test_no_such_signature(fifths: int) -> None:
     with pytest.raises(UserError, match=f"expected a key signature .* got {fifths}"):
-        Piece((), fifths=fifths)
+        KeySignature(0, fifths)
 
 
 def test_too_long_to_write(tmp_path: Path) -> None:
@@ -288,8 +288,8 @@ def test_the_files(tmp_path: Path) -> None:
     write_svg(CHORD, tmp_path / "b.svg")
     for suffix, text in ((".musicxml", musicxml(CHORD)), (".svg", svg(CHORD))):
         assert (tmp_path / f"a{suffix}").read_text("utf-8") == (tmp_path / f"b{suffix}").read_text("utf-8") == text
-    write_svg(replace(CHORD, fifths=4), tmp_path / "c.svg")
-    assert (tmp_path / "c.svg").read_text("utf-8") == svg(replace(CHORD, fifths=4)) != svg(CHORD)
+    write_svg(replace(CHORD, keys=(KeySignature(0, 4),)), tmp_path / "c.svg")
+    assert (tmp_path / "c.svg").read_text("utf-8") == svg(replace(CHORD, keys=(KeySignature(0, 4),))) != svg(CHORD)
 
 
 def signs(text: str) -> Counter[str]:
@@ -300,8 +300,8 @@ def signs(text: str) -> Counter[str]:
 @settings(max_examples=15, deadline=None)
 @given(chorales())
 def test_every_note_is_engraved(piece: Piece) -> None:
-    score = ET.fromstring(musicxml(replace(piece, fifths=-3)))
-    found = signs(svg(replace(piece, fifths=-3)))
+    score = ET.fromstring(musicxml(replace(piece, keys=(KeySignature(0, -3),))))
+    found = signs(svg(replace(piece, keys=(KeySignature(0, -3),))))
     assert found["note"] == len(score.findall(".//note/pitch"))
     assert found["measure"] == len(score.findall("part[1]/measure"))
     assert found["tie"] >= len(score.findall(".//tie[@type='start']"))  # a tie across systems is drawn in two parts

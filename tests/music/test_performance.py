@@ -112,7 +112,7 @@ def test_a_piece_and_back() -> None:
     assert performance.notes.tolist() == [(0.0, 0.75, 60, 70), (0.5, 1.5, 64, 80)]
     assert words == ["1 of 3 notes left out, which are off the 88 keys of a piano"]
     again = performance.to_piece()
-    assert again.seconds_per_tick == 0.001 and again.voices == ("piano",)
+    assert again.seconds_at(1) == 0.001 and again.voices == ("piano",)
     assert again.notes == (Note(0, 750, 60, 70), Note(500, 1500, 64, 80))
     assert from_piece(again) == (performance, []) and from_piece(Piece(())) == (played([]), [])
 

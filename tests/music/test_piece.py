@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from triptych.errors import UserError
 from triptych.music import sound
-from triptych.music.piece import SUFFIXES, Note, Piece, check_suffix
+from triptych.music.metre import Metre
+from triptych.music.piece import SUFFIXES, KeySignature, Note, Piece, Tempo, check_suffix
 
 NOTES = st.builds(
     lambda start, length, pitch, velocity, voice: Note(start, start + length, pitch, velocity, voice),
@@ -35,7 +37,10 @@ def test_a_piece_is_its_notes_in_whatever_order(notes: list[Note], length: int, 
 
 def test_time() -> None:
     piece = Piece((Note(0, 6, 60),), resolution=4, tempo=60.0, length=8)
-    assert (piece.seconds_per_tick, piece.seconds) == (0.25, 2.0)
+    assert (piece.seconds_at(1), piece.seconds) == (0.25, 2.0)
+    slower = replace(piece, tempos=(Tempo(6, 15.0), Tempo(2, 30.0)))
+    assert [slower.seconds_at(tick) for tick in (0, 2, 4, 6, 7)] == [0, 0.5, 1.5, 2.5, 3.5]
+    assert slower.seconds == 4.5
     assert Piece(()).seconds == 0.0
 
 
@@ -65,6 +70,21 @@ def test_a_note_that_cannot_be(note: Note, told: str) -> None:
 def test_a_piece_that_cannot_be(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="expected a positive resolution"):
         Piece((), **settings)
+
+
+def test_changes_are_in_order_and_the_last_of_a_tick_holds() -> None:
+    keys = (KeySignature(8, 2), KeySignature(0, -1, minor=True), KeySignature(8, 3))
+    piece = Piece((), metres=(Metre(9, 2, 4), Metre(3, 3, 4)), keys=keys)
+    assert piece.metres == (Metre(3, 3, 4), Metre(9, 2, 4))
+    assert piece.keys == (KeySignature(0, -1, minor=True), KeySignature(8, 3))
+    assert [piece.key_at(tick).fifths for tick in (0, 7, 8, 99)] == [-1, -1, 3, 3]
+    assert Piece(()).key_at(5) == KeySignature(0, 0)
+
+
+@pytest.mark.parametrize("programs", [(1,), (1, 128), (-1, 1)])
+def test_instruments_are_of_voices(programs: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="expected an instrument of 0 to 127 for each of 2 voices"):
+        Piece((), voices=("a", "b"), programs=programs)
 
 
 @pytest.mark.parametrize(

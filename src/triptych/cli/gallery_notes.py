@@ -45,13 +45,13 @@ it as it stands."""
 
 def melody() -> Piece:
     """The melody that ships, encoded by us."""
-    from triptych.music.piece import Note, Piece
+    from triptych.music.piece import KeySignature, Note, Piece
 
     notes, start = [], 0
     for pitch, length in ODE:
         notes.append(Note(start, start + length, pitch))
         start += length
-    return Piece(tuple(notes), tempo=96.0, voices=("melody",), fifths=-1)
+    return Piece(tuple(notes), tempo=96.0, voices=("melody",), keys=(KeySignature(0, -1, minor=False),))
 
 
 def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:

@@ -189,7 +189,7 @@ def similarity(
     _refuse("a piece", {"--pixel": pixel})
     read = read_midi(piece)
     matrix = similarity(read)
-    save(draw(matrix, pickup=-(-read.pickup // read.resolution)), out)
+    save(draw(matrix, pickup=-(-(read.pickup or 0) // read.resolution)), out)
     repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
     answer(
         {"out": str(out), "piece": str(piece), "repetition": repeated, "similarity": matrix.round(4).tolist()},

@@ -150,7 +150,7 @@ def draw(arcs: Arcs) -> Figure:
 
 def _row(arcs: Arcs) -> range:
     """Ticks of the picture: from its begin to the end of the bar after the chosen token, or of the piece."""
-    bar, pickup = BAR * arcs.piece.resolution, arcs.piece.pickup
+    bar, pickup = BAR * arcs.piece.resolution, arcs.piece.pickup or 0
     now = int(arcs.ticks[arcs.chosen])
     after = pickup + ((now - pickup) // bar + 2) * bar
     return range(arcs.begin, max(now + 1, min(after, arcs.piece.length)))
@@ -205,12 +205,12 @@ def _draw_curves(axes: Axes, strongest: list[Arc], curves: list[Curve]) -> None:
 def _title(arcs: Arcs) -> str:
     """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2", or "at 3.21 s"."""
     bar = BAR * arcs.piece.resolution
-    pitch, place = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen]) - arcs.piece.pickup
+    pitch, place = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen]) - (arcs.piece.pickup or 0)
     name = f"{PITCHES[pitch % 12]}{pitch // 12 - 1}" if pitch >= 0 else "a token without pitch"
     beat = place % bar / arcs.piece.resolution + 1
     where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
     if not arcs.piece.metrical:
-        where = f"at {place * arcs.piece.seconds_per_tick:.2f} s"
+        where = f"at {arcs.piece.seconds_at(place):.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
 
 

@@ -33,7 +33,7 @@ def similarity(piece: Piece) -> NDArray[np.float64]:
     bar lines, so a pickup may begin with a part of one; the last may be a part too.
     Raises UserError for a piece without length and for one of more than 2,000 beats.
     """
-    first = -(-piece.pickup // piece.resolution) * piece.resolution - piece.pickup  # ticks before tick 0
+    first = -(piece.pickup or 0) % piece.resolution  # ticks before tick 0
     count = -(-(piece.length + first) // piece.resolution)
     if not (piece.length and count <= MOST_BEATS):
         raise UserError(f"expected a piece of 1 to {MOST_BEATS:,} beats, got {count:,}; compare a part of it")

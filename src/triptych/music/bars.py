@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from triptych.errors import UserError
+from triptych.music.metre import Bar, Metre
 from triptych.music.piece import Note, Piece
 
 BAR, BEAT = 16, 4  # sixteenths
@@ -29,15 +30,6 @@ NOTES: dict[int, tuple[int, ...]] = {
     1: tuple(range(BAR)),
 }
 RESTS: dict[int, tuple[int, ...]] = {length: tuple(range(0, BAR, length)) for length in (16, 8, 4, 2, 1)}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Sixteenths `start` to `end`, of which the first stands at `offset` in a whole bar."""
-
-    start: int
-    end: int
-    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,24 +65,31 @@ def in_sixteenths(piece: Piece) -> Piece:
     notes = tuple(
         replace(note, start=grid(note.start), end=max(grid(note.start) + 1, grid(note.end))) for note in piece.notes
     )
-    return replace(piece, notes=notes, resolution=4, length=grid(piece.length), pickup=grid(piece.pickup))
+    return replace(
+        piece,
+        notes=notes,
+        resolution=4,
+        length=grid(piece.length),
+        pickup=None if piece.pickup is None else grid(piece.pickup),
+        metres=tuple(_whole_sixteenths(replace(metre, start=grid(metre.start))) for metre in piece.metres),
+        keys=tuple(replace(key, start=grid(key.start)) for key in piece.keys),
+        tempos=tuple(replace(tempo, start=grid(tempo.start)) for tempo in piece.tempos),
+    )
+
+
+def _whole_sixteenths(metre: Metre) -> Metre:
+    """The metre, or, where its bar is no whole number of sixteenths, as many of its bars as are."""
+    whole = 16 * metre.beats % metre.unit == 0
+    return metre if whole else Metre(metre.start, metre.beats, 16)
 
 
 def bars_of(piece: Piece) -> list[Bar]:
-    """Bars of a piece in sixteenths: a pickup if there is one, then bars of 4/4 of which the last is full.
-
-    It is shorter only where the piece ends so that it and the pickup make one bar. A pickup of a bar or more is one
-    with the same bar lines. At least one bar; more than 5,000 are a UserError.
-    """
+    """Bars of a piece in sixteenths, see `Bars`; all of 4/4. More than 5,000 are a UserError."""
     assert piece.resolution == 4
-    if piece.length > MOST_BARS * BAR:
-        raise UserError(f"expected at most {MOST_BARS:,} bars to write, got {piece.length // BAR:,}; cut the piece")
-    pickup = piece.pickup % BAR
-    first = [Bar(0, pickup, BAR - pickup)] if pickup else []
-    bars = [*first, *(Bar(start, start + BAR) for start in range(pickup, piece.length, BAR))] or [Bar(0, BAR)]
-    if len(bars) > 1 and piece.length == bars[-1].start + BAR - pickup:
-        bars[-1] = replace(bars[-1], end=piece.length)
-    return bars
+    bars = replace(piece, metres=()).bars
+    if len(bars) > MOST_BARS:
+        raise UserError(f"expected at most {MOST_BARS:,} bars to write, got {len(bars):,}; cut the piece")
+    return list(bars)
 
 
 def layers_of(notes: Sequence[Note]) -> list[list[Chord]]:

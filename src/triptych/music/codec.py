@@ -114,7 +114,7 @@ def to_piece(
             if grid[start, voice] >= 0:
                 notes.append(Note(start, end, int(grid[start, voice]), voice=voice))
     before = upbeat(len(grid)) if pickup is None else pickup
-    return Piece(tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before, key_of(grid).fifths)
+    return Piece(tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before, keys=(key_of(grid).signature,))
 
 
 def from_piece(piece: Piece) -> tuple[Grid, list[str]]:

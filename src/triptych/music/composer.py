@@ -471,7 +471,7 @@ class Composer:
 
 def _pickup(piece: Piece) -> int:
     """Sixteenths before the first bar line, as far as the piece knows it: one that was read from MIDI does not."""
-    return in_sixteenths(piece).pickup % BAR
+    return (in_sixteenths(piece).pickup or 0) % BAR
 
 
 def _allowed(device: torch.device, *, end: int | None) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.music.piece import KeySignature
 
 # How well a pitch class, in semitones above the tonic, fits its key: mean ratings, by whether the key is minor.
 # In hundredths, because sums of whole numbers are not rounded: keys that fit equally well have equal scores.
@@ -47,6 +48,11 @@ class Key:
         sharps = (7 * (self.tonic + 3 * self.minor) + 5) % 12 - 5
         # Six sharps and six flats sound the same; the spelling is the one of the name.
         return -6 if sharps == 6 and self.minor else sharps
+
+    @property
+    def signature(self) -> KeySignature:
+        """The key as a signature from the beginning of a piece on."""
+        return KeySignature(0, self.fifths, self.minor)
 
     def transposed(self, semitones: int) -> Key:
         """Key of the same piece played `semitones` higher."""

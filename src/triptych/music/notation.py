@@ -10,7 +10,8 @@ from pathlib import Path
 
 from triptych.errors import UserError
 from triptych.model.files import write_file
-from triptych.music.bars import BAR, Bar, Symbol, bars_of, beams_of, in_sixteenths, layers_of, symbols_of
+from triptych.music.bars import BAR, Symbol, bars_of, beams_of, in_sixteenths, layers_of, symbols_of
+from triptych.music.metre import Bar
 from triptych.music.piece import Piece
 
 MOST_LAYERS = 4  # that MuseScore reads of one staff
@@ -69,7 +70,7 @@ def musicxml(piece: Piece) -> str:
         _group(names, "stop")
     for number, staff in enumerate(staves, 1):
         part = _add(score, "part", id=f"P{number}")
-        _write_staff(part, staff, bars, piece.fifths)
+        _write_staff(part, staff, bars, piece.key_at(0).fifths)
         if number == 1:
             _write_tempo(part[0], piece.tempo)
     ET.indent(score)

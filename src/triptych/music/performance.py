@@ -95,7 +95,7 @@ def from_piece(piece: Piece) -> tuple[Performance, list[str]]:
     """All voices of a piece played on one piano at its tempo, and a word about notes that no piano has."""
     keys = [note for note in piece.notes if LOWEST <= note.pitch <= HIGHEST]
     rows = np.array([(note.start, note.end, note.pitch, note.velocity) for note in keys]).reshape(-1, 4)
-    start, end = rows[:, :2].T * piece.seconds_per_tick
+    start, end = (np.array([piece.seconds_at(tick) for tick in rows[:, side].tolist()]) for side in (0, 1))
     outside = len(piece.notes) - len(keys)
     words = [f"{outside} of {len(piece.notes)} notes left out, which are off the 88 keys of a piano"] if outside else []
     return Performance.of(start, end, rows[:, 2], rows[:, 3]), words

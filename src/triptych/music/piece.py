@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from triptych.errors import UserError
+from triptych.music.metre import Bars, Metre
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -23,14 +26,37 @@ class Note:
     voice: int = 0
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class Tempo:
+    """From tick `start` on, `quarters` quarter notes a minute."""
+
+    start: int
+    quarters: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignature:
+    """From tick `start` on, `fifths` sharps, or flats if negative. minor: the mode; None where a file says none."""
+
+    start: int
+    fifths: int
+    minor: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not -7 <= self.fifths <= 7:
+            raise UserError(f"expected a key signature of -7 (flats) to 7 (sharps), got {self.fifths}; rename the key")
+
+
 @dataclass(frozen=True)
 class Piece:
     """Notes on a grid of ticks, `resolution` to a quarter note, at `tempo` quarter notes a minute.
 
     voices: their names, uppermost first (soprano, alto, tenor, bass; or one name for a piano). length: ticks, with the
-    silence after the last note. pickup: ticks before the first bar line. fifths: sharps of the key signature, or flats
-    if negative. metrical: whether beats and bars mean anything; the ticks of a performance are only time. notes are in
-    the order of (start, end, pitch).
+    silence after the last note. metrical: whether beats and bars mean anything; the ticks of a performance are only
+    time. notes are in the order of (start, end, pitch).
+    What a file says, or nothing where it says nothing: metres, time signatures, in whose place stands 4/4; pickup,
+    ticks before the first bar line, in whose place stands 0; keys, key signatures; tempos, changes of `tempo` after
+    tick 0; programs, the General MIDI instrument (0 to 127) of each voice.
     """
 
     notes: tuple[Note, ...]
@@ -38,9 +64,12 @@ class Piece:
     tempo: float = 90.0
     voices: tuple[str, ...] = ("piano",)
     length: int = 0
-    pickup: int = 0
-    fifths: int = 0
+    pickup: int | None = None
     metrical: bool = True
+    metres: tuple[Metre, ...] = ()
+    keys: tuple[KeySignature, ...] = ()
+    tempos: tuple[Tempo, ...] = ()
+    programs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(sorted(self.notes)))
@@ -49,25 +78,58 @@ class Piece:
                 raise UserError(f"expected a note with start < end, pitch 0 to 127 and velocity 1 to 127, got {note}")
             if not 0 <= note.voice < len(self.voices):
                 raise UserError(f"expected a voice below {len(self.voices)}, got {note}")
-        if not (self.resolution >= 1 and 0 < self.tempo < math.inf and self.pickup >= 0):
+        tempos = (self.tempo, *(tempo.quarters for tempo in self.tempos))
+        if not (self.resolution >= 1 and all(0 < tempo < math.inf for tempo in tempos) and (self.pickup or 0) >= 0):
             raise UserError(
                 "expected a positive resolution and a positive, finite tempo and a pickup from 0, "
-                f"got {self.resolution}, {self.tempo} and {self.pickup}"
+                f"got {self.resolution}, {', '.join(map(str, tempos[:4]))} and {self.pickup}"
             )
-        if not -7 <= self.fifths <= 7:
-            raise UserError(f"expected a key signature of -7 (flats) to 7 (sharps), got {self.fifths}; rename the key")
+        if self.programs and not (
+            len(self.programs) == len(self.voices) and all(0 <= program <= 127 for program in self.programs)
+        ):
+            raise UserError(
+                f"expected an instrument of 0 to 127 for each of {len(self.voices)} voices, got {self.programs}"
+            )
+        for name in ("metres", "keys", "tempos"):
+            # Of several at one tick the last one holds.
+            changes = {change.start: change for change in getattr(self, name)}
+            object.__setattr__(self, name, tuple(changes[start] for start in sorted(changes)))
         last = max((note.end for note in self.notes), default=0)
         object.__setattr__(self, "length", max(self.length, last))
 
-    @property
-    def seconds_per_tick(self) -> float:
-        """Duration of one tick."""
-        return 60 / (self.tempo * self.resolution)
+    @cached_property
+    def bars(self) -> Bars:
+        """The bars by the metres and the pickup."""
+        return Bars(self.metres, length=self.length, resolution=self.resolution, pickup=self.pickup or 0)
+
+    def key_at(self, tick: int) -> KeySignature:
+        """The key signature at a tick; where nothing is said, none has sharps or flats."""
+        found = KeySignature(0, 0)
+        for key in self.keys:
+            if key.start <= tick:
+                found = key
+        return found
+
+    def seconds_at(self, tick: float) -> float:
+        """Seconds from the beginning to a tick, by all tempos."""
+        starts, begins, tempos = self._clock
+        place = bisect_right(starts, tick) - 1
+        return begins[place] + (tick - starts[place]) * 60 / (tempos[place] * self.resolution)
 
     @property
     def seconds(self) -> float:
         """Duration of the whole piece."""
-        return self.length * self.seconds_per_tick
+        return self.seconds_at(self.length)
+
+    @cached_property
+    def _clock(self) -> tuple[list[int], list[float], list[float]]:
+        """Where each tempo begins, in ticks and in seconds, and the tempos."""
+        starts, begins, tempos = [0], [0.0], [self.tempo]
+        for change in self.tempos:
+            begins.append(begins[-1] + (change.start - starts[-1]) * 60 / (tempos[-1] * self.resolution))
+            starts.append(change.start)
+            tempos.append(change.quarters)
+        return starts, begins, tempos
 
     def save(self, path: str | Path, *, soundfont: str | Path | None = None) -> None:
         """Write the piece; the suffix says as what.

@@ -102,28 +102,30 @@ def pitch_range(piece: Piece) -> tuple[int, int]:
 
 def _end(piece: Piece) -> int:
     """Last tick of the picture; of an empty piece one bar is drawn."""
-    return piece.length or piece.pickup + BAR * piece.resolution
+    return piece.length or (piece.pickup or 0) + BAR * piece.resolution
 
 
 def _rows(piece: Piece, most: int) -> list[range]:
     """Cut the piece into `most` rows or less, of about equally many whole bars, the pickup before the first."""
     bar, end = BAR * piece.resolution, _end(piece)
-    bars = max(1, -(-(end - piece.pickup) // bar))
+    pickup = piece.pickup or 0
+    bars = max(1, -(-(end - pickup) // bar))
     count = min(most, -(-bars // BARS_IN_ROW))
     every = -(-bars // count)
-    edges = [0, *range(piece.pickup + every * bar, end, every * bar), end]
+    edges = [0, *range(pickup + every * bar, end, every * bar), end]
     return [range(start, stop) for start, stop in pairwise(edges)]
 
 
 def _bars(piece: Piece, row: range) -> dict[int, str]:
     """Numbers of the bars that begin in a row, by tick, or seconds; of many only every second, third, ..."""
     bar = BAR * piece.resolution
-    first = max(0, -(-(row.start - piece.pickup) // bar))
-    numbers = range(first, -(-(row.stop - piece.pickup) // bar))
+    pickup = piece.pickup or 0
+    first = max(0, -(-(row.start - pickup) // bar))
+    numbers = range(first, -(-(row.stop - pickup) // bar))
     every = max(1, -(-len(numbers) // MOST_NUMBERS))
     if not piece.metrical:
-        return {number * bar: f"{number * bar * piece.seconds_per_tick:g} s" for number in numbers[::every]}
-    return {piece.pickup + number * bar: str(number + 1) for number in numbers[::every]}
+        return {number * bar: f"{piece.seconds_at(number * bar):g} s" for number in numbers[::every]}
+    return {pickup + number * bar: str(number + 1) for number in numbers[::every]}
 
 
 def _heights(notes: Sequence[Note]) -> list[float]:

@@ -65,8 +65,9 @@ def render(piece: Piece, *, rate: int = 44_100) -> NDArray[np.float32]:
     mix = np.zeros((2, math.ceil((piece.seconds + TAIL) * rate)), np.float32)
     for note in piece.notes:
         tone = _organ(note.pitch) if piece.voices[note.voice].lower() in CHOIR else _piano(note.pitch, note.velocity)
-        sound = _play(tone, (note.end - note.start) * piece.seconds_per_tick, rate)
-        first = round(note.start * piece.seconds_per_tick * rate)
+        begins = piece.seconds_at(note.start)
+        sound = _play(tone, piece.seconds_at(note.end) - begins, rate)
+        first = round(begins * rate)
         for side, gain in zip(mix, _pan(note.voice, len(piece.voices), note.pitch), strict=True):
             side[first : first + len(sound)] += gain * sound
     for side, echo in zip(mix, _room(rate), strict=True):

@@ -1,0 +1,142 @@
+"""Metre: time signatures, and the bars that they and an upbeat cut a piece into. Times are ticks."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from triptych.errors import UserError
+
+MOST_BEATS, SHORTEST_UNIT = 255, 64  # of a time signature; MIDI has one byte for the number of beats
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Metre:
+    """A time signature from tick `start` on: `beats` notes of 1/`unit` of a whole note make a bar."""
+
+    start: int
+    beats: int
+    unit: int
+
+    def __post_init__(self) -> None:
+        if not (self.start >= 0 and 1 <= self.beats <= MOST_BEATS and self.unit in (1, 2, 4, 8, 16, 32, 64)):
+            raise UserError(
+                f"expected a metre of 1 to {MOST_BEATS} beats of 1, 2, 4, 8, 16, 32 or {SHORTEST_UNIT}, "
+                f"got {self.beats}/{self.unit}; write it like 3/4"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.beats}/{self.unit}"
+
+    @classmethod
+    def parse(cls, text: str) -> Metre:
+        """The metre that a person means by "3/4", "C" (4/4) or "C|" (2/2), from tick 0 on. Any other is a UserError."""
+        text = {"c": "4/4", "c|": "2/2"}.get(text.strip().lower(), text)
+        found = re.fullmatch(r"\s*(\d{1,3})\s*/\s*(\d{1,2})\s*", text)
+        if found is None:
+            raise UserError(f"expected a metre like 3/4 or 6/8, got {text!r}; write beats/unit")
+        return cls(0, int(found[1]), int(found[2]))
+
+    @property
+    def compound(self) -> bool:
+        """Whether three units make a beat, as in 6/8, 9/8 and 12/8."""
+        return self.unit >= 8 and self.beats > 3 and self.beats % 3 == 0
+
+    def ticks(self, resolution: int) -> int:
+        """Length of a bar, `resolution` ticks a quarter note; at least one."""
+        return max(1, 4 * resolution * self.beats // self.unit)
+
+    def beat(self, resolution: int) -> int:
+        """Length of a beat: of three units in a compound metre, else of one; at least one tick."""
+        return max(1, 4 * resolution * (3 if self.compound else 1) // self.unit)
+
+
+COMMON = Metre(0, 4, 4)  # where nothing is said
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Ticks `start` to `end`, of which the first stands at `offset` in a whole bar of `metre`.
+
+    number: as in a score, counted from 1; an upbeat is bar 0.
+    """
+
+    start: int
+    end: int
+    offset: int = 0
+    number: int = 1
+    metre: Metre = COMMON
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Bars of one length, from tick `start` and number `number` on, up to the next stretch."""
+
+    start: int
+    number: int
+    metre: Metre
+
+
+class Bars:
+    """The bars of a piece of `length` ticks: by time and by number; after its end they go on in the last metre.
+
+    A pickup shorter than a bar is bar 0; a longer one has the bar lines that its end asks for. A change of metre within
+    a bar ends this bar there. The last bar is full, unless the piece ends where it and the pickup make one bar.
+    """
+
+    def __init__(self, metres: Sequence[Metre], *, length: int, resolution: int, pickup: int = 0) -> None:
+        changes = [metre for metre in metres if metre.start > pickup]
+        first = next((metre for metre in reversed(metres) if metre.start <= pickup), COMMON)
+        self.resolution = resolution
+        self.pickup = pickup % first.ticks(resolution)
+        self._stretches = [_Stretch(self.pickup, 1, first)]
+        for change in changes:
+            before = self._stretches[-1]
+            bars = -(-(change.start - before.start) // before.metre.ticks(resolution))
+            self._stretches.append(_Stretch(change.start, before.number + bars, change))
+        self._starts = [stretch.start for stretch in self._stretches]
+        self._numbers = [stretch.number for stretch in self._stretches]
+        last = self.at(max(0, length - 1))
+        whole = last.start + last.metre.ticks(resolution)
+        self.first, self.last = int(not self.pickup), last.number
+        self.end = length if self.pickup and self.last and length == whole - self.pickup else last.end
+
+    def at(self, tick: int) -> Bar:
+        """The bar in which a tick lies."""
+        if tick < self.pickup:
+            return self.number(0)
+        stretch = self._stretches[bisect_right(self._starts, tick) - 1]
+        return self.number(stretch.number + (tick - stretch.start) // stretch.metre.ticks(self.resolution))
+
+    def number(self, number: int) -> Bar:
+        """The bar with that number, from `first` on."""
+        if number < 1:
+            metre = self._stretches[0].metre
+            return Bar(0, self.pickup, metre.ticks(self.resolution) - self.pickup, 0, metre)
+        place = bisect_right(self._numbers, number) - 1
+        stretch = self._stretches[place]
+        length = stretch.metre.ticks(self.resolution)
+        start = stretch.start + (number - stretch.number) * length
+        limit = self._starts[place + 1] if place + 1 < len(self._starts) else start + length
+        return Bar(start, min(start + length, limit), 0, number, stretch.metre)
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __iter__(self) -> Iterator[Bar]:
+        """Every bar of the piece, the upbeat first; the last ends with the piece where it is shortened."""
+        for number in range(self.first, self.last + 1):
+            bar = self.number(number)
+            end = self.end if number == self.last else bar.end
+            yield Bar(bar.start, end, bar.offset, number, bar.metre)
+
+    def ticks(self, first: int, last: int) -> range:
+        """The ticks from bar `first` to bar `last`, both included."""
+        return range(self.number(first).start, self.number(last).end)
+
+    def place(self, tick: int) -> int:
+        """Ticks from the beginning of the whole bar to a tick: where in the bar it stands."""
+        bar = self.at(tick)
+        return tick - bar.start + bar.offset
