@@ -23,9 +23,9 @@ from typing import Any
 import symusic
 
 from triptych.errors import UserError
-from triptych.music.midi import MidiReader
-from triptych.music.midi_files import MidiFiles
+from triptych.music.music_files import MusicFiles
 from triptych.music.performance import BIN, NOTE_OFF, TIME_SHIFT, VELOCITY, PerformanceCodec
+from triptych.music.reading import MusicReader
 
 Played = dict[int, list[tuple[float, float, int]]]  # by pitch: start and end in seconds, velocity
 
@@ -101,7 +101,7 @@ def main() -> int:
     files, failed, refused, notes, minutes = 0, 0, 0, 0, 0.0
     onset, release = 0.0, 0.0
     spent = {"encoding": 0.0, "decoding": 0.0}
-    with MidiFiles(options.data) as archive, MidiReader() as reader:
+    with MusicFiles(options.data) as archive, MusicReader() as reader:
         for name in archive.names[: options.limit]:
             source = archive.source(name)
             data = source if isinstance(source, bytes) else source.read_bytes()

@@ -1,4 +1,4 @@
-"""Damaged MIDI files, read through `triptych.music.midi.MidiReader`: each has to give a piece or a UserError.
+"""Damaged MIDI files, read through `triptych.music.reading.MusicReader`: each has to give a piece or a UserError.
 
 Every second one is read as a performance.
 
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.music.midi import MidiReader
+from triptych.music.reading import MusicReader
 
 MOST_SECONDS = 2.0
 MOST_MEGABYTES = 300
@@ -134,12 +134,12 @@ def main() -> int:
     files = draw_files(options.data, options.files, draw)
     outcomes: Counter[str] = Counter()
     slowest = 0.0
-    with MidiReader() as reader:
+    with MusicReader() as reader:
         for number in range(options.mutations):
             data = damaged(files, draw)
             begin = time.perf_counter()
             try:
-                read = reader.read_performance if number % 2 else reader.read
+                read = reader.read_performance if number % 2 else reader.read_piece
                 read(data, name=f"mutation {number}")
                 outcomes["read"] += 1
             except UserError as error:

@@ -10,8 +10,9 @@ import pytest
 from triptych.model.store import save_pretrained
 from triptych.music.codec import RANGES, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.midi import read_midi, write_midi
+from triptych.music.midi import write_midi
 from triptych.music.piece import Note, Piece
+from triptych.music.reading import read_piece
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 RANDOM = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run("compose", *out, *options, "--tempo", 60)
     assert (ran.code, ran.out, ran.err) == (0, f"{tmp_path / 'a.mid'}\n{tmp_path / 'new' / 'a.musicxml'}\n", "")
     first = (tmp_path / "a.mid").read_bytes()
-    piece = read_midi(first)
+    piece = read_piece(first)[0]
     assert piece.tempo == 60.0 and piece.voices == ("soprano", "alto", "tenor", "bass")
     told = told_by(run("compose", *out, *options, "--tempo", 60, "--json"))
     assert (tmp_path / "a.mid").read_bytes() == first, "one seed, one result"
@@ -88,7 +89,7 @@ def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     told = told_by(ran)
     assert told["sixteenths"] == 36, "what is added is counted"
     assert ran.err == ""
-    grid, _ = from_piece(read_midi(tmp_path / "a.mid"))
+    grid, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
     np.testing.assert_array_equal(grid[:32], GRID)
     assert told_by(run("continue", folder / "piece.mid", *options, "--seconds", 2))["sixteenths"] == 44
 
@@ -98,7 +99,7 @@ def test_harmonize(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run("harmonize", folder / "tune.mid", "--out", out, "--model", model, "--threads", 1, "--json")
     assert told_by(ran)["sixteenths"] == 8
     assert ran.err == f"{folder / 'tune.mid'}: 1 of 4 notes moved to the nearest sixteenth\n"
-    found = read_midi(out)
+    found = read_piece(out)[0]
     melody = [(note.start // 120, note.end // 120, note.pitch) for note in found.notes if note.voice == 0]
     assert melody == [(0, 2, 67), (2, 4, 67), (4, 8, 72)], "a repeated note stays one"
     assert found.tempo == 60.0 and len(found.voices) == 4
@@ -108,7 +109,7 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
     arguments = ["infill", folder / "piece.mid", "--out", tmp_path / "a.mid", "--model", folder / "infill"]
     bars = ["--voice", "alto", "--voice", "tenor", "--from", 2, "--to", 2, "--threads", 1, "--seed", 5]
     assert run(*arguments, *bars).code == 0
-    grid, _ = from_piece(read_midi(tmp_path / "a.mid"))
+    grid, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
     known = np.ones((32, 4), bool)
     known[16:, 1:3] = False
     np.testing.assert_array_equal(grid[known], GRID[known])

@@ -114,20 +114,20 @@ def test_the_page_stands_alone(made: Path) -> None:
 
 def test_the_melody_that_ships(made: Path) -> None:
     from triptych.music.codec import RANGES, from_piece
-    from triptych.music.midi import read_midi
+    from triptych.music.reading import read_piece
 
     whole = gallery_notes.melody()
     assert whole.length % 16 == 0, "whole bars"
     assert all(RANGES[0][0] <= note.pitch <= RANGES[0][1] for note in whole.notes)
-    harmonized, _ = from_piece(read_midi(made.parent / "notes" / "harmonized.mid"))
-    given, _ = from_piece(read_midi(made.parent / "notes" / "melody.mid"))
+    harmonized, _ = from_piece(read_piece(made.parent / "notes" / "harmonized.mid")[0])
+    given, _ = from_piece(read_piece(made.parent / "notes" / "melody.mid")[0])
     assert harmonized[:, 0].tolist() == given[:, 0].tolist(), "the melody comes back as it was"
     assert (harmonized[:, 1:] >= -1).all()
 
 
 def test_the_primer_that_ships(made: Path) -> None:
-    from triptych.music.midi import read_performance
     from triptych.music.performance import from_piece, on_grid
+    from triptych.music.reading import read_performance
 
     given, longer = (read_performance(made.parent / "piano" / name)[0] for name in ("primer.mid", "continued.mid"))
     assert len(given) == 5 * 16 and given.seconds == pytest.approx(5 * 16 * gallery_piano.SIXTEENTH)

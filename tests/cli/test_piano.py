@@ -9,9 +9,10 @@ import pytest
 
 from triptych.attention.pattern import Local1D
 from triptych.music.composer import Composer
-from triptych.music.midi import read_performance, write_midi
+from triptych.music.midi import write_midi
 from triptych.music.performance import Performance, on_grid, onsets
 from triptych.music.pianist import Pianist
+from triptych.music.reading import read_performance
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 SMALL = [

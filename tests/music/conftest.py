@@ -1,6 +1,6 @@
-"""A small model of chorales that hears its labels, for whoever asks models about pieces."""
+"""A small model of chorales that hears its labels, for whoever asks models about pieces; a reader of files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import ChoraleCodec
 from triptych.music.data import LABELS
+from triptych.music.reading import MusicReader
 
 ModelOf = Callable[..., Transformer]
 
@@ -26,3 +27,9 @@ def _model_of(seed: int = 0, *, fills: bool = False) -> Transformer:
 def model_of() -> ModelOf:
     """A model of this seed; `fills`: with a source that has holes."""
     return _model_of
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator[MusicReader]:
+    with MusicReader() as reader:
+        yield reader

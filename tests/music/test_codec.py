@@ -22,8 +22,9 @@ from triptych.music.codec import (
     onsets,
     to_piece,
 )
-from triptych.music.midi import MidiReader, midi_bytes
+from triptych.music.midi import midi_bytes
 from triptych.music.piece import KeySignature, Note, Piece
+from triptych.music.reading import MusicReader
 
 CODEC = ChoraleCodec()
 
@@ -167,13 +168,13 @@ def test_four_voices_without_names_are_ordered_by_pitch(grid: Grid, order: list[
 
 
 def test_through_midi() -> None:
-    with MidiReader() as reader:
+    with MusicReader() as reader:
 
         @settings(deadline=None, max_examples=20)
         @given(grids())
         def check(grid: Grid) -> None:
             grid[-1, 2] = 60  # a file does not tell of the silence after its last note
-            back, words = from_piece(reader.read(midi_bytes(to_piece(grid))))
+            back, words = from_piece(reader.read_piece(midi_bytes(to_piece(grid)))[0])
             np.testing.assert_array_equal(back, grid)
             assert words == []
 

@@ -228,10 +228,10 @@ def _check(out: Sequence[Path], seconds: float | None = None, tokens: int | None
 def _heard(path: Path, *, melody: bool = False) -> Performance:
     """A MIDI file as it sounds on a piano, or its melody; what is changed on the way is told."""
     from triptych.music.melody import melody_of_parts
-    from triptych.music.midi import MidiReader, read_performance
+    from triptych.music.reading import MusicReader, read_performance
 
     if melody:
-        with MidiReader() as reader:
+        with MusicReader() as reader:
             parts, words = reader.read_parts(path, pedal=False)
         found, more = melody_of_parts(parts)
         words += more
@@ -247,14 +247,14 @@ def _read(path: Path, *, melody: bool = False, otherwise: str = "") -> tuple[Pie
     a piece that is no chorale.
     """
     from triptych.music.codec import from_piece, melody_of
-    from triptych.music.midi import read_midi
+    from triptych.music.reading import read_piece
 
-    piece = read_midi(path)
+    piece, read = read_piece(path)
     try:
         grid, words = melody_of(piece) if melody else from_piece(piece)
     except UserError as error:
         raise UserError(f"{path}: {error}{otherwise}") from None
-    for word in words:
+    for word in read + words:
         say(f"{path}: {word}")
     return piece, len(grid)
 

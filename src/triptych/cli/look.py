@@ -135,7 +135,7 @@ def attention(
         return
     if suffix in (".mid", ".midi"):
         from triptych.look.arcs import draw as draw_arcs
-        from triptych.music.midi import read_midi, read_performance
+        from triptych.music.reading import read_performance, read_piece
 
         _refuse("a piece", {**of_text, "--pixel": pixel})
         name = model or "chorales"
@@ -149,7 +149,10 @@ def attention(
         else:
             _refuse("a chorale", {"--note": note, "--label": label})
             composer = load_composer(name, device, threads, dtype.value)
-            arcs = arcs_of(composer, read_midi(what), step=step, voice=voice or "soprano", layer=layer, head=head)
+            read, words = read_piece(what)
+            for word in words:
+                say(f"{what}: {word}")
+            arcs = arcs_of(composer, read, step=step, voice=voice or "soprano", layer=layer, head=head)
         save(draw_arcs(arcs), out)
         answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
         return
@@ -179,7 +182,7 @@ def similarity(
 ) -> None:
     """Draw which beats of a piece sound alike, or which places of a picture look alike; --json adds the numbers."""
     from triptych.look.similarity import WINDOW, draw, repetition, similarity
-    from triptych.music.midi import read_midi
+    from triptych.music.reading import read_piece
     from triptych.picture import check_picture, save
 
     check_picture(out)
@@ -187,7 +190,9 @@ def similarity(
         _similar_places(piece, out, _pixel(pixel), as_json=json)
         return
     _refuse("a piece", {"--pixel": pixel})
-    read = read_midi(piece)
+    read, words = read_piece(piece)
+    for word in words:
+        say(f"{piece}: {word}")
     matrix = similarity(read)
     save(draw(matrix, pickup=-(-(read.pickup or 0) // read.resolution)), out)
     repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None

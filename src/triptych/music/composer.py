@@ -44,8 +44,8 @@ from triptych.music.codec import (
 )
 from triptych.music.data import AUGMENTED, HELD_OUT, LABELS, Augmentation, ChoraleData, Lessons, held_out, label_of
 from triptych.music.key import Key
-from triptych.music.midi import read_midi
 from triptych.music.piece import Note, Piece
+from triptych.music.reading import read_piece
 from triptych.music.score import likelihood
 from triptych.train.loop import Outcome, Package, fit, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
@@ -313,7 +313,7 @@ class Composer:
 
         steps: sixteenths of the whole; without, the piece ends where the model ends it.
         """
-        piece = read_midi(primer) if not isinstance(primer, Piece) else primer
+        piece = read_piece(primer)[0] if not isinstance(primer, Piece) else primer
         given, _ = from_piece(piece)
         grid = self.codec.decode(int(column[0]) for column in self._columns(given, label, steps, sampling, seed))
         struck = np.zeros(grid.shape, bool)
@@ -348,7 +348,7 @@ class Composer:
 
     def harmonize(self, melody: str | Path | Piece, *, sampling: Sampling = PLAIN, seed: int = 0) -> Piece:
         """The melody (the highest notes of a MIDI file or piece) as a soprano over three voices."""
-        piece = read_midi(melody) if not isinstance(melody, Piece) else melody
+        piece = read_piece(melody)[0] if not isinstance(melody, Piece) else melody
         grid, _ = melody_of(piece)
         return self._filled(piece, grid, onsets(piece, grid, melody=True), sampling, seed)
 
@@ -366,7 +366,7 @@ class Composer:
 
         Bars are counted from 1 as in a score: an upbeat is bar 0. Every other note comes back as it was, on the grid.
         """
-        piece = read_midi(piece) if not isinstance(piece, Piece) else piece
+        piece = read_piece(piece)[0] if not isinstance(piece, Piece) else piece
         grid, _ = from_piece(piece)
         for voice in voices:
             if voice not in VOICES:

@@ -98,12 +98,12 @@ def _array(steps: object) -> Grid:
 
 
 def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
-    from triptych.music.midi import read_many
-    from triptych.music.midi_files import MidiFiles
+    from triptych.music.music_files import MusicFiles
+    from triptych.music.reading import read_many
 
-    with MidiFiles(path) as files:
+    with MusicFiles(path) as files:
         names = _of_split(files.names, split)
-        return _grids(read_many(names, lambda reader, name: reader.read(files.source(name), name=name)))
+        return _grids(read_many(names, lambda reader, name: reader.read_piece(files.source(name), name=name)))
 
 
 def _of_split(files: Sequence[str], split: str) -> list[str]:
@@ -112,19 +112,19 @@ def _of_split(files: Sequence[str], split: str) -> list[str]:
     return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
 
 
-def _grids(files: Iterable[tuple[str, Piece | UserError]]) -> tuple[list[Grid], list[str]]:
+def _grids(files: Iterable[tuple[str, tuple[Piece, list[str]] | UserError]]) -> tuple[list[Grid], list[str]]:
     grids, words = [], []
     for name, found in files:
         if isinstance(found, UserError):  # which names the file
             words.append(str(found))
             continue
         try:
-            grid, said = from_piece(found)
+            grid, said = from_piece(found[0])
         except UserError as error:
             words.append(f"{name!r}: {error}")
         else:
             grids.append(grid)
-            words.extend(f"{name!r}: {word}" for word in said)
+            words.extend(f"{name!r}: {word}" for word in found[1] + said)
     return grids, words
 
 

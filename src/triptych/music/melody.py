@@ -68,7 +68,7 @@ def melody_of_parts(parts: Sequence[tuple[str, Performance]]) -> tuple[Performan
 def melody_of(performance: Performance) -> tuple[Performance, list[str]]:
     """The melody of a part: itself where it has hardly more than one voice, else its skyline, with a word.
 
-    Give it as the keys were played, without the pedal (`MidiReader.read_parts`): what a pedal holds covers a melody.
+    Give it as the keys were played, without the pedal (`MusicReader.read_parts`): what a pedal holds covers a melody.
     """
     notes = performance.notes
     before = np.maximum.accumulate(notes["end"])[:-1]

@@ -142,6 +142,27 @@ def sustained(release: NDArray[np.int64], pedal: NDArray[np.int64]) -> NDArray[n
     return np.where((state >= 0) & down[state], up[state], release)
 
 
+def held_by_sostenuto(
+    start: NDArray[np.int64], release: NDArray[np.int64], pedal: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """When notes are released of which the sostenuto pedal holds some, by its changes [changes, 2]: tick, whether down.
+
+    It holds the keys that are down when it goes down, until it is up. A pedal that is never released is, with the last
+    key. Struck and released at ticks [notes]; apply `sustained` to what this returns.
+    """
+    if not len(pedal) or not len(release):
+        return release
+    pedal = pedal[pedal[:, 0].argsort(kind="stable")]
+    down = pedal[pedal[:, 1] > 0, 0]
+    up = np.append(pedal[pedal[:, 1] == 0, 0], release.max())
+    if not len(down):
+        return release
+    last = np.searchsorted(down, release) - 1  # the last time that it went down before the release
+    held = (last >= 0) & (down[last] > start)
+    until = up[np.minimum(np.searchsorted(up, down[last], side="right"), len(up) - 1)]
+    return np.where(held, np.maximum(release, until), release)
+
+
 def stretched(performance: Performance, factor: float) -> Performance:
     """The performance with all times multiplied by `factor`: above 1 it is slower."""
     if not 0 < factor < math.inf:

@@ -22,7 +22,6 @@ from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.grammar import PerformanceGrammar
 from triptych.music.melody import MelodyCodec, melody_of, melody_of_parts
-from triptych.music.midi import MidiReader, read_performance
 from triptych.music.performance import (
     END,
     FILE,
@@ -47,6 +46,7 @@ from triptych.music.performance_data import (
     held_out_windows,
 )
 from triptych.music.piece import Note, Piece
+from triptych.music.reading import MusicReader, read_performance
 from triptych.music.shards import VALID, Shards
 from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
@@ -428,7 +428,7 @@ def _performance(music: Music) -> Performance:
 def _melody(music: Music) -> Performance:
     """The melody of it: of a file, by its keys as they were played."""
     if isinstance(music, str | Path):
-        with MidiReader() as reader:
+        with MusicReader() as reader:
             return melody_of_parts(reader.read_parts(music, pedal=False)[0])[0]
     return melody_of(_performance(music))[0]
 

@@ -21,9 +21,9 @@ from triptych.errors import UserError
 from triptych.model.files import write_file
 from triptych.music.data import HELD_OUT
 from triptych.music.melody import melody_of_parts
-from triptych.music.midi import MidiReader, read_many
-from triptych.music.midi_files import MidiFiles
+from triptych.music.music_files import MusicFiles
 from triptych.music.performance import NOTE, Performance, PerformanceCodec
+from triptych.music.reading import MusicReader, read_many
 
 INDEX = "index.json"
 VERSION = 1
@@ -152,7 +152,7 @@ def prepare(
         raise UserError(f"expected a new folder, got {out}, which holds prepared music; choose another or remove it")
     codec, writer, words = PerformanceCodec(), _Writer(out), []
 
-    def read(reader: MidiReader, name: str) -> tuple[Performance, Performance, int, list[str]]:
+    def read(reader: MusicReader, name: str) -> tuple[Performance, Performance, int, list[str]]:
         source = files.source(name)
         performance, said = reader.read_performance(source, name=name)
         tune = Performance(performance.notes[:0])
@@ -162,7 +162,7 @@ def prepare(
         performance = _since(performance, begin)
         return performance, _since(tune, begin), len(codec.encode(performance)), said
 
-    with MidiFiles(source) as files:
+    with MusicFiles(source) as files:
         described = _described(files.names, index)
         words += [f"{name!r}: not in {index}" for name in files.names if name not in described]
         for done, (name, found) in enumerate(read_many(list(described), read, workers=workers or os.cpu_count() or 1)):

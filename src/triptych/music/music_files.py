@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Self
 
 from triptych.errors import UserError
-from triptych.music.midi import LARGEST_FILE
+from triptych.music.reading import MAX_BYTES
 
 SUFFIXES = (".mid", ".midi")
 # What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
 DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 
 
-class MidiFiles:
+class MusicFiles:
     """The MIDI files of a folder or a zip. Use it in a `with` statement.
 
     names: their paths inside of it, with "/" between folders, in the order of folders and files.
@@ -43,7 +43,7 @@ class MidiFiles:
             self._archive.close()
 
     def source(self, name: str) -> Path | bytes:
-        """What `MidiReader` reads: the path of a file, or the content of a member of a zip. Raises UserError."""
+        """What `MusicReader` reads: the path of a file, or the content of a member of a zip. Raises UserError."""
         return self._path / name if self._archive is None else _content(self._archive, name)
 
 
@@ -57,10 +57,10 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
-    if member.file_size > LARGEST_FILE:
-        raise UserError(f"expected a MIDI file of at most {LARGEST_FILE:,} bytes, got {name!r}; cut it")
+    if member.file_size > MAX_BYTES:
+        raise UserError(f"expected a MIDI file of at most {MAX_BYTES:,} bytes, got {name!r}; cut it")
     try:
         with archive.open(member) as packed:
-            return packed.read(LARGEST_FILE)
+            return packed.read(MAX_BYTES)
     except DAMAGED as error:
         raise UserError(f"expected a whole file without a password, got {name!r}: {error}; pack it anew") from None

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from triptych.errors import UserError
-from triptych.music.midi import MidiReader, midi_bytes, read_many
-from triptych.music.midi_files import MidiFiles
+from triptych.music.midi import midi_bytes
+from triptych.music.music_files import MusicFiles
 from triptych.music.piece import Note, Piece
+from triptych.music.reading import MusicReader, read_many
 
 NAMES = ["a/b.MIDI", "a/c/d.mid", "a.mid", "a0/e.mid"]  # folder by folder: as text, "a.mid" comes before "a/b.MIDI"
 
@@ -21,17 +22,19 @@ def test_a_folder_and_a_zip_are_the_same(tmp_path: Path) -> None:
         archive.writestr("a/read.me", "no music")
     (tmp_path / "folder" / "a" / "read.me").write_text("no music")
     for path in (tmp_path / "folder", tmp_path / "music.zip"):
-        with MidiFiles(path) as files:
+        with MusicFiles(path) as files:
             assert files.names == NAMES
-            read = read_many(files.names, lambda reader, name: reader.read(files.source(name), name=name), workers=2)
-            pitches = [found.notes[0].pitch for _, found in read if isinstance(found, Piece)]
+            read = read_many(
+                files.names, lambda reader, name: reader.read_piece(files.source(name), name=name), workers=2
+            )
+            pitches = [found[0].notes[0].pitch for _, found in read if not isinstance(found, UserError)]
             assert pitches == [60, 61, 62, 63]
 
 
 def test_a_large_member_is_not_opened(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "music.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb.mid", bytes(10_000_001))
-    with MidiFiles(tmp_path / "music.zip") as files, pytest.raises(UserError, match=r"got 'bomb\.mid'; cut it"):
+    with MusicFiles(tmp_path / "music.zip") as files, pytest.raises(UserError, match=r"got 'bomb\.mid'; cut it"):
         files.source("bomb.mid")
 
 
@@ -39,10 +42,10 @@ def test_what_is_neither(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("no zip")
     for path, reason in [(tmp_path / "a.zip", "File is not a zip file"), (tmp_path / "none", "No such file")]:
         with pytest.raises(UserError, match=f"^expected a folder or a zip of MIDI files, got {path}: {reason}"):
-            MidiFiles(path)
+            MusicFiles(path)
 
 
 def test_a_folder_that_has_the_name_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.mid").mkdir()
-    with MidiFiles(tmp_path) as files, MidiReader() as reader, pytest.raises(UserError, match="is no file"):
-        reader.read(files.source("a.mid"))
+    with MusicFiles(tmp_path) as files, MusicReader() as reader, pytest.raises(UserError, match="is no file"):
+        reader.read_piece(files.source("a.mid"))
