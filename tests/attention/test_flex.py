@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.attention import Full, Local1D, Local2D, dense, flex, mask
-from triptych.attention.flex import _may_see
+from triptych.attention import Full, Local1D, Local2D, dense, mask
+from triptych.attention.flex import _may_see, flex
 from triptych.errors import UserError
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

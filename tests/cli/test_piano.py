@@ -158,7 +158,10 @@ def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> No
         (["compose", "--seconds", "80000"], "expected 0.01 to 873 seconds, got 80000"),
         (["compose", "--tokens", "999999"], "expected 1 to 131,072 tokens"),
         (["compose", "--model", "accompany"], "expected a decoder alone for composing"),
-        (["compose", "--model", "nothing"], "expected a shipped model, a folder or a hub id"),
+        (
+            ["compose", "--model", "nothing"],
+            "expected a shipped model, the folder of a model or a run, or hf:owner/name",
+        ),
         (["continue", "broken.mid"], "no MIDI header"),
         (["continue", "none.mid"], "which is no file"),
         (["continue", "piece.mid", "--model", "chorales"], "or continue it as a performance: --model piano"),

@@ -133,7 +133,7 @@ def test_a_card_may_hold_a_date(tmp_path: Path) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(UserError, match="shipped model, a folder or a hub id"):
+    with pytest.raises(UserError, match="shipped model, the folder of a model or a run, or hf:owner/name"):
         load_pretrained("captions-en-xx")
 
 
@@ -145,31 +145,6 @@ def test_shipped_models_are_whole_and_described() -> None:
         assert {"task", "domain", "data", "license", "scores", "training"} <= card.keys(), card["name"]
         size = sum(file.stat().st_size for file in (store.SHIPPED / card["name"]).iterdir())
         assert size < 12_000_000
-
-
-def test_hub_id_is_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-    asked = []
-
-    def stand_in(name: str, **_: object) -> str:
-        asked.append(name)
-        return str(folder)
-
-    monkeypatch.setattr(hub, "snapshot_download", stand_in)
-    assert load_pretrained("someone/model").card["task"] == "none"
-    assert asked == ["someone/model"]
-
-
-def test_hub_without_network_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = pytest.importorskip("huggingface_hub")
-
-    def fails(name: str, **_: object) -> str:
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(hub, "snapshot_download", fails)
-    with pytest.raises(UserError, match="no route") as caught:
-        load_pretrained("someone/model")
-    assert "\n" not in str(caught.value)
 
 
 KILLS = textwrap.dedent(

@@ -6,7 +6,6 @@ from triptych.attention.blockwise import blockwise as blockwise
 from triptych.attention.causality import causality_violations as causality_violations
 from triptych.attention.dense import dense as dense
 from triptych.attention.dense import weights as weights
-from triptych.attention.flex import flex as flex
 from triptych.attention.pattern import Full as Full
 from triptych.attention.pattern import Local1D as Local1D
 from triptych.attention.pattern import Local2D as Local2D

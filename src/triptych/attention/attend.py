@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.attention.blockwise import blockwise
 from triptych.attention.dense import bias, check, dense, valid_keys
-from triptych.attention.flex import flex
 from triptych.attention.pattern import Full, Pattern, check_sizes, mask
 from triptych.attention.relation import Relation
 from triptych.errors import UserError
@@ -100,4 +99,11 @@ def fused(
     return out.masked_fill((lengths == 0)[:, None, None, None], 0)
 
 
-_BACKENDS: dict[str, Callable[..., Tensor]] = {"dense": dense, "blockwise": blockwise, "fused": fused, "flex": flex}
+def _flex(query: Tensor, key: Tensor, value: Tensor, **settings: Any) -> Tensor:
+    """Only who uses FlexAttention imports it: `import torch` does not."""
+    from triptych.attention.flex import flex
+
+    return flex(query, key, value, **settings)
+
+
+_BACKENDS: dict[str, Callable[..., Tensor]] = {"dense": dense, "blockwise": blockwise, "fused": fused, "flex": _flex}

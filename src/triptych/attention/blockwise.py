@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,9 @@ def blockwise(
         return chunked(query, key, value, pattern=pattern, relations=relations, lengths=lengths)
     if query.numel() == 0:
         return query * 1
+    if isinstance(pattern, Local1D):  # no block, and no memory of one, is longer than what there is
+        longest = query.size(2)
+        pattern = replace(pattern, query=min(pattern.query, longest), memory=min(pattern.memory, longest))
     if isinstance(pattern, Local1D) and pattern.query == pattern.memory and lengths is None and available(query.device):
         return neighbours(query, key, value, pattern.query)
     fold = _Fold(pattern, query, lengths)

@@ -137,7 +137,7 @@ def _table(pattern: Local, length: int) -> Tensor:
     blocks = -(-length // block_size(pattern))
     if isinstance(pattern, Local1D):
         starts = torch.arange(blocks, device="cpu")[:, None] * pattern.query
-        keys = starts + torch.arange(-pattern.memory, pattern.query, device="cpu")
+        keys = starts + torch.arange(-min(pattern.memory, length), min(pattern.query, length), device="cpu")
     else:
         keys = _windows(pattern)[:blocks]
     return keys.masked_fill((keys < 0) | (keys >= length), -1)
@@ -169,7 +169,7 @@ def _mask(pattern: Pattern, queries: int, keys: int) -> Tensor:
     see = torch.ones(queries, keys, dtype=torch.bool, device="cpu")
     if isinstance(pattern, Full):
         return see.tril() if pattern.causal else see
-    return see.tril() & members(pattern, keys).repeat_interleave(block_size(pattern), 0)[:queries]
+    return see.tril() & members(pattern, keys).repeat_interleave(min(block_size(pattern), queries), 0)[:queries]
 
 
 def members(pattern: Local, length: int) -> Tensor:

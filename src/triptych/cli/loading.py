@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from triptych.text.translator import Translator
 
 WORDS = 10  # that are said about files
+LONGEST_NAME = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
 
 
 def load_translator(model: str, device: str, threads: int | None, dtype: str) -> Translator:
     """The translator of that name, its terms told."""
     from triptych.text.translator import Translator
 
-    translator = Translator.load(model, device=device, threads=threads, dtype=dtype)
+    translator = Translator.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(translator.card)
     return translator
 
@@ -36,7 +38,7 @@ def load_painter(model: str, device: str, threads: int | None, dtype: str) -> Pa
     """The painter of that name, its terms told."""
     from triptych.image.painter import Painter
 
-    painter = Painter.load(model, device=device, threads=threads, dtype=dtype)
+    painter = Painter.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(painter.card)
     return painter
 
@@ -45,7 +47,7 @@ def load_composer(model: str, device: str, threads: int | None, dtype: str) -> C
     """The composer of that name, its terms told."""
     from triptych.music.composer import Composer
 
-    composer = Composer.load(model, device=device, threads=threads, dtype=dtype)
+    composer = Composer.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(composer.card)
     return composer
 
@@ -54,9 +56,20 @@ def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pi
     """The pianist of that name, its terms told."""
     from triptych.music.pianist import Pianist
 
-    pianist = Pianist.load(model, device=device, threads=threads, dtype=dtype)
+    pianist = Pianist.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(pianist.card)
     return pianist
+
+
+def named(model: str) -> str:
+    """The name of a model as it was given; where a folder here has the name of a shipped model, which one is meant is
+    told.
+    """
+    from triptych.model.store import ships
+
+    if model in ships() and Path(model).is_dir():
+        say(f"note: {model} is the shipped model; the folder of that name is ./{model}")
+    return model
 
 
 def plays_performances(model: str) -> bool:
@@ -150,15 +163,14 @@ def tell_terms(card: Mapping[str, Any]) -> None:
     notice = card.get("notice")
     if not notice:
         return
-    seen = _folder() / f"{Path(str(card.get('name', 'model'))).name}.seen"
-    if seen.is_file() and seen.read_text("utf-8") == notice:
-        return
+    seen = _folder() / f"{Path(str(card.get('name', 'model'))).name[:LONGEST_NAME]}.seen"
+    with contextlib.suppress(OSError, UnicodeError):
+        if seen.is_file() and seen.read_text("utf-8") == str(notice):
+            return
     say(f"note: {notice}")
-    try:
+    with contextlib.suppress(OSError):
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.write_text(str(notice), "utf-8")
-    except OSError:
-        return
 
 
 def _folder() -> Path:

@@ -12,7 +12,7 @@ import typer
 
 import triptych
 from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, train, translate
-from triptych.errors import DivergedError, UserError
+from triptych.errors import DivergedError, UserError, one_line
 
 app = typer.Typer(
     name="triptych",
@@ -95,7 +95,7 @@ def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 
 def _complain(message: str, code: int = 2) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + one_line(message), file=sys.stderr)
     return code
 
 

@@ -40,7 +40,8 @@ Json = Annotated[
 
 # Every verb that uses a model.
 Model = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="A shipped name (see: triptych models), a folder, or a hub id.")
+    str,
+    typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name."),
 ]
 
 # Every verb that generates.

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from triptych.errors import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+# What a terminal obeys instead of showing it: controls but for the tab and the end of a line.
+ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 def answer(result: Mapping[str, object], lines: Iterable[str], *, as_json: bool) -> None:
-    """Print the result as one JSON object, or as lines for a person. Called once, at the end of a verb."""
-    for line in [json.dumps(_plain(result), ensure_ascii=False, allow_nan=False)] if as_json else lines:
-        sys.stdout.write(line + "\n")
+    """Print the result as one JSON object, or as lines for a person. Called once, at the end of a verb.
+
+    Nothing in them acts on a terminal: in JSON what could is escaped, in lines it is left out.
+    """
+    if as_json:
+        lines = [ACTS.sub(_escaped, json.dumps(_plain(result), ensure_ascii=False, allow_nan=False))]
+    for line in lines:
+        sys.stdout.write((line if as_json else ACTS.sub("", line)) + "\n")
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not the answer."""
-    print(message, file=sys.stderr)
+    """Tell the person something that is not the answer, in one line."""
+    print(one_line(message), file=sys.stderr)
 
 
 def progress() -> Progress:
@@ -31,6 +42,10 @@ def progress() -> Progress:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _plain(value: object) -> object:

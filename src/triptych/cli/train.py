@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.cli import options, train_piano
-from triptych.cli.loading import load_chorales, load_pictures
+from triptych.cli.loading import load_chorales, load_pictures, named
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
+from triptych.model.plain import bounded, from_toml, read_bounded
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,7 @@ def text(
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if start_from is not None:
         dropout = _only_dropout(tables["model"])
-        translator = Translator.load(start_from, device=device, threads=threads, dtype="float32")
+        translator = Translator.load(named(start_from), device=device, threads=threads, dtype="float32")
         translator = translator if dropout is None else translator.with_dropout(dropout)
     else:
         translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
@@ -157,7 +158,7 @@ def image(
     if start_from is not None:
         forget = _only_forget(tables["model"])
         dropout = _only_dropout(tables["model"], "dropout or patch.forget")
-        painter = Painter.load(start_from, device=device, threads=threads, dtype="float32")
+        painter = Painter.load(named(start_from), device=device, threads=threads, dtype="float32")
         painter = painter.with_dropout(dropout, forget)
         if use["task"] not in (None, painter.task):
             raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
@@ -277,7 +278,7 @@ def _train_composer(
         forget, pattern = _only_forget(model), model.pop("pattern", None)
         layers = model.pop("encoder_layers", None) if task == "infill" else None
         dropout = _only_dropout(model, "dropout, patch.forget, pattern, or with data.task=infill encoder_layers")
-        composer = Composer.load(start_from, dtype="float32", **where)
+        composer = Composer.load(named(start_from), dtype="float32", **where)
         if task == "infill" and (composer.task != task or layers is not None):
             deep = composer.model.config.decoder_layers if layers is None else layers
             composer = composer.with_encoder(deep, seed=run.seed)
@@ -291,9 +292,9 @@ def _train_composer(
     held_out = load_chorales(data, "valid")
     lessons = None
     if teachers:  # they speak of the training pieces alone
-        masters = {name: Composer.load(name, **where) for name in dict.fromkeys(teachers)}
-        named = [masters[name] for name in teachers]
-        grids, lessons = _taught(named, grids, composer.task, composed, share, run, out if resume else None)
+        masters = {name: Composer.load(named(name), **where) for name in dict.fromkeys(teachers)}
+        chosen = [masters[name] for name in teachers]
+        grids, lessons = _taught(chosen, grids, composer.task, composed, share, run, out if resume else None)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,
@@ -433,11 +434,7 @@ def read_settings(recipe: Path | None, assignments: Sequence[str]) -> dict[str, 
     """
     tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
     if recipe is not None:
-        try:
-            written = tomllib.loads(recipe.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"expected TOML in {recipe}, got an error: {error}") from None
-        for name, table in written.items():
+        for name, table in from_toml(read_bounded(recipe), recipe).items():
             if name not in TABLES or not isinstance(table, dict):
                 raise UserError(f"expected the tables {', '.join(TABLES)} in {recipe}, got {name!r}")
             tables[name].update(table)
@@ -463,6 +460,7 @@ def _expect(table: str, settings: Mapping[str, Any], known: Sequence[str]) -> No
 def _value(text: str) -> Any:
     """The value as TOML reads it (3, 0.5, true, [1, 2]); what TOML cannot read is a word: adamw, tiny."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        tables = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return bounded(tables, "--set")["value"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.cli.loading import load_shards
+from triptych.cli.loading import load_shards, named
 from triptych.cli.output import say
 from triptych.errors import UserError
 
@@ -69,7 +69,7 @@ def train_pianist(
             f"expected of model.positions only {{ keyboard = {list(KEYBOARD)} }} with --from, got {positions!r}"
         )
     if start_from is not None:
-        pianist = Pianist.load(start_from, dtype="float32", **where)
+        pianist = Pianist.load(named(start_from), dtype="float32", **where)
         pianist = pianist if dropout is None else pianist.with_dropout(dropout)
         pianist = pianist if pattern is None else pianist.with_pattern(pattern)
         pianist = pianist if positions is None else pianist.with_keyboard()

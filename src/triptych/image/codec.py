@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError, printable
+from triptych.model.plain import bounded
 
 Pixels = NDArray[np.uint8]
 Ids = NDArray[np.int64]
@@ -200,7 +201,7 @@ class PictureCodec:
     def from_bytes(cls, data: bytes) -> PictureCodec:
         """The codec of a model folder; one of another kind is a UserError."""
         try:
-            found = json.loads(data)
+            found = bounded(json.loads(data), FILE)
             if set(found) == {field.name for field in fields(cls)}:
                 return cls(**found)
         except UserError:

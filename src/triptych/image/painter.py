@@ -59,7 +59,7 @@ class Painter:
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Painter:
-        """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
         stored = load_for(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype)
         codec = PictureCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
+from triptych.attention.pattern import Full, Local1D, Local2D, Pattern, block_size
 from triptych.errors import UserError
 
 CAUSAL = Full(causal=True)
@@ -28,6 +28,8 @@ SIZES = {
     "decoder_layers": (1, 1000),
     "classes": (0, 2**24),
 }
+MOST_DIGITS = 8  # of a grid
+MOST_PLACES = 2**24  # of the table of who looks at whom
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class Positions:
     def __post_init__(self) -> None:
         _one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"))
         _in_range("length", self.length, 1, 2**24)
+        _is_a("grid", self.grid, list, tuple)
+        if len(self.grid) > MOST_DIGITS:
+            raise UserError(f"expected a grid of at most {MOST_DIGITS} sizes, got {len(self.grid)}; leave some out")
         object.__setattr__(self, "grid", tuple(self.grid))
         for size in self.grid:
             _in_range("each size of the grid", size, 1, 2**16)
@@ -70,10 +75,14 @@ class Positions:
                 _in_range("each number of positions.keyboard", size, 1, 2**10)
             object.__setattr__(self, "keyboard", layout)
         if isinstance(self.source, Mapping):  # as JSON has it
-            object.__setattr__(self, "source", Positions(**self.source))  # type: ignore[unreachable]
+            if self.source.get("source") is not None:  # type: ignore[unreachable]  # before it is followed inwards
+                raise UserError("expected no positions.source in positions.source, got one; leave it out")
+            object.__setattr__(self, "source", Positions(**self.source))
         _is_a("positions.source", self.source, Positions, type(None))
         if self.source is not None and self.source.keyboard is not None:
             raise UserError("expected no keyboard in positions.source, got one; the target alone is told it")
+        if self.source is not None and self.source.source is not None:
+            raise UserError("expected no positions.source in positions.source, got one; leave it out")
 
     @property
     def keyboard_ids(self) -> int:
@@ -181,6 +190,7 @@ class Config:
             _in_range("source_vocabulary", self.source_vocabulary, *SIZES["vocabulary"])
         _is_a("dropout", self.dropout, int, float)
         _is_a("pattern", self.pattern, Full, Local1D, Local2D)
+        _check_pattern(self.pattern)
         _is_a("positions", self.positions, Positions)
         _is_a("relation", self.relation, Relative, type(None))
         _is_a("patch", self.patch, Patch, type(None))
@@ -294,6 +304,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "norm": "pre",
     },
 }
+
+
+def _check_pattern(pattern: Pattern) -> None:
+    """Raise UserError for sizes whose tables of positions would not fit into memory."""
+    if isinstance(pattern, Full):
+        return
+    for each in dataclasses.fields(pattern):
+        _in_range(f"pattern.{each.name}", getattr(pattern, each.name), 0, 2**20)
+    if isinstance(pattern, Local2D):
+        memory = (pattern.memory_rows + pattern.query_rows) * (2 * pattern.memory_columns + pattern.query_columns)
+        blocks = -(-pattern.height * pattern.width // block_size(pattern))
+        if pattern.height * pattern.width > 2**20 or memory * blocks > MOST_PLACES:
+            raise UserError(
+                f"expected a picture and a memory with at most {MOST_PLACES:,} pairs of a block and a position in its "
+                f"sight, got {pattern}; make the memory smaller or the blocks larger"
+            )
 
 
 def _is_a(name: str, value: object, *kinds: type) -> None:

@@ -13,6 +13,8 @@ from triptych.attention.pattern import Local2D, Pattern, order
 from triptych.errors import UserError
 from triptych.model.config import Positions
 
+TOGETHER = 1024  # positions of a picture that are computed at once
+
 
 class PositionEncoding(nn.Module):
     """Adds to each token where it stands, as `Config.positions` says; the pattern gives the order of a picture."""
@@ -37,9 +39,9 @@ class PositionEncoding(nn.Module):
                 )
             hidden = hidden + self.learned.weight[first:last]
         elif kind == "sinusoidal_2d":
-            rows = -(-last // self.positions.length)  # in blocks, those of the whole picture, whose order is then given
-            rows = self.pattern.height if isinstance(self.pattern, Local2D) else rows
-            waves = _picture(self.pattern, rows, self.positions.length, width, hidden.dtype, hidden.device)
+            count = -(-last // TOGETHER) * TOGETHER  # in blocks, those of the whole picture, whose order is then given
+            count = self.pattern.height * self.pattern.width if isinstance(self.pattern, Local2D) else count
+            waves = _picture(self.pattern, count, self.positions.length, width, hidden.dtype, hidden.device)
             hidden = hidden + waves[first:last]
         elif kind != "none":
             waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)
@@ -84,13 +86,16 @@ def _remembered_sinusoids(first: int, last: int, width: int, dtype: torch.dtype,
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
-def _picture(pattern: Pattern, rows: int, columns: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The first half of each row is the sinusoids of the picture's row, the other half those of its column:
-    [positions, width], of whole rows of the picture, so that a step seldom asks for more than the one before.
+def _picture(
+    pattern: Pattern, count: int, columns: int, width: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The first half of each row is the sinusoids of the picture's row, the other half those of its column: [count,
+    width], of many positions together, so that a step seldom asks for more than the one before.
     """
     if isinstance(pattern, Local2D):
         columns, places = pattern.width, order(pattern).to(device)
     else:
-        places = torch.arange(rows * columns, device=device)
-    waves = sinusoids(0, max(rows, columns), width // 2, torch.empty(0, dtype=dtype, device=device))
+        places = torch.arange(count, device=device)
+    longest = max(-(-count // columns), min(columns, count))
+    waves = sinusoids(0, longest, width // 2, torch.empty(0, dtype=dtype, device=device))
     return torch.cat((waves[places // columns], waves[places % columns]), 1)

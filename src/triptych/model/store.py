@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +20,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch.overrides import TorchFunctionMode
 
-from triptych.errors import UserError, printable
+from triptych.errors import UserError, plain, printable
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.files import write_folder
+from triptych.model.plain import from_json, read_bounded
 from triptych.model.transformer import Transformer
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.json"
 # A training run's pointer to its checkpoints: {"best": folder, "last": folder}.
 RUN = "run.json"
 SHIPPED = Path(__file__).parent.parent / "weights"
+HUB = "hf:"  # before the name of a model on the Hugging Face hub
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+MOST_FILES = 16  # of a model folder; a translator has three
+MOST_CODEC, MOST_WEIGHTS = 2**23, 2**40  # bytes
+MOST_ENTRIES = 10_000  # of a folder, that are compared with a mistyped name
 
 
 @dataclass(frozen=True)
@@ -69,26 +79,28 @@ def save_pretrained(
 
 
 def load_pretrained(name: str | Path) -> Stored:
-    """Load a shipped model by name, a model folder, a training run's best checkpoint, or a hub id (`owner/name`).
+    """Load the model of a name: see `locate`.
 
     Raises:
         UserError: nothing of that name, a file missing, or a file that is not the one its card names.
     """
     folder = locate(name)
     card = read_card(folder)
+    if len(card["sha256"]) > MOST_FILES:
+        raise UserError(f"expected at most {MOST_FILES} files in {folder / CARD}, got more; do not use this model")
     contents = {}
     for file, digest in card["sha256"].items():
         if Path(file).name != file:
             raise UserError(f"expected plain file names in {folder / CARD}, got {file!r}; do not use this model")
-        if not (folder / file).is_file():
+        if not _holds(folder, file):
             raise UserError(f"expected the file {file} in {folder}, found none; the copy is incomplete, take it anew")
-        contents[file] = (folder / file).read_bytes()
+        contents[file] = read_bounded(folder / file, MOST_WEIGHTS if file == WEIGHTS else MOST_CODEC)
         if hashlib.sha256(contents[file]).hexdigest() != digest:
             raise UserError(f"{folder / file} is not the file its card names (sha256 differs); take the model anew")
     for file in (CONFIG, WEIGHTS):
         if file not in contents:
             raise UserError(f"expected {file} among the files of {folder / CARD}; this is not a Triptych model")
-    config = Config.from_dict(_parse(contents.pop(CONFIG), folder / CONFIG))
+    config = Config.from_dict(from_json(contents.pop(CONFIG), folder / CONFIG))
     model = _assembled(config, contents.pop(WEIGHTS), folder)
     return Stored(model.eval(), contents, card, folder)
 
@@ -112,38 +124,75 @@ def another_kind(what: str, name: str | Path, card: Mapping[str, Any]) -> UserEr
 
 
 def locate(name: str | Path) -> Path:
-    """The folder of a model: a path, a run's best checkpoint, a shipped name, or a download from the hub."""
+    """The folder of a model: of the shipped one of that name, of the best checkpoint of a run, or the folder itself;
+    `hf:owner/name` is taken from the Hugging Face hub.
+
+    A folder that is called like a shipped model is `./name`, or a `Path`.
+    """
+    if isinstance(name, str):
+        if name.startswith(HUB):
+            return _download(name.removeprefix(HUB))
+        if name in ships():
+            return SHIPPED / name
     path = Path(name)
-    if (path / RUN).is_file():
-        best = _parse((path / RUN).read_bytes(), path / RUN).get("best")
-        if best is None:
-            raise UserError(f"the run {path} has no checkpoint yet; train longer, or resume it with --resume")
-        return path / str(best)
-    if path.is_dir():
+    if name != "" and _holds(path, RUN):
+        return checkpoint(path, "best")
+    if name != "" and _holds(path, CARD):
         return path
-    if (SHIPPED / path.name / CARD).is_file() and path.name == str(name):
-        return SHIPPED / path.name
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
-        return _download(str(name))
-    names = [card["name"] for card in shipped()]
-    near = difflib.get_close_matches(str(name), names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"shipped are: {', '.join(names) or 'none'}"
-    raise UserError(f"expected a shipped model, a folder or a hub id, got {str(name)!r}; {hint}")
+    raise UserError(f"expected a shipped model, the folder of a model or a run, or {HUB}owner/name, {_missed(name)}")
+
+
+def checkpoint(run: Path, which: str) -> Path:
+    """The folder of a checkpoint of a run, "best" or "last". UserError where there is none, or it is not in the run."""
+    return within(run, from_json(read_bounded(run / RUN), run / RUN).get(which), which)
+
+
+def within(run: Path, relative: object, which: str) -> Path:
+    """The folder of a run's checkpoint that `RUN` names: a path that does not lead out of the run, nor by a link."""
+    if relative is None:
+        raise UserError(f"the run {run} has no checkpoint yet; train longer, or resume it with --resume")
+    if isinstance(relative, str) and "\0" not in relative and not Path(relative).is_absolute():
+        folder = run / relative
+        try:
+            inside = ".." not in Path(relative).parts and folder.resolve().is_relative_to(run.resolve())
+            inside = inside and folder.is_dir()
+        except (OSError, RuntimeError):  # names too long for the system; links in a circle
+            inside = False
+        if inside:
+            return folder
+    raise UserError(
+        f"expected {which!r} of {run / RUN} to be a folder in the run, got {relative!r}; the run is damaged"
+    )
+
+
+def ships() -> list[str]:
+    """The names of the models that ship with this installation."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
 
 
 def shipped() -> list[dict[str, Any]]:
     """The cards of the models that ship with this installation, by name."""
-    return [read_card(path.parent) for path in sorted(SHIPPED.glob(f"*/{CARD}"))]
+    return [read_card(SHIPPED / name) for name in ships()]
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder; `UserError` where there is none."""
-    if not (folder / CARD).is_file():
+    """The card of a model folder, of which every text can be printed; `UserError` where there is none."""
+    if not _holds(folder, CARD):
         raise UserError(f"expected a model folder with a {CARD}, got {folder}")
-    card = _parse((folder / CARD).read_bytes(), folder / CARD)
+    card = from_json(read_bounded(folder / CARD), folder / CARD)
     if not isinstance(card.get("sha256"), dict):
         raise UserError(f"expected {folder / CARD} to name the sha256 of each file; take the model anew")
-    return {"name": folder.name, **card}
+    printed: dict[str, Any] = _printable({"name": folder.name, **card})
+    return printed
+
+
+def _printable(value: Any) -> Any:
+    """A card's value without what a terminal would act on: models come from strangers too."""
+    if isinstance(value, dict):
+        return {plain(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return plain(value) if isinstance(value, str) else value
 
 
 def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
@@ -152,42 +201,109 @@ def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
         tensors = load_tensors(data)
         if config.encoder_layers + config.decoder_layers > len(tensors):
             raise RuntimeError(f"{len(tensors)} tensors are too few for its layers")
-        with torch.device("meta"):
+        if odd := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
+            raise RuntimeError(f"{odd[0]} is not in floating point")
+        with _Shapes():
             model = Transformer(config)
-        model.load_state_dict({key: value.float().clone() for key, value in tensors.items()}, assign=True)
+        model.load_state_dict(
+            {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
+        )
     except (SafetensorError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the weights in {folder} do not fit its config.json: {reason}") from None
+        raise UserError(f"the weights in {folder} do not fit its {CONFIG}: {reason}") from None
     return model
+
+
+class _Shapes(TorchFunctionMode):
+    """Modules that are made within have parameters without memory, and what would fill these does nothing.
+
+    `torch.device("meta")` would do the same, but to fill what has no memory torch imports its compiler: a second.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), settings: Mapping[str, Any] | None = None
+    ) -> Any:
+        settings = dict(settings or {})
+        if function is torch.empty:
+            return function(*arguments, **{**settings, "device": "meta"})
+        name = getattr(function, "__name__", "")
+        if name.endswith("_") and not name.endswith("__"):  # in place
+            return arguments[0] if arguments else settings["tensor"]
+        return function(*arguments, **settings)
 
 
 def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
+def _holds(folder: Path, file: str) -> bool:
+    """Whether the folder has that file. UserError where the system does not let us look."""
+    try:
+        return (folder / file).is_file()
+    except OSError as error:
+        raise UserError(f"expected a folder that can be read, got {folder}: {error.strerror}") from None
+
+
+def _missed(name: str | Path) -> str:
+    """What is there instead of a model, and what may have been meant."""
+    text, path = str(name), Path(name)
+    found, names = ", which has no card.json or run.json", ships()
+    if path.is_file():
+        return f"got the file {text!r}; give the folder that it is in"
+    if text and path.is_dir():
+        inner = sorted(str(path / each) for each in _folders(path) if _is_model(path / each))
+        return f"got {text!r}{found}; " + (f"did you mean {inner[0]!r}?" if inner else f"shipped are: {_list(names)}")
+    near = difflib.get_close_matches(text.strip("/ "), names, 1) or [*filter(None, [_near_folder(path)])]
+    if near:
+        return f"got {text!r}; did you mean {near[0]!r}?"
+    if HUB_NAME.fullmatch(text):
+        return f"got {text!r}; if it is on the Hugging Face hub, write {HUB}{text}"
+    return f"got {text!r}; shipped are: {_list(names)}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _near_folder(path: Path) -> str | None:
+    """The model whose path differs from that one by a slip in one or more of its parts."""
+    found = Path(path.anchor)
+    for part in path.parts[len(found.parts) :]:
+        names = ["..", *_folders(found)]
+        near = [part] if part in names else difflib.get_close_matches(part, names, 1)
+        if not near:
+            return None
+        found /= near[0]
+    return str(found) if _is_model(found) else None
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / file).is_file() for file in (RUN, CARD))
+
+
+def _folders(path: Path) -> list[str]:
+    """The names of the folders in a folder, of the first of them."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in itertools.islice(entries, MOST_ENTRIES) if entry.is_dir()]
+    except (OSError, ValueError):
+        return []
+
+
 def _download(name: str) -> Path:
+    if not HUB_NAME.fullmatch(name):
+        raise UserError(f"expected {HUB}owner/name, got {HUB + name!r}; see the model's page on the Hugging Face hub")
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError:
         raise UserError(f"to take {name!r} from the hub, install it with: pip install 'triptych[hub]'") from None
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model"]))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"no folder {name!r} here, and the hub did not give it: {reason}") from None
+        raise UserError(f"the hub did not give {name!r}: {reason}") from None
 
 
 def _json(value: object) -> bytes:
     # A card may come from TOML, which knows dates: they become text.
     return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
-
-
-def _parse(data: bytes, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"expected a JSON object in {path}; the file is damaged, take it anew")
-    return value

@@ -141,7 +141,7 @@ class Composer:
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Composer:
-        """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
         stored = load_for(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype)
         codec = ChoraleCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.

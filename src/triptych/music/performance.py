@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import UserError
+from triptych.model.plain import bounded
 from triptych.music.piece import Note, Piece
 
 LOWEST, HIGHEST = 21, 108  # MIDI pitches of a piano's keys, A0 to C8
@@ -356,7 +357,7 @@ class PerformanceCodec:
     def from_bytes(cls, data: bytes) -> PerformanceCodec:
         """The codec of a model folder; one of another kind is a UserError."""
         try:
-            found = json.loads(data)
+            found = bounded(json.loads(data), FILE)
             labels = found.pop("labels")
             known = found == _NUMBERS and isinstance(labels, list) and all(isinstance(label, str) for label in labels)
         except (ValueError, RecursionError, AttributeError, KeyError, TypeError):

@@ -131,7 +131,7 @@ class Pianist:
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Pianist:
-        """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
         stored = load_for(name, FILE, "a model of piano performances", device=device, threads=threads, dtype=dtype)
         codec = PerformanceCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.

@@ -75,7 +75,7 @@ class Translator:
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Translator:
-        """Load a shipped name, a model folder, a run's best checkpoint, or a hub id."""
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
         stored = load_for(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype)
         return cls(stored.model, TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
 
