@@ -164,11 +164,14 @@ def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> No
         ),
         (["continue", "broken.mid"], "no MIDI header"),
         (["continue", "none.mid"], "which is no file"),
-        (["continue", "piece.mid", "--model", "chorales"], "or continue it as a performance: --model piano"),
+        (["continue", "piece.mid", "--model", "./chorales"], "or continue it as a performance: --model piano"),
         (["continue", "piece.mid", "--model", "accompany"], "train one for the task compose"),
         (["accompany", "broken.mid"], "no MIDI header"),
         (["accompany", "tune.mid", "--model", "compose"], "train one for the task accompany"),
-        (["accompany", "tune.mid", "--model", "chorales"], "expected a model of piano performances, got chorales ("),
+        (
+            ["accompany", "tune.mid", "--model", "./chorales"],
+            "expected a model of piano performances, got ./chorales (",
+        ),
         (["harmonize", "tune.mid"], "expected a model of chorales"),
     ],
 )

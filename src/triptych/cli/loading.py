@@ -62,12 +62,10 @@ def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pi
 
 
 def named(model: str) -> str:
-    """The name of a model as it was given; where a folder here has the name of a shipped model, which one is meant is
-    told.
-    """
-    from triptych.model.store import ships
+    """The name of a model as it was given; where a model here has the name of a shipped one, which is meant is told."""
+    from triptych.model.store import is_model, ships
 
-    if model in ships() and Path(model).is_dir():
+    if model in ships() and is_model(Path(model)):
         say(f"note: {model} is the shipped model; the folder of that name is ./{model}")
     return model
 

@@ -251,7 +251,7 @@ def _missed(name: str | Path) -> str:
     if path.is_file():
         return f"got the file {text!r}; give the folder that it is in"
     if text and path.is_dir():
-        inner = sorted(str(path / each) for each in _folders(path) if _is_model(path / each))
+        inner = sorted(str(path / each) for each in _folders(path) if is_model(path / each))
         return f"got {text!r}{found}; " + (f"did you mean {inner[0]!r}?" if inner else f"shipped are: {_list(names)}")
     near = difflib.get_close_matches(text.strip("/ "), names, 1) or [*filter(None, [_near_folder(path)])]
     if near:
@@ -274,10 +274,11 @@ def _near_folder(path: Path) -> str | None:
         if not near:
             return None
         found /= near[0]
-    return str(found) if _is_model(found) else None
+    return str(found) if is_model(found) else None
 
 
-def _is_model(folder: Path) -> bool:
+def is_model(folder: Path) -> bool:
+    """Whether a folder is that of a model or of a run."""
     return any((folder / file).is_file() for file in (RUN, CARD))
 
 
