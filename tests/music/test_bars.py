@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from triptych.errors import UserError
 from triptych.music.bars import Chord, Symbol, bars_of, beams_of, in_sixteenths, layers_of, symbols_of
-from triptych.music.metre import Bar
+from triptych.music.metre import Bar, Metre
 from triptych.music.piece import Note, Piece
 
 notes = st.lists(
@@ -188,3 +188,53 @@ def test_known_beams(lengths: list[int], expected: str) -> None:
 def test_the_beams_of_a_pickup() -> None:
     symbols = [Symbol(0, 2, (60,)), Symbol(2, 4, (60,)), Symbol(4, 6, (60,))]
     assert beams_of(symbols, Bar(0, 6, 10)) == [(), ("begin",), ("end",)]
+
+
+@pytest.mark.parametrize(
+    ("metre", "lengths", "expected"),
+    [
+        # negative lengths are rests; what is written is told the same way, bars apart
+        ("3/4", [12, 8, 4, 4, 8, 6, 6], "12 | 8 4 | 4 8 | 6 6"),
+        ("3/4", [2, 4, 4, 2, -12, -8, 4], "2 4 4 2 | -12 | -4 -4 4"),
+        ("2/4", [12, 4, 8, 2, 4, 2], "8 | 4 4 | 8 | 2 4 2"),
+        ("6/8", [6, 6, 12, 4, 2, 2, 4, 8, 4], "6 6 | 12 | 4 2 2 4 | 6 2 4"),
+        ("6/8", [4, 4, 4, 3, 1, 2, -2, 2, -2, -6, -4, 2], "4 2 2 4 | 3 1 2 -2 2 -2 | -6 -2 -2 2"),
+        ("12/8", [24, 18, 6, 12, 12, 6, 12, 6], "24 | 12 6 6 | 12 12 | 6 12 6"),
+        ("3/2", [24, 16, 8, 12, 12, 8, 16], "24 | 16 8 | 12 12 | 8 16"),
+        ("5/4", [20, 12, 8, 4, 8, 8], "16 4 | 12 8 | 4 8 8"),
+        ("3/8", [6, 2, 4, 3, 3, -2, 4], "6 | 2 4 | 3 3 | -2 4"),
+        ("2/2", [4, 8, 4, 16], "4 8 4 | 16"),
+    ],
+)
+def test_known_durations_of_other_metres(metre: str, lengths: list[int], expected: str) -> None:
+    place, layer = 0, []
+    for length in lengths:
+        if length > 0:
+            layer.append(Chord(place, place + length, (60,)))
+        place += abs(length)
+    written = symbols_of(layer, bars_of(Piece((), length=place, metres=(Metre.parse(metre),))))
+    found = [" ".join(str(sign.length if sign.pitches else -sign.length) for sign in bar) for bar in written]
+    assert " | ".join(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("metre", "groups"),
+    [
+        ("3/4", [2, 2, 2]),
+        ("6/8", [3, 3]),
+        ("9/8", [3, 3, 3]),
+        ("3/8", [3]),
+        ("5/8", [3, 2]),
+        ("7/8", [2, 2, 3]),
+        ("2/2", [2, 2, 2, 2]),
+        ("4/8", [2, 2]),
+        ("6/4", [2] * 6),
+        ("3/2", [2] * 6),
+    ],
+)
+def test_eighths_are_beamed_by_beats(metre: str, groups: list[int]) -> None:
+    count = Metre.parse(metre).ticks(2)
+    symbols = [Symbol(2 * place, 2 * place + 2, (60,)) for place in range(count)]
+    (bar,) = bars_of(Piece((), length=2 * count, metres=(Metre.parse(metre),)))
+    found = [beams[0] for beams in beams_of(symbols, bar)]
+    assert found == [word for size in groups for word in ("begin", *["continue"] * (size - 2), "end")]

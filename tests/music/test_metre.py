@@ -72,5 +72,5 @@ def test_what_is_no_metre(text: str) -> None:
 
 def test_beats() -> None:
     found = [Metre.parse(text) for text in ("4/4", "6/8", "3/8", "3/2", "12/8", "5/8", "6/4", "9/16")]
-    assert [metre.beat(8) for metre in found] == [8, 12, 4, 16, 12, 4, 8, 6]
+    assert [metre.beat(8) for metre in found] == [8, 12, 4, 16, 12, 4, 24, 6]
     assert [metre.ticks(8) for metre in found] == [32, 24, 12, 48, 48, 20, 48, 18]

@@ -1,4 +1,6 @@
 import struct
+from dataclasses import replace
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -6,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
+from triptych.music.metre import Metre
 from triptych.music.midi import midi_bytes, write_midi
 from triptych.music.midi_events import NAME_LENGTH
-from triptych.music.piece import Note, Piece
+from triptych.music.piece import KeySignature, Note, Piece, Tempo
 from triptych.music.reading import MusicReader, read_piece
 
 CHORD = Piece(
@@ -62,11 +65,66 @@ def test_a_file_gives_the_notes_back(reader: MusicReader, piece: Piece) -> None:
     )
 
 
+@st.composite
+def signs(draw: st.DrawFn) -> Piece:
+    """A note under tempos, keys and metres that change at bar lines, after an upbeat shorter than a bar."""
+    sizes = st.tuples(st.sampled_from([2, 3, 4, 5, 6, 9, 12]), st.sampled_from([2, 4, 8]))
+    chosen = [pair for pair, _ in groupby(draw(st.lists(sizes, min_size=1, max_size=4)))]
+    pickup = draw(st.integers(0, Metre(0, *chosen[0]).ticks(4) - 1))
+    metres, place = [Metre(0, *chosen[0])], pickup
+    for before, size in pairwise(chosen):
+        place += Metre(0, *before).ticks(4) * draw(st.integers(2, 3))
+        metres.append(Metre(place, *size))
+    starts = draw(st.lists(st.integers(1, 500), unique=True, max_size=3))
+    fifths = draw(st.lists(st.integers(-7, 7), min_size=3, max_size=3, unique=True))
+    keys = [KeySignature(0, 2, minor=True)]
+    keys += [KeySignature(start, sharps, minor=False) for start, sharps in zip(sorted(starts), fifths, strict=False)]
+    tempos = tuple(Tempo(start, 60.0 + start) for start in starts)
+    return Piece(
+        (Note(0, 700, 60),),
+        tempo=draw(st.sampled_from([60.0, 120.0])),
+        pickup=pickup or None,
+        metres=tuple(metres),
+        keys=tuple(keys),
+        tempos=tempos,
+        programs=(draw(st.integers(0, 127)),),
+    )
+
+
+@given(signs())
+@settings(max_examples=60, deadline=None)
+def test_a_file_gives_the_signs_back(reader: MusicReader, piece: Piece) -> None:
+    found = reader.read_piece(midi_bytes(piece))[0]
+    assert (found.pickup or 0) == 120 * (piece.pickup or 0)
+    assert found.metres == tuple(replace(metre, start=120 * metre.start) for metre in piece.metres)
+    assert [(key.start, key.fifths, key.minor) for key in found.keys] == [
+        (120 * key.start, key.fifths, key.minor) for key in piece.keys
+    ]
+    assert found.tempo == pytest.approx(piece.tempo)
+    assert [(tempo.start, round(tempo.quarters, 2)) for tempo in found.tempos] == [
+        (120 * tempo.start, tempo.quarters) for tempo in piece.tempos
+    ]
+    assert found.programs == piece.programs
+    assert [(bar.start, bar.number) for bar in found.bars] == [(120 * bar.start, bar.number) for bar in piece.bars]
+
+
+def test_where_nothing_is_said_the_key_is_that_in_which_it_sounds(reader: MusicReader) -> None:
+    tune = Piece(tuple(Note(4 * place, 4 * place + 4, pitch) for place, pitch in enumerate((66, 69, 67, 66, 64, 62))))
+    found = reader.read_piece(midi_bytes(tune))[0]
+    assert (found.keys, found.metres) == ((KeySignature(0, 2, minor=False),), (Metre(0, 4, 4),))
+    assert reader.read_piece(midi_bytes(replace(tune, metrical=False)))[0].keys == ()
+
+
 def test_the_bytes_of_a_file() -> None:
     piece = Piece((Note(0, 1, 60), Note(1, 2, 60, 90)), resolution=4, tempo=120, voices=("a", "é"), length=200)
     first = (
         b"\0\xff\x03\x01a" + b"\0\xff\x51\x03\x07\xa1\x20" + b"\0\xff\x58\x04\x04\x02\x18\x08"
-        b"\0\x90\x3c\x50" + b"\x78\x80\x3c\0" + b"\0\x90\x3c\x5a" + b"\x78\x80\x3c\0" + b"\x81\xb9\x50\xff\x2f\0"
+        b"\0\xff\x59\x02\0\0"
+        + b"\0\x90\x3c\x50"
+        + b"\x78\x80\x3c\0"
+        + b"\0\x90\x3c\x5a"
+        + b"\x78\x80\x3c\0"
+        + b"\x81\xb9\x50\xff\x2f\0"
     )
     second = b"\0\xff\x03\x02\xc3\xa9" + b"\x81\xbb\x40\xff\x2f\0"
     assert midi_bytes(piece) == file(first, second, division=480)

@@ -14,14 +14,26 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.music import notation
 from triptych.music.bars import in_sixteenths
-from triptych.music.notation import ENGRAVING, musicxml, spell, svg, write_musicxml, write_svg
-from triptych.music.piece import KeySignature, Note, Piece
+from triptych.music.metre import Metre
+from triptych.music.notation import ENGRAVING, musicxml, svg, write_musicxml, write_svg
+from triptych.music.piece import KeySignature, Note, Piece, Tempo
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
 KEYS = st.integers(-7, 7)
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ALTERS = {"flat-flat": -2, "flat": -1, "natural": 0, "sharp": 1, "double-sharp": 2}
 SHARPS = "FCGDAEB"
+
+
+METRES = st.lists(
+    st.builds(
+        Metre,
+        st.one_of(st.just(0), st.integers(0, 60)),
+        st.one_of(st.sampled_from([2, 3, 4, 6]), st.integers(1, 13)),
+        st.sampled_from([2, 4, 8, 16]),
+    ),
+    max_size=3,
+)
 
 
 @st.composite
@@ -37,7 +49,7 @@ def chorales(draw: st.DrawFn) -> Piece:
                 notes.append(Note(end, end + length, pitch, voice=voice))
             end += length
     pickup, rest = draw(st.integers(0, 15)), draw(st.integers(0, 40))
-    return Piece(tuple(notes), tempo=80, voices=CHOIR, length=rest, pickup=pickup)
+    return Piece(tuple(notes), tempo=80, voices=CHOIR, length=rest, pickup=pickup, metres=tuple(draw(METRES)))
 
 
 @st.composite
@@ -55,7 +67,8 @@ def tangles(draw: st.DrawFn) -> Piece:
     pickup = draw(st.integers(0, 15 * resolution // 4))
     if resolution == 4:
         notes = [replace(note, start=note.start // 16, end=note.start // 16 + note.end % 16 + 1) for note in notes]
-    return Piece(tuple(notes), resolution, voices=("Piano", "left <hand> & \x00"), pickup=pickup)
+    metres = tuple(replace(metre, start=metre.start * resolution // 4) for metre in draw(METRES))
+    return Piece(tuple(notes), resolution, voices=("Piano", "left <hand> & \x00"), pickup=pickup, metres=metres)
 
 
 def expected(piece: Piece, voice: int) -> list[tuple[int, int, int]]:
@@ -149,17 +162,15 @@ def test_music21_reads_the_same_tangle(piece: Piece, fifths: int) -> None:
 def test_measures_add_up(piece: Piece) -> None:
     grid = in_sixteenths(piece)
     for part in ET.fromstring(musicxml(piece)).iter("part"):
-        measures = list(part)
-        lengths = [length_of(measure) for measure in measures]
-        first = [grid.pickup % 16] if grid.pickup % 16 else []
-        assert lengths[: len(first)] == first and all(length == 16 for length in lengths[len(first) : -1])
-        assert 0 <= sum(lengths) - grid.length < 16 or (len(lengths) == 1 and grid.length < 16)
-        if lengths[-1] != 16 and len(lengths) > 1:
-            assert lengths[-1] == 16 - lengths[0] and sum(lengths) == grid.length
-        assert [measure.get("number") for measure in measures] == [str(n + 1 - len(first)) for n in range(len(lengths))]
-        assert [measure.get("implicit") for measure in measures] == ["yes"] * len(first) + [None] * (
-            len(lengths) - len(first)
-        )
+        measures, bars = list(part), list(grid.bars)
+        assert [length_of(measure) for measure in measures] == [bar.end - bar.start for bar in bars]
+        assert [measure.get("number") for measure in measures] == [str(bar.number) for bar in bars]
+        assert [measure.get("implicit") for measure in measures] == ["yes" if bar.offset else None for bar in bars]
+        shown = ""
+        for measure, bar in zip(measures, bars, strict=True):
+            if (time := measure.find("attributes/time")) is not None:
+                assert shown != (shown := f"{time.findtext('beats')}/{time.findtext('beat-type')}")
+            assert shown == str(bar.metre)
         assert len(part.findall(".//barline")) == 1 and measures[-1][-1].tag == "barline"
 
 
@@ -167,7 +178,7 @@ def test_measures_add_up(piece: Piece) -> None:
 @given(st.one_of(chorales(), tangles()))
 def test_signs_are_whole(piece: Piece) -> None:
     """What is written as a duration lasts as long, ties are told twice, beams begin and end in a measure."""
-    types = {"whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
+    types = {"breve": 32, "whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
     for measure in ET.fromstring(musicxml(piece)).iter("measure"):
         beams: dict[tuple[str | None, str | None], list[str | None]] = {}
         for _, note in positioned(measure):
@@ -205,31 +216,6 @@ def test_who_reads_the_accidentals_plays_the_pitches(piece: Piece, fifths: int) 
                 valid[step, octave] = alter
 
 
-@given(st.integers(0, 127), KEYS)
-def test_a_name_is_that_pitch(pitch: int, fifths: int) -> None:
-    step, alter, octave = spell(pitch, fifths)
-    assert 12 * (octave + 1) + STEPS[step] + alter == pitch and -2 <= alter <= 2
-
-
-@pytest.mark.parametrize(
-    ("fifths", "names"),
-    [
-        (0, "C C# D D# E F F# G G# A Bb B"),
-        (-2, "C C# D Eb E F F# G Ab A Bb B"),
-        (-5, "C Db D Eb E F Gb G Ab A Bb Cb"),
-        (3, "B# C# D D# E E# F# G G# A A# B"),
-        (7, "B# C# C## D# D## E# F# F## G# G## A# B"),
-    ],
-)
-def test_known_names(fifths: int, names: str) -> None:
-    found = [spell(pitch, fifths) for pitch in range(60, 72)]
-    assert " ".join(step + ("b" * -alter or "#" * alter) for step, alter, _ in found) == names
-
-
-def test_octaves_follow_the_names() -> None:
-    assert spell(60, 3) == ("B", 1, 3) and spell(71, -5) == ("C", -1, 5) and spell(60, 0) == ("C", 0, 4)
-
-
 def test_repeated_notes_are_not_tied() -> None:
     text = musicxml(Piece((Note(0, 8, 60), Note(8, 16, 60), Note(16, 32, 60))))
     assert "<tie" not in text
@@ -259,6 +245,28 @@ def test_the_tempo() -> None:
         root = ET.fromstring(musicxml(Piece((), tempo=tempo, voices=CHOIR)))
         assert [mark.text for mark in root.iter("per-minute")] == [text]
         assert [sound.get("tempo") for sound in root.iter("sound")] == [text]
+
+
+def test_tempos_of_beats() -> None:
+    piece = Piece((Note(0, 60, 60),), tempo=90, metres=(Metre(0, 6, 8), Metre(24, 3, 2)))
+    piece = replace(piece, tempos=(Tempo(6, 91.0), Tempo(28, 45.0)))
+    first, _, third = list(ET.fromstring(musicxml(piece)).iter("measure"))[:3]
+    marks = [
+        ([unit.tag for unit in mark.iter() if unit.tag.startswith("beat-unit")], mark.findtext("per-minute"))
+        for mark in (*first.iter("metronome"), *third.iter("metronome"))
+    ]
+    assert marks == [(["beat-unit", "beat-unit-dot"], "60"), (["beat-unit"], "22.5")]
+    assert [(sound.get("tempo"), sound.findtext("offset")) for sound in first.findall("sound")] == [("91", "6")]
+    assert third.findtext("direction/offset") == "4" and third.find("direction/sound").attrib == {"tempo": "45"}
+
+
+def test_a_new_key_within_a_piece() -> None:
+    keys = (KeySignature(0, 2, minor=True), KeySignature(16, -1, minor=False))
+    piece = Piece((Note(0, 16, 61), Note(16, 32, 70), Note(32, 48, 71)), keys=keys)
+    measures = list(ET.fromstring(musicxml(piece)).iter("measure"))
+    found = [[element.text for key in measure.iter("key") for element in key] for measure in measures]
+    assert found == [["2", "minor"], ["-1", "major"], []]
+    assert [measure.findtext(".//accidental") for measure in measures] == [None, None, "natural"]
 
 
 def test_an_empty_piece_is_a_bar_of_rest() -> None:

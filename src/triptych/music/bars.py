@@ -1,7 +1,7 @@
 """From ticks to what a reader of music expects: bars, written durations, ties and beams, on a grid of sixteenths.
 
-The rules are those of common practice in 4/4 (Gould 2011, "Behind Bars", part I): the middle of the bar stays visible,
-and beats do wherever the rhythm is finer than an eighth; a rest never hides a beat.
+The rules are those of common practice (Gould 2011, "Behind Bars", part I): halves and beats of the bar stay visible
+where the rhythm is finer than they are, a compound beat is not cut by a longer note, a rest never hides a beat.
 """
 
 from __future__ import annotations
@@ -9,27 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from functools import cached_property, lru_cache
+from itertools import accumulate, groupby, pairwise
 
 from triptych.errors import UserError
 from triptych.music.metre import Bar, Metre
 from triptych.music.piece import Note, Piece
 
-BAR, BEAT = 16, 4  # sixteenths
+BAR, QUARTER = 16, 4  # sixteenths of a bar of 4/4, and of a quarter note
 MOST_BARS = 5_000
-
-# Where in the bar a duration may begin, both in sixteenths: longest first.
-NOTES: dict[int, tuple[int, ...]] = {
-    16: (0,),
-    12: (0, 4),
-    8: (0, 4, 8),
-    6: (0, 2, 8, 10),
-    4: (0, 2, 4, 8, 10, 12),
-    3: (0, 1, 4, 5, 8, 9, 12, 13),
-    2: (0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14),
-    1: tuple(range(BAR)),
-}
-RESTS: dict[int, tuple[int, ...]] = {length: tuple(range(0, BAR, length)) for length in (16, 8, 4, 2, 1)}
+LENGTHS = (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)  # that one sign can have, from the dotted breve to the sixteenth
 
 
 @dataclass(frozen=True)
@@ -43,10 +32,14 @@ class Chord:
 
 @dataclass(frozen=True)
 class Symbol(Chord):
-    """What one sign stands for: a part of a chord or rest within a bar, with the ties to its other parts."""
+    """What one sign stands for: a part of a chord or rest within a bar, with the ties to its other parts.
+
+    onset: where the whole chord begins, or -1.
+    """
 
     tied_back: bool = False
     tied_on: bool = False
+    onset: int = -1
 
     @property
     def length(self) -> int:
@@ -84,12 +77,97 @@ def _whole_sixteenths(metre: Metre) -> Metre:
 
 
 def bars_of(piece: Piece) -> list[Bar]:
-    """Bars of a piece in sixteenths, see `Bars`; all of 4/4. More than 5,000 are a UserError."""
+    """Bars of a piece in sixteenths, see `Bars`; more than 5,000 are a UserError."""
     assert piece.resolution == 4
-    bars = replace(piece, metres=()).bars
-    if len(bars) > MOST_BARS:
-        raise UserError(f"expected at most {MOST_BARS:,} bars to write, got {len(bars):,}; cut the piece")
-    return list(bars)
+    if len(piece.bars) > MOST_BARS:
+        raise UserError(f"expected at most {MOST_BARS:,} bars to write, got {len(piece.bars):,}; cut the piece")
+    return list(piece.bars)
+
+
+@dataclass(frozen=True)
+class _Hierarchy:
+    """How a bar is divided, and its parts again. Places are sixteenths in the bar.
+
+    levels: the places where parts begin, and the end of the bar, of the whole bar, its halves or groups, its beats,
+    and so on to sixteenths. beat: the level of the beats. beams: the level whose parts are beamed together.
+    """
+
+    levels: tuple[tuple[int, ...], ...]
+    compound: bool
+    beat: int
+    beams: int
+
+    @cached_property
+    def strengths(self) -> tuple[int, ...]:
+        """Of each place the first level that has a part beginning there: the lower, the stronger."""
+        return tuple(
+            next(level for level, begins in enumerate(self.levels) if place in begins)
+            for place in range(self.levels[0][-1] + 1)
+        )
+
+    def allows(self, start: int, length: int) -> bool:
+        """Whether one note may stand there. It hides what begins within it, of which its own beginning or its end must
+        be as strong; or it lies evenly about that, as a half note in the middle of 4/4.
+        """
+        end = start + length
+        if length == 1:
+            return True
+        first, last = self.strengths[start], self.strengths[end]
+        middle = min(range(start + 1, end), key=self.strengths.__getitem__)
+        hidden = self.strengths[middle]
+        if self.compound and hidden <= self.beat < max(first, last):
+            return False
+        if first <= hidden or last <= hidden:
+            return True
+        begins = self.levels[hidden]
+        place = begins.index(middle)
+        even = begins[place + 1] - middle == length == middle - begins[place - 1] and 2 * middle == start + end
+        return even and max(first, last) == hidden + 1
+
+    def allows_rest(self, start: int, length: int) -> bool:
+        """Whether one rest may stand there: instead of a whole part, dotted in compound metres alone."""
+        dotted = length % 3 == 0
+        return (self.compound or not dotted) and any(
+            (start, start + length) in pairwise(begins) for begins in self.levels
+        )
+
+    def beam(self, place: int) -> int:
+        """The number of the part that is beamed together."""
+        return sum(begin <= place for begin in self.levels[self.beams])
+
+
+@lru_cache
+def _hierarchy(beats: int, unit: int) -> _Hierarchy:
+    """The hierarchy of a metre whose bar is a whole number of sixteenths."""
+    if unit > 16:
+        beats, unit = beats * 16 // unit, 16
+    length = 16 // unit
+    compound = Metre(0, beats, unit).compound
+    if compound:
+        units = [3] * (beats // 3)
+    elif beats in (2, 3):
+        units = [1] * beats
+    elif unit >= 8:
+        units = [2, 2, 3] if beats == 7 else [3] * ((beats - 2 * (-beats % 3)) // 3) + [2] * (-beats % 3)
+    else:
+        units = [2] * (beats // 2 - beats % 2) + [3] * (beats % 2)
+    units = {4: [2, 2], 5: [3, 2], 1: [1]}.get(beats, units)
+    end = beats * length
+    parts = tuple(accumulate((length * part for part in units), initial=0))
+    halves = (0, end // 2, end) if compound and beats == 12 else (0, end)
+    beaten = tuple(range(0, end + 1, length))
+    found = [(0, end), halves, parts, beaten]
+    while length > 1:
+        length //= 2
+        found.append(tuple(range(0, end + 1, length)))
+    levels = tuple(dict.fromkeys(found))
+    beat = levels.index(parts if compound else beaten)
+    quarters = tuple(range(0, end + 1, QUARTER))
+    if unit >= 8 and beats != 4:
+        beams = (0, end) if beats == 3 else parts
+    else:
+        beams = quarters if quarters in levels else beaten
+    return _Hierarchy(levels, compound, beat, levels.index(beams))
 
 
 def layers_of(notes: Sequence[Note]) -> list[list[Chord]]:
@@ -130,11 +208,12 @@ def symbols_of(layer: Sequence[Chord], bars: Sequence[Bar]) -> list[list[Symbol]
 def beams_of(symbols: Sequence[Symbol], bar: Bar) -> list[tuple[str, ...]]:
     """Beams of a bar's signs, beat by beat: at each sign the eighths' beam, then the sixteenths' (MusicXML's words)."""
     beams: list[tuple[str, ...]] = [()] * len(symbols)
+    hierarchy = _hierarchy(bar.metre.beats, bar.metre.unit)
 
     def beat(index: int) -> tuple[int, bool, int]:
         symbol = symbols[index]
-        flagged = symbol.length < BEAT and bool(symbol.pitches)
-        return (symbol.start - bar.start + bar.offset) // BEAT, flagged, 0 if flagged else index
+        flagged = symbol.length < QUARTER and bool(symbol.pitches)
+        return hierarchy.beam(symbol.start - bar.start + bar.offset), flagged, 0 if flagged else index
 
     for (_, flagged, _), group in groupby(range(len(symbols)), beat):
         indices = list(group)
@@ -173,9 +252,19 @@ def _with_rests(layer: Sequence[Chord], end: int) -> Iterator[Chord]:
 def _cut(span: Chord, bar: Bar) -> Iterator[Symbol]:
     """Yield the signs of a span within a bar."""
     start, end = max(span.start, bar.start), min(span.end, bar.end)
-    durations, sounds = (NOTES, True) if span.pitches else (RESTS, False)
+    sounds = bool(span.pitches)
+    hierarchy = _hierarchy(bar.metre.beats, bar.metre.unit)
+    allows = hierarchy.allows if sounds else hierarchy.allows_rest
+    if not sounds and is_whole(start, end, bar):
+        yield Symbol(start, end)
+        return
     while start < end:
         place = start - bar.start + bar.offset
-        stop = start + next(length for length in durations if length <= end - start and place in durations[length])
-        yield Symbol(start, stop, span.pitches, sounds and start > span.start, sounds and stop < span.end)
+        stop = start + next(length for length in LENGTHS if length <= end - start and allows(place, length))
+        yield Symbol(start, stop, span.pitches, sounds and start > span.start, sounds and stop < span.end, span.start)
         start = stop
+
+
+def is_whole(start: int, end: int, bar: Bar) -> bool:
+    """Whether this is all of a bar that is not shortened."""
+    return (start, end) == (bar.start, bar.end) and end - start == bar.metre.ticks(4)

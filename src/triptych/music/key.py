@@ -5,14 +5,14 @@ The method is the key-finding algorithm of its chapter 4 on the probe-tone ratin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.music.piece import KeySignature
+from triptych.music.piece import KeySignature, Piece
 
 # How well a pitch class, in semitones above the tonic, fits its key: mean ratings, by whether the key is minor.
 # In hundredths, because sums of whole numbers are not rounded: keys that fit equally well have equal scores.
@@ -20,6 +20,7 @@ RATINGS = {
     False: np.array([635, 223, 348, 233, 438, 409, 252, 519, 239, 366, 229, 288]),
     True: np.array([633, 268, 352, 538, 260, 353, 254, 475, 398, 269, 334, 317]),
 }
+FINE = 1_000_000
 ENDING = 0.2  # added to the correlation of the two keys on the last bass note
 
 MAJOR = ("C", "D-flat", "D", "E-flat", "E", "F", "F-sharp", "G", "A-flat", "A", "B-flat", "B")
@@ -75,10 +76,29 @@ def key_of(grid: NDArray[np.integer[Any]]) -> Key:
     sounding = np.flatnonzero((grid >= 0).any(1))
     if not len(sounding):
         return Key(0, minor=False)
-    counts = np.bincount(grid[grid >= 0] % 12, minlength=12)
     last = grid[sounding[-1]]
-    bass = int(last[last >= 0].min()) % 12
-    best, highest = Key(bass, minor=False), -np.inf
+    return _best(np.bincount(grid[grid >= 0] % 12, minlength=12), int(last[last >= 0].min()))
+
+
+def key_of_piece(piece: Piece) -> Key:
+    """Find the key of a piece, as `key_of` does that of a grid, by ticks instead of steps."""
+    counts = np.zeros(12, np.int64)
+    for note in piece.notes:
+        counts[note.pitch % 12] += note.end - note.start
+    counts = counts * FINE // max(FINE, int(counts.sum()))  # whose squares are no large numbers
+    end = max((note.end for note in piece.notes), default=0)
+    last = [note.pitch for note in piece.notes if note.end == end]
+    return _best(counts, min(last)) if last else Key(0, minor=False)
+
+
+def signed(piece: Piece) -> Piece:
+    """The piece with a key signature: its own, or that of the key which it sounds in."""
+    return piece if piece.keys else replace(piece, keys=(key_of_piece(piece).signature,))
+
+
+def _best(counts: NDArray[np.int64], bass: int) -> Key:
+    """The key that fits how long each pitch class sounds, [12], and a last bass note."""
+    best, highest = Key(bass % 12, minor=False), -np.inf
     for interval in range(12):
         for minor, ratings in RATINGS.items():
             score = _correlation(np.roll(counts, -(bass + interval)), ratings) + ENDING * (interval == 0)

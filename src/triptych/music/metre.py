@@ -41,8 +41,8 @@ class Metre:
 
     @property
     def compound(self) -> bool:
-        """Whether three units make a beat, as in 6/8, 9/8 and 12/8."""
-        return self.unit >= 8 and self.beats > 3 and self.beats % 3 == 0
+        """Whether three units make a beat, as in 6/8, 9/8, 12/8 and 6/4."""
+        return self.beats > 3 and self.beats % 3 == 0
 
     def ticks(self, resolution: int) -> int:
         """Length of a bar, `resolution` ticks a quarter note; at least one."""
@@ -140,3 +140,18 @@ class Bars:
         """Ticks from the beginning of the whole bar to a tick: where in the bar it stands."""
         bar = self.at(tick)
         return tick - bar.start + bar.offset
+
+    def metres(self) -> list[Metre]:
+        """The metres from the first whole bar on, each where it begins."""
+        return [Metre(stretch.start, stretch.metre.beats, stretch.metre.unit) for stretch in self._stretches]
+
+
+def with_upbeat(bars: Bars) -> list[Metre]:
+    """The metres as a MIDI file has them, where an upbeat is a first bar with a metre of its own."""
+    metres = bars.metres()
+    if not bars.pickup:
+        return metres
+    whole = 4 * bars.resolution
+    unit = next((unit for unit in (4, 8, 16, 32, SHORTEST_UNIT) if bars.pickup * unit % whole == 0), SHORTEST_UNIT)
+    beats = min(MOST_BEATS, -(-bars.pickup * unit // whole))  # cut by the metre that follows, if it is too long
+    return [Metre(0, beats, unit), *metres]

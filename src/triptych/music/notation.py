@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.errors import UserError
 from triptych.model.files import write_file
-from triptych.music.bars import BAR, Symbol, bars_of, beams_of, in_sixteenths, layers_of, symbols_of
+from triptych.music.bars import QUARTER, Symbol, bars_of, beams_of, in_sixteenths, is_whole
+from triptych.music.key import signed
 from triptych.music.metre import Bar
-from triptych.music.piece import Piece
+from triptych.music.piece import Piece, Tempo
+from triptych.music.spelling import STEPS, spell
+from triptych.music.staves import MOST_LAYERS, Part, parts_of
 
-MOST_LAYERS = 4  # that MuseScore reads of one staff
-STEPS = "FCGDAEB"  # along the line of fifths
 ACCIDENTALS = ("flat-flat", "flat", "natural", "sharp", "double-sharp")
-TYPES = {16: "whole", 8: "half", 4: "quarter", 2: "eighth", 1: "16th"}
-TREBLE, TENOR, BASS = ("G", 2, 0), ("G", 2, -1), ("F", 4, 0)  # sign, line, octaves
-CLEFS = {"soprano": TREBLE, "alto": TREBLE, "tenor": TENOR, "bass": BASS}
+TYPES = {32: "breve", 16: "whole", 8: "half", 4: "quarter", 2: "eighth", 1: "16th"}
+CLEARLY = 0.05  # share by which a tempo differs that a reader is shown
 HEADER = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
     '"-//Recordare//DTD MusicXML 4.0 Partwise//EN" "http://www.musicxml.org/dtds/partwise.dtd">\n'
@@ -37,42 +38,33 @@ ENGRAVING = {
 }
 
 
-@dataclass(frozen=True)
-class Staff:
-    """A staff with up to four layers: the signs of each, [layers][bars][signs]."""
-
-    name: str
-    clef: tuple[str, int, int]
-    layers: Sequence[Sequence[Sequence[Symbol]]]
-
-
 def musicxml(piece: Piece) -> str:
-    """Score of a piece in 4/4, a staff a voice, as MusicXML.
+    """Score of a piece, a staff a voice, as MusicXML: in its metres, with its upbeat, or in 4/4 where it says none.
 
-    The piece's key signature also chooses between sharps and flats, and keeps the leading tone of the minor key with
-    that signature a leading tone.
+    The key signatures are those of the piece, or the key that it sounds in; they and the notes around one choose its
+    name (`spelling`).
     Times that are no sixteenths go to the nearest, a note shorter than one is written as one, and nothing is left out:
     notes of one voice that overlap are written in layers, and a fifth layer gets a staff of its own. Below 16 hertz
     (pitches under 12) the format has no octaves: those notes get octave -1, which not every program reads.
     Raises UserError for more than 5,000 bars.
     """
-    piece = in_sixteenths(piece)
+    piece = in_sixteenths(signed(piece))
     bars = bars_of(piece)
-    staves = _staves(piece, bars)
+    parts = parts_of(piece, bars)
     score = ET.Element("score-partwise", version="4.0")
     _add(_add(_add(score, "identification"), "encoding"), "software", "Triptych")
     names = _add(score, "part-list")
-    if len(staves) > 1:
+    if len(parts) > 1:
         _group(names, "start")
-    for number, staff in enumerate(staves, 1):
-        _add(_add(names, "score-part", id=f"P{number}"), "part-name", staff.name)
-    if len(staves) > 1:
+    for number, part in enumerate(parts, 1):
+        _add(_add(names, "score-part", id=f"P{number}"), "part-name", part.name)
+    if len(parts) > 1:
         _group(names, "stop")
-    for number, staff in enumerate(staves, 1):
-        part = _add(score, "part", id=f"P{number}")
-        _write_staff(part, staff, bars, piece.key_at(0).fifths)
+    for number, part in enumerate(parts, 1):
+        element = _add(score, "part", id=f"P{number}")
+        _write_part(element, part, bars, piece)
         if number == 1:
-            _write_tempo(part[0], piece.tempo)
+            _write_tempos(element, bars, piece)
     ET.indent(score)
     return HEADER + ET.tostring(score, "unicode") + "\n"
 
@@ -119,140 +111,149 @@ def _stack(pages: Sequence[str]) -> str:
     return "\n".join([f'<svg width="{width}px" height="{height}px" xmlns="{SVG}">', *inner, "</svg>\n"])
 
 
-def spell(pitch: int, fifths: int) -> tuple[str, int, int]:
-    """Name a MIDI pitch in a key signature: step A to G, semitones that it is raised by, octave (middle C begins 4).
-
-    Twelve neighbours on the line of fifths get names: in C major, B flat to D sharp, so that dominants of the major key
-    and of its relative minor are spelled as such. Of all such windows it is the one nearest to Bach's own spelling.
-    """
-    lowest = fifths - 2
-    place = lowest + (7 * pitch - lowest) % 12 + 1  # F is 0
-    step, alter = STEPS[place % 7], place // 7
-    return step, alter, (pitch - alter) // 12 - 1
-
-
 def _signature(step: str, fifths: int) -> int:
     """Semitones by which the key signature raises a step."""
     return (fifths + (STEPS.index(step) - fifths) % 7) // 7
 
 
-def _staves(piece: Piece, bars: Sequence[Bar]) -> list[Staff]:
-    staves = []
-    for voice, name in enumerate(piece.voices):
-        notes = [note for note in piece.notes if note.voice == voice]
-        mean = sum(note.pitch for note in notes) / len(notes) if notes else 60
-        clef = CLEFS.get(name.lower(), TREBLE if mean >= 60 else BASS)
-        layers = [symbols_of(layer, bars) for layer in layers_of(notes) or [[]]]
-        title = "".join(filter(str.isprintable, name)).strip()  # XML knows no control characters
-        staves += [
-            Staff(title[:1].upper() + title[1:], clef, layers[first : first + MOST_LAYERS])
-            for first in range(0, len(layers), MOST_LAYERS)
-        ]
-    return staves
-
-
-def _write_staff(part: ET.Element, staff: Staff, bars: Sequence[Bar], fifths: int) -> None:
-    first = 0 if bars[0].offset else 1
+def _write_part(part: ET.Element, content: Part, bars: Sequence[Bar], piece: Piece) -> None:
     for index, bar in enumerate(bars):
-        measure = _add(part, "measure", number=str(first + index))
+        measure = _add(part, "measure", number=str(bar.number))
         if bar.offset:
             measure.set("implicit", "yes")
-        if index == 0:
-            _write_attributes(measure, staff.clef, fifths)
-        layers = [layer[index] for layer in staff.layers]
-        shown = _accidentals(layers, fifths)
-        for voice, symbols in enumerate(layers, 1):
-            # The first layer fills the bar; of the others only what sounds is of interest.
-            if voice > 1 and not any(symbol.pitches for symbol in symbols):
-                continue
-            if voice > 1:
+        _write_attributes(measure, content, bars[index - 1] if index else None, bar, piece)
+        fifths = piece.key_at(bar.start).fifths
+        for number, staff in enumerate(content.staves, 1):
+            if number > 1:
                 _add(_add(measure, "backup"), "duration", bar.end - bar.start)
-            for symbol, beams in zip(symbols, beams_of(symbols, bar), strict=True):
-                if symbol.pitches:
-                    _write_chord(
-                        measure,
-                        symbol,
-                        voice,
-                        beams,
-                        [shown.get((voice, symbol.start, pitch)) for pitch in symbol.pitches],
-                        fifths,
-                    )
-                elif voice == 1:
-                    _write_rest(measure, symbol)
-                else:
-                    forward = _add(measure, "forward")
-                    _add(forward, "duration", symbol.length)
-                    _add(forward, "voice", voice)
+            layers = [layer[index] for layer in staff.layers]
+            writer = _Writer(measure, content.names, number if len(content.staves) > 1 else None)
+            writer.write(layers, bar, fifths)
     barline = _add(part[-1], "barline", location="right")
     _add(barline, "bar-style", "light-heavy")
 
 
-def _accidentals(layers: Sequence[Sequence[Symbol]], fifths: int) -> dict[tuple[int, int, int], str]:
-    """Accidentals to be seen in a bar, by layer (from 1), start and pitch: where signature and bar tell otherwise."""
-    valid: dict[tuple[str, int], int] = {}
-    shown = {}
-    timed = ((symbol.start, layer, symbol) for layer, symbols in enumerate(layers, 1) for symbol in symbols)
-    for start, layer, symbol in sorted(timed, key=lambda entry: entry[:2]):
-        # What is tied over a bar line needs no accidental, and gives none to the bar.
-        for pitch in () if symbol.tied_back else symbol.pitches:
-            step, alter, octave = spell(pitch, fifths)
-            if valid.get((step, octave), _signature(step, fifths)) != alter:
-                shown[layer, start, pitch] = ACCIDENTALS[alter + 2]
-                valid[step, octave] = alter
-    return shown
-
-
-def _write_attributes(measure: ET.Element, clef: tuple[str, int, int], fifths: int) -> None:
-    sign, line, octaves = clef
+def _write_attributes(measure: ET.Element, content: Part, before: Bar | None, bar: Bar, piece: Piece) -> None:
+    """Key, metre and clefs, as far as they have changed since the bar before."""
+    key, metre = piece.key_at(bar.start), bar.metre
+    new_key = before is None or piece.key_at(before.start) != key
+    new_metre = before is None or (before.metre.beats, before.metre.unit) != (metre.beats, metre.unit)
+    if not (new_key or new_metre):
+        return
     attributes = _add(measure, "attributes")
-    _add(attributes, "divisions", 4)
-    _add(_add(attributes, "key"), "fifths", fifths)
-    time = _add(attributes, "time")
-    _add(time, "beats", 4)
-    _add(time, "beat-type", 4)
-    element = _add(attributes, "clef")
-    _add(element, "sign", sign)
-    _add(element, "line", line)
-    if octaves:
-        _add(element, "clef-octave-change", octaves)
+    if before is None:
+        _add(attributes, "divisions", 4)
+    if new_key:
+        element = _add(attributes, "key")
+        _add(element, "fifths", key.fifths)
+        if key.minor is not None:
+            _add(element, "mode", "minor" if key.minor else "major")
+    if new_metre:
+        time = _add(attributes, "time")
+        _add(time, "beats", metre.beats)
+        _add(time, "beat-type", metre.unit)
+    if before is None:
+        if len(content.staves) > 1:
+            _add(attributes, "staves", len(content.staves))
+        for number, staff in enumerate(content.staves, 1):
+            sign, line, octaves = staff.clef
+            element = _add(attributes, "clef")
+            if len(content.staves) > 1:
+                element.set("number", str(number))
+            _add(element, "sign", sign)
+            _add(element, "line", line)
+            if octaves:
+                _add(element, "clef-octave-change", octaves)
 
 
-def _write_chord(
-    measure: ET.Element, symbol: Symbol, voice: int, beams: Iterable[str], shown: Iterable[str | None], fifths: int
-) -> None:
-    ties = [kind for kind, is_tied in (("stop", symbol.tied_back), ("start", symbol.tied_on)) if is_tied]
-    for place, (pitch, accidental) in enumerate(zip(symbol.pitches, shown, strict=True)):
-        step, alter, octave = spell(pitch, fifths)
-        note = _add(measure, "note")
-        if place:
-            _add(note, "chord")
-        name = _add(note, "pitch")
-        _add(name, "step", step)
-        _add(name, "alter", alter)  # a 0 too: music21 holds a tied note with and one without for different pitches
-        _add(name, "octave", octave)
+@dataclass(frozen=True)
+class _Writer:
+    """Writes the signs of one staff into a measure; `staff` is its number, of a part that has several."""
+
+    measure: ET.Element
+    names: dict[tuple[int, int], int]
+    staff: int | None
+
+    def write(self, layers: Sequence[Sequence[Symbol]], bar: Bar, fifths: int) -> None:
+        """Write the layers of a bar, one after another."""
+        shown = self._accidentals(layers, fifths)
+        for number, symbols in enumerate(layers, 1):
+            # The first layer fills the bar; of the others only what sounds is of interest.
+            if number > 1 and not any(symbol.pitches for symbol in symbols):
+                continue
+            if number > 1:
+                _add(_add(self.measure, "backup"), "duration", bar.end - bar.start)
+            voice = number + MOST_LAYERS * ((self.staff or 1) - 1)
+            for symbol, beams in zip(symbols, beams_of(symbols, bar), strict=True):
+                if symbol.pitches:
+                    accidentals = [shown.get((number, symbol.start, pitch)) for pitch in symbol.pitches]
+                    self._write_chord(symbol, voice, beams, accidentals)
+                elif number == 1:
+                    self._write_rest(symbol, voice, is_whole(symbol.start, symbol.end, bar))
+                else:
+                    forward = _add(self.measure, "forward")
+                    _add(forward, "duration", symbol.length)
+                    self._place(forward, voice)
+
+    def _spell(self, symbol: Symbol, pitch: int) -> tuple[str, int, int]:
+        return spell(pitch, self.names[symbol.onset, pitch])
+
+    def _accidentals(self, layers: Sequence[Sequence[Symbol]], fifths: int) -> dict[tuple[int, int, int], str]:
+        """Accidentals to be seen in a bar, by layer (from 1), start, pitch: where signature and bar say otherwise."""
+        valid: dict[tuple[str, int], int] = {}
+        shown = {}
+        timed = ((symbol.start, layer, symbol) for layer, symbols in enumerate(layers, 1) for symbol in symbols)
+        for start, layer, symbol in sorted(timed, key=lambda entry: entry[:2]):
+            # What is tied over a bar line needs no accidental, and gives none to the bar.
+            for pitch in () if symbol.tied_back else symbol.pitches:
+                step, alter, octave = self._spell(symbol, pitch)
+                if valid.get((step, octave), _signature(step, fifths)) != alter:
+                    shown[layer, start, pitch] = ACCIDENTALS[alter + 2]
+                    valid[step, octave] = alter
+        return shown
+
+    def _write_chord(self, symbol: Symbol, voice: int, beams: Iterable[str], shown: Iterable[str | None]) -> None:
+        ties = [kind for kind, is_tied in (("stop", symbol.tied_back), ("start", symbol.tied_on)) if is_tied]
+        for place, (pitch, accidental) in enumerate(zip(symbol.pitches, shown, strict=True)):
+            step, alter, octave = self._spell(symbol, pitch)
+            note = _add(self.measure, "note")
+            if place:
+                _add(note, "chord")
+            name = _add(note, "pitch")
+            _add(name, "step", step)
+            _add(name, "alter", alter)  # a 0 too: music21 holds a tied note with and one without for different pitches
+            _add(name, "octave", octave)
+            _add(note, "duration", symbol.length)
+            for kind in ties:
+                _add(note, "tie", type=kind)
+            _add(note, "voice", voice)
+            _write_type(note, symbol.length)
+            if accidental:
+                _add(note, "accidental", accidental)
+            if self.staff:
+                _add(note, "staff", self.staff)
+            for number, beam in enumerate(() if place else beams, 1):
+                _add(note, "beam", beam, number=str(number))
+            notations = _add(note, "notations") if ties else note
+            for kind in ties:
+                _add(notations, "tied", type=kind)
+
+    def _write_rest(self, symbol: Symbol, voice: int, is_whole_bar: bool) -> None:
+        note = _add(self.measure, "note")
+        rest = _add(note, "rest")
         _add(note, "duration", symbol.length)
-        for kind in ties:
-            _add(note, "tie", type=kind)
         _add(note, "voice", voice)
-        _write_type(note, symbol.length)
-        if accidental:
-            _add(note, "accidental", accidental)
-        for number, beam in enumerate(() if place else beams, 1):
-            _add(note, "beam", beam, number=str(number))
-        notations = _add(note, "notations") if ties else note
-        for kind in ties:
-            _add(notations, "tied", type=kind)
+        if is_whole_bar:
+            rest.set("measure", "yes")
+        else:
+            _write_type(note, symbol.length)
+        if self.staff:
+            _add(note, "staff", self.staff)
 
-
-def _write_rest(measure: ET.Element, symbol: Symbol) -> None:
-    note = _add(measure, "note")
-    rest = _add(note, "rest")
-    _add(note, "duration", symbol.length)
-    _add(note, "voice", 1)
-    if symbol.length == BAR:
-        rest.set("measure", "yes")
-    else:
-        _write_type(note, symbol.length)
+    def _place(self, element: ET.Element, voice: int) -> None:
+        _add(element, "voice", voice)
+        if self.staff:
+            _add(element, "staff", self.staff)
 
 
 def _write_type(note: ET.Element, length: int) -> None:
@@ -262,14 +263,49 @@ def _write_type(note: ET.Element, length: int) -> None:
         _add(note, "dot")
 
 
-def _write_tempo(measure: ET.Element, tempo: float) -> None:
-    text = f"{tempo:.2f}".rstrip("0").rstrip(".")
+def _write_tempos(part: ET.Element, bars: Sequence[Bar], piece: Piece) -> None:
+    """Write the tempos into the measures of a part: all for programs, and for readers those that are clearly new."""
+    shown = 0.0
+    starts = [bar.start for bar in bars]
+    written: dict[int, int] = {}  # directions in a measure, which stand after its attributes, in order
+    for change in (Tempo(0, piece.tempo), *piece.tempos):
+        index = bisect_right(starts, change.start) - 1
+        bar, measure = bars[index], part[index]
+        if change.start >= bar.end:
+            break
+        clear = not shown or abs(change.quarters / shown - 1) >= CLEARLY
+        shown = change.quarters if clear else shown
+        place = written.get(index, int(measure[0].tag == "attributes"))
+        measure.insert(place, _tempo(change, bar) if clear else _sound(change, bar))
+        written[index] = place + 1
+
+
+def _tempo(change: Tempo, bar: Bar) -> ET.Element:
+    """A mark of beats a minute, where a beat is what it is in the bar."""
     direction = ET.Element("direction", placement="above")
     metronome = _add(_add(direction, "direction-type"), "metronome")
-    _add(metronome, "beat-unit", "quarter")
-    _add(metronome, "per-minute", text)
-    _add(direction, "sound", tempo=text)
-    measure.insert(1, direction)  # after the attributes
+    beat = bar.metre.beat(4)
+    beat = beat if beat in (1, 2, 3, 4, 6, 8, 12, 16) else QUARTER
+    _add(metronome, "beat-unit", TYPES.get(beat) or TYPES[beat * 2 // 3])
+    if beat not in TYPES:
+        _add(metronome, "beat-unit-dot")
+    _add(metronome, "per-minute", _number(change.quarters * QUARTER / beat))
+    if change.start > bar.start:
+        _add(direction, "offset", change.start - bar.start)
+    _add(direction, "sound", tempo=_number(change.quarters))
+    return direction
+
+
+def _sound(change: Tempo, bar: Bar) -> ET.Element:
+    """A tempo that is heard and not seen."""
+    sound = ET.Element("sound", tempo=_number(change.quarters))
+    if change.start > bar.start:
+        _add(sound, "offset", change.start - bar.start)
+    return sound
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
 def _group(names: ET.Element, kind: str) -> None:
