@@ -23,6 +23,24 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def shown(value: object, length: int = 40) -> str:
+    """Return a mistaken argument as a message shows it: its beginning and, unless it is a text, its type."""
+    text = repr(value[: length + 1] if isinstance(value, str | bytes) else value)
+    text = text if len(text) <= length + 2 else f"{text[:length]}..."
+    return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
+
+
+def whole_number(value: object, what: str, least: int, most: int | None = None) -> int:
+    """Return the whole number that an argument called `what` is, from `least` to `most`. Raises UserError otherwise."""
+    number = None if isinstance(value, bool) else getattr(value, "__index__", None)  # NumPy's integers have it too
+    whole = None if number is None else int(number())
+    if whole is None or whole < least or (most is not None and whole > most):
+        reach = f"from {least:,}" + ("" if most is None else f" to {most:,}")
+        got = shown(value) if whole is None else f"{whole:,}" if abs(whole) < 10**20 else "one of very many digits"
+        raise UserError(f"expected {what} to be a whole number {reach}, got {got}; choose another")
+    return whole
+
+
 class UserError(ValueError):
     """A mistake of the person at the keyboard, told in one line.
 

@@ -38,6 +38,9 @@ class Translator:
             "languages": {"target": "de"},
         }
 
+    def refused(self, lines: Sequence[str]) -> dict[int, str]:
+        return {place: "over 100 characters" for place, line in enumerate(lines) if len(line) > 100}
+
     def translate(self, lines: Sequence[str], **options: Any) -> list[list[Translation]]:
         self.calls.append(("translate", {"lines": len(lines), **options}))
         return [

@@ -51,10 +51,12 @@ def test_json(run: Any, translator: Any) -> None:
     assert translator.calls[-1][1]["align"] is True
 
 
-def test_what_was_never_learned_is_told_once(run: Any, translator: Any) -> None:
+def test_what_was_never_learned_is_counted_and_told_once(run: Any, translator: Any) -> None:
     ran = run("translate", "A dog.", "A 🤖.", "日本")
     assert ran.out.count("\n") == 3
-    assert ran.err == "note: line 2 has characters that captions-en-de never learned; such lines come out badly\n"
+    assert ran.err == (
+        "note: 2 of 3 lines have characters that captions-en-de never learned (lines 2, 3); such lines come out badly\n"
+    )
     assert run("translate", "A brown dog sees two small cats.").err == ""
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.text.codec import TextCodec
-from triptych.text.data import Limits, PairData, Pairs, Report, read_lines, read_pairs
+from triptych.text.data import Limits, PairData, Pairs, Report, read_pairs
+from triptych.text.files import read_lines
 
 WORDS = [first + last for first in ("ka", "lo", "mi", "ten", "ru", "sol") for last in ("da", "gen", "st", "ber", "")]
 

@@ -64,8 +64,12 @@ def text(
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
     translator = load_translator(model, device, threads, dtype.value)
+    if strange := len(translator.codec.unfamiliar(pairs.source[:limit])):
+        say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
-    answer({"model": model, **result}, _table(result), as_json=json)
+    if result.get("note") is not None:
+        say(f"note: {result['note']}")
+    answer({"model": model, **result}, _table({**result, "note": None}), as_json=json)
 
 
 @app.command()
@@ -178,15 +182,16 @@ def music(
 
 def _aligned(path: Path, pairs: Pairs) -> list[str]:
     """Read the lines of a file that belong to the pairs: some of their lines may have been skipped."""
-    from triptych.text.data import read_lines
+    from triptych.text.files import read_lines
 
-    lines = read_lines(path)
-    numbers = [pairs.line(index) for index in range(len(pairs))]
-    if len(lines) < max(numbers):
-        raise UserError(f"expected at least {max(numbers)} lines in {path}, got {len(lines)}; align it with --target")
-    return [lines[number - 1] for number in numbers]
+    lines, whole = read_lines(path), len(pairs) + pairs.report.skipped
+    if len(lines) != whole:
+        wanted = f"at least {whole}" if len(lines) < whole else f"{whole}"
+        raise UserError(f"expected {wanted} lines in {path}, got {len(lines)}; align it with --target")
+    return [lines[pairs.line(index) - 1] for index in range(len(pairs))]
 
 
 def _table(result: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, result), default=0)
-    return [f"{key:<{width}}  {f'{value:.2f}' if isinstance(value, float) else value}" for key, value in result.items()]
+    shown = {key: value for key, value in result.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    return [f"{key:<{width}}  {f'{value:.2f}' if isinstance(value, float) else value}" for key, value in shown.items()]

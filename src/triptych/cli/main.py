@@ -12,6 +12,7 @@ import typer
 
 import triptych
 from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, train, translate
+from triptych.cli.output import prepare_streams
 from triptych.errors import DivergedError, UserError, one_line
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ app.command()(models.models)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, 1 for a diverged run, 2 for a person's mistake, 130 for an interruption."""
+    prepare_streams()
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="triptych", standalone_mode=False)
         sys.stdout.flush()

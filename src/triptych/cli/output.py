@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.errors import one_line
@@ -18,13 +22,41 @@ if TYPE_CHECKING:
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+ESCAPED = "triptych.escaped"  # the name of the error handler that `prepare_streams` registers
+
+
+def prepare_streams() -> None:
+    """Let standard output take any text: what its encoding lacks is written as an escape, and a note says so.
+
+    A stream that the person has closed swallows what is written to it.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
+    told = False
+
+    def escape(error: UnicodeError) -> tuple[str | bytes, int]:
+        nonlocal told
+        if not told:
+            told = True
+            say(
+                f"note: standard output is {sys.stdout.encoding}, which lacks some of these characters: they are "
+                "written as \\xfc; set PYTHONIOENCODING=utf-8, or ask for --json"
+            )
+        return codecs.backslashreplace_errors(error)
+
+    codecs.register_error(ESCAPED, escape)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors=ESCAPED)
+
+
 def answer(result: Mapping[str, object], lines: Iterable[str], *, as_json: bool) -> None:
     """Print the result as one JSON object, or as lines for a person. Called once, at the end of a verb.
 
     Nothing in them acts on a terminal: in JSON what could is escaped, in lines it is left out.
     """
     if as_json:
-        lines = [ACTS.sub(_escaped, json.dumps(_plain(result), ensure_ascii=False, allow_nan=False))]
+        lines = [ACTS.sub(_escaped, _json(_plain(result)))]
     for line in lines:
         sys.stdout.write((line if as_json else ACTS.sub("", line)) + "\n")
 
@@ -46,6 +78,18 @@ def progress() -> Progress:
 
 def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
+
+
+def _json(value: object) -> str:
+    """Write JSON that is UTF-8 whatever the encoding of standard output: in another one it is ASCII with escapes."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        if codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8":
+            text.encode()  # a lone surrogate, in the name of a file that is no UTF-8, has an escape alone
+            return text
+    except UnicodeEncodeError:
+        pass
+    return json.dumps(value, allow_nan=False)
 
 
 def _plain(value: object) -> object:

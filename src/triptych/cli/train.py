@@ -110,6 +110,8 @@ def text(
     else:
         translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
     say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
+    if start_from is not None and (strange := len(translator.codec.unfamiliar([*pairs.source, *pairs.target]))):
+        say(f"note: {strange:,} sentences have characters that the vocabulary of {start_from} lacks")
     if held_out is not None and held_out.report.skipped:
         say(f"held out: {held_out.report}")
     outcome = translator.fit(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +13,7 @@ from triptych.cli import options
 from triptych.cli.loading import load_translator
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
+from triptych.text.files import Unusable, decoded, lines_of, raw_lines
 
 if TYPE_CHECKING:
     from triptych.text.translator import Translation
@@ -74,6 +74,7 @@ def translate(
         raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
     lines = _lines(text or (), file)
     from triptych.generation.beam import LengthPenalty
+    from triptych.text.data import Report
 
     samples = any(option is not None for option in (temperature, top_k, top_p))
     if samples and nbest > 1:
@@ -81,59 +82,96 @@ def translate(
     sampling = options.sampling(temperature, top_k, top_p)
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
     translator = load_translator(model, device, threads, dtype.value)
-    told: list[dict[str, object]] = []
-    first, warned = 0, False
-    while group := list(islice(lines, LINES_AT_ONCE)):
+    described: list[dict[str, object]] = []
+    count, refused, unfamiliar = 0, Report(), Report()
+    for group in _groups(lines):
+        faults = {place: str(line) for place, line in enumerate(group) if isinstance(line, Unusable)}
+        texts = ["" if isinstance(line, Unusable) else line for line in group]
+        faults |= translator.refused(texts)
+        for place in sorted(faults):
+            refused.add(faults[place], count + place + 1)
+        usable = ["" if place in faults else line for place, line in enumerate(texts)]
+        if len(faults) == len(group) and not count and len(group) < LINES_AT_ONCE:
+            break  # none of them can be translated
         if samples:
-            found = [[choice] for choice in translator.sample(group, sampling, seed + first, align=json)]
+            found = [[choice] for choice in translator.sample(usable, sampling, seed + count, align=json)]
         else:
-            found = translator.translate(group, beam=beam, nbest=nbest, length_penalty=penalty, align=json)
-        if not warned and (number := _unfamiliar(found)) is not None:
-            warned = True
-            say(f"note: line {first + number} has characters that {model} never learned; such lines come out badly")
+            found = translator.translate(usable, beam=beam, nbest=nbest, length_penalty=penalty, align=json)
+        for place in translator.codec.unfamiliar(usable):
+            unfamiliar.add("", count + place + 1)
         if json:
-            told.extend(_described(source, choices) for source, choices in zip(group, found, strict=True))
+            described += [
+                _described(*row, faults.get(place)) for place, row in enumerate(zip(texts, found, strict=True))
+            ]
         else:
-            answer({}, _written(found, first, numbered=nbest > 1), as_json=False)
+            answer({}, _written(found, count, numbered=nbest > 1), as_json=False)
             sys.stdout.flush()
-        first += len(group)
-    if json:
-        answer({"model": model, "translations": told}, (), as_json=True)
+        count += len(group)
+    if unfamiliar.counts:
+        say(
+            f"note: {unfamiliar.skipped:,} of {count:,} lines have characters that {model} never learned "
+            f"({unfamiliar.numbers('')}); such lines come out badly"
+        )
+    if json and (count or not refused.counts):
+        answer({"model": model, "translations": described}, (), as_json=True)
+    if refused.counts:
+        raise UserError(
+            f"expected lines of UTF-8 that the model can read, got {refused.kinds()}; "
+            + ("each is left empty, all others are translated; " if count else "")
+            + "mend or split them"
+        )
 
 
-def _lines(texts: Sequence[str], file: Path | None) -> Iterator[str]:
+def _lines(texts: Sequence[str], file: Path | None) -> Iterator[str | Unusable]:
     """Yield the sentences to translate, without their line ends, from where the person put them."""
     if texts and file is not None:
         raise UserError(f"expected TEXT or --file, got both ({file}); leave one out")
     if texts:
-        return (" ".join(text.split("\n")) for text in texts)
+        return _decoded(_encoded(" ".join(text.split("\n"))) for text in texts)
     if file is not None:
-        from triptych.text.data import read_lines
-
-        return iter(read_lines(file))
+        return _decoded(raw_lines(file))
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError('expected TEXT, --file or lines on standard input, got none; try: triptych translate "A dog."')
-    return _decoded(sys.stdin.buffer)
+    return _decoded(lines_of(sys.stdin.buffer, "standard input"))
 
 
-def _decoded(stream: Iterable[bytes]) -> Iterator[str]:
-    """Decode UTF-8 whatever the locale says, and end lines at line feeds only, so that they stay as many."""
-    for number, line in enumerate(stream, 1):
+def _encoded(text: str) -> bytes:
+    """Return the bytes of an argument: those that the locale cannot decode arrive as lone surrogates."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte, which Windows lets through
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str | Unusable]:
+    """Decode UTF-8 whatever the locale says; in the place of a line that cannot be used stands why."""
+    for line in lines:
         try:
-            yield line.decode().strip()
-        except UnicodeDecodeError:
-            raise UserError(f"expected UTF-8 on standard input, got other bytes in line {number}; convert it") from None
+            yield decoded(line).strip()
+        except Unusable as fault:
+            yield fault
 
 
-def _unfamiliar(found: Iterable[Sequence[Translation]]) -> int | None:
-    """The first line, counted from 1, of which some character has no piece and was read byte by byte."""
-    for number, choices in enumerate(found, 1):
-        if any(piece.startswith("<0x") for piece in choices[0].source_tokens):
-            return number
-    return None
+def _groups(lines: Iterator[str | Unusable]) -> Iterator[list[str | Unusable]]:
+    """Cut lines into groups. Where they cannot be read to their end, those before are given first."""
+    group: list[str | Unusable] = []
+    try:
+        for line in lines:
+            group.append(line)
+            if len(group) == LINES_AT_ONCE:
+                yield group
+                group = []
+    except UserError:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
-def _described(source: str, choices: Sequence[Translation]) -> dict[str, object]:
+def _described(source: str, choices: Sequence[Translation], fault: str | None) -> dict[str, object]:
+    if fault is not None:
+        return {"source": source, "hypotheses": [], "error": fault}
     return {
         "source": source,
         "hypotheses": [

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown
 
 Words = NDArray[numpy.uint64]
 
@@ -23,7 +23,9 @@ def row_keys(seed: int | Sequence[int], rows: int) -> Words:
     One `seed` gives row r the key of (seed, r); a sequence of `rows` seeds gives row r the key of (seed[r], 0), which
     is what this row has when it is generated alone.
     """
-    seeds = [seed] if isinstance(seed, int) else list(seed)
+    seeds = [seed] if isinstance(seed, int) or not isinstance(seed, Sequence) else list(seed)
+    if any(isinstance(one, bool) or not isinstance(one, int | numpy.integer) for one in seeds):
+        raise UserError(f"seed must be a whole number, or one for each row; got {shown(seed)}.")
     if any(not 0 <= one < _SEEDS for one in seeds):
         raise UserError(f"seed must lie between 0 and 2**64 - 1; got {next(s for s in seeds if not 0 <= s < _SEEDS)}.")
     if isinstance(seed, int):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown
 from triptych.generation import single
 from triptych.generation.draw import Words, row_keys, uniforms
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
@@ -38,6 +38,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        for name in ("temperature", "top_k", "top_p", "min_p"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UserError(f"{name} must be a number; got {shown(value)}.")
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"temperature must be 0 (greedy) or a positive number; got {self.temperature}.")
         if self.top_k < 0 or self.top_k != int(self.top_k):
@@ -83,7 +87,7 @@ def generate(
         UserError: bad settings (at once); while iterating: logits that are NaN or infinite, a mask of the wrong
             shape, a row with nothing allowed.
     """
-    _check_start(steps, cache.position)
+    _check_start(steps, cache.position, sampling)
     numbers = _Numbers(row_keys(seed, cache.rows))
     forced = forced_ids(prefix, rows=cache.rows, length=steps, end=end)
     somewhere_forced = (forced != FREE).any(0).tolist()  # of a step by itself, nothing is asked of tensors
@@ -134,7 +138,9 @@ def generate(
     return columns()
 
 
-def _check_start(steps: int, position: int) -> None:
+def _check_start(steps: int, position: int, sampling: object) -> None:
+    if not isinstance(sampling, Sampling):
+        raise UserError(f"expected a Sampling, got {shown(sampling)}; try Sampling(temperature=0.8)")
     if steps < 0:
         raise UserError(f"steps must be 0 or more; got {steps}.")
     if position != 0:

@@ -40,7 +40,9 @@ def largest(scores: Tensor, offset: Tensor, count: int) -> tuple[Tensor, Tensor,
         values.masked_fill_(ids >= vocabulary, -torch.inf)
     values = values.flatten(1)
     found = _first_largest(values, count)
-    return values.gather(1, found), beam.gather(1, found // BLOCK), ids.flatten(1).gather(1, found)
+    # An id past the vocabulary is -inf, and found only where fewer ids are left than were asked for.
+    best = ids.flatten(1).gather(1, found).clamp(max=vocabulary - 1)
+    return values.gather(1, found), beam.gather(1, found // BLOCK), best
 
 
 def _first_largest(values: Tensor, count: int) -> Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Literal
 
 import sentencepiece
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown
 from triptych.text.segmentation import Segmentations
 
 BYTES = 256  # byte fallback: one piece for each byte, so that nothing is unknown
@@ -25,13 +25,17 @@ MOST_LINES = 2_000_000  # lines that the vocabulary is learned from: SentencePie
 
 # A decoded text is one line: what breaks lines or rings bells becomes a space.
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
+# Characters that nobody sees and no piece holds: NUL, soft hyphens, marks of joining and of the direction of writing.
+_UNSEEN = dict.fromkeys([0, 0xAD, 0x2060, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+_UNSEEN |= dict.fromkeys(range(0x80, 0xA0), " ")  # controls that normalisation leaves
 
 
 class TextCodec:
     """A joint vocabulary of subword pieces. Ids: 0 is unknown, 1 is END, there is no padding id and no start id.
 
-    With byte fallback every text has an encoding without unknowns. Unicode is normalised (NFKC by default) and runs
-    of white space become one space, so decoding gives back the normalised text.
+    With byte fallback every text has an encoding without unknowns. Unicode is normalised (NFKC by default), runs of
+    white space become one space and characters that nobody sees are left out, so decoding gives back the normalised
+    text.
     """
 
     UNKNOWN = 0
@@ -69,7 +73,7 @@ class TextCodec:
                 f"expected a vocabulary of at least {MINIMUM_VOCABULARY} pieces ({BYTES} of them are the bytes), "
                 f"got {vocabulary}; raise it"
             )
-        kept = [line[:LONGEST_LINE] for line in map(_valid, lines) if line.strip()]
+        kept = [line[:LONGEST_LINE] for line in map(_valid, text_lines(lines)) if line.strip()]
         if not kept:
             raise UserError(NO_TEXT)
         kept = kept[:: -(-len(kept) // MOST_LINES)]
@@ -109,12 +113,19 @@ class TextCodec:
         """Encode one text into the ids of its best segmentation, ending with END."""
         return self.encode_lines([text])[0]
 
-    def encode_lines(self, lines: Sequence[str]) -> list[list[int]]:
+    def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
         """Encode many texts, each as `encode` does."""
-        encoded: list[list[int]] = self._processor.encode([_valid(line) for line in lines], add_eos=True, num_threads=1)
+        texts = [_valid(line) for line in text_lines(lines)]
+        encoded: list[list[int]] = self._processor.encode(texts, add_eos=True, num_threads=1)
         return encoded
 
-    def encode_sampled(self, lines: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
+    def unfamiliar(self, lines: Iterable[str]) -> list[int]:
+        """Return the places of the lines that have characters without a piece: the model never learned them."""
+        known = self._processor
+        foreign = {self.UNKNOWN, *(token for token in range(self.vocabulary) if known.is_byte(token))}
+        return [place for place, line in enumerate(text_lines(lines)) if not foreign.isdisjoint(self.encode(line))]
+
+    def encode_sampled(self, lines: Iterable[str], alpha: float, seed: int) -> list[list[int]]:
         """Encode many texts, each with a segmentation drawn at random: subword regularisation. One seed, one result.
 
         A segmentation is drawn with probability proportional to p ** alpha (Kudo 2018, section 3.3): the smaller
@@ -170,13 +181,28 @@ def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
     return processor
 
 
+def text_lines(lines: Iterable[str], what: str = "the lines") -> list[str]:
+    """Return a list of texts of any iterable of them. Raises UserError for one text alone, and for what is no text."""
+    if isinstance(lines, str | bytes):
+        raise UserError(f"expected lists of lines, got one text as {what}, {shown(lines)}; put it in a list")
+    if isinstance(lines, Mapping | Set) or not isinstance(lines, Iterable):
+        raise UserError(f"expected {what} as a list of texts, got {type(lines).__name__}; give a list")
+    found = list(lines)
+    for number, line in enumerate(found, 1):
+        if not isinstance(line, str):
+            raise UserError(f"expected {what} to be texts, got {shown(line)} as number {number}; convert it to str")
+    return found
+
+
 def _valid(text: str) -> str:
-    """Replace lone surrogates, which no UTF-8 can hold (they come from command lines and JSON escapes)."""
+    """Leave out what nobody sees, and replace lone surrogates, which no UTF-8 can hold (JSON escapes make them)."""
+    if text.isprintable():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.translate(_UNSEEN)
 
 
 def _coverage(lines: Sequence[str], vocabulary: int) -> float:

@@ -5,14 +5,10 @@ A line that cannot be used is never used and never passed over in silence: the r
 
 from __future__ import annotations
 
-import difflib
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BufferedReader
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,12 +19,14 @@ from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.text.codec import TextCodec
+from triptych.text.codec import TextCodec, text_lines
+from triptych.text.files import Unusable, decoded, raw_lines
 
 Indices = NDArray[np.int64]
 
 NOISE = 2.0  # tokens by which the order by source length is blurred: more mixes better and pads more
 SHOWN_LINES = 5  # line numbers that a report shows of each kind of fault
+LOOKED_AT = 100  # rows of a file by which its form is decided where its name says nothing
 
 
 @dataclass(frozen=True)
@@ -70,20 +68,29 @@ class Report:
         """Number of lines skipped, of all kinds."""
         return sum(self.counts.values())
 
+    def kinds(self) -> str:
+        """Describe the faults: ``2 empty source (lines 4, 9); 1 malformed row (line 12)``."""
+        return "; ".join(f"{count:,} {fault} ({self.numbers(fault)})" for fault, count in self.counts.items())
+
+    def numbers(self, fault: str) -> str:
+        """Name the lines of a fault: ``lines 4, 9``."""
+        count = self.counts[fault]
+        numbers = ", ".join(map(str, self.first[fault])) + (", ..." if count > SHOWN_LINES else "")
+        return f"line{'s' if count > 1 else ''} {numbers}"
+
     def __str__(self) -> str:
         """One line: ``skipped 3 pairs: 2 empty source (lines 4, 9); 1 malformed row (line 12)``."""
         if not self.counts:
             return "skipped no pairs"
-        kinds = []
-        for fault, count in self.counts.items():
-            numbers = ", ".join(map(str, self.first[fault])) + (", ..." if count > SHOWN_LINES else "")
-            kinds.append(f"{count} {fault} (line{'s' if count > 1 else ''} {numbers})")
-        return f"skipped {self.skipped} pair{'s' if self.skipped > 1 else ''}: " + "; ".join(kinds)
+        return f"skipped {self.skipped:,} pair{'s' if self.skipped > 1 else ''}: {self.kinds()}"
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sentence pairs in the order of their file. `lines` are their line numbers (empty: 1, 2, 3, ...)."""
+    """Sentence pairs in the order of their file. `lines` are their line numbers (empty: 1, 2, 3, ...).
+
+    Either side may be given as any iterable of texts; anything else is a UserError.
+    """
 
     source: Sequence[str]
     target: Sequence[str]
@@ -91,6 +98,8 @@ class Pairs:
     report: Report = field(default_factory=Report)
 
     def __post_init__(self) -> None:
+        for side in ("source", "target"):
+            object.__setattr__(self, side, text_lines(getattr(self, side), f"the {side} sentences"))
         if len(self.source) != len(self.target):
             raise UserError(
                 f"expected as many targets as sources, got {len(self.target)} and {len(self.source)}; "
@@ -127,7 +136,7 @@ def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: 
     for number, row in enumerate(rows, 1):
         try:
             pair = _checked(*parse(row), limits)
-        except _UnusableError as fault:
+        except Unusable as fault:
             report.add(str(fault), number)
             continue
         sources.append(pair[0])
@@ -140,92 +149,85 @@ def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: 
     return Pairs(sources, targets, lines, report)
 
 
-def read_lines(path: str | Path) -> list[str]:
-    """Read every line of a UTF-8 file, gz or not, stripped; a line that is not UTF-8 is a UserError that names it."""
-    lines = []
-    for number, raw in enumerate(_raw_lines(Path(path)), 1):
-        try:
-            lines.append(raw.decode().strip())
-        except UnicodeDecodeError:
-            raise UserError(f"expected UTF-8 in {path}, got other bytes in line {number}; convert the file") from None
-    return lines
-
-
-class _UnusableError(Exception):
-    """Why a row cannot be used."""
-
-
 def _checked(source: str, target: str, limits: Limits) -> tuple[str, str]:
     source, target = source.strip(), target.strip()
     for side, text in (("source", source), ("target", target)):
         if not text:
-            raise _UnusableError(f"empty {side}")
+            raise Unusable(f"empty {side}")
         if len(text) > limits.characters:
-            raise _UnusableError(f"{side} over {limits.characters} characters")
+            raise Unusable(f"{side} over {limits.characters} characters")
     if limits.ratio is not None and max(len(source), len(target)) > limits.ratio * min(len(source), len(target)):
-        raise _UnusableError(f"length ratio over {limits.ratio:g}")
+        raise Unusable(f"length ratio over {limits.ratio:g}")
     return source, target
 
 
-def _decoded(raw: bytes, what: str) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise _UnusableError(f"{what} not UTF-8") from None
-
-
 def _parse_lines(row: tuple[bytes, bytes]) -> tuple[str, str]:
-    return _decoded(row[0], "source"), _decoded(row[1], "target")
+    return decoded(row[0], "source"), decoded(row[1], "target")
 
 
 def _parse_tsv(row: bytes) -> tuple[str, str]:
-    columns = _decoded(row, "row").split("\t")
+    columns = decoded(row, "row").split("\t")
     if len(columns) != 2:
-        raise _UnusableError("empty row" if not row.strip() else "row without exactly two columns")
+        raise Unusable("empty row" if not row.strip() else "row without exactly two columns")
     return columns[0], columns[1]
 
 
 def _parse_jsonl(row: bytes) -> tuple[str, str]:
-    text = _decoded(row, "row")
+    text = decoded(row, "row")
     if not text.strip():
-        raise _UnusableError("empty row")
+        raise Unusable("empty row")
     try:
         value = json.loads(text)
         source, target = value["source"], value["target"]
         (source + target).encode()  # a lone surrogate in an escape cannot be encoded
     except UnicodeEncodeError:
-        raise _UnusableError("row not UTF-8") from None
+        raise Unusable("row not UTF-8") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _UnusableError('row that is no {"source": "...", "target": "..."}') from None
+        raise Unusable('row that is no {"source": "...", "target": "..."}') from None
     return source, target
 
 
 def _rows(path: Path, target: Path | None) -> tuple[Iterator[Any], Callable[[Any], tuple[str, str]]]:
-    """Rows and their parser. The form of one file is told by its name, or else by its first line that is not empty."""
+    """Return the rows and their parser. The form of one file is decided by its name, or else by its first rows."""
     if target is not None:
         return _zipped(path, target), _parse_lines
-    rows = _raw_lines(path)
+    rows = raw_lines(path)
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix == ".tsv":
+    if suffix in (".tsv", ".tab"):
         return rows, _parse_tsv
     if suffix in (".jsonl", ".ndjson"):
         return rows, _parse_jsonl
-    seen: list[bytes] = []  # read once only: the path may be a pipe
-    for row in rows:
-        seen.append(row)
-        if row.lstrip().startswith(b"{"):
-            return chain(seen, rows), _parse_jsonl
-        if b"\t" in row:
-            return chain(seen, rows), _parse_tsv
-        if row.strip():
-            break
-    raise UserError(f"expected TSV or JSONL in {path}, got neither; give a second file with the target lines")
+    seen = list(islice(rows, LOOKED_AT))  # read once only: the path may be a pipe
+    parse = _form(seen)
+    if parse is None:
+        raise UserError(f"expected TSV or JSONL in {path}, got neither; give a second file with the target lines")
+    return chain(seen, rows), parse
+
+
+def _form(rows: Iterable[bytes]) -> Callable[[bytes], tuple[str, str]] | None:
+    """Decide how most rows can be read: as JSON objects, or as columns between tabs; None: as neither.
+
+    A sentence may begin with a brace, so a row is JSON only if it can be parsed.
+    """
+    rows = [row for row in rows if row.strip()]
+    objects = sum(map(_is_object, rows))
+    columns = sum(b"\t" in row and not _is_object(row) for row in rows)
+    if objects > columns or (not columns and any(row.lstrip().startswith(b"{") for row in rows)):
+        return _parse_jsonl
+    return _parse_tsv if 2 * columns >= len(rows) > 0 else None
+
+
+def _is_object(row: bytes) -> bool:
+    try:
+        return isinstance(json.loads(row), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _zipped(source: Path, target: Path) -> Iterator[tuple[bytes, bytes]]:
     """Walk two files in step."""
     counts = [0, 0]
-    for pair in zip_longest(_raw_lines(source), _raw_lines(target)):
+    for pair in zip_longest(raw_lines(source), raw_lines(target)):
         for side in (0, 1):
             counts[side] += pair[side] is not None
         if None not in pair:
@@ -235,47 +237,6 @@ def _zipped(source: Path, target: Path) -> Iterator[tuple[bytes, bytes]]:
             f"expected as many lines in {target} as in {source}, got {counts[1]} and {counts[0]}; "
             "align the files line by line"
         )
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    """Lines of a file, unpacked, without their line ends and without a byte order mark."""
-    with _opened(path) as file, _unpacked(file) as stream:
-        try:
-            for number, line in enumerate(stream):
-                if number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise UserError(f"expected UTF-8 in {path}, got UTF-16; convert it (iconv -f UTF-16 -t UTF-8)")
-                bare = line.removesuffix(b"\n").removesuffix(b"\r")
-                yield bare.removeprefix(b"\xef\xbb\xbf") if number == 0 else bare
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise UserError(f"expected a whole gzip file, got a damaged one: {path}; fetch it again") from None
-        except OSError as error:
-            raise UserError(f"expected a readable file, got {path} ({error.strerror}); check it") from None
-
-
-def _opened(path: Path) -> BufferedReader:
-    """Open a file, or say which file was meant."""
-    if path.is_dir():
-        raise UserError(f"expected a file of text, got the folder {path}; name a file in it")
-    try:
-        return path.open("rb")
-    except FileNotFoundError:
-        raise UserError(f"expected a file of text, got no file at {path}; {_nearest(path)}") from None
-    except OSError as error:
-        raise UserError(f"expected a readable file, got {path} ({error.strerror}); check it") from None
-
-
-def _unpacked(file: BufferedReader) -> BufferedReader | gzip.GzipFile:
-    """See through gzip, which begins with two magic bytes."""
-    return gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file
-
-
-def _nearest(path: Path) -> str:
-    """Advice about a file that is not there."""
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / close[0]}?" if close else "check the path"
 
 
 class Epoch(Sequence[Batch]):
@@ -325,7 +286,8 @@ class PairData:
     unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
 
     Pairs of more than `Limits.tokens` tokens, or more than a batch holds, are left out and added to the report in
-    `pairs.report`. `pairs` are those in use. If none is left, that is a UserError.
+    `pairs.report`. `pairs` are those in use, `kept` their places among those given. If none is left, that is a
+    UserError, which calls them `what`.
     """
 
     def __init__(
@@ -339,6 +301,7 @@ class PairData:
         limits: Limits | None = None,
         multiple: int = 4,
         shuffle: bool = True,
+        what: str = "sentence pairs",
     ) -> None:
         if multiple < 1 or tokens_per_batch < max(2, multiple):
             raise UserError(
@@ -354,7 +317,7 @@ class PairData:
         self._multiple = multiple
         self._shuffle = shuffle
         self._longest = min((limits or Limits()).tokens, tokens_per_batch // multiple * multiple)
-        self.pairs, self._best = self._encoded(pairs)
+        self.kept, self.pairs, self._best = self._encoded(pairs, what)
         self._segmentations = [codec.segmentations(side.lists(), alpha) for side in self._best] if alpha else []
 
     def __len__(self) -> int:
@@ -371,7 +334,7 @@ class PairData:
         shuffled = np.argsort(generator.random(len(batches)))
         return Epoch(source, target, [batches[place] for place in shuffled], self._multiple)
 
-    def _encoded(self, pairs: Pairs) -> tuple[Pairs, tuple[_Ragged, _Ragged]]:
+    def _encoded(self, pairs: Pairs, what: str) -> tuple[list[int], Pairs, tuple[_Ragged, _Ragged]]:
         """Encode both sides once and leave out what is too long or turns out empty."""
         source, target = self.codec.encode_lines(pairs.source), self.codec.encode_lines(pairs.target)
         report = Report(dict(pairs.report.counts), {fault: list(lines) for fault, lines in pairs.report.first.items()})
@@ -386,7 +349,7 @@ class PairData:
                 kept.append(index)
         if not kept:
             raise UserError(
-                f"expected sentence pairs of at most {self._longest} tokens, got none that can be used ({report}); "
+                f"expected {what} of at most {self._longest} tokens, got none that can be used ({report}); "
                 "raise the limit or mend the data"
             )
         used = Pairs(
@@ -395,7 +358,8 @@ class PairData:
             [pairs.line(index) for index in kept],
             report,
         )
-        return used, (_Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept]))
+        sides = _Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept])
+        return kept, used, sides
 
     def _sampled(self, side: int, number: int) -> _Ragged:
         """Draw segmentations of side 0 or 1; one that is too long falls back to the best one."""

@@ -8,18 +8,21 @@ apart from the first, so neither may be compared with the other.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from triptych.errors import UserError
+from triptych.text.codec import text_lines
+
+Score = Callable[[Sequence[str]], dict[str, float | int | str | None]]
 
 
 def score(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
+    hypotheses: Iterable[str],
+    references: Iterable[str],
     language: str | None = None,
     *,
-    tokenised_references: Sequence[str] | None = None,
+    tokenised_references: Iterable[str] | None = None,
 ) -> dict[str, float | int | str | None]:
     """Score translations into `language` ("de", "en", "fr", ...), one reference each, all plain text.
 
@@ -29,39 +32,59 @@ def score(
     rules for the language, or no language is named. Unequal numbers of lines, none at all and a missing package are
     UserErrors.
     """
-    _check(hypotheses, references)
+    return scorer(references, language, tokenised_references=tokenised_references)(text_lines(hypotheses))
+
+
+def scorer(
+    references: Iterable[str], language: str | None = None, *, tokenised_references: Iterable[str] | None = None
+) -> Score:
+    """Return the function of translations that `score` is, everything else checked.
+
+    Translating takes long: what is missing to score is found before.
+    """
+    plain = [line.strip() for line in text_lines(references, "the references")]
+    against = plain if tokenised_references is None else text_lines(tokenised_references, "the tokenised references")
+    _check(plain, against)
+    bleu, chrf = bleu_metric(language), _sacrebleu().metrics.CHRF()
+    code, tokenised = _code(language or ""), tokenised_references is not None
+    known = code in _moses_languages()
+    if tokenised and not known:
+        raise _unknown(language or "")
+
+    def scored(hypotheses: Sequence[str]) -> dict[str, float | int | str | None]:
+        _check(hypotheses, plain)
+        lower_cased = bleu_lc_tok(hypotheses, against, code, tokenised=tokenised) if known else None
+        stripped = [line.strip() for line in hypotheses]
+        return {
+            "bleu": _bounded(bleu.corpus_score(stripped, [plain]).score),
+            "bleu_lc_tok": lower_cased,
+            "chrf": _bounded(chrf.corpus_score(stripped, [plain]).score),
+            "signature": f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
+            "sentences": len(hypotheses),
+        }
+
+    return scored
+
+
+def bleu_metric(language: str | None) -> Any:
+    """Return sacreBLEU's metric for translations into `language`. A missing package is a UserError."""
     metrics = _sacrebleu().metrics
     try:
-        bleu = metrics.BLEU(trg_lang=_code(language or ""))
+        return metrics.BLEU(trg_lang=_code(language or ""))
     except (ImportError, RuntimeError) as error:  # Japanese and Korean need a dictionary
         reason = " ".join(str(error).split())
         raise UserError(f"expected the tokenizer of {language!r}, got none; sacreBLEU says: {reason}") from None
-    chrf = metrics.CHRF()
-    stripped = [line.strip() for line in hypotheses]
-    plain = [[line.strip() for line in references]]
-    if tokenised_references is not None:
-        lower_cased = bleu_lc_tok(hypotheses, tokenised_references, language or "", tokenised=True)
-    elif _code(language or "") in _moses_languages():
-        lower_cased = bleu_lc_tok(hypotheses, references, language or "")
-    else:
-        lower_cased = None
-    return {
-        "bleu": _bounded(bleu.corpus_score(stripped, plain).score),
-        "bleu_lc_tok": lower_cased,
-        "chrf": _bounded(chrf.corpus_score(stripped, plain).score),
-        "signature": f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
-        "sentences": len(hypotheses),
-    }
 
 
 def bleu_lc_tok(
-    hypotheses: Sequence[str], references: Sequence[str], language: str, *, tokenised: bool = False
+    hypotheses: Iterable[str], references: Iterable[str], language: str, *, tokenised: bool = False
 ) -> float:
     """BLEU, 0 to 100, of lower-cased, normalised, Moses-tokenised text. `hypotheses` are plain text.
 
     `references` are plain text too and treated alike, or, with `tokenised`, already lower-cased, normalised and
     tokenised: then only the HTML escapes of the Moses tokenizer are undone.
     """
+    hypotheses, references = text_lines(hypotheses), text_lines(references, "the references")
     _check(hypotheses, references)
     sacrebleu = _sacrebleu()
     treat = _treatment(language)
@@ -73,9 +96,9 @@ def bleu_lc_tok(
 
 def _treatment(language: str) -> Callable[[str], str]:
     """What is done to each line before the measure of lower-cased tokens."""
-    code, known = _code(language), _moses_languages()
-    if code not in known:  # sacremoses itself would take it for English and say nothing
-        raise UserError(f"expected a language of {', '.join(sorted(known))}, got {language!r}; choose one of them")
+    code = _code(language)
+    if code not in _moses_languages():  # sacremoses itself would take it for English and say nothing
+        raise _unknown(language)
     from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
     normalizer, tokenizer = MosesPunctNormalizer(code), MosesTokenizer(code)
@@ -84,6 +107,11 @@ def _treatment(language: str) -> Callable[[str], str]:
         return " ".join(tokenizer.tokenize(normalizer.normalize(line.strip().lower()), escape=False))
 
     return treat
+
+
+def _unknown(language: str) -> UserError:
+    known = ", ".join(sorted(_moses_languages()))
+    return UserError(f"expected a language of {known}, got {language!r}; choose one of them")
 
 
 def _moses_languages() -> set[str]:
@@ -96,8 +124,6 @@ def _moses_languages() -> set[str]:
 
 
 def _check(hypotheses: Sequence[str], references: Sequence[str]) -> None:
-    if isinstance(hypotheses, str) or isinstance(references, str):
-        raise UserError("expected lists of lines, got one text; put it in a list")
     if not hypotheses:
         raise UserError("expected translations to score, got none; give at least one line")
     if len(hypotheses) != len(references):

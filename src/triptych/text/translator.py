@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -12,7 +13,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
@@ -20,15 +21,20 @@ from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.text.codec import TextCodec
+from triptych.text.alignment import alignment, look
+from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
-from triptych.text.score import score
+from triptych.text.score import bleu_metric, scorer
+from triptych.text.split import split, step
 from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best
 from triptych.train.recipe import Recipe
 
 TOKENIZER = "tokenizer.model"
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
+MOST_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
+LARGEST_BEAM = 1000
 SENTENCES = 32  # translated at once
+TOGETHER = 10_240  # source tokens of all hypotheses that are translated at once: of 32 sentences with beam 5, 64 each
 LARGEST_EXPONENT = 700.0  # of which a float holds the exponential
 VOCABULARY = 8000  # pieces, where a person names no number
 GNMT = LengthPenalty()
@@ -96,9 +102,10 @@ class Translator:
         The vocabulary has exactly `vocabulary` pieces; without, 8,000, or as many as the pairs give. `changes` are
         fields of `Config`, by name.
         """
+        _expect_pairs(pairs)
         where, _ = use_device(device, threads, "float32")
         lines = [*pairs.source, *pairs.target]
-        codec = TextCodec.train(lines, vocabulary or VOCABULARY, exact=vocabulary is not None)
+        codec = TextCodec.train(lines, VOCABULARY if vocabulary is None else vocabulary, exact=vocabulary is not None)
         config = Config.preset(preset, codec.vocabulary, **changes)
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), codec)
@@ -127,20 +134,36 @@ class Translator:
         """Train on sentence pairs and become the best checkpoint.
 
         `sampling` is the alpha of subword regularisation (0: none). Without `held_out`, every hundredth pair (at most
-        1,000) is held out. The best checkpoint is the one with the highest BLEU of translations of the held-out pairs
-        (beam 5, as they are used) where the `eval` extra is installed, else the one with the lowest held-out loss.
+        1,000) of those that are not too long is held out. The best checkpoint is the one with the highest BLEU of
+        translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and knows the
+        language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
+        standard error unless `quiet`.
         """
+        _expect_pairs(pairs)
+        shape: dict[str, Any] = {"tokens_per_batch": recipe.tokens_per_batch}
+        shape["limits"] = Limits(tokens=min(Limits().tokens, self._longest))
+        usable = pairs
         if held_out is None:
-            pairs, held_out = _split(pairs)
-        data = PairData(pairs, self.codec, tokens_per_batch=recipe.tokens_per_batch, alpha=sampling, seed=recipe.seed)
-        checked = PairData(held_out, self.codec, tokens_per_batch=recipe.tokens_per_batch, shuffle=False)
-        if not quiet and data.pairs.report.skipped > pairs.report.skipped:
-            print(f"by tokens, {data.pairs.report}", file=sys.stderr)
-        described = {
-            **inherited(self.card),
-            **(card or {}),
+            # Neither half may be given a pair that it cannot use: of a few pairs it might be the only one.
+            usable, held_out = split(PairData(pairs, self.codec, **shape).pairs)
+            _say(f"held out of these: {len(held_out):,}, one in every {step(len(usable) + len(held_out)):,}", quiet)
+        _expect_pairs(held_out)
+        data = PairData(usable, self.codec, alpha=sampling, seed=recipe.seed, **shape)
+        checked = PairData(held_out, self.codec, shuffle=False, what="held-out pairs", **shape)
+        if data.pairs.report.skipped > pairs.report.skipped:
+            _say(f"by tokens, {data.pairs.report}", quiet)
+        if usable is pairs and checked.pairs.report.skipped > held_out.report.skipped:
+            _say(f"held out, by tokens, {checked.pairs.report}", quiet)
+        described = {**inherited(self.card), **(card or {})}
+        try:
+            metric = bleu_metric(_language(described))
+        except UserError as missing:
+            metric = None
+            _say(f"note: checkpoints are chosen by held-out loss and not by BLEU: {missing}", quiet)
+        described |= {
             "task": "translation",
             "pairs": len(data),
+            "held_out_pairs": len(checked),
             "sampling": sampling,
         }
         outcome = fit(
@@ -150,7 +173,7 @@ class Translator:
             recipe,
             out,
             package=Package(self._files(), described),
-            measure=lambda _: self._measure(checked.pairs),
+            measure=lambda _: self._measure(checked.pairs, metric),
             resume=resume,
             quiet=quiet,
         )
@@ -160,15 +183,25 @@ class Translator:
     @overload
     def __call__(self, text: str, *, beam: int = 5) -> str: ...  # type: ignore[overload-overlap]  # a str is a sequence too
     @overload
-    def __call__(self, text: Sequence[str], *, beam: int = 5) -> list[str]: ...
-    def __call__(self, text: str | Sequence[str], *, beam: int = 5) -> str | list[str]:
+    def __call__(self, text: Iterable[str], *, beam: int = 5) -> list[str]: ...
+    def __call__(self, text: str | Iterable[str], *, beam: int = 5) -> str | list[str]:
         """The best translation of one sentence, or of each."""
         found = [choices[0].text for choices in self.translate([text] if isinstance(text, str) else text, beam=beam)]
         return found[0] if isinstance(text, str) else found
 
+    def refused(self, lines: Iterable[str]) -> dict[int, str]:
+        """Find the lines that `translate` and `sample` refuse: their places from 0, and why each is refused."""
+        found = {}
+        for place, line in enumerate(text_lines(lines)):
+            if len(line) > MOST_CHARACTERS and len(" ".join(line.split())) > MOST_CHARACTERS:
+                found[place] = f"over {MOST_CHARACTERS} characters"
+            elif len(self.codec.encode(line)) > self._longest:
+                found[place] = f"over {self._longest} tokens"
+        return found
+
     def translate(
         self,
-        lines: Sequence[str],
+        lines: Iterable[str],
         *,
         beam: int = 5,
         nbest: int = 1,
@@ -179,12 +212,14 @@ class Translator:
         """The `nbest` best translations of each line, best first, in the order of the lines.
 
         Lines are translated in batches of like length. An empty line gives an empty translation. `prefix` is text with
-        which every translation must begin.
+        which every translation must begin. A line that `refused` names is a UserError, before any is translated.
         """
+        beam = whole_number(beam, "a beam", 1, min(LARGEST_BEAM, self.codec.vocabulary))
+        nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
-        found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in lines]
-        forced = self.codec.encode(prefix)[:-1] if prefix else []
-        for rows in _by_length(sources):
+        found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
+        forced = self.codec.encode(_one_text(prefix, "a prefix"))[:-1] if prefix else []
+        for rows in _by_length(sources, beam):
             ids, lengths = _padded([sources[row] for row in rows], self._device)
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
             cache = self._start(ids, lengths, beam, max(limits))
@@ -203,26 +238,31 @@ class Translator:
         return found
 
     def sample(
-        self, lines: Sequence[str], sampling: Sampling, seed: int = 0, *, align: bool = False
+        self, lines: Iterable[str], sampling: Sampling, seed: int = 0, *, align: bool = False
     ) -> list[Translation]:
         """One translation of each line, drawn at random; line i draws from (seed, i) alone."""
+        seed = whole_number(seed, "a seed", 0)
         sources = self._sources(lines)
-        found = [Translation("", 0.0, (), ()) for _ in lines]
-        for rows in _by_length(sources):
+        found = [Translation("", 0.0, (), ()) for _ in sources]
+        for rows in _by_length(sources, 1):
             ids, lengths = _padded([sources[row] for row in rows], self._device)
-            steps = self._steps(ids.size(1))
+            steps = self._steps(ids.size(1)) - 1  # END comes after them
             seeds = [seed * 1_000_003 + row for row in rows]
             cache = self._start(ids, lengths, 1, steps)
             columns = list(generate(self.model, cache, steps=steps, end=TextCodec.END, sampling=sampling, seed=seeds))
             for row, drawn in zip(rows, torch.stack(columns, 1).tolist(), strict=True):
-                kept = (*drawn[: drawn.index(TextCodec.END) if TextCodec.END in drawn else len(drawn)], TextCodec.END)
+                own = [*drawn[: self._steps(len(sources[row])) - 1], TextCodec.END]
+                kept = tuple(own[: own.index(TextCodec.END) + 1])
                 log_probs = self._score(sources[row], kept)
                 found[row] = self._translation(sources[row], Hypothesis(kept, sum(log_probs), log_probs), align)
         return found
 
     def stream(self, text: str, *, sampling: Sampling = Sampling(temperature=0.0), seed: int = 0) -> Iterator[str]:  # noqa: B008
         """The translation as it is written, piece by piece; the pieces joined are the whole (greedy by default)."""
-        (source,) = self._sources([text])
+        (source,) = self._sources([_one_text(text)])
+        return self._written(source, sampling, whole_number(seed, "a seed", 0))
+
+    def _written(self, source: Sequence[int], sampling: Sampling, seed: int) -> Iterator[str]:
         if len(source) < 2:
             return
         ids, lengths = _padded([source], self._device)
@@ -245,38 +285,51 @@ class Translator:
         *,
         beam: int = 5,
         limit: int | None = None,
-        tokenised_references: Sequence[str] | None = None,
+        tokenised_references: Iterable[str] | None = None,
         language: str | None = None,
         length_penalty: LengthPenalty = GNMT,
     ) -> dict[str, Any]:
-        """BLEU and chrF of the translations, and the perplexity of the references, as `score` and the design name them.
+        """BLEU and chrF of the translations, as `score` names them, and the `perplexity` of the references.
 
-        `language` is that of the target; the card's, if not given.
+        All are of the same pairs, `sentences` many. Pairs that are empty or too long for the model on either side take
+        no part: `skipped` counts them and those that were skipped when the file was read, `note` says why and in which
+        lines (None: none was too long). `language` is that of the target; the card's, if not given. What is missing to
+        score with is a UserError before anything is translated.
         """
-        sources, targets = list(pairs.source[:limit]), list(pairs.target[:limit])
-        tokenised = None if tokenised_references is None else list(tokenised_references)[:limit]
-        held_out = PairData(Pairs(sources, targets), self.codec, shuffle=False, limits=Limits(tokens=LONGEST))
+        _expect_pairs(pairs)
+        some = pairs if limit is None else pairs.head(whole_number(limit, "a limit", 1))
+        numbered = Pairs(some.source, some.target, [some.line(place) for place in range(len(some))])
+        held_out = PairData(numbered, self.codec, shuffle=False, limits=Limits(tokens=self._longest))
+        tokenised = None if tokenised_references is None else text_lines(tokenised_references, "the references")[:limit]
+        if tokenised is not None and len(tokenised) != len(some):
+            raise UserError(f"expected {len(some)} tokenised references, one a pair, got {len(tokenised)}; align them")
+        tokenised = None if tokenised is None else [tokenised[place] for place in held_out.kept]
+        used, left_out = held_out.pairs, held_out.pairs.report
+        scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
+        found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
         perplexity = math.exp(min(held_out_loss(self.model, list(held_out.epoch(0))), LARGEST_EXPONENT))
-        told = [choices[0].text for choices in self.translate(sources, beam=beam, length_penalty=length_penalty)]
-        figures = score(told, targets, language or self.language, tokenised_references=tokenised)
-        return {**figures, "perplexity": perplexity}
+        return {
+            **scored([choices[0].text for choices in found]),
+            "perplexity": perplexity,
+            "skipped": pairs.report.skipped + left_out.skipped,
+            "note": f"{left_out}; all figures are of the other {len(used):,}" if left_out.counts else None,
+        }
 
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         """The ids of both sides and the attention probabilities while `translation` is written."""
-        (source,) = self._sources([text])
+        (source,) = self._sources([_one_text(text)])
         if len(source) < 2:
             raise UserError("expected a sentence to look at, got an empty one; write one")
-        target = self.codec.encode(translation)
-        return source, target, self._maps(source, target)
+        target, maps = self.codec.encode(_one_text(translation, "a translation")), AttentionMaps()
+        look(self.model, source, target, maps)
+        return source, target, maps
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     @property
     def language(self) -> str | None:
         """The language of the translations ("de"), as the card names it; None where it does not."""
-        languages = self.card.get("languages")
-        target = languages.get("target") if isinstance(languages, Mapping) else None
-        return target if isinstance(target, str) else None
+        return _language(self.card)
 
     @property
     def _device(self) -> torch.device:
@@ -285,16 +338,18 @@ class Translator:
     def _files(self) -> dict[str, bytes]:
         return {TOKENIZER: self.codec.to_bytes()}
 
-    def _measure(self, held_out: Pairs) -> dict[str, float]:
-        """BLEU on held-out pairs (beam 5), by which the best checkpoint is chosen; nothing without the `eval` extra."""
-        try:
-            import sacrebleu  # noqa: F401
-        except ImportError:
+    def _measure(self, held_out: Pairs, metric: Any) -> dict[str, float]:
+        """BLEU on held-out pairs (beam 5), by which the best checkpoint is chosen; nothing without a metric."""
+        if metric is None:
             return {}
-        told = self(held_out.source)
-        bleu = score(told, held_out.target, self.language)["bleu"]
-        assert isinstance(bleu, float)
+        bleu = min(100.0, float(metric.corpus_score(self(held_out.source), [held_out.target]).score))
         return {"bleu": bleu, "score": bleu}
+
+    @property
+    def _longest(self) -> int:
+        """The most tokens of a source: learned positions may end before."""
+        positions = self.model.config.positions
+        return min(LONGEST, positions.length) if positions.kind == "learned" else LONGEST
 
     def _steps(self, read: int) -> int:
         """The most tokens that a translation of `read` tokens may have."""
@@ -302,15 +357,16 @@ class Translator:
         positions = self.model.config.positions
         return min(most, positions.length) if positions.kind == "learned" else most
 
-    def _sources(self, lines: Sequence[str]) -> list[list[int]]:
-        sources = self.codec.encode_lines(lines)
-        for line, ids in zip(lines, sources, strict=True):
-            if len(ids) > LONGEST:
-                raise UserError(
-                    f"expected lines of at most {LONGEST} tokens, got {len(ids)} in the line that begins "
-                    f"{line[:40]!r}; split it"
-                )
-        return sources
+    def _sources(self, lines: Iterable[str]) -> list[list[int]]:
+        texts = text_lines(lines)
+        for place, reason in self.refused(texts).items():
+            line, size = texts[place], reason.removeprefix("over ")
+            got = f"{len(line)} characters" if size.endswith("characters") else f"{len(self.codec.encode(line))}"
+            raise UserError(
+                f"expected lines of at most {size}, got {got} in the line that begins {line[:40]!r} "
+                f"(number {place + 1} of {len(texts)}); split it"
+            )
+        return self.codec.encode_lines(texts)
 
     @torch.no_grad()
     def _start(self, ids: Tensor, lengths: Tensor, beams: int, length: int) -> Any:
@@ -324,22 +380,8 @@ class Translator:
             tuple(self.codec.pieces(found.ids)),
             tuple(self.codec.pieces(source)),
             found.log_probs,
-            self._alignment(source, found.ids) if align else (),
+            alignment(self.model, source, found.ids) if align else (),
         )
-
-    def _alignment(self, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """For each target piece the source piece with the most attention, over the heads of the upper layers."""
-        cross = self._maps(source, target).cross
-        upper = torch.stack(cross[len(cross) // 2 :]).mean((0, 1, 2))  # [L, S]
-        return tuple((at, int(best)) for at, best in enumerate(upper[:-1, :-1].argmax(-1))) if upper.size(1) > 1 else ()
-
-    @torch.no_grad()
-    def _maps(self, source: Sequence[int], target: Sequence[int]) -> AttentionMaps:
-        maps = AttentionMaps()
-        self.model.eval()
-        ids = (torch.tensor([list(one)], device=self._device) for one in (target, source))
-        self.model(next(ids), source=next(ids), maps=maps)
-        return maps
 
     @torch.no_grad()
     def _score(self, source: Sequence[int], target: Sequence[int]) -> tuple[float, ...]:
@@ -350,11 +392,22 @@ class Translator:
         return tuple(chosen[0, :, 0].tolist())
 
 
-def _by_length(sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Batches of row numbers, long sentences first, so that memory is at its largest at once; empty lines stay out."""
+def _language(card: Mapping[str, Any]) -> str | None:
+    languages = card.get("languages")
+    target = languages.get("target") if isinstance(languages, Mapping) else None
+    return target if isinstance(target, str) else None
+
+
+def _by_length(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]:
+    """Batches of row numbers, long sentences first, so that memory is at its largest at once; empty lines stay out.
+
+    A batch of long sentences, or with a wide beam, has fewer of them, so that memory stays bounded.
+    """
     order = sorted((row for row, ids in enumerate(sources) if len(ids) > 1), key=lambda row: -len(sources[row]))
-    for at in range(0, len(order), SENTENCES):
-        yield order[at : at + SENTENCES]
+    while order:
+        count = min(SENTENCES, max(1, TOGETHER // (beam * len(sources[order[0]]))))
+        yield order[:count]
+        order = order[count:]
 
 
 def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -365,16 +418,18 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor
     return ids.to(device), lengths.to(device)
 
 
-def _split(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    """Every hundredth pair, at least one and at most 1,000, is held out."""
-    if len(pairs) < 2:
-        raise UserError(f"expected at least 2 sentence pairs, one to train on and one to hold out, got {len(pairs)}")
-    step = max(2, min(100, len(pairs)), len(pairs) // 1000)
-    kept = [row for row in range(len(pairs)) if row % step]
-    held = [row for row in range(len(pairs)) if not row % step]
-    return _rows(pairs, kept), _rows(pairs, held)
+def _expect_pairs(pairs: object) -> None:
+    if not isinstance(pairs, Pairs):
+        raise UserError(f"expected Pairs of sentences, got {shown(pairs)}; use read_pairs, or Pairs(source, target)")
 
 
-def _rows(pairs: Pairs, rows: Sequence[int]) -> Pairs:
-    chosen = [pairs.source[row] for row in rows], [pairs.target[row] for row in rows]
-    return Pairs(*chosen, [pairs.line(row) for row in rows], pairs.report)
+def _one_text(text: object, what: str = "a text") -> str:
+    if not isinstance(text, str):
+        raise UserError(f"expected {what}, got {shown(text)}; give one text")
+    return text
+
+
+def _say(text: str, quiet: bool) -> None:
+    """Tell the person who trains; of several processes one speaks."""
+    if not quiet and os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr)
