@@ -29,8 +29,9 @@ from triptych.look.similarity import WINDOW, repetition, similarity
 from triptych.model.batch import Batch
 from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.data import BAR_TOKENS, label_of, read_chorales, whole_quarters
+from triptych.music.data import BAR_TOKENS, read_chorales, whole_quarters
 from triptych.music.key import Key, key_of
+from triptych.music.labels import label_of
 from triptych.music.score import token_nll
 from triptych.music.voice_leading import VoiceLeading, voice_leading
 

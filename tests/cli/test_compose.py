@@ -1,6 +1,7 @@
 """The verbs of music on small untrained models: what goes in, what comes out, and a person's mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,87 @@ def test_harmonize(run: Any, folder: Path, tmp_path: Path) -> None:
     out, model = tmp_path / "a.mid", folder / "infill"
     ran = run("harmonize", folder / "tune.mid", "--out", out, "--model", model, "--threads", 1, "--json")
     assert told_by(ran)["sixteenths"] == 8
-    assert ran.err == f"{folder / 'tune.mid'}: 1 of 4 notes moved to the nearest sixteenth\n"
+    tune = folder / "tune.mid"
+    assert ran.err == (
+        f"{tune}: 1 of 4 notes moved to the nearest sixteenth\n{tune}: the melody is the highest notes: 3 of 4\n"
+    )
     found = read_piece(out)[0]
     melody = [(note.start // 120, note.end // 120, note.pitch) for note in found.notes if note.voice == 0]
     assert melody == [(0, 2, 67), (2, 4, 67), (4, 8, 72)], "a repeated note stays one"
     assert found.tempo == 60.0 and len(found.voices) == 4
 
 
+def test_a_melody_after_rests_is_harmonized_from_its_first_note_on(run: Any, folder: Path, tmp_path: Path) -> None:
+    tune = tuple(Note(at, at + 480, 67 + at // 480 % 5) for at in range(0, 480 * 8, 480))
+    options = ["--model", folder / "infill", "--threads", 1, "--seed", 4]
+    found = []
+    for rests in (0, 2 * 4 * 480, 4 * 4 * 480):
+        notes = tuple(replace(note, start=note.start + rests, end=note.end + rests) for note in tune)
+        write_midi(Piece(notes, resolution=480), tmp_path / "tune.mid")
+        assert run("harmonize", tmp_path / "tune.mid", "--out", tmp_path / "a.mid", *options).code == 0
+        piece = read_piece(tmp_path / "a.mid")[0]
+        assert {note.voice for note in piece.notes if note.start == rests} == {0, 1, 2, 3}, "all begin with the tune"
+        assert min(note.start for note in piece.notes) == rests
+        found.append([(note.start - rests, note.end - rests, note.pitch, note.voice) for note in piece.notes])
+    assert found[0] == found[1] == found[2], "whatever bars of rests are before it"
+
+
+def test_harmonize_by_key_and_only_what_is_new(run: Any, folder: Path, tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "infill", "--threads", 1, "--seed", 4]
+    assert run("harmonize", folder / "tune.mid", *options).code == 0
+    whole = read_piece(tmp_path / "a.mid")[0]
+    assert run("harmonize", folder / "tune.mid", *options, "--only-new", "--program", "bass=cello").code == 0
+    new = read_piece(tmp_path / "a.mid")[0]
+    assert new.voices == ("alto", "tenor", "bass")
+    assert [replace(note, voice=note.voice + 1) for note in new.notes] == [n for n in whole.notes if n.voice]
+    assert run("harmonize", folder / "tune.mid", *options, "--label", "E minor").code == 0
+    other = read_piece(tmp_path / "a.mid")[0]
+    assert [note for note in other.notes if note.voice == 0] == [note for note in whole.notes if note.voice == 0]
+    assert other.notes != whole.notes
+    ran = run("harmonize", folder / "tune.mid", *options, "--label", "H minor")
+    assert ran.code == 2 and "expected a label of major, minor" in ran.err
+
+
+def test_a_melody_out_of_range(run: Any, folder: Path, tmp_path: Path) -> None:
+    write_midi(Piece((Note(0, 4, 67), Note(4, 8, 83))), tmp_path / "high.mid")
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "infill", "--threads", 1]
+    ran = run("harmonize", tmp_path / "high.mid", *options)
+    assert ran.code == 0 and "transposed by -2 semitones into C4 to A5, a soprano, and back" in ran.err
+    notes = [note.pitch for note in read_piece(tmp_path / "a.mid")[0].notes if note.voice == 0]
+    assert notes == [67, 83]
+    ran = run("harmonize", tmp_path / "high.mid", *options, "--transpose", "octaves")
+    assert ran.code == 0 and "1 of 2 notes moved by octaves into C4 to A5: B5" in ran.err
+    assert [note.pitch for note in read_piece(tmp_path / "a.mid")[0].notes if note.voice == 0] == [67, 71]
+    ran = run("harmonize", tmp_path / "high.mid", *options, "--transpose", "up")
+    assert ran.code == 2 and "expected --transpose auto, stay, octaves, or semitones" in ran.err
+
+
+def test_continue_one_voice_in_four_and_only_what_is_new(run: Any, folder: Path, tmp_path: Path) -> None:
+    write_midi(Piece(tuple(Note(at, at + 4, 67) for at in range(0, 24, 4))), tmp_path / "one.mid")
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--tokens", 64, "--seed", 1]
+    ran = run("continue", tmp_path / "one.mid", *options)
+    assert ran.code == 0 and "alto and tenor and bass enter where the music goes on" in ran.err
+    whole = read_piece(tmp_path / "a.mid")[0]
+    ticks = whole.resolution // 4
+    assert {note.voice for note in whole.notes if note.start < 24 * ticks} == {0}
+    for voice in range(4):
+        assert any(note.voice == voice and note.end > 24 * ticks for note in whole.notes), "nobody is silent"
+    assert run("continue", tmp_path / "one.mid", *options, "--only-new").code == 0
+    new, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
+    np.testing.assert_array_equal(new, from_piece(whole)[0][24:])
+
+
+def test_a_greedy_piece_moves_on(run: Any, folder: Path, tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--tokens", 400]
+    assert run("compose", *options, "--temperature", 0).code == 0
+    grid, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
+    changes = np.flatnonzero(np.append(True, (grid[1:] != grid[:-1]).any(1)))
+    assert np.diff(np.append(changes, len(grid))).max() <= 16
+
+
 def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
     arguments = ["infill", folder / "piece.mid", "--out", tmp_path / "a.mid", "--model", folder / "infill"]
-    bars = ["--voice", "alto", "--voice", "tenor", "--from", 2, "--to", 2, "--threads", 1, "--seed", 5]
+    bars = ["--voice", "Alto", "--voice", "TENOR", "--from", 2, "--to", 2, "--threads", 1, "--seed", 5]
     assert run(*arguments, *bars).code == 0
     grid, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
     known = np.ones((32, 4), bool)
@@ -141,7 +213,6 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
         (["continue", "piece.mid", "--out", "a.mid", "--model", "infill"], "use --model chorales"),
         (["continue", "none.mid", "--out", "a.mid"], "which is no file"),
         (["continue", "broken.mid", "--out", "a.mid"], "no MIDI header"),
-        (["continue", "tune.mid", "--out", "a.mid"], "got 20; transpose it"),
         (["continue", "piece.mid", "--out", "a.mid", "--tokens", "99999"], "expected 33 to 4,096 sixteenths"),
         (["harmonize", "broken.mid", "--out", "a.mid"], "no MIDI header"),
         (["harmonize", "piece.mid", "--out", "a.mid", "--model", "compose"], "use --model chorales-infill"),

@@ -8,7 +8,7 @@ import torch
 from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import ChoraleCodec
-from triptych.music.data import LABELS
+from triptych.music.labels import LABELS
 from triptych.music.reading import MusicReader
 
 ModelOf = Callable[..., Transformer]

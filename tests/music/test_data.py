@@ -18,13 +18,13 @@ from triptych.music.data import (
     Examples,
     draw_holes,
     held_out,
-    label_of,
     read_chorales,
     transposed,
     transpositions,
     whole_quarters,
 )
 from triptych.music.key import Key, key_of
+from triptych.music.labels import label_of
 from triptych.music.midi import midi_bytes
 from triptych.music.piece import Note, Piece
 
@@ -84,7 +84,7 @@ FINE = "[[60, 55, 50, 40]]"
         (f'{{"train": [{FINE}, [[60, 55, 50, -2]]]}}'.encode(), "piece 2 of .* got -2"),
         (f'{{"train": [{FINE}, [[60.5, 55, 50, 40]]]}}'.encode(), "piece 2 of .* got float64"),
         (f'{{"train": [{FINE}, [[NaN, 55, 50, 40]]]}}'.encode(), "piece 2 of .* got float64"),
-        (f'{{"train": [{FINE}, [[true, 55, 50, 40]]]}}'.encode(), "piece 2 of .* got 1"),
+        (f'{{"train": [{FINE}, [[true, 55, 50, 40]]]}}'.encode(), "piece 2 of .* got C#-1"),
         (f'{{"train": [{FINE}, [[true, true, true, true]]]}}'.encode(), "piece 2 of .* got bool"),
         (f'{{"train": [{FINE}, [[null, 55, 50, 40]]]}}'.encode(), "piece 2 of .* got object"),
         (f'{{"train": [{FINE}, [["60", "55", "50", "40"]]]}}'.encode(), "piece 2 of .* got <U2"),
@@ -153,8 +153,8 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "odd\x1b[1m.mid").write_bytes(midi_bytes(Piece((Note(1, 3, 60),), resolution=8)))
     grids, words = read_chorales(tmp_path)
     assert [grid.tolist() for grid in grids] == [[[SILENT] * 4, [60, SILENT, SILENT, SILENT]]]
-    assert len(words) == 5 and all("\n" not in word and "\x1b" not in word for word in words)
-    assert words[2].startswith("'high.mid': expected pitches from 36 to 81")
+    assert len(words) == 4 and all("\n" not in word and "\x1b" not in word for word in words)
+    assert words[2].startswith("'high.mid': expected notes from C2 (36) to A5")
     assert words[3] == r"'odd\x1b[1m.mid': 1 of 1 notes moved to the nearest sixteenth"
 
 

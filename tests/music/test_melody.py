@@ -87,8 +87,8 @@ def test_a_melody_over_chords_is_their_skyline() -> None:
     found, words = melody_of(played(*chords, *tune))
     assert heard(found) == tune
     assert words == ["the melody is the highest notes: 3 of 15"]
-    # where the melody rests, the highest of the chord takes its place
-    assert heard(melody_of(played(*chords, *tune[:1]))[0]) == [tune[0], (1.0, 1.5, 55), (1.5, 2.0, 55)]
+    # where the melody rests, the highest of the chord does not take its place
+    assert heard(melody_of(played(*chords, *tune[:1]))[0]) == tune[:1]
 
 
 @pytest.mark.parametrize("count", [1, 500])
@@ -106,6 +106,32 @@ def test_no_notes() -> None:
 def test_the_melody_of_parts() -> None:
     tune = Performance.of([0, 1], [1, 2], [60, 62], [80, 80])
     chords = Performance.of([0, 0, 1, 1], [1, 1, 2, 2], [70, 74, 71, 75], [80] * 4)
-    assert melody_of_parts([("PIANO", chords), (" Melody", tune)]) == (tune, []), "the part of that name"
-    found, words = melody_of_parts([("PIANO", chords), ("voice", tune)])
-    assert found.notes["pitch"].tolist() == [74, 75] and words == ["the melody is the highest notes: 2 of 6"]
+    for name in (" Melody", "VOICE", "Lead", "Vocals", "Soprano 1", "lead vocal", "melody_2"):
+        word = f"the melody is the part {name!r}"
+        assert melody_of_parts([("PIANO", chords), (name, tune)]) == (tune, [word]), "the part of that name"
+    for name in ("voice 2", "backing vocals", "bass voice", "leader", ""):
+        found, words = melody_of_parts([("PIANO", chords), (name, tune)])
+        assert found.notes["pitch"].tolist() == [74, 75] and words == ["the melody is the highest notes: 2 of 6"]
+    assert melody_of_parts([("Melody", tune)]) == (tune, [])
+
+
+def test_a_part_that_lies_far_below_is_no_melody_where_that_rests() -> None:
+    tune = played((0.0, 1.0, 67), (2.0, 3.0, 69), (4.0, 5.0, 71))
+    bass = played((1.0, 2.0, 40), (3.0, 4.0, 45), (4.0, 6.0, 43))
+    found, words = melody_of_parts([("voice 1", bass), ("voice 2", tune)])
+    assert found == tune and words == ["the melody is the highest notes: 3 of 6"]
+    nearer = played((1.0, 2.0, 64), (3.0, 4.0, 65), (4.0, 6.0, 62))
+    assert len(melody_of_parts([("violin", nearer), ("flute", tune)])[0]) == 6, "a melody may pass on to another"
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(60, 81), st.booleans()), min_size=4, max_size=24), st.sampled_from([1, 2, 4]))
+def test_a_tune_over_a_left_hand_is_found_whatever_it_rests(tune: list[tuple[int, bool]], often: int) -> None:
+    beats = [(beat / 2, beat / 2 + 0.5, pitch) for beat, (pitch, sung) in enumerate(tune) if sung or beat < 2]
+    left = [(at / often / 2, (at + 1) / often / 2, 36 + at % 5) for at in range(often * len(tune))]
+    found, _ = melody_of(played(*beats, *left))
+    assert heard(found) == beats
+
+
+def test_nothing_has_no_melody() -> None:
+    assert melody_of_parts([]) == (played(), [])

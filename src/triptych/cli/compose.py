@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,8 +62,32 @@ Soundfont = Annotated[
     typer.Option("--soundfont", metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont."),
 ]
 Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI file.")]
-Melody = Annotated[Path, typer.Argument(metavar="MELODY.mid", help="A MIDI file; its highest notes are the melody.")]
-Given = Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file of up to four voices.")]
+Melody = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MELODY.mid",
+        help="A MIDI file; its part named melody, voice, soprano, lead or vocal is the melody, else its highest notes.",
+    ),
+]
+Given = Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file; of more than four notes four are read.")]
+Transposed = Annotated[
+    str,
+    typer.Option(
+        "--transpose",
+        metavar="HOW",
+        help="Notes that voices cannot sing: auto transposes the piece, and back in the end; stay does not go back; "
+        "octaves moves these notes alone; or semitones, -24 to 24, and back.",
+    ),
+]
+OnlyNew = Annotated[bool, typer.Option("--only-new", help="Write what the model adds, without what was given.")]
+Program = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--program",
+        metavar="NAME",
+        help="Instrument of General MIDI, 0 to 127 or its name: flute; of one voice: bass=cello. May be given again.",
+    ),
+]
 
 
 def compose(
@@ -74,6 +99,7 @@ def compose(
         float | None,
         typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Of chorales: quarter notes a minute; else 84."),
     ] = None,
+    program: Program = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales",
     seed: options.Seed = 0,
@@ -86,14 +112,14 @@ def compose(
     json: options.Json = False,
 ) -> None:
     """Compose a piece from nothing."""
-    _check(out, seconds, tokens)
+    _check(out, seconds, tokens, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
     if plays_performances(model):
         if tempo is not None:
             raise UserError(f"expected no --tempo for piano music, whose time is free, got {tempo:g}; leave it out")
         pianist = load_pianist(model, device, threads, dtype.value)
         piece = pianist.compose(label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
-        _tell(piece, model, out, soundfont, as_json=json)
+        _tell(piece, model, out, soundfont, program, as_json=json)
         return
     from triptych.music.codec import TEMPO
 
@@ -101,7 +127,7 @@ def compose(
     steps = _steps(seconds, tokens, tempo)
     composer = load_composer(model, device, threads, dtype.value)
     piece = composer.compose(label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
-    _tell(piece, model, out, soundfont, as_json=json)
+    _tell(piece, model, out, soundfont, program, as_json=json)
 
 
 def continue_(
@@ -110,6 +136,9 @@ def continue_(
     label: Label = None,
     seconds: Seconds = None,
     tokens: Tokens = None,
+    transpose: Transposed = "auto",
+    only_new: OnlyNew = False,
+    program: Program = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales",
     seed: options.Seed = 0,
@@ -122,20 +151,36 @@ def continue_(
     json: options.Json = False,
 ) -> None:
     """Continue a primer; --seconds and --tokens count what is added to it."""
-    _check(out, seconds, tokens)
+    from triptych.music.bars import in_sixteenths
+    from triptych.music.given import read_transpose
+    from triptych.music.reading import read_piece
+
+    _check(out, seconds, tokens, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
     if plays_performances(model):
         pianist = load_pianist(model, device, threads, dtype.value)
         played = _heard(primer)
-        found = pianist.continue_(played, label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
-        _tell(found, model, out, soundfont, as_json=json)
+        length: dict[str, Any] = {"seconds": seconds, "tokens": tokens}
+        found = pianist.continue_(played, label=label, only_new=only_new, sampling=sampling, seed=seed, **length)
+        _tell(found, model, out, soundfont, program, as_json=json)
         return
+    changes = read_transpose(transpose)
     composer = load_composer(model, device, threads, dtype.value)
-    piece, given = _read(primer, otherwise=", or continue it as a performance: --model piano")
+    tell = _teller(primer)
+    piece, words = read_piece(primer)
+    for word in words:
+        tell(word)
     more = _steps(seconds, tokens, piece.tempo)
-    steps = None if more is None else given + more
-    found = composer.continue_(piece, label=label, steps=steps, sampling=sampling, seed=seed)
-    _tell(found, model, out, soundfont, as_json=json)
+    steps = None if more is None else in_sixteenths(piece).length + more
+    how: dict[str, Any] = {
+        "label": label,
+        "steps": steps,
+        "transpose": changes,
+        "only_new": only_new,
+        "told": _teller(primer),
+    }
+    found = composer.continue_(piece, sampling=sampling, seed=seed, **how)
+    _tell(found, model, out, soundfont, program, as_json=json)
 
 
 def accompany(
@@ -143,6 +188,7 @@ def accompany(
     out: Out,
     model: options.Model,  # none ships that could
     label: Label = None,
+    program: Program = None,
     soundfont: Soundfont = None,
     seed: options.Seed = 0,
     temperature: options.Temperature = None,
@@ -154,17 +200,21 @@ def accompany(
     json: options.Json = False,
 ) -> None:
     """Play a melody on the piano with an accompaniment; every note of it is struck at its time."""
-    _check(out)
+    _check(out, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
     pianist = load_pianist(model, device, threads, dtype.value)
     tune = _heard(melody, melody=True)
     found = pianist.accompany(tune, label=label, sampling=sampling, seed=seed)
-    _tell(found, model, out, soundfont, as_json=json)
+    _tell(found, model, out, soundfont, program, as_json=json)
 
 
 def harmonize(
     melody: Melody,
     out: Out,
+    label: Label = None,
+    transpose: Transposed = "auto",
+    only_new: OnlyNew = False,
+    program: Program = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales-infill",
     seed: options.Seed = 0,
@@ -177,12 +227,15 @@ def harmonize(
     json: options.Json = False,
 ) -> None:
     """Give a melody an alto, a tenor and a bass; the melody stays as it is."""
-    _check(out)
+    from triptych.music.given import read_transpose
+
+    _check(out, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
+    changes = read_transpose(transpose)
     composer = load_composer(model, device, threads, dtype.value)
-    piece, _ = _read(melody, melody=True)
-    found = composer.harmonize(piece, sampling=sampling, seed=seed)
-    _tell(found, model, out, soundfont, as_json=json)
+    how: dict[str, Any] = {"label": label, "transpose": changes, "only_new": only_new, "told": _teller(melody)}
+    found = composer.harmonize(melody, sampling=sampling, seed=seed, **how)
+    _tell(found, model, out, soundfont, program, as_json=json)
 
 
 def infill(
@@ -195,6 +248,8 @@ def infill(
         int | None, typer.Option("--from", min=0, metavar="BAR", help="First bar of it; 0 is an upbeat.")
     ] = None,
     last: Annotated[int | None, typer.Option("--to", min=0, metavar="BAR", help="Last bar of it.")] = None,
+    transpose: Transposed = "auto",
+    program: Program = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales-infill",
     seed: options.Seed = 0,
@@ -207,20 +262,27 @@ def infill(
     json: options.Json = False,
 ) -> None:
     """Write a voice (soprano, alto, tenor, bass) anew to fit all other notes, which stay as they are."""
-    _check(out)
+    from triptych.music.given import read_transpose
+
+    _check(out, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
+    how: dict[str, Any] = {"first": first, "last": last, "transpose": read_transpose(transpose), "told": _teller(piece)}
     composer = load_composer(model, device, threads, dtype.value)
-    given, _ = _read(piece)
-    found = composer.infill(given, voice, first=first, last=last, sampling=sampling, seed=seed)
-    _tell(found, model, out, soundfont, as_json=json)
+    found = composer.infill(piece, voice, sampling=sampling, seed=seed, **how)
+    _tell(found, model, out, soundfont, program, as_json=json)
 
 
-def _check(out: Sequence[Path], seconds: float | None = None, tokens: int | None = None) -> None:
-    """Complain about a suffix, or two lengths, before any work is done."""
+def _check(
+    out: Sequence[Path], seconds: float | None = None, tokens: int | None = None, *, program: Sequence[str] | None
+) -> None:
+    """Complain about a suffix, two lengths, or what is no instrument, before any work is done."""
+    from triptych.music.instruments import read_program
     from triptych.music.piece import check_suffix
 
     for path in out:
         check_suffix(path)
+    for text in program or ():
+        read_program(text.rpartition("=")[2])
     if seconds is not None and tokens is not None:
         raise UserError("expected --seconds or --tokens, got both; leave one out")
 
@@ -242,27 +304,15 @@ def _heard(path: Path, *, melody: bool = False) -> Performance:
     return found
 
 
-def _read(path: Path, *, melody: bool = False, otherwise: str = "") -> tuple[Piece, int]:
-    """A piece and its sixteenths; what is changed on the way to them is told. otherwise: what else a person may do with
-    a piece that is no chorale.
-    """
-    from triptych.music.codec import from_piece, melody_of
-    from triptych.music.reading import read_piece
-
-    piece, read = read_piece(path)
-    try:
-        grid, words = melody_of(piece) if melody else from_piece(piece)
-    except UserError as error:
-        raise UserError(f"{path}: {error}{otherwise}") from None
-    for word in read + words:
-        say(f"{path}: {word}")
-    return piece, len(grid)
+def _teller(path: Path) -> Callable[[str], None]:
+    """What says a word about a file."""
+    return lambda word: say(f"{path}: {word}")
 
 
 def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | None:
     """Sixteenths of a duration."""
+    from triptych.music.chorale_sampler import MOST_STEPS
     from triptych.music.codec import STEPS_PER_QUARTER
-    from triptych.music.composer import MOST_STEPS
 
     if seconds is not None:
         second = tempo / 60 * STEPS_PER_QUARTER
@@ -273,7 +323,19 @@ def _steps(seconds: float | None, tokens: int | None, tempo: float) -> int | Non
     return None if tokens is None else -(-tokens // 4)
 
 
-def _tell(piece: Piece, model: str, out: Sequence[Path], soundfont: Path | None, *, as_json: bool) -> None:
+def _tell(
+    piece: Piece,
+    model: str,
+    out: Sequence[Path],
+    soundfont: Path | None,
+    program: Sequence[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    from triptych.music.instruments import read_programs
+
+    if program:
+        piece = replace(piece, programs=read_programs(program, piece.voices, piece.programs))
     for path in out:
         piece.save(path, soundfont=soundfont)
     told: dict[str, Any] = {

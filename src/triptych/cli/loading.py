@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,8 +130,10 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
 
     if (path / INDEX).is_file():
         return Shards(path)
-    if again and (place / INDEX).is_file():
-        return Shards(place)
+    if (place / INDEX).is_file():
+        if again:
+            return Shards(place)
+        shutil.rmtree(place)  # of an earlier run, maybe of other files
     shards, words = prepared(path, place, melody=melody)
     tell_some(words, f"about {path}")
     return shards

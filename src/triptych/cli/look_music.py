@@ -29,13 +29,14 @@ def arcs_of(
     import numpy as np
 
     from triptych.look.arcs import Arcs
-    from triptych.music.codec import VOICES, from_piece, to_piece
+    from triptych.music.codec import from_piece, to_piece
 
     grid, _ = from_piece(piece)
     steps = len(grid)
     if not 1 <= (step or steps) <= steps:
         raise UserError(f"expected --step from 1 to {steps}, got {step}")
-    chosen = 4 * ((step or steps) - 1) + VOICES.index(voice)
+    codec = composer.codec
+    chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
     patch = composer.model.config.patch
     size = 1 if patch is None else patch.size
@@ -43,7 +44,7 @@ def arcs_of(
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)
     weights[:, chosen % size :: size][:, : read.shape[1]] = read
-    return Arcs(to_piece(grid), np.repeat(np.arange(steps), 4), grid.reshape(-1), chosen, weights, name, heads)
+    return Arcs(to_piece(grid), np.repeat(np.arange(steps), 4), codec.ordered(grid), chosen, weights, name, heads)
 
 
 def arcs_of_performance(

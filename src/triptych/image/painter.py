@@ -23,10 +23,7 @@ from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.folder import RunFolder
-from triptych.train.inputs import digest_of
-from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, inherited, take_best
+from triptych.train.loop import Outcome, Package, fit, inherited, take_best
 from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
@@ -132,7 +129,7 @@ class Painter:
         *,
         held_out_pictures: Pictures,
         recipe: Recipe,
-        out: str | Path | RunFolder,
+        out: str | Path,
         resume: bool = False,
         mirror: bool = False,
         card: Mapping[str, Any] | None = None,
@@ -154,19 +151,17 @@ class Painter:
             "pictures": len(pictures),
             "mirrored": mirror,
         }
-        sets = {"the training pictures": pictures, "the held-out pictures": held_out_pictures}
-        examples = {name: _digest(some) for name, some in sets.items()}
         outcome = fit(
             self.model,
             data,
             held_out(held_out_pictures, self._reads),
             recipe,
             out,
-            package=Package(self._files(), described, examples),
+            package=Package(self._files(), described),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, outcome.folder)
+        self.card = take_best(self.model, out)
         return outcome
 
     def evaluate(
@@ -372,11 +367,6 @@ class Painter:
     ) -> Pixels:
         columns = list(self._columns(prefix, source, label, sampling, seed))
         return self.codec.decode(torch.stack(columns, 1).cpu().numpy())
-
-
-def _digest(pictures: Pictures) -> str:
-    labels = [] if pictures.labels is None else [pictures.labels]
-    return digest_of([pictures.pictures, *labels, *map(str.encode, pictures.names)])
 
 
 def _check_count(count: int) -> None:

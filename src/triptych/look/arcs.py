@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.music.codec import pitch_name
 from triptych.music.piece import Piece
 from triptych.music.roll import BAR, draw_row, pitch_range
 
@@ -33,8 +34,6 @@ NARROWEST, WIDEST = 6.5, 16.0
 LEGEND = 1.15  # width of the name of a head
 BOW = 0.15  # of an arc that would be a straight line
 STEEPEST = 0.7  # height of an arc to its length, at most
-
-PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 @dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _title(arcs: Arcs) -> str:
     """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2", or "at 3.21 s"."""
     bar = BAR * arcs.piece.resolution
     pitch, place = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen]) - (arcs.piece.pickup or 0)
-    name = f"{PITCHES[pitch % 12]}{pitch // 12 - 1}" if pitch >= 0 else "a token without pitch"
+    name = pitch_name(pitch) if pitch >= 0 else "a token without pitch"
     beat = place % bar / arcs.piece.resolution + 1
     where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
     if not arcs.piece.metrical:

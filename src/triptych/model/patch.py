@@ -13,6 +13,7 @@ Shapes in comments: B rows, L target positions (tokens), P patches, S the size o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -55,6 +56,14 @@ class PlaceEmbedding(nn.Module):
         tokens[:, :shared] = others[:, :shared]
         if self.runs is not None and other.runs is not None:
             self.runs.weight.copy_(other.runs.weight)
+
+    @torch.no_grad()
+    def turn(self, places: Sequence[int]) -> None:
+        """Put the vectors of these places into another order: what was at places[i] is at i."""
+        for table in (self.tokens, self.runs):
+            if table is not None:
+                rows = table.weight.view(len(places), -1, table.weight.size(1))
+                table.weight.copy_(rows[list(places)].flatten(0, 1))
 
     def read(self, ids: Tensor, size: int, *, forgetting: bool = False) -> Tensor:
         """Each patch as one vector: [B, P, W] of ids [B, L]; `forgetting` leaves out some of the tokens."""
@@ -104,6 +113,14 @@ class PatchNetwork(nn.Module):
             told = told + self.recall(recent.ids[:, here], recent.runs[:, here], place)[:, 0]
         before = recent.ids[:, :place]
         return told + self.before(before, before).sum(1)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def turn(self, places: Sequence[int]) -> None:
+        """Put the tokens of a patch into another order: what was at places[i] is at i."""
+        for embedding in (self.before, self.recall):
+            if embedding is not None:
+                embedding.turn(places)
+        self.places.weight.copy_(self.places.weight[list(places)])
 
     def _places(self) -> Tensor:
         return self.places.weight * self.before.scale

@@ -1,4 +1,4 @@
-"""Chorales <-> token ids: four voices a sixteenth, soprano first (Huang et al. 2018, section 4.1: S1 A1 T1 B1 S2 ...).
+"""Chorales <-> token ids: four voices a sixteenth (Huang et al. 2018, section 4.1: S1 A1 T1 B1 S2 ...), in any order.
 
 A chorale is a grid: int64 [steps, 4] of MIDI pitches, a step a sixteenth, -1 a rest. Held and repeated notes are one
 and the same in it, as in the data set of that paper; `onsets` tells them apart for notes that were read from a piece.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from triptych.music.key import key_of
 from triptych.music.piece import Note, Piece
 
 Grid = NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 STEPS_PER_QUARTER = 4
@@ -30,15 +32,31 @@ HOLE = END + 1  # in a source alone: a note that is to be found
 SILENT = -1
 UNKNOWN = -2  # in a grid with holes
 MOST_STEPS = 100_000  # of a piece that is read
+POLYPHONIC = 0.2  # share of notes that begin within another of their voice, from which on voices are chords
+PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 TEMPO = 84.0  # quarter notes a minute
 FILE = "chorale.json"
 
 
 class ChoraleCodec:
-    """The vocabulary of four-part chorales: a pitch an id (0 is C2), then REST and END; HOLE in sources alone."""
+    """The vocabulary of four-part chorales: a pitch an id (0 is C2), then REST and END; HOLE in sources alone.
+
+    order: the four voices as they follow each other within a moment. A model that writes the bass first knows it when
+    it writes the alto; likelihoods of different orders are of the same pieces and can be compared.
+    """
 
     vocabulary = END + 1
     source_vocabulary = HOLE + 1
+
+    def __init__(self, order: Sequence[str] = VOICES) -> None:
+        if not all(isinstance(name, str) for name in order) or sorted(order) != sorted(VOICES):
+            raise UserError(f"expected each of {', '.join(VOICES)} once, in some order, got {order!r}; name all four")
+        self.order = tuple(order)
+        self.columns = tuple(VOICES.index(name) for name in order)  # of a grid, by their place in a moment
+
+    def ordered(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Values [steps, 4] of the voices as those of the tokens [4 * steps]."""
+        return values[:, self.columns].reshape(-1)
 
     def encode(self, grid: Grid, *, holes: bool = False) -> NDArray[np.int64]:
         """Ids [4 * steps] of a grid, without END. With `holes`, -2 is a note that is to be found.
@@ -47,7 +65,7 @@ class ChoraleCodec:
         """
         grid = check_grid(grid, holes=holes)
         ids = np.where(grid >= 0, grid - LOWEST, REST)
-        return np.where(grid == UNKNOWN, HOLE, ids).reshape(-1)
+        return self.ordered(np.where(grid == UNKNOWN, HOLE, ids))
 
     def decode(self, ids: Iterable[int]) -> Grid:
         """The grid of any ids at all: up to END; what is no pitch is a rest; an unfinished step ends with rests."""
@@ -57,22 +75,24 @@ class ChoraleCodec:
                 break
             kept.append(token + LOWEST if 0 <= token < REST else SILENT)
         kept += [SILENT] * (-len(kept) % 4)
-        return np.array(kept, np.int64).reshape(-1, 4)
+        return np.array(kept, np.int64).reshape(-1, 4)[:, [self.order.index(name) for name in VOICES]]
 
     def to_bytes(self) -> bytes:
-        """What a model folder keeps of the codec: a word for its kind and the numbers that it stands on."""
-        return (json.dumps({"lowest": LOWEST, "highest": HIGHEST, "voices": VOICES}) + "\n").encode()
+        """What a model folder keeps of the codec: the lowest and the highest pitch, and the voices in their order."""
+        return (json.dumps({"lowest": LOWEST, "highest": HIGHEST, "voices": self.order}) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ChoraleCodec:
         """The codec of a model folder; one of another kind is a UserError."""
         try:
-            known = json.loads(data) == json.loads(cls().to_bytes())
-        except (ValueError, RecursionError):
+            read = json.loads(data)
+            codec = cls(read["voices"])
+            known = read == json.loads(codec.to_bytes())
+        except (ValueError, RecursionError, KeyError, TypeError, UserError):
             known = False
         if not known:
             raise UserError(f"expected a codec of chorales in {FILE}, got another; use the version that wrote it")
-        return cls()
+        return codec
 
 
 def check_grid(grid: Grid, *, holes: bool = False) -> Grid:
@@ -82,8 +102,10 @@ def check_grid(grid: Grid, *, holes: bool = False) -> Grid:
         raise UserError(f"expected integers [steps, 4], got {grid.dtype} {list(grid.shape)}; give four voices a step")
     wrong = grid[(grid > HIGHEST) | ((grid >= 0) & (grid < LOWEST)) | (grid < (UNKNOWN if holes else SILENT))]
     if wrong.size:
+        got = f"{pitch_name(int(wrong[0]))} ({wrong[0]})" if wrong[0] >= 0 else str(wrong[0])
         raise UserError(
-            f"expected pitches from {LOWEST} to {HIGHEST}, or {SILENT} for a rest, got {wrong[0]}; transpose it"
+            f"expected notes from {pitch_name(LOWEST)} ({LOWEST}) to {pitch_name(HIGHEST)} ({HIGHEST}), or {SILENT} "
+            f"for a rest, got {got}; transpose it"
         )
     return grid.astype(np.int64)
 
@@ -97,12 +119,17 @@ def upbeat(steps: int) -> int:
 
 
 def to_piece(
-    grid: Grid, tempo: float = TEMPO, *, pickup: int | None = None, struck: NDArray[np.bool_] | None = None
+    grid: Grid,
+    tempo: float = TEMPO,
+    *,
+    pickup: int | None = None,
+    struck: NDArray[np.bool_] | None = None,
+    like: Piece | None = None,
 ) -> Piece:
     """Notes of a grid, in the key that it sounds in: equal pitches of one voice that follow each other are one note.
 
     pickup: steps before the first bar line; without, those of `upbeat`. struck [steps, 4]: where a note begins all the
-    same.
+    same. like: a piece in sixteenths whose metres, key signatures, if it has any, and changes of tempo are taken.
     """
     begins = np.ones((len(grid) + 1, 4), bool)
     begins[1:-1] = grid[1:] != grid[:-1]
@@ -114,24 +141,40 @@ def to_piece(
             if grid[start, voice] >= 0:
                 notes.append(Note(start, end, int(grid[start, voice]), voice=voice))
     before = upbeat(len(grid)) if pickup is None else pickup
-    return Piece(tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before, keys=(key_of(grid).signature,))
+    said = Piece(()) if like is None else like
+    return Piece(
+        tuple(notes),
+        STEPS_PER_QUARTER,
+        tempo,
+        VOICES,
+        len(grid),
+        before,
+        metres=said.metres,
+        keys=said.keys or (key_of(grid).signature,),
+        tempos=said.tempos,
+    )
 
 
 def from_piece(piece: Piece) -> tuple[Grid, list[str]]:
     """The grid of a piece, and a word about everything that was changed on the way.
 
-    Voices named soprano, alto, tenor or bass are these; any other four are taken from the highest (by mean pitch) to
-    the lowest; and of any other number, the notes that sound together are handed out from the soprano down, and what is
-    more than four is left out. Notes are moved to the nearest sixteenth and last at least one.
-    Raises UserError where a pitch is outside the vocabulary.
+    Voices named soprano, alto, tenor or bass are these. Others, up to four of a note at a time, are ordered by their
+    mean pitch; of less than four, the uppermost is the soprano if a soprano can sing it, and each of the others what it
+    is nearest to. Of more voices, or of chords, the notes that sound together are handed out: the highest to the
+    soprano, the lowest to the bass, and what is more than four is left out.
+    Notes are moved to the nearest sixteenth and last at least one. Raises UserError where a pitch is outside the
+    vocabulary.
     """
-    moved, words = _moved(piece)
-    columns = _columns(piece)
+    moved, words = to_sixteenths(piece)
+    columns = _columns(moved)
     if not columns:
         grid, more = _handed_out(moved)
-        left_out = f"; more than four in {more} sixteenths" if more else ""
+        left_out = f"; what is more than four is left out, in {more} sixteenths" if more else ""
         voices = len({note.voice for note in piece.notes})
-        words.append(f"{voices} voice{'s' * (voices > 1)}: notes handed out from the soprano down{left_out}")
+        words.append(
+            f"{voices} voice{'s' * (voices > 1)}: notes handed out, the highest to the soprano, the lowest to the bass"
+            f"{left_out}"
+        )
         return check_grid(grid), words
     grid, over = np.full((moved.length, 4), SILENT, np.int64), 0
     for note in moved.notes:
@@ -143,29 +186,19 @@ def from_piece(piece: Piece) -> tuple[Grid, list[str]]:
     return check_grid(grid), words
 
 
-def melody_of(piece: Piece) -> tuple[Grid, list[str]]:
-    """The highest notes of a piece as a soprano, the three other voices unknown (to be harmonized)."""
-    moved, words = _moved(piece)
-    melody = np.full((moved.length, 4), UNKNOWN, np.int64)
-    melody[:, 0] = _handed_out(moved)[0][:, 0]
-    return check_grid(melody, holes=True), words
-
-
-def onsets(piece: Piece, grid: Grid, *, melody: bool = False) -> NDArray[np.bool_]:
-    """Where a note of the piece begins in the grid that was made from it: bool [steps, 4].
-
-    melody: the grid is that of `melody_of`, where a note of any voice may be the soprano's.
-    """
-    columns = {} if melody else _columns(piece)
+def onsets(piece: Piece, grid: Grid) -> NDArray[np.bool_]:
+    """Where a note of the piece begins in the grid that `from_piece` made of it: bool [steps, 4]."""
+    moved, _ = to_sixteenths(piece)
+    columns = _columns(moved)
     begins = np.zeros(grid.shape, bool)
-    for note in _moved(piece)[0].notes:
+    for note in moved.notes:
         place = np.s_[note.start, columns.get(note.voice, slice(None))]
         begins[place] |= grid[place] == note.pitch
     return begins
 
 
-def _moved(piece: Piece) -> tuple[Piece, list[str]]:
-    """The piece in sixteenths, and a word if notes were moved."""
+def to_sixteenths(piece: Piece) -> tuple[Piece, list[str]]:
+    """The piece in sixteenths, and a word if notes were moved. Raises UserError for one without notes, or too long."""
     if not piece.notes:
         raise UserError("expected a piece with notes, got none; choose another file")
     found = in_sixteenths(piece)
@@ -175,30 +208,66 @@ def _moved(piece: Piece) -> tuple[Piece, list[str]]:
     return found, [f"{moved} of {len(piece.notes)} notes moved to the nearest sixteenth"] if moved else []
 
 
+def pitch_name(pitch: int) -> str:
+    """The name of a MIDI pitch: C4 is 60."""
+    return f"{PITCHES[pitch % 12]}{pitch // 12 - 1}"
+
+
 def _columns(piece: Piece) -> dict[int, int]:
     """The column of each voice that has notes, by its name or by its mean pitch; empty where neither tells."""
-    pitches: dict[int, list[int]] = {}
+    notes: dict[int, list[Note]] = {}
     for note in piece.notes:
-        pitches.setdefault(note.voice, []).append(note.pitch)
-    names = [piece.voices[voice].strip().lower() for voice in pitches]
+        notes.setdefault(note.voice, []).append(note)
+    names = [piece.voices[voice].strip().lower() for voice in notes]
     if len(set(names)) == len(names) and set(names) <= set(VOICES):
-        return {voice: VOICES.index(name) for voice, name in zip(pitches, names, strict=True)}
-    if len(pitches) != 4:
+        return {voice: VOICES.index(name) for voice, name in zip(notes, names, strict=True)}
+    over = sum(_overlaps(line) for line in notes.values())
+    if len(notes) > 4 or over > POLYPHONIC * len(piece.notes):
         return {}
-    ordered = sorted(pitches, key=lambda voice: (-sum(pitches[voice]) / len(pitches[voice]), voice))
-    return {voice: column for column, voice in enumerate(ordered)}
+    means = {voice: sum(note.pitch for note in line) / len(line) for voice, line in notes.items()}
+    ordered = sorted(means, key=lambda voice: (-means[voice], voice))
+
+    def misfit(chosen: Iterable[int]) -> float:
+        low = 100.0 * (0 not in chosen and means[ordered[0]] >= RANGES[0][0])
+        return low + sum(abs(means[voice] - sum(RANGES[one]) / 2) for voice, one in zip(ordered, chosen, strict=True))
+
+    return dict(zip(ordered, min(itertools.combinations(range(4), len(ordered)), key=misfit), strict=True))
+
+
+def _overlaps(line: Sequence[Note]) -> int:
+    """How many notes of a voice begin while another of it sounds."""
+    last, found = 0, 0
+    for note in line:
+        found += note.start < last
+        last = max(last, note.end)
+    return found
 
 
 def _handed_out(piece: Piece) -> tuple[Grid, int]:
-    """The four highest pitches of each step of a piece in sixteenths, and how many steps have more."""
+    """The pitches of each step of a piece in sixteenths for four voices, and how many steps have more.
+
+    Of four or more: the three highest and the lowest. Of three, the middle one is the alto's if it is nearer to the
+    middle of that voice. Of two, and of one alone, a note too low for an alto is the bass's.
+    """
     changes = np.zeros((piece.length + 1, 128), np.int32)
     for note in piece.notes:
         changes[note.start, note.pitch] += 1
         changes[note.end, note.pitch] -= 1
     sounding = (changes.cumsum(0, dtype=np.int32)[:-1] > 0)[:, ::-1]
     place = sounding.cumsum(1, dtype=np.int32)
+    count = place[:, -1]
     grid = np.full((piece.length, 4), SILENT, np.int64)
     for voice in range(4):
-        found = sounding & (place == voice + 1)
+        wanted = np.where((voice == 3) & (count > 4), count, voice + 1)
+        found = sounding & (place == wanted[:, None])
         grid[:, voice] = np.where(found.any(1), 127 - found.argmax(1), SILENT)
-    return grid, int((place[:, -1] > 4).sum())
+    alto, tenor = (sum(RANGES[voice]) / 2 for voice in (1, 2))
+    rows = np.flatnonzero(count == 3)
+    low = np.abs(grid[rows, 1] - alto) > np.abs(grid[rows, 1] - tenor)
+    grid[rows, 3] = grid[rows, 2]
+    grid[rows, 2] = np.where(low, grid[rows, 1], SILENT)
+    grid[rows, 1] = np.where(low, SILENT, grid[rows, 1])
+    for number in (2, 1):
+        rows = np.flatnonzero((count == number) & (grid[:, number - 1] < RANGES[1][0]))
+        grid[rows, 3], grid[rows, number - 1] = grid[rows, number - 1], SILENT
+    return grid, int((count > 4).sum())

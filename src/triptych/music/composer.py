@@ -3,108 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.attention.pattern import Pattern
 from triptych.errors import UserError
-from triptych.generation.forced import FREE
-from triptych.generation.sample import Sampling, generate
+from triptych.generation.sample import Sampling
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.single import started
+from triptych.model.patch import PatchNetwork
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.music.bars import BAR, in_sixteenths
+from triptych.music.chorale_grammar import BACH, Rules
+from triptych.music.chorale_presets import PRESETS
+from triptych.music.chorale_sampler import ChoraleSampler
 from triptych.music.codec import (
     END,
     FILE,
-    HOLE,
     LOWEST,
-    RANGES,
     REST,
     SILENT,
-    STEPS_PER_QUARTER,
     TEMPO,
     UNKNOWN,
     VOICES,
     ChoraleCodec,
     Grid,
     from_piece,
-    melody_of,
-    onsets,
     to_piece,
-    upbeat,
 )
-from triptych.music.data import AUGMENTED, HELD_OUT, LABELS, Augmentation, ChoraleData, Lessons, held_out, label_of
+from triptych.music.data import AUGMENTED, HELD_OUT, Augmentation, ChoraleData, Lessons, held_out
+from triptych.music.given import Given, Told, Transpose, given_melody, given_voices, silent
 from triptych.music.key import Key
+from triptych.music.labels import LABELS, Label, read_label
 from triptych.music.piece import Note, Piece
 from triptych.music.reading import read_piece
 from triptych.music.score import likelihood
-from triptych.train.folder import RunFolder
-from triptych.train.inputs import digest_of
-from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
+from triptych.train.loop import Outcome, Package, fit, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
 PLAIN = Sampling()
-MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
 MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
 COMPOSED_TOGETHER = 128  # pieces side by side, of many
-USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
-_NOTHING: Grid = np.empty((0, 4), np.int64)
-
-# A decoder alone whose positions are sixteenths, four voices each; relative attention over all of them.
-SMALL: dict[str, Any] = {
-    "width": 256,
-    "heads": 4,
-    "feed_forward": 1024,
-    "encoder_layers": 0,
-    "decoder_layers": 6,
-    "dropout": 0.1,
-    "norm": "pre",
-    "activation": "gelu",
-    "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
-    "relation": {"distances": 256},
-    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16},
-}
-# A position a note, as in Huang et al. 2018, with relations and without.
-RELATIVE: dict[str, Any] = {
-    **SMALL,
-    "heads": 8,
-    "decoder_layers": 5,
-    "positions": {"kind": "none", "grid": (4, 4, 4)},
-    "relation": {"distances": 512},
-    "patch": None,
-}
-
-
-def _absolute(preset: dict[str, Any]) -> dict[str, Any]:
-    """The same without relations, and with sinusoids instead."""
-    return {**preset, "relation": None, "positions": {**preset["positions"], "kind": "sinusoidal"}}
-
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": SMALL,
-    "small-absolute": _absolute(SMALL),
-    "relative": RELATIVE,
-    "absolute": _absolute(RELATIVE),
-    "tiny": {
-        **SMALL,
-        "width": 64,
-        "feed_forward": 128,
-        "decoder_layers": 2,
-        "relation": {"distances": 64},
-        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16},
-    },
-}
 
 
 class Composer:
@@ -138,6 +85,7 @@ class Composer:
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
             )
         self.model, self.codec, self.card = model, codec, dict(card or {})
+        self.rules: Rules = BACH  # of the grammar by which notes are drawn
         self._exact = exact
 
     @classmethod
@@ -156,13 +104,14 @@ class Composer:
         *,
         task: Task = "compose",
         preset: str = "small",
+        order: Sequence[str] = VOICES,
         seed: int = 1,
         device: str = "auto",
         threads: int | None = None,
         **changes: Any,
     ) -> Composer:
-        """An untrained composer. `changes` are fields of `Config`, by name; for infilling, an encoder as deep as the
-        decoder unless they say otherwise.
+        """An untrained composer. order: of the voices within a moment. `changes` are fields of `Config`, by name; for
+        infilling, an encoder as deep as the decoder unless they say otherwise.
         """
         if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
             raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
@@ -181,7 +130,7 @@ class Composer:
             raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
         config = Config.from_dict(shape)
         torch.manual_seed(seed)
-        return cls(Transformer(config).to(where), ChoraleCodec())
+        return cls(Transformer(config).to(where), ChoraleCodec(order))
 
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Composer:
         """The same composer with another dropout, or another `patch.forget`, for further training."""
@@ -199,6 +148,20 @@ class Composer:
         model = self.model.with_encoder(self.codec.source_vocabulary, layers)
         return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
 
+    def with_order(self, order: Sequence[str]) -> Composer:
+        """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
+        is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
+        """
+        codec = ChoraleCodec(order)
+        model = deepcopy(self.model)
+        if not isinstance(model.writer, PatchNetwork) or model.reader is None:
+            raise UserError("expected four voices at one position to put them in order, got a note; train it anew")
+        places = [self.codec.order.index(name) for name in codec.order]
+        for part in (model.reader, model.source_reader, model.writer):
+            if part is not None:
+                part.turn(places)
+        return Composer(model, codec, unmeasured(self.card), exact=self._exact)
+
     @property
     def task(self) -> Task:
         """What the model was made for."""
@@ -215,7 +178,7 @@ class Composer:
         *,
         held_out_grids: Sequence[Grid] | None = None,
         recipe: Recipe,
-        out: str | Path | RunFolder,
+        out: str | Path,
         resume: bool = False,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
@@ -245,19 +208,17 @@ class Composer:
         checked = held_out(held_out_grids, self.codec, self.task)
         described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
-        examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
-        settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}
         outcome = fit(
             self.model,
             data,
             checked,
             recipe,
             out,
-            package=Package(self._files(), described, examples, settings),
+            package=Package(self._files(), described),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, outcome.folder)
+        self.card = take_best(self.model, out)
         return outcome
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
@@ -270,7 +231,8 @@ class Composer:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
         (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
         """
-        return likelihood(self.model, held_out(grids, self.codec, self.task), every_key=every_key)
+        pieces = held_out(grids, self.codec, self.task)
+        return likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
 
     def compose(
         self,
@@ -302,7 +264,7 @@ class Composer:
         """
         if count < 1:
             raise UserError(f"expected at least 1 piece, got {count}")
-        columns = list(self._columns(_NOTHING, label, steps, sampling, seed, count))
+        columns = list(self._composed(label, steps, sampling, seed, count))
         return [to_piece(self.codec.decode(ids), tempo) for ids in torch.stack(columns, 1).tolist()]
 
     def continue_(
@@ -311,19 +273,29 @@ class Composer:
         *,
         label: str | None = None,
         steps: int | None = None,
+        transpose: Transpose = "auto",
+        only_new: bool = False,
         sampling: Sampling = PLAIN,
         seed: int = 0,
+        told: Told = silent,
     ) -> Piece:
-        """The primer, a MIDI file or a piece of up to four voices, and what the model adds: a sixteenth or more.
+        """The primer, a MIDI file or a piece, and what the model adds in all four voices: a sixteenth or more.
 
-        steps: sixteenths of the whole; without, the piece ends where the model ends it.
+        For voices that the primer has not, the model imagines notes, which it goes on from and which are not written.
+        label: as of `compose`. steps: sixteenths of the whole; without, the piece ends where the model ends it.
+        transpose, told: see `given_voices`. only_new: what is added alone.
         """
-        piece = read_piece(primer)[0] if not isinstance(primer, Piece) else primer
-        given, _ = from_piece(piece)
-        grid = self.codec.decode(int(column[0]) for column in self._columns(given, label, steps, sampling, seed))
-        struck = np.zeros(grid.shape, bool)
-        struck[: len(given)] = onsets(piece, given)
-        return to_piece(grid, piece.tempo, pickup=_pickup(piece), struck=struck)
+        self._must("compose", "composing and continuing", "chorales")
+        given, kind, _ = self._labelled(given_voices(_read(primer, told), transpose, told), label)
+        missing = (given.grid == SILENT).all(0)
+        if missing.any():
+            names = " and ".join(name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
+            told(f"{names} enter where the music goes on; harmonize or infill write them from the beginning")
+        read = np.where(missing, UNKNOWN, given.grid)
+        columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, before=given.before)
+        grid = self.codec.decode(int(column[0]) for column in columns)
+        grid[: len(read), missing] = SILENT
+        return given.added(grid) if only_new else given.answer(grid)
 
     def stream(
         self,
@@ -336,11 +308,12 @@ class Composer:
         """The notes of `compose` with the same settings, each as soon as its end is known (in sixteenths)."""
         sounding: list[tuple[int, int] | None] = [None] * 4  # start and pitch
         step = -1
-        for number, column in enumerate(self._columns(_NOTHING, label, steps, sampling, seed)):
+        for number, column in enumerate(self._composed(label, steps, sampling, seed)):
             token = int(column[0])
             if token == END:
                 break
-            step, voice = divmod(number, 4)
+            step, place = divmod(number, 4)
+            voice = self.codec.columns[place]
             pitch = token + LOWEST if token < REST else SILENT
             before = sounding[voice]
             if before is not None and before[1] != pitch:
@@ -351,11 +324,29 @@ class Composer:
             if held is not None:
                 yield Note(held[0], step + 1, held[1], voice=voice)
 
-    def harmonize(self, melody: str | Path | Piece, *, sampling: Sampling = PLAIN, seed: int = 0) -> Piece:
-        """The melody (the highest notes of a MIDI file or piece) as a soprano over three voices."""
-        piece = read_piece(melody)[0] if not isinstance(melody, Piece) else melody
-        grid, _ = melody_of(piece)
-        return self._filled(piece, grid, onsets(piece, grid, melody=True), sampling, seed)
+    def harmonize(
+        self,
+        melody: str | Path | Piece,
+        *,
+        label: str | None = None,
+        transpose: Transpose = "auto",
+        only_new: bool = False,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        told: Told = silent,
+    ) -> Piece:
+        """The melody of a MIDI file or piece as a soprano over three voices that begin and end with it.
+
+        label: its key; without, that of its key signature or the one that is found. transpose, told: see
+        `given_melody`. only_new: alto, tenor and bass alone.
+        """
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        given, kind, key = self._labelled(given_melody(_read(melody, told), transpose, told), label)
+        piece = given.answer(self._sampler.fill(given.grid, sampling, seed, label=kind, key=key))
+        if not only_new:
+            return piece
+        notes = tuple(replace(note, voice=note.voice - 1) for note in piece.notes if note.voice)
+        return replace(piece, notes=notes, voices=VOICES[1:])
 
     def infill(
         self,
@@ -364,43 +355,36 @@ class Composer:
         *,
         first: int | None = None,
         last: int | None = None,
+        transpose: Transpose = "auto",
         sampling: Sampling = PLAIN,
         seed: int = 0,
+        told: Told = silent,
     ) -> Piece:
         """The piece with some voices written anew from bar `first` to bar `last`, both included.
 
         Bars are counted from 1 as in a score: an upbeat is bar 0. Every other note comes back as it was, on the grid.
+        transpose, told: see `given_voices`.
         """
-        piece = read_piece(piece)[0] if not isinstance(piece, Piece) else piece
-        grid, _ = from_piece(piece)
-        for voice in voices:
-            if voice not in VOICES:
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        given = given_voices(_read(piece, told), transpose, told)
+        known = [voice.strip().lower() for voice in voices]
+        for voice, name in zip(voices, known, strict=True):
+            if name not in VOICES:
                 raise UserError(f"expected a voice of {', '.join(VOICES)}, got {voice!r}")
-        pickup = _pickup(piece) or upbeat(len(grid))
-        lowest, highest = int(not pickup), -(-(len(grid) - pickup) // BAR)
-        start, stop = lowest if first is None else first, highest if last is None else last
-        if not lowest <= start <= stop <= highest:
-            raise UserError(f"expected bars from {lowest} to {highest}, first to last, got {start} to {stop}")
-        begin, end = max(0, pickup + (start - 1) * BAR), pickup + stop * BAR
-        grid[begin:end, [VOICES.index(voice) for voice in voices]] = UNKNOWN
-        return self._filled(piece, grid, onsets(piece, grid), sampling, seed)
+        bars = given.answer(given.grid).bars
+        start, stop = bars.first if first is None else first, bars.last if last is None else last
+        if not bars.first <= start <= stop <= bars.last:
+            raise UserError(f"expected bars from {bars.first} to {bars.last}, first to last, got {start} to {stop}")
+        anew = bars.ticks(start, stop)
+        begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
+        grid = given.grid.copy()
+        grid[0 if begin <= given.early else begin : end, [VOICES.index(name) for name in known]] = UNKNOWN
+        return given.answer(self._sampler.fill(grid, sampling, seed, key=given.read_key()))
 
     def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
         self._must("infill", "harmonizing and filling in", "chorales-infill")
-        source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
-        if len(grid) > MOST_STEPS:
-            raise UserError(f"expected a piece of at most {MOST_STEPS:,} sixteenths, got {len(grid):,}; cut it")
-        length = source.size(1)
-        columns = generate(
-            *started(self.model.eval(), length=length, source=source.to(self._device), exact=self._exact),
-            steps=length,
-            sampling=sampling,
-            seed=seed,
-            allow=_allowed(self._device, end=None),
-            prefix=source.masked_fill(source == HOLE, FREE),
-        )
-        return self.codec.decode([int(column[0]) for column in columns])
+        return self._sampler.fill(grid, sampling, seed)
 
     @torch.no_grad()
     def attention(self, grid: Grid) -> list[Tensor]:
@@ -427,72 +411,42 @@ class Composer:
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
 
-    def _filled(self, piece: Piece, grid: Grid, struck: NDArray[np.bool_], sampling: Sampling, seed: int) -> Piece:
-        """The piece with the unknown notes of its grid found; `struck` is where known ones begin."""
-        found = self.fill(grid, sampling=sampling, seed=seed)
-        return to_piece(found, piece.tempo, pickup=_pickup(piece) or upbeat(len(grid)), struck=struck)
+    def _composed(
+        self, label: str | None, steps: int | None, sampling: Sampling, seed: int, rows: int = 1
+    ) -> Iterator[Tensor]:
+        """Tokens [rows] of one position after another."""
+        self._must("compose", "composing and continuing", "chorales")
+        return self._sampler.compose(self._label(label), steps, sampling, seed, rows=rows)
+
+    def _labelled(self, given: Given, label: str | None) -> tuple[Given, Label | None, Key]:
+        """What is given, in the key of the label if that is one; the label and the key, as the model reads them."""
+        kind = self._label(label)
+        if not isinstance(kind, Key):
+            return given, kind, given.read_key()
+        given = given.in_key(kind)
+        return given, given.read_key(), given.read_key()
 
     def _must(self, task: Task, what: str, shipped: str) -> None:
         if self.task != task:
             kind = "a decoder alone" if task == "compose" else "an encoder-decoder trained on pieces with holes"
             raise UserError(f"expected {kind} for {what}, got a model of the other kind; use --model {shipped}")
 
-    def _columns(
-        self, primer: Grid, label: str | None, steps: int | None, sampling: Sampling, seed: int, rows: int = 1
-    ) -> Iterator[Tensor]:
-        """Tokens [rows] of one position after another, those of the primer first."""
-        self._must("compose", "composing and continuing", "chorales")
-        if len(primer) >= MOST_STEPS:
-            raise UserError(f"expected a primer of less than {MOST_STEPS:,} sixteenths, got {len(primer):,}; cut it")
-        wanted = steps if steps is not None else min(MOST_STEPS, max(USUAL_STEPS, 2 * len(primer)))
-        if not len(primer) < wanted <= MOST_STEPS:
-            raise UserError(
-                f"expected {len(primer) + 1:,} to {MOST_STEPS:,} sixteenths, got {wanted:,}; choose another length"
-            )
-        classes = torch.full((rows,), -1 if label is None else self._class(label), device=self._device)
-        forced = torch.from_numpy(self.codec.encode(primer)).expand(rows, -1) if len(primer) else None
-        return generate(
-            *started(self.model.eval(), length=4 * wanted, rows=rows, label=classes, exact=self._exact),
-            steps=4 * wanted,
-            end=END if steps is None else None,
-            sampling=sampling,
-            seed=seed,
-            allow=_allowed(self._device, end=4 * len(primer) if steps is None else None),
-            prefix=forced,
-        )
+    @property
+    def _sampler(self) -> ChoraleSampler:
+        return ChoraleSampler(self.model, self.codec, self.rules, exact=self._exact)
 
-    def _class(self, label: str) -> int:
-        if not self.model.config.classes or self.card.get("labelled") is False:
-            raise UserError(f"expected a model with labels for --label {label}, got one without; leave the label out")
-        wanted = label.strip().lower()
-        if wanted in ("major", "minor"):
-            return int(wanted == "minor")
-        keys = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
-        for key in keys:
-            if key.name.lower() == wanted:
-                return label_of(key)
-        raise UserError(f"expected a label of major, minor, {', '.join(key.name for key in keys)}, got {label!r}")
+    def _label(self, text: str | None) -> Label | None:
+        """The mode or key that a label names, if the model knows any."""
+        if text is not None and (not self.model.config.classes or self.card.get("labelled") is False):
+            raise UserError(f"expected a model with labels for --label {text}, got one without; leave the label out")
+        return None if text is None else read_label(text)
 
 
-def _pickup(piece: Piece) -> int:
-    """Sixteenths before the first bar line, as far as the piece knows it: one that was read from MIDI does not."""
-    return (in_sixteenths(piece).pickup or 0) % BAR
-
-
-def _allowed(device: torch.device, *, end: int | None) -> Any:
-    """The grammar: each voice in its range or silent; END only after whole quarter notes and more than `end` ids."""
-    masks = torch.zeros(4, ChoraleCodec.vocabulary, dtype=torch.bool)
-    for voice, (low, high) in enumerate(RANGES):
-        masks[voice, low - LOWEST : high - LOWEST + 1] = True
-        masks[voice, REST] = True
-    ending = masks[0].clone()
-    ending[END] = True
-    masks, ending = masks.to(device), ending.to(device)
-    quarter = 4 * STEPS_PER_QUARTER
-
-    def allow(ids: Tensor) -> Tensor:
-        rows, position = ids.shape
-        may_end = end is not None and position > end and position % quarter == 0
-        return (ending if may_end else masks[position % 4]).expand(rows, -1)
-
-    return allow
+def _read(music: str | Path | Piece, told: Told) -> Piece:
+    """A piece, or that of a file, with a word about everything that was changed or left out."""
+    if isinstance(music, Piece):
+        return music
+    piece, words = read_piece(music)
+    for word in words:
+        told(word)
+    return piece

@@ -34,11 +34,11 @@ from triptych.music.codec import (
     from_piece,
 )
 from triptych.music.key import Key, key_of
+from triptych.music.labels import label_of
 from triptych.music.piece import Piece
 
 LARGEST_JSON = 200_000_000  # bytes
 HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
-LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
 KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
 FURTHEST = 6  # semitones of transposition
@@ -132,19 +132,6 @@ def whole_quarters(grid: Grid) -> Grid:
     """The grid with rests to the end of its last quarter note, where alone a piece of a composer can end."""
     missing = -len(grid) % STEPS_PER_QUARTER
     return np.concatenate((grid, np.full((missing, 4), SILENT, np.int64))) if missing else grid
-
-
-def label_of(key: Key, *, mode_only: bool = False) -> int:
-    """The class of a piece in that key, or of its mode alone."""
-    return int(key.minor) if mode_only else 2 + 12 * key.minor + key.tonic
-
-
-def moved_label(label: int, semitones: int) -> int:
-    """The class of a piece moved by semitones; -1, no class, stays."""
-    if label < 2:
-        return label
-    minor, tonic = divmod(label - 2, 12)
-    return label_of(Key(tonic, bool(minor)).transposed(semitones))
 
 
 def transpositions(grid: Grid) -> list[int]:
@@ -272,9 +259,9 @@ class ChoraleData:
                 if self.task == "infill":
                     if piece.holes:  # teachers were asked about these alone, without a label
                         kind, labels[-1] = int(random.integers(len(piece.holes))), -1
-                        hidden = piece.holes[kind].reshape(-1)[start : start + len(crop)]
+                        hidden = self.codec.ordered(piece.holes[kind])[start : start + len(crop)]
                     else:
-                        hidden = draw_holes(len(crop) // 4, random).reshape(-1)
+                        hidden = self.codec.ordered(draw_holes(len(crop) // 4, random))
                     sources.append(np.where(hidden, HOLE, crop))
                 if piece.said:
                     part = piece.said[kind][start : start + len(targets[-1])]
@@ -328,7 +315,7 @@ def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose"
         ids = codec.encode(grid)
         hidden = np.zeros_like(grid, dtype=bool)
         hidden[:, 1:] = True
-        sources = [np.where(hidden.reshape(-1), HOLE, ids)] if task == "infill" else None
+        sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
         found.append(Examples([ids], sources, [-1], [np.array([0])])[0])
     return found
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.music.codec import REST
-from triptych.music.data import FURTHEST, moved_label, moved_pitches
+from triptych.music.data import FURTHEST, moved_pitches
+from triptych.music.labels import moved_label
 
 KEYS = tuple(range(1 - FURTHEST, FURTHEST + 1))  # semitones
 

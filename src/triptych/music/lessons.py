@@ -19,9 +19,10 @@ from torch.nn import functional
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.music.codec import END, HOLE, VOICES, ChoraleCodec, Grid
-from triptych.music.data import Lessons, Mask, Said, draw_holes, label_of, whole_quarters
+from triptych.music.data import Lessons, Mask, Said, draw_holes, whole_quarters
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
+from triptych.music.labels import label_of
 from triptych.train.precision import autocast
 
 SPANS, OTHERS = 2, 3  # of a piece, masks about which the teachers of a filling model are asked
@@ -35,14 +36,16 @@ def lessons(
     composed: Sequence[Grid],
     *,
     share: float,
+    codec: ChoraleCodec | None = None,
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Lessons:
     """Ask the teachers about every piece, without label, with its mode and with its key.
 
+    codec: that of the teachers and of who learns: what is said of a voice depends on the voices before it in a moment.
     dtype: of the teachers' matrix products. progress: told how many pieces are done, and of how many.
     """
-    codec, total = ChoraleCodec(), len(grids) + len(composed)
+    codec, total = codec or ChoraleCodec(), len(grids) + len(composed)
     said: list[Sequence[Said]] = []
     for grid in map(whole_quarters, (*grids, *composed)):
         ids, key = np.append(codec.encode(grid), END), key_of(grid)
@@ -57,6 +60,7 @@ def filling_lessons(
     grids: Sequence[Grid],
     *,
     share: float,
+    codec: ChoraleCodec | None = None,
     seed: int = 1,
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -66,7 +70,7 @@ def filling_lessons(
     Those that compose say what they do without a source; who is named twice is asked once and counts twice. What is
     learned of known notes is the notes.
     """
-    codec, random = ChoraleCodec(), np.random.default_rng(seed)
+    codec, random = codec or ChoraleCodec(), np.random.default_rng(seed)
     said: list[list[Said]] = []
     holes: list[Sequence[Mask]] = []
     for grid in map(whole_quarters, grids):
@@ -74,7 +78,7 @@ def filling_lessons(
         told = {one: _endless(_asked(one, ids, -1, dtype)) for one in set(teachers) if not one.config.encoder_layers}
         said.append([])
         for mask in masks:
-            hidden = mask.reshape(-1)
+            hidden = codec.ordered(mask)
             source = np.where(hidden, HOLE, ids)
             told |= {one: _asked(one, ids, -1, dtype, source) for one in set(teachers) if one.config.encoder_layers}
             found = _mean([told[one] for one in teachers])

@@ -85,6 +85,14 @@ class Performance:
         """When the last note ends."""
         return float(self.notes["end"].max(initial=0))
 
+    def after(self, seconds: float) -> Performance:
+        """What is struck after so many seconds, from there on."""
+        notes = self.notes[self.notes["start"] >= seconds - 1e-9]
+        for name in ("start", "end"):
+            notes[name] -= seconds
+        notes["start"] = notes["start"].clip(0)
+        return Performance(notes)
+
     def to_piece(self) -> Piece:
         """The same as a piece of one voice, a millisecond a tick, which can be saved as MIDI, sound or a picture."""
         starts, ends = (np.rint(1_000 * self.notes[name]).astype(np.int64) for name in ("start", "end"))

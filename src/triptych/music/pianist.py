@@ -48,9 +48,7 @@ from triptych.music.performance_data import (
 from triptych.music.piece import Note, Piece
 from triptych.music.reading import MusicReader, read_performance
 from triptych.music.shards import VALID, Shards
-from triptych.train.folder import RunFolder
-from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
+from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -207,7 +205,7 @@ class Pianist:
         shards: Shards,
         *,
         recipe: Recipe,
-        out: str | Path | RunFolder,
+        out: str | Path,
         resume: bool = False,
         length: int = LENGTH,
         augmentation: PerformanceAugmentation = AUGMENTED,
@@ -240,18 +238,17 @@ class Pianist:
         )
         described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
-        examples = {"the prepared pieces": shards.digest()}
         outcome = fit(
             self.model,
             data,
             checked,
             recipe,
             out,
-            package=Package(self._files(), described, examples, {"unlabelled": augmentation.unlabelled}),
+            package=Package(self._files(), described),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, outcome.folder)
+        self.card = take_best(self.model, out)
         return outcome
 
     def evaluate(
@@ -310,10 +307,11 @@ class Pianist:
         label: str | None = None,
         seconds: float | None = None,
         tokens: int | None = None,
+        only_new: bool = False,
         sampling: Sampling = PLAIN,
         seed: int = 0,
     ) -> Piece:
-        """The primer and what the model adds: seconds and tokens count that alone.
+        """The primer and what the model adds, or with `only_new` what it adds alone; seconds and tokens count that.
 
         The primer's notes come back as they were, on the grid of 10 ms; those that sound up to its very end are held,
         and the model ends them. Of a long primer it reads the last `LENGTH` tokens.
@@ -321,7 +319,8 @@ class Pianist:
         given = self.codec.encode(_performance(primer))
         given = given[: np.flatnonzero(shifts(given))[-1] + 1]  # without the offs of the last moment
         events = self._events(given, label, seconds, tokens, sampling, seed)
-        return self.codec.decode(chain(given, events)).to_piece()
+        whole = self.codec.decode(chain(given, events))
+        return (whole.after(int(shifts(given).sum()) / STEPS) if only_new else whole).to_piece()
 
     def accompany(
         self,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.music.codec import HOLE, VOICES
+from triptych.music.codec import HOLE, VOICES, ChoraleCodec
 from triptych.music.every_key import probabilities
 
 
@@ -30,12 +30,16 @@ def token_nll_in_every_key(model: Transformer, batch: Batch) -> Tensor:
     return -found.log().T.float()
 
 
-def likelihood(model: Transformer, pieces: Iterable[Batch], *, every_key: bool = False) -> dict[str, Any]:
+def likelihood(
+    model: Transformer, pieces: Iterable[Batch], *, codec: ChoraleCodec | None = None, every_key: bool = False
+) -> dict[str, Any]:
     """`nll` (nats a token) over all tokens of all pieces, their number `tokens`, the mean of the pieces' own means
     `nll_per_piece`, and `per_voice`. With sources, only the tokens hidden there count.
 
+    codec: that of the pieces, whose voices may follow each other in another order than soprano, alto, tenor, bass.
     every_key: by the mean of twelve keys; the pieces are then of one row each.
     """
+    columns = (codec or ChoraleCodec()).columns
     measure = token_nll_in_every_key if every_key else token_nll
     voices = torch.zeros(4, 2, dtype=torch.float64)  # sum and number of each voice
     means = []
@@ -44,9 +48,9 @@ def likelihood(model: Transformer, pieces: Iterable[Batch], *, every_key: bool =
         counted = torch.arange(nll.size(1)) < batch.lengths.cpu()[:, None]
         if batch.source is not None:
             counted &= batch.source.cpu() == HOLE
-        for voice in range(4):
-            mine = counted[:, voice::4]
-            voices[voice] += torch.stack([nll[:, voice::4][mine].sum(), mine.sum().double()])
+        for place, voice in enumerate(columns):
+            mine = counted[:, place::4]
+            voices[voice] += torch.stack([nll[:, place::4][mine].sum(), mine.sum().double()])
         means += [float(row[chosen].mean()) for row, chosen in zip(nll, counted, strict=True) if bool(chosen.any())]
     total, number = voices.sum(0).tolist()
     return {

@@ -1,0 +1,50 @@
+"""Shapes of composers of chorales, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# A decoder alone whose positions are sixteenths, four voices each; relative attention over all of them.
+SMALL: dict[str, Any] = {
+    "width": 256,
+    "heads": 4,
+    "feed_forward": 1024,
+    "encoder_layers": 0,
+    "decoder_layers": 6,
+    "dropout": 0.1,
+    "norm": "pre",
+    "activation": "gelu",
+    "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
+    "relation": {"distances": 256},
+    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16},
+}
+# A position a note, as in Huang et al. 2018, with relations and without.
+RELATIVE: dict[str, Any] = {
+    **SMALL,
+    "heads": 8,
+    "decoder_layers": 5,
+    "positions": {"kind": "none", "grid": (4, 4, 4)},
+    "relation": {"distances": 512},
+    "patch": None,
+}
+
+
+def _absolute(preset: dict[str, Any]) -> dict[str, Any]:
+    """The same without relations, and with sinusoids instead."""
+    return {**preset, "relation": None, "positions": {**preset["positions"], "kind": "sinusoidal"}}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": SMALL,
+    "small-absolute": _absolute(SMALL),
+    "relative": RELATIVE,
+    "absolute": _absolute(RELATIVE),
+    "tiny": {
+        **SMALL,
+        "width": 64,
+        "feed_forward": 128,
+        "decoder_layers": 2,
+        "relation": {"distances": 64},
+        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16},
+    },
+}

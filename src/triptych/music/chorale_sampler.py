@@ -1,0 +1,100 @@
+"""Notes drawn from a model of chorales, by their grammar: a piece that is composed or goes on, or one filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.errors import UserError
+from triptych.generation.forced import FREE
+from triptych.generation.sample import Sampling, generate
+from triptych.model.single import started
+from triptych.model.transformer import Transformer
+from triptych.music.chorale_grammar import ChoraleGrammar, Rules
+from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
+from triptych.music.key import Key
+from triptych.music.labels import Label, class_of
+
+MOST_STEPS = 4096  # of a piece that is composed or filled in, about 12 minutes
+USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
+NOTHING: Grid = np.empty((0, 4), np.int64)
+
+
+@dataclass(frozen=True)
+class ChoraleSampler:
+    """A model with its codec and the rules of the grammar. exact: in the model's own number format alone."""
+
+    model: Transformer
+    codec: ChoraleCodec
+    rules: Rules
+    exact: bool = False
+
+    def compose(
+        self,
+        label: Label | None,
+        steps: int | None,
+        sampling: Sampling,
+        seed: int,
+        *,
+        rows: int = 1,
+        primer: Grid = NOTHING,
+        before: int = 0,
+    ) -> Iterator[Tensor]:
+        """Tokens [rows] of one position after another, those of the primer first, in which -2 is a note to be found.
+
+        label: a key is also the one in which the piece ends. steps: sixteenths of the whole, of which `before` are not
+        in the primer; without, the piece ends where the model ends it.
+        """
+        given = len(primer) + before
+        if given >= MOST_STEPS:
+            less = f"less than {MOST_STEPS:,} sixteenths"
+            raise UserError(f"expected a primer of {less}, got {given:,}; cut it, or use --model piano")
+        wanted = steps if steps is not None else min(MOST_STEPS, max(USUAL_STEPS, 2 * given))
+        if not given < wanted <= MOST_STEPS:
+            possible = f"{given + 1:,} to {MOST_STEPS:,} sixteenths"
+            raise UserError(f"expected {possible}, got {wanted:,}; choose another length")
+        length = 4 * (wanted - before)
+        forced = None
+        if len(primer):
+            ids = torch.from_numpy(self.codec.encode(primer, holes=True))
+            forced = ids.masked_fill(ids == HOLE, FREE).expand(rows, -1)
+        key = label if isinstance(label, Key) else None
+        end = 4 * len(primer) if steps is None else None
+        return generate(
+            *started(self.model.eval(), length=length, rows=rows, label=self._classes(label, rows), exact=self.exact),
+            steps=length,
+            end=END if steps is None else None,
+            sampling=sampling,
+            seed=seed,
+            allow=ChoraleGrammar(self.codec, end=end, key=key, rules=self.rules),
+            prefix=forced,
+        )
+
+    def fill(
+        self, grid: Grid, sampling: Sampling, seed: int, *, label: Label | None = None, key: Key | None = None
+    ) -> Grid:
+        """The grid [steps, 4] with its unknown notes (-2) found, given all the others. key: in which it is to end."""
+        source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
+        if len(grid) > MOST_STEPS:
+            raise UserError(f"expected a piece of at most {MOST_STEPS:,} sixteenths, got {len(grid):,}; cut it")
+        length, where = source.size(1), self.model.embedding.weight.device
+        label_ids = self._classes(label, 1)
+        columns = generate(
+            *started(self.model.eval(), length=length, source=source.to(where), label=label_ids, exact=self.exact),
+            steps=length,
+            sampling=sampling,
+            seed=seed,
+            allow=ChoraleGrammar(self.codec, known=grid, key=key, rules=self.rules),
+            prefix=source.masked_fill(source == HOLE, FREE),
+        )
+        return self.codec.decode([int(column[0]) for column in columns])
+
+    def _classes(self, label: Label | None, rows: int) -> Tensor | None:
+        """The classes [rows] of a label; None for a model that has none."""
+        if not self.model.config.classes:
+            return None
+        return torch.full((rows,), class_of(label), device=self.model.embedding.weight.device)
