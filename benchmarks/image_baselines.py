@@ -337,7 +337,9 @@ class Training:
             "best": self.best,
         }
         tensors = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
-        tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors([self.optimizer]).items()}
+        tensors |= {
+            f"optimizer.{name}": value for name, value in optimizer_tensors(self.model, [self.optimizer]).items()
+        }
         meta = {"stand": json.dumps(asdict(self.stand))}
         write_file(self.file, save({name: value.detach().contiguous() for name, value in tensors.items()}, meta))
 
@@ -352,7 +354,7 @@ class Training:
         self.model.load_state_dict(part("model."), strict=False)
         self.average, self.best = part("average."), part("best.")
         self.average = {name: self.average[name] for name, _ in self.model.named_parameters()}
-        restore_optimizers([self.optimizer], part("optimizer."))
+        restore_optimizers(self.model, [self.optimizer], part("optimizer."))
         say(f"PixelCNN: goes on at update {self.stand.update:,} after {self.stand.seconds / 3600:.2f} hours")
 
 

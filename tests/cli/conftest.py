@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,7 @@ from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.text.codec import TextCodec
 from triptych.text.translator import Translation
-from triptych.train.loop import Outcome
+from triptych.train.package import Outcome
 
 LINES = ["A brown dog sees two small cats.", "Ein brauner Hund sieht zwei kleine Katzen.", "Übergröße: 'ja', & <nein>."]
 
@@ -66,7 +65,7 @@ class Translator:
 
     def fit(self, pairs: Any, **options: Any) -> Outcome:
         self.calls.append(("fit", options))
-        return Outcome(Path(options["out"]), 2.5, "the last epoch is done", 3, 4.0)
+        return Outcome(options["out"].path, 2.5, "the last epoch is done", 3, 4.0)
 
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         source, target, maps = self.codec.encode(text), self.codec.encode(translation), AttentionMaps()

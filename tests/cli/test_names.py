@@ -1,6 +1,5 @@
 """Which model a name means, what a mistyped one is told, and what a model from a stranger may do."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from triptych import Composer, Painter, Pianist, Translator
 from triptych.errors import UserError
 from triptych.model.config import Config
+from triptych.model.files import sealed
 from triptych.model.store import load_pretrained, save_pretrained, shipped
 from triptych.model.transformer import Transformer
 
@@ -27,7 +27,7 @@ def model_folder(folder: Path, **card: Any) -> Path:
 
 def run_folder(folder: Path, best: object = "checkpoints/update-1") -> Path:
     model_folder(folder / "checkpoints" / "update-1")
-    (folder / "run.json").write_text(json.dumps({"best": best, "last": best, "kept": []}))
+    (folder / "run.json").write_bytes(sealed({"best": best, "last": best, "kept": []}))
     return folder
 
 

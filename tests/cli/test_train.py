@@ -11,9 +11,9 @@ from triptych.errors import UserError
 from triptych.music.composer import Composer
 from triptych.music.data import Augmentation
 from triptych.train import precision
-from triptych.train.loop import Outcome
+from triptych.train.package import Outcome
 from triptych.train.recipe import Recipe
-from triptych.train.state import Progress, save_state
+from triptych.train.state import Progress, State
 
 
 @pytest.fixture
@@ -64,8 +64,11 @@ def test_a_new_model(run: Any, translator: Any, pairs: list[str], tmp_path: Path
     assert asked["recipe"].epochs == 2.0 and len(asked["held_out"]) == 2 and asked["resume"] is False
 
 
-def test_from_another_model(run: Any, translator: Any, pairs: list[str]) -> None:
-    assert run("train", "text", *pairs, "--set", "epochs=2", "--from", "captions-en-de", "--resume").code == 0
+def test_from_another_model(run: Any, translator: Any, pairs: list[str], tmp_path: Path) -> None:
+    assert (
+        run("train", "text", *pairs, "--set", "epochs=2", "--from", "captions-en-de", "--out", tmp_path / "run").code
+        == 0
+    )
     assert [name for name, _ in translator.calls] == ["load", "fit"]
 
 
@@ -131,7 +134,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     config = Composer.load(tmp_path / "next", device="cpu").model.config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     if task == "infill":
-        ran = run(*further, *SMALL[10:], "--set", "data.task=compose")
+        ran = run(*further, *SMALL[10:], "--set", "data.task=compose", "--out", tmp_path / "wrong")
         assert ran.code == 2 and "expected data.task infill, that of" in ran.err
         return
     # A composer is given an encoder, and then fills in.
@@ -140,7 +143,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     assert ran.code == 0, ran.err
     filler = Composer.load(tmp_path / "filler", device="cpu")
     assert filler.task == filler.card["task"] == "infill" and filler.model.config.encoder_layers == 1
-    ran = run(*further, *SMALL[10:], "--set", "model.encoder_layers=1")
+    ran = run(*further, *SMALL[10:], "--set", "model.encoder_layers=1", "--out", tmp_path / "wrong")
     assert ran.code == 2 and "or with data.task=infill encoder_layers with --from, got encoder_layers" in ran.err
     ran = run(*further[:4], "--from", tmp_path / "filler", *SMALL[10:], *encoder[:4], "--out", tmp_path / "twice")
     assert ran.code == 2 and "expected a decoder alone to be given an encoder, got encoder_layers=1" in ran.err
@@ -193,8 +196,8 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
 
     monkeypatch.setattr(Composer, "fit", fit)
     changes = ["--set", "data.length=64", "--set", "data.transpose=false", "--set", "seed=9"]
-    assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run", "--resume").code == 0
-    assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, True)
+    assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
+    assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, False)
     assert asked["augmentation"] == Augmentation(transpose=False, label=True)
     assert (asked["recipe"].seed, asked["recipe"].epochs, asked["recipe"].label_smoothing) == (9, 2.0, 0.0)
     changes += ["--set", "label_smoothing=0.05"]
@@ -203,7 +206,7 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
 
 
 def test_lessons_are_computed_as_the_recipe_says_and_as_before_where_a_run_goes_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).model
     for cost, faster in ((0.5, torch.bfloat16), (1.5, torch.float32)):
@@ -211,8 +214,8 @@ def test_lessons_are_computed_as_the_recipe_says_and_as_before_where_a_run_goes_
         assert dtype_of_lessons(teacher, Recipe(epochs=1), None) == faster
         assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="float32"), None) == torch.float32
         assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="bfloat16"), None) == torch.bfloat16
-        save_state(tmp_path, Progress(orthogonal="float32"), Recipe(epochs=1).to_dict(), {})
-        assert dtype_of_lessons(teacher, Recipe(epochs=1), tmp_path) == torch.float32
+        resumed = State(Progress(orthogonal="float32"), {}, {}, {}, {}, {})
+        assert dtype_of_lessons(teacher, Recipe(epochs=1), resumed) == torch.float32
 
 
 def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_write_file_replaces(tmp_path: Path) -> None:
 
 def test_write_folder_replaces_whole(tmp_path: Path) -> None:
     write_folder(tmp_path / "model", {"a": b"1", "b": b"2"})
-    write_folder(tmp_path / "model", {"a": b"3"})
+    write_folder(tmp_path / "model", {"a": b"3"}, replaced=["a", "b"])
     assert {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()} == {"a": b"3"}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -24,7 +24,7 @@ def test_write_folder_replaces_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_old_and_no_litter(tmp_path: Path) -> None:
     write_folder(tmp_path / "model", {"a": b"1"})
     with pytest.raises(TypeError):
-        write_folder(tmp_path / "model", {"a": b"2", "b": "not bytes"})  # type: ignore[dict-item]
+        write_folder(tmp_path / "model", {"a": b"2", "b": "not bytes"}, replaced=["a"])  # type: ignore[dict-item]
     assert (tmp_path / "model" / "a").read_bytes() == b"1"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -43,6 +43,6 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_a_crash_left_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / ".model.old").mkdir()
     (tmp_path / ".model.old" / "a").write_bytes(b"0")
-    for data in (b"1", b"2"):
-        write_folder(tmp_path / "model", {"a": data})
+    for data, before in ((b"1", []), (b"2", ["a"])):
+        write_folder(tmp_path / "model", {"a": data}, replaced=before)
     assert (tmp_path / "model" / "a").read_bytes() == b"2"

@@ -13,6 +13,7 @@ import torch
 from triptych.cli.main import main
 from triptych.errors import LONGEST, UserError
 from triptych.model.config import Config
+from triptych.model.files import sealed
 from triptych.model.plain import DEEPEST, bounded, from_json, from_toml
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
@@ -69,7 +70,7 @@ def test_a_hostile_configuration_is_refused_at_once(
     config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
     told = json.loads(card.read_text())
     told["sha256"]["config.json"] = hashlib.sha256(config.read_bytes()).hexdigest()
-    card.write_text(json.dumps(told))
+    card.write_bytes(sealed(told))
     start = time.perf_counter()
     with pytest.raises(UserError):
         load_pretrained(tmp_path / "model")

@@ -77,9 +77,9 @@ def test_restored_state_goes_on_to_the_bit(kind: str) -> None:
 
     for number in range(1, 4):
         step(one, first, number)
-    tensors = {name: value.clone() for name, value in optimizer_tensors(first).items()}
+    tensors = {name: value.clone() for name, value in optimizer_tensors(one, first).items()}
     other.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
-    restore_optimizers(second, tensors)
+    restore_optimizers(other, second, tensors)
     for number in range(4, 7):
         step(one, first, number)
         step(other, second, number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,10 +129,8 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
 
     if (path / INDEX).is_file():
         return Shards(path)
-    if (place / INDEX).is_file():
-        if again:
-            return Shards(place)
-        shutil.rmtree(place)  # of an earlier run, maybe of other files
+    if again and (place / INDEX).is_file():
+        return Shards(place)
     shards, words = prepared(path, place, melody=melody)
     tell_some(words, f"about {path}")
     return shards

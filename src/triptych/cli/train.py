@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from triptych.music.codec import Grid
     from triptych.music.composer import Composer
     from triptych.music.data import Lessons
-    from triptych.train.loop import Outcome
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
+    from triptych.train.state import State
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
@@ -92,6 +94,7 @@ def text(
     tables = _tables(recipe, settings, dtype, data=["sampling"])
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
+    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
     run = Recipe.from_mapping(tables["training"])
@@ -101,22 +104,32 @@ def text(
     vocabulary = tables["model"].get("vocabulary")
     if vocabulary is not None and (isinstance(vocabulary, bool) or not isinstance(vocabulary, int)):
         raise UserError(f"expected model.vocabulary to be a number of pieces, got {vocabulary!r}")
-    pairs = read_pairs(source, target)
-    held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
-    if start_from is not None:
-        dropout = _only_dropout(tables["model"])
-        translator = Translator.load(named(start_from), device=device, threads=threads, dtype="float32")
-        translator = translator if dropout is None else translator.with_dropout(dropout)
-    else:
-        translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
-    say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
-    if start_from is not None and (strange := len(translator.codec.unfamiliar([*pairs.source, *pairs.target]))):
-        say(f"note: {strange:,} sentences have characters that the vocabulary of {start_from} lacks")
-    if held_out is not None and held_out.report.skipped:
-        say(f"held out: {held_out.report}")
-    outcome = translator.fit(
-        pairs, held_out=held_out, recipe=run, out=out, resume=resume, card=tables["card"], **tables["data"]
-    )
+    given = {
+        "--source": source,
+        "--target": target,
+        "--held-out-source": held_out_source,
+        "--held-out-target": held_out_target,
+    }
+    with claimed(out, resume=resume) as folder:
+        for name, path in given.items():
+            if path is not None:
+                folder.reads(name, path)
+        pairs = read_pairs(source, target)
+        held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
+        if start_from is not None:
+            dropout = _only_dropout(tables["model"])
+            translator = Translator.load(named(start_from), device=device, threads=threads, dtype="float32")
+            translator = translator if dropout is None else translator.with_dropout(dropout)
+        else:
+            translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
+        say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
+        if start_from is not None and (strange := len(translator.codec.unfamiliar([*pairs.source, *pairs.target]))):
+            say(f"note: {strange:,} sentences have characters that the vocabulary of {start_from} lacks")
+        if held_out is not None and held_out.report.skipped:
+            say(f"held out: {held_out.report}")
+        outcome = translator.fit(
+            pairs, held_out=held_out, recipe=run, out=folder, resume=resume, card=tables["card"], **tables["data"]
+        )
     _tell(outcome, as_json=json)
 
 
@@ -149,35 +162,39 @@ def image(
     """
     tables = _tables(recipe, settings, dtype, data=[*PICTURES], model=["cell"])
     from triptych.image.painter import Painter
+    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
     run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
     use = _about_pictures(tables["data"])
-    shaped: dict[str, Any] = {"channels": use["channels"], "size": use["size"]}
-    pictures = load_pictures(data, "train", **shaped)
-    height, width, channels = pictures.pictures.shape[1:]
-    held_out = load_pictures(data, "valid", channels=channels, size=(height, width))
-    if start_from is not None:
-        forget = _only_forget(tables["model"])
-        dropout = _only_dropout(tables["model"], "dropout or patch.forget")
-        painter = Painter.load(named(start_from), device=device, threads=threads, dtype="float32")
-        painter = painter.with_dropout(dropout, forget)
-        if use["task"] not in (None, painter.task):
-            raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
-    else:
-        settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}
-        painter = Painter.new(pictures, device=device, threads=threads, seed=run.seed, **settled)
-    held_out = held_out.evenly(use["held_out"])
-    say(f"training on {len(pictures):,} pictures, {len(held_out):,} held out")
-    outcome = painter.fit(
-        pictures,
-        held_out_pictures=held_out,
-        recipe=run,
-        out=out,
-        resume=resume,
-        mirror=use["mirror"],
-        card=tables["card"],
-    )
+    with claimed(out, resume=resume) as folder:
+        for number, path in enumerate(data, 1):
+            folder.reads(f"--data {number}", path)
+        shaped: dict[str, Any] = {"channels": use["channels"], "size": use["size"]}
+        pictures = load_pictures(data, "train", **shaped)
+        height, width, channels = pictures.pictures.shape[1:]
+        held_out = load_pictures(data, "valid", channels=channels, size=(height, width))
+        if start_from is not None:
+            forget = _only_forget(tables["model"])
+            dropout = _only_dropout(tables["model"], "dropout or patch.forget")
+            painter = Painter.load(named(start_from), device=device, threads=threads, dtype="float32")
+            painter = painter.with_dropout(dropout, forget)
+            if use["task"] not in (None, painter.task):
+                raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
+        else:
+            settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}
+            painter = Painter.new(pictures, device=device, threads=threads, seed=run.seed, **settled)
+        held_out = held_out.evenly(use["held_out"])
+        say(f"training on {len(pictures):,} pictures, {len(held_out):,} held out")
+        outcome = painter.fit(
+            pictures,
+            held_out_pictures=held_out,
+            recipe=run,
+            out=folder,
+            resume=resume,
+            mirror=use["mirror"],
+            card=tables["card"],
+        )
     _tell(outcome, as_json=json)
 
 
@@ -232,20 +249,23 @@ def music(
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", "transpose", "label", *TEACHING]
     tables = _tables(recipe, settings, dtype, data=list(known))
+    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
     run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
-    how: dict[str, Any] = {"start_from": start_from, "out": out, "resume": resume}
     where = {"device": device, "threads": threads}
-    if played:
-        model = tables["model"]
-        changes: dict[str, Any] = {}
-        if start_from is not None:
-            changes = {name: model.pop(name, None) for name in ("pattern", "positions")}
-            changes["dropout"] = _only_dropout(model, "dropout, pattern or positions.keyboard")
-        outcome = train_piano.train_pianist(data, tables, run, where, **changes, **how)
-    else:
-        outcome = _train_composer(data, tables, run, where, **how)
+    with claimed(out, resume=resume) as folder:
+        folder.reads("--data", data)
+        how: dict[str, Any] = {"start_from": start_from, "out": folder, "resume": resume}
+        if played:
+            model = tables["model"]
+            changes: dict[str, Any] = {}
+            if start_from is not None:
+                changes = {name: model.pop(name, None) for name in ("pattern", "positions")}
+                changes["dropout"] = _only_dropout(model, "dropout, pattern or positions.keyboard")
+            outcome = train_piano.train_pianist(data, tables, run, where, **changes, **how)
+        else:
+            outcome = _train_composer(data, tables, run, where, **how)
     _tell(outcome, as_json=json)
 
 
@@ -256,10 +276,11 @@ def _train_composer(
     where: Mapping[str, Any],
     *,
     start_from: str | None,
-    out: Path,
+    out: RunFolder,
     resume: bool,
 ) -> Outcome:
     """Train a new composer, or go on from `start_from`."""
+    from triptych.model.store import locate, read_card
     from triptych.music.composer import Composer
     from triptych.music.data import Augmentation
 
@@ -301,7 +322,9 @@ def _train_composer(
     if teachers:  # they speak of the training pieces alone
         masters = {name: Composer.load(named(name), **where) for name in dict.fromkeys(teachers)}
         chosen = [masters[name] for name in teachers]
-        grids, lessons = _taught(chosen, grids, composer, composed, share, run, out if resume else None)
+        digests = {name: str(read_card(locate(named(name)))["sha256"]["weights.safetensors"]) for name in masters}
+        out.keep("teachers", digests)
+        grids, lessons = _taught(chosen, grids, composer, composed, share, run, out)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,
@@ -337,7 +360,7 @@ def _taught(
     composed: int,
     share: float,
     run: Recipe,
-    resumed: Path | None,
+    out: RunFolder,
 ) -> tuple[Sequence[Grid], Lessons | None]:
     """The training pieces, with composed ones or without, and what the teachers say of them."""
     from triptych.music.lessons import filling_lessons, lessons
@@ -355,7 +378,7 @@ def _taught(
                 "expected data.task=infill and data.composed=0 with a teacher that fills in, got "
                 f"{task} and {composed}; leave that teacher or data.composed out"
             )
-        dtype = dtype_of_lessons(models[0], run, resumed)
+        dtype = dtype_of_lessons(models[0], run, out.state)
         return grids, filling_lessons(
             models, grids, share=share, codec=codec, seed=run.seed, dtype=dtype, progress=_asked
         )
@@ -368,23 +391,22 @@ def _taught(
     made = teachers[0].composed(composed, seed=run.seed)
     if task == "infill":
         return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
-    dtype = dtype_of_lessons(models[0], run, resumed)
+    dtype = dtype_of_lessons(models[0], run, out.state)
     return grids, lessons(models, grids, made, share=share, codec=codec, dtype=dtype, progress=_asked)
 
 
-def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: Path | None) -> torch.dtype:
+def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: State | None) -> torch.dtype:
     """In which the teachers' products are computed: that of the recipe, of "auto" the faster one. A run that is
     resumed keeps what it found: its lessons have to be the same.
     """
     import torch
 
     from triptych.train.precision import cost_of_bfloat16, fast_dtype
-    from triptych.train.state import load_state
 
     if run.dtype != "auto":
         name: str = run.dtype
     elif resumed is not None:
-        name = load_state(resumed, run.to_dict())[0].orthogonal
+        name = resumed.progress.orthogonal
     else:
         return fast_dtype(cost_of_bfloat16(teacher.embedding.weight.device))
     found: torch.dtype = getattr(torch, name)

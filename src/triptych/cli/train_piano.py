@@ -11,7 +11,8 @@ from triptych.cli.output import say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.train.loop import Outcome
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
 
 KINDS = ("chorale", "performance")
@@ -26,7 +27,6 @@ SETTINGS: dict[str, type] = {
     "held_out": int,
 }
 TYPES = {str: "a word", int: "a whole number", float: "a number"}
-NOTES = "notes"  # in the folder of the run, where music that was not prepared is
 
 
 def is_performance(data: Path, settings: Mapping[str, Any]) -> bool:
@@ -49,7 +49,7 @@ def train_pianist(
     where: Mapping[str, Any],
     *,
     start_from: str | None,
-    out: Path,
+    out: RunFolder,
     resume: bool,
     dropout: float | None = None,
     pattern: Any = None,
@@ -59,6 +59,7 @@ def train_pianist(
     from triptych.music.performance import KEYBOARD
     from triptych.music.performance_data import PerformanceAugmentation
     from triptych.music.pianist import Pianist
+    from triptych.train.ownership import NOTES
 
     use = _checked(tables["data"])
     task, held_out = use.pop("task", None), use.pop("held_out", None)
@@ -76,7 +77,7 @@ def train_pianist(
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
         task = pianist.task
-    shards = load_shards(data, out / NOTES, melody=task == "accompany", again=resume)
+    shards = load_shards(data, out.path / NOTES, melody=task == "accompany", again=resume)
     if start_from is None:
         pianist = Pianist.new(shards, task=task or "compose", seed=run.seed, **where, **tables["model"])
     say(f"training on {len(shards.of_split('train')):,} pieces, {len(shards.of_split('valid')):,} held out")

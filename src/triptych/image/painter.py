@@ -23,7 +23,10 @@ from triptych.model.layers import AttentionMaps
 from triptych.model.single import started
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.loop import Outcome, Package, fit, inherited, take_best
+from triptych.train.folder import RunFolder
+from triptych.train.inputs import digest_of
+from triptych.train.loop import fit
+from triptych.train.package import Outcome, Package, inherited, take_best
 from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
@@ -129,7 +132,7 @@ class Painter:
         *,
         held_out_pictures: Pictures,
         recipe: Recipe,
-        out: str | Path,
+        out: str | Path | RunFolder,
         resume: bool = False,
         mirror: bool = False,
         card: Mapping[str, Any] | None = None,
@@ -151,17 +154,19 @@ class Painter:
             "pictures": len(pictures),
             "mirrored": mirror,
         }
+        sets = {"the training pictures": pictures, "the held-out pictures": held_out_pictures}
+        examples = {name: _digest(some) for name, some in sets.items()}
         outcome = fit(
             self.model,
             data,
             held_out(held_out_pictures, self._reads),
             recipe,
             out,
-            package=Package(self._files(), described),
+            package=Package(self._files(), described, examples),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, out)
+        self.card = take_best(self.model, outcome.folder)
         return outcome
 
     def evaluate(
@@ -367,6 +372,11 @@ class Painter:
     ) -> Pixels:
         columns = list(self._columns(prefix, source, label, sampling, seed))
         return self.codec.decode(torch.stack(columns, 1).cpu().numpy())
+
+
+def _digest(pictures: Pictures) -> str:
+    labels = [] if pictures.labels is None else [pictures.labels]
+    return digest_of([pictures.pictures, *labels, *map(str.encode, pictures.names)])
 
 
 def _check_count(count: int) -> None:

@@ -1,62 +1,139 @@
-"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed."""
+"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed.
+
+Nothing is removed here by its name alone: a folder goes only if it holds exactly the files that the caller wrote.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
+
+from triptych.errors import UserError
+from triptych.model.plain import from_json, read_bounded
+
+DIGEST = "digest"  # of a JSON file: the sha256 of the file without this entry
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `path` so that a crash at any moment leaves the old content or the new, never a part."""
+def write_file(path: Path, data: bytes, mark: str | None = None) -> None:
+    """Write `path` so that a crash at any moment leaves the old content or the new, never a part.
+
+    mark: the end of the temporary name, by which its owner finds what a kill left behind; random if None.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = temporary_of(path, mark)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except FileExistsError:  # of this mark, so the owner's own, from before a kill
+        temporary.unlink()
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; a model folder is for everyone whom the umask lets in.
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _flush_folder(path.parent)
 
 
-def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(
+    path: Path, files: Mapping[str, bytes], *, replaced: Collection[str] = (), mark: str | None = None
+) -> None:
     """Write a new folder at once: it appears complete under its name, or not at all.
 
-    An existing folder of that name is replaced; a crash between the two renames leaves it under a `.old` name.
+    An empty folder of that name is replaced, and one that holds exactly the files `replaced`, which the caller knows to
+    be its own; a crash between the two renames leaves it under a `.old` name. Raises UserError for any other folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = temporary_of(path, mark)
+    if mark is not None:  # of this mark, so the owner's own, from before a kill
+        remove_folder(temporary, _names(temporary))
+    temporary.mkdir()
     try:
         for name, data in files.items():
-            write_file(temporary / name, data)
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
+            write_file(temporary / name, data, mark)
+        if os.path.lexists(path):
+            if path.is_symlink() or not path.is_dir() or _names(path) != set(replaced):
+                raise UserError(f"expected a new folder, got {path}, which holds other things; name another")
             old = temporary.with_name(f"{temporary.name}.old")
             path.replace(old)
             temporary.replace(path)
-            shutil.rmtree(old)
+            remove_folder(old, replaced)
         else:
             temporary.replace(path)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_folder(temporary, _names(temporary))
         raise
     _flush_folder(path.parent)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def temporary_of(path: Path, mark: str | None = None) -> Path:
+    """The name under which `path` is written first: that of this mark, or a new one."""
+    return path.with_name(f".{path.name}.{mark or secrets.token_hex(8)}")
+
+
+def remove_folder(path: Path, names: Collection[str]) -> bool:
+    """Remove a folder that holds exactly these plain files, and nothing else; True if it did, and is gone."""
+    if path.is_symlink() or not path.is_dir() or _names(path) != set(names):
+        return False
+    if any((path / name).is_symlink() or not (path / name).is_file() for name in names):
+        return False
+    for name in names:
+        (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something came in the meantime: it stays
+        path.rmdir()
+    return not path.exists()
+
+
+def holds_exactly(path: Path, digests: Mapping[str, str]) -> bool:
+    """Whether a folder holds exactly these plain files with these sha256."""
+    if path.is_symlink() or not path.is_dir() or _names(path) != set(digests):
+        return False
+    files = {name: path / name for name in digests}
+    return all(
+        not file.is_symlink() and file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digests[name]
+        for name, file in files.items()
+    )
+
+
+def sealed(value: Mapping[str, Any]) -> bytes:
+    """The value as a JSON file that ends with its own digest, so that a damage of any byte is found."""
+    plain = {name: item for name, item in value.items() if name != DIGEST}
+    # A card may come from TOML, which knows dates: they become text.
+    text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
+    return _json({**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The value of a file that `sealed` made, without its digest. Raises UserError if a byte of it is another."""
+    data = read_bounded(path)
+    value = from_json(data, path)
+    try:
+        whole = DIGEST in value and sealed(value) == data
+    except ValueError:  # half of a character of two
+        whole = False
+    if not whole:
+        raise UserError(f"expected {path} as it was written (its digest differs); the file is damaged, take it anew")
+    value.pop(DIGEST)
+    return value
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
 
 
 def _flush_folder(folder: Path) -> None:

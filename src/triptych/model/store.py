@@ -1,6 +1,6 @@
 """A model on disk: one folder with config.json, weights.safetensors, the codec's files and card.json.
 
-The card names the sha256 of every other file, and a load verifies them. Nothing is pickled.
+The card names the sha256 of every other file and ends with its own, and a load verifies them. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from triptych.errors import UserError, plain, printable
 from triptych.model.config import Config
 from triptych.model.device import use_device
-from triptych.model.files import write_folder
+from triptych.model.files import holds_exactly, read_sealed, remove_folder, sealed, write_file, write_folder
 from triptych.model.plain import from_json, read_bounded
 from triptych.model.transformer import Transformer
 
@@ -58,24 +58,52 @@ def save_pretrained(
     files: Mapping[str, bytes],
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
+    mark: str | None = None,
 ) -> None:
     """Write the model folder at once. `dtype` is that of the stored weights (float16 halves the folder).
 
-    A name in the card is left out: it was another folder's. A model in this folder is replaced; anything else there is
-    a `UserError`, because replacing it would delete it.
+    A name in the card is left out: it was another folder's. A model in this folder is replaced if it is as it was
+    written; anything else there is a `UserError`, because replacing it would delete it. mark: see `write_file`.
     """
-    if (path := Path(folder)).exists() and not (path / CARD).is_file() and not _is_empty(path):
-        raise UserError(f"expected a new folder or that of a model, got {path}, which holds other things; name another")
+    path = Path(folder)
+    replaced = own_files(path)
+    if os.path.lexists(path) and not replaced and not _is_empty(path):
+        raise UserError(
+            f"expected a new folder or that of an unchanged model, got {path}, which holds other things; name another"
+        )
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     contents = {
-        CONFIG: _json(model.config.to_dict()),
+        CONFIG: (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
         WEIGHTS: save_tensors(tensors),
         **{name: files[name] for name in sorted(files)},
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     told = {key: value for key, value in card.items() if key != "name"}
-    contents[CARD] = _json({**told, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
-    write_folder(path, contents)
+    contents[CARD] = sealed({**told, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
+    write_folder(path, contents, replaced=replaced, mark=mark)
+
+
+def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
+    """Give a model folder another card, for example with scores; the digests of its files stay as they are."""
+    path = Path(folder)
+    told = {key: value for key, value in card.items() if key != "name"}
+    write_file(path / CARD, sealed({**told, "sha256": read_card(path)["sha256"]}))
+
+
+def own_files(folder: Path) -> list[str]:
+    """The names of a model's files if the folder holds exactly these, each as it was written; else none."""
+    try:
+        card = read_card(folder)
+        digests = {**card["sha256"], CARD: hashlib.sha256((folder / CARD).read_bytes()).hexdigest()}
+    except (UserError, OSError):
+        return []
+    return list(digests) if holds_exactly(folder, digests) else []
+
+
+def remove_pretrained(folder: Path) -> bool:
+    """Remove a model folder that is as it was written; anything else stays. True if it is gone."""
+    names = own_files(folder)
+    return bool(names) and remove_folder(folder, names)
 
 
 def load_pretrained(name: str | Path) -> Stored:
@@ -144,7 +172,7 @@ def locate(name: str | Path) -> Path:
 
 def checkpoint(run: Path, which: str) -> Path:
     """The folder of a checkpoint of a run, "best" or "last". UserError where there is none, or it is not in the run."""
-    return within(run, from_json(read_bounded(run / RUN), run / RUN).get(which), which)
+    return within(run, read_sealed(run / RUN).get(which), which)
 
 
 def within(run: Path, relative: object, which: str) -> Path:
@@ -179,7 +207,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card of a model folder, of which every text can be printed; `UserError` where there is none."""
     if not _holds(folder, CARD):
         raise UserError(f"expected a model folder with a {CARD}, got {folder}")
-    card = from_json(read_bounded(folder / CARD), folder / CARD)
+    card = read_sealed(folder / CARD)
     if not isinstance(card.get("sha256"), dict):
         raise UserError(f"expected {folder / CARD} to name the sha256 of each file; take the model anew")
     printed: dict[str, Any] = _printable({"name": folder.name, **card})
@@ -299,12 +327,7 @@ def _download(name: str) -> Path:
     except ImportError:
         raise UserError(f"to take {name!r} from the hub, install it with: pip install 'triptych[hub]'") from None
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "LICENSE"]))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"the hub did not give {name!r}: {reason}") from None
-
-
-def _json(value: object) -> bytes:
-    # A card may come from TOML, which knows dates: they become text.
-    return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()

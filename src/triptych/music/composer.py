@@ -45,7 +45,10 @@ from triptych.music.labels import LABELS, Label, read_label
 from triptych.music.piece import Note, Piece
 from triptych.music.reading import read_piece
 from triptych.music.score import likelihood
-from triptych.train.loop import Outcome, Package, fit, inherited, take_best, unmeasured
+from triptych.train.folder import RunFolder
+from triptych.train.inputs import digest_of
+from triptych.train.loop import fit
+from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
@@ -178,7 +181,7 @@ class Composer:
         *,
         held_out_grids: Sequence[Grid] | None = None,
         recipe: Recipe,
-        out: str | Path,
+        out: str | Path | RunFolder,
         resume: bool = False,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
@@ -208,17 +211,19 @@ class Composer:
         checked = held_out(held_out_grids, self.codec, self.task)
         described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
+        settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}
         outcome = fit(
             self.model,
             data,
             checked,
             recipe,
             out,
-            package=Package(self._files(), described),
+            package=Package(self._files(), described, examples, settings),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, out)
+        self.card = take_best(self.model, outcome.folder)
         return outcome
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:

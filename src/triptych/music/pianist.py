@@ -48,7 +48,9 @@ from triptych.music.performance_data import (
 from triptych.music.piece import Note, Piece
 from triptych.music.reading import MusicReader, read_performance
 from triptych.music.shards import VALID, Shards
-from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best, unmeasured
+from triptych.train.folder import RunFolder
+from triptych.train.loop import fit, held_out_loss
+from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -205,7 +207,7 @@ class Pianist:
         shards: Shards,
         *,
         recipe: Recipe,
-        out: str | Path,
+        out: str | Path | RunFolder,
         resume: bool = False,
         length: int = LENGTH,
         augmentation: PerformanceAugmentation = AUGMENTED,
@@ -238,17 +240,18 @@ class Pianist:
         )
         described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
         described |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
+        examples = {"the prepared pieces": shards.digest()}
         outcome = fit(
             self.model,
             data,
             checked,
             recipe,
             out,
-            package=Package(self._files(), described),
+            package=Package(self._files(), described, examples, {"unlabelled": augmentation.unlabelled}),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, out)
+        self.card = take_best(self.model, outcome.folder)
         return outcome
 
     def evaluate(

@@ -24,6 +24,7 @@ from triptych.music.melody import melody_of_parts
 from triptych.music.music_files import MusicFiles
 from triptych.music.performance import NOTE, Performance, PerformanceCodec
 from triptych.music.reading import MusicReader, read_many
+from triptych.train.inputs import digest_of
 
 INDEX = "index.json"
 VERSION = 1
@@ -78,6 +79,11 @@ class Shards:
             ) from None
         labels = sorted({entry.label for entry in self.entries if entry.label is not None})
         self.labels = tuple(labels) if len(labels) > 1 else ()
+
+    def digest(self) -> str:
+        """A digest of all pieces, their notes, labels and splits."""
+        told = json.dumps([asdict(entry) for entry in self.entries]).encode()
+        return digest_of([told, *self._arrays])
 
     def of_split(self, split: str) -> list[Entry]:
         """The pieces of a split. Raises UserError where there are none."""

@@ -26,7 +26,10 @@ from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import bleu_metric, scorer
 from triptych.text.split import split, step
-from triptych.train.loop import Outcome, Package, fit, held_out_loss, inherited, take_best
+from triptych.train.folder import RunFolder
+from triptych.train.inputs import digest_of
+from triptych.train.loop import fit, held_out_loss
+from triptych.train.package import Outcome, Package, inherited, take_best
 from triptych.train.recipe import Recipe
 
 TOKENIZER = "tokenizer.model"
@@ -125,7 +128,7 @@ class Translator:
         *,
         held_out: Pairs | None = None,
         recipe: Recipe,
-        out: str | Path,
+        out: str | Path | RunFolder,
         resume: bool = False,
         sampling: float = 0.0,
         card: Mapping[str, Any] | None = None,
@@ -166,18 +169,19 @@ class Translator:
             "held_out_pairs": len(checked),
             "sampling": sampling,
         }
+        examples = {"the training pairs": _digest(usable), "the held-out pairs": _digest(held_out)}
         outcome = fit(
             self.model,
             data,
             list(checked.epoch(0)),
             recipe,
             out,
-            package=Package(self._files(), described),
+            package=Package(self._files(), described, examples),
             measure=lambda _: self._measure(checked.pairs, metric),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, out)
+        self.card = take_best(self.model, outcome.folder)
         return outcome
 
     @overload
@@ -421,6 +425,10 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor
 def _expect_pairs(pairs: object) -> None:
     if not isinstance(pairs, Pairs):
         raise UserError(f"expected Pairs of sentences, got {shown(pairs)}; use read_pairs, or Pairs(source, target)")
+
+
+def _digest(pairs: Pairs) -> str:
+    return digest_of(line.encode("utf-8", "surrogatepass") for line in (*pairs.source, *pairs.target))
 
 
 def _one_text(text: object, what: str = "a text") -> str:

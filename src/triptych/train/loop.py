@@ -5,13 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,30 +15,24 @@ from torch import nn
 
 from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
-from triptych.model.files import write_file
-from triptych.model.store import CARD, RUN, load_pretrained, save_pretrained
+from triptych.model.store import load_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
+from triptych.train.folder import RunFolder, claimed, is_of_update
 from triptych.train.memory import keep_freed_memory
-from triptych.train.optimizer import (
-    measure_optimizers,
-    optimizer_tensors,
-    optimizers,
-    rate,
-    restore_optimizers,
-    set_rate,
-)
-from triptych.train.precision import autocast, choose_dtype, cost_of_bfloat16, fast_dtype, measure_step
+from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
+from triptych.train.package import OF_CHECKPOINT, Outcome, Package
+from triptych.train.plan import asks, begin, count_update, evaluation_interval, replanned
+from triptych.train.precision import autocast
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.report import Report
-from triptych.train.state import Progress, load_state, save_state
+from triptych.train.signals import noted_signals
+from triptych.train.state import Progress, State, check_recipe
 
-CHECKPOINTS = "checkpoints"
 LOG_EVERY = 20
-OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
-# What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
-OF_TRAINING = ("data", "license", "notice", "domain", "scores", "command", "hardware", *OF_CHECKPOINT)
+ALONE = Package({}, {})
+UNSAVED = 60.0  # seconds of work, which are saved before an evaluation
 NO_HELD_OUT = "expected held-out data, got no token; give a held-out file with at least one example"
 
 
@@ -58,52 +47,14 @@ class Data(Protocol):
 Measure = Callable[[Transformer], Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: its folder (loadable as a model: the best checkpoint), the best score, and why it stopped."""
-
-    folder: Path
-    score: float | None
-    reason: str
-    updates: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Package:
-    """What makes a checkpoint a whole model: the codec's files, and what its card says beside the run's own figures."""
-
-    files: Mapping[str, bytes]
-    card: Mapping[str, Any]
-
-
-def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card of a model that is trained further keeps, and from which model it went on."""
-    kept = {key: value for key, value in card.items() if key not in OF_TRAINING}
-    return {**kept, "from": card["name"]} if "name" in card else kept
-
-
-def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of a model that is no longer what was measured."""
-    return {name: value for name, value in card.items() if name != "scores"}
-
-
-def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
-    """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
-    best = load_pretrained(out)
-    model.load_state_dict(best.model.state_dict())
-    model.eval()
-    return best.card
-
-
 def fit(
     model: Transformer,
     data: Data,
     held_out: Sequence[Batch],
     recipe: Recipe,
-    out: str | Path,
+    out: str | Path | RunFolder,
     *,
-    package: Package = Package({}, {}),
+    package: Package = ALONE,
     measure: Measure | None = None,
     resume: bool = False,
     quiet: bool = False,
@@ -115,34 +66,40 @@ def fit(
         data: the training batches by epoch.
         held_out: batches for the held-out loss (nats a token).
         recipe: see `Recipe`.
-        out: the run's folder. `load_pretrained(out)` gives the best checkpoint.
-        package: the codec's files and the card of each checkpoint.
+        out: the run's folder: new, empty, or with `resume` that of a run; or one that is claimed already.
+            `load_pretrained(out)` gives the best checkpoint.
+        package: the codec's files and the card of each checkpoint, and what a run that goes on must find again.
         measure: figures of the model on held-out data, of which "score" (higher is better) chooses the best checkpoint;
             without it the held-out loss does.
         resume: go on where the run in `out` stopped. The result equals that of an uninterrupted run to the bit.
         quiet: no word on standard error.
 
     Raises:
-        UserError: `out` holds a run and `resume` is not set, or the reverse; a resumed run has another recipe, model,
-            vocabulary or amount of data.
+        UserError: `out` holds other things than a run, or a run and `resume` is not set, or the reverse, or another
+            process trains there; a resumed run has another recipe, model, vocabulary or other data; a file of it is
+            damaged.
         DivergedError: the loss, or the held-out loss, is not finite.
 
     SIGINT and SIGTERM end the run after the present update, with its state saved.
     """
     keep_freed_memory()
-    run = _Run(model, data, held_out, recipe, Path(out), package, measure)
-    try:
-        run.prepare(resume)
-        with Report(
-            run.out if run.processes.first else None, run.progress.update, run.progress.updates, quiet
-        ) as report:
-            return run.train(report)
-    finally:
-        run.processes.leave()
+    with claimed(out, resume=resume) as folder:
+        folder.keep("examples", package.examples)
+        folder.keep_settings(package.settings)
+        run = _Run(model, data, held_out, recipe, folder, package, measure)
+        try:
+            run.prepare()
+            place = folder.path if run.processes.first else None
+            with Report(place, run.progress.update, run.progress.updates, run.log, quiet) as report:
+                return run.train(report)
+        finally:
+            run.processes.leave()
 
 
 class _Run:
     """The moving parts of one call of `fit`."""
+
+    report: Report
 
     def __init__(
         self,
@@ -150,12 +107,12 @@ class _Run:
         data: Data,
         held_out: Sequence[Batch],
         recipe: Recipe,
-        out: Path,
+        folder: RunFolder,
         package: Package,
         measure: Measure | None,
     ) -> None:
         self.model, self.data, self.held_out = model, data, held_out
-        self.recipe, self.out, self.package, self.measure = recipe, out, package, measure
+        self.recipe, self.folder, self.package, self.measure = recipe, folder, package, measure
         self.device = model.embedding.weight.device
         self.processes = Processes.join()
         self.loss: nn.Module = self.processes.wrap(model)
@@ -163,153 +120,159 @@ class _Run:
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
         self.note = ""
+        self.log: Mapping[str, Any] = {}
+        # Of time.perf_counter: when the run's time was last counted, and when it was last saved; and how much of that
+        # time had gone by when it was last planned.
+        self._ticked = self._saved = time.perf_counter()
+        self._planned = 0.0
+        self._is_saved = True
 
     # -- beginning --------------------------------------------------------------------------------------------------
 
-    def prepare(self, resume: bool) -> None:
-        """Load the state of the run, or plan a new one."""
+    def prepare(self) -> None:
+        """Take up the state of the run, or plan a new one."""
         if not any(len(batch) for batch in self.held_out):
             raise UserError(NO_HELD_OUT)
-        exists = (self.out / RUN).exists()
-        if resume:
-            self._restore()
-        elif exists:
-            raise UserError(f"{self.out} already holds a run; add --resume to go on with it, or choose another --out")
-        elif (self.out / CARD).exists():
-            raise UserError(f"expected a folder for a run, got {self.out}, which holds a model; choose another --out")
-        else:
-            if self.processes.first:
-                shutil.rmtree(self.out / CHECKPOINTS, ignore_errors=True)
-            self._plan()
-
-    def _restore(self) -> None:
-        self.progress, tensors = load_state(self.out, self.recipe.to_dict())
-        self._check_same()
-        self.optimizers = optimizers(self.model, self.recipe, getattr(torch, self.progress.orthogonal))
-        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-        try:
-            for name, tensor in tensors.items():
-                part, rest = name.split(".", 1)
-                parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
-            self.model.load_state_dict(parts["model"])
-            restore_optimizers(self.optimizers, parts["optimizer"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"the resume state in {self.out} does not fit this model: {reason}") from None
-        if self.average is not None:
-            self.average.average = parts["average"]
-        self.note = f"resumed at update {self.progress.update} of {self.progress.updates}"
-
-    def _check_same(self) -> None:
-        """A resumed run keeps its model, its vocabulary and its data, or it would not equal an uninterrupted one."""
-        path, advice = self.out / RUN, "leave it as it was, or start a new run with --from"
-        if path.exists():  # a run may have been killed before it had one
-            stored = load_pretrained(self.out / json.loads(path.read_bytes())["last"])
-            saved, ours = stored.model.config.to_dict(), self.model.config.to_dict()
-            changed = [f"{key} was {saved[key]!r}, got {ours[key]!r}" for key in ours if saved[key] != ours[key]]
-            if changed:
-                raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
-            if stored.files != dict(self.package.files):
-                raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {advice}")
-            for key, value in json.loads(json.dumps(dict(self.package.card), default=str)).items():
-                if key not in OF_CHECKPOINT and stored.card.get(key) != value:
-                    before = stored.card.get(key)
-                    raise UserError(
-                        f"a resumed run keeps its data and card: {key} was {before!r}, got {value!r}; {advice}"
-                    )
-        was, now = self.progress.updates_per_epoch, self._updates_per_epoch(self.data.epoch(0))
-        if was != now:
-            raise UserError(f"a resumed run keeps its data: an epoch had {was} updates, these give {now}; {advice}")
-
-    def _updates_per_epoch(self, epoch: Sequence[Batch]) -> int:
-        return math.ceil(len(epoch) / self.recipe.accumulate)
-
-    def _plan(self) -> None:
-        """Choose the dtypes and the number of updates: what is measured, once, and then kept."""
         first = self.data.epoch(0)
         if not len(first):
             raise UserError("expected training data, got an epoch without a batch; give more or longer examples")
-        per_epoch = self._updates_per_epoch(first)
+        per_epoch = math.ceil(len(first) / self.recipe.accumulate)
+        if self.folder.state is not None:
+            self._restore(self.folder.state, per_epoch)
+            return
         largest = max(first, key=lambda batch: batch.target.numel()).to(self.device)
-        # The first process decides for all: updates that differ by rounding would let their weights drift apart.
-        cost = self.processes.from_first(cost_of_bfloat16(self.device))
-        fast = fast_dtype(cost)
-        dtype, seconds = self._choose(largest, cost)
-        updates = math.inf if self.recipe.epochs is None else max(1, round(self.recipe.epochs * per_epoch))
-        if self.recipe.hours is not None:
-            one = measure_step(self.model, largest, dtype, self.recipe.label_smoothing) * self.recipe.accumulate
-            one += measure_optimizers(self.model, self.recipe, fast)
-            updates = min(updates, max(1, round(self.recipe.hours * 3600 / one)))
-        self.progress.updates = int(self.processes.from_first(updates))
-        self.progress.updates_per_epoch = per_epoch
-        self.progress.dtype, self.progress.orthogonal = str(dtype)[6:], str(fast)[6:]
-        self.optimizers = optimizers(self.model, self.recipe, fast)
-        self.note = (
-            f"{self.progress.updates} updates, {per_epoch} an epoch; training in {self.progress.dtype} ({seconds})"
-        )
+        self.progress, self.note = begin(self.model, largest, per_epoch, self.recipe, self.processes)
+        self.optimizers = optimizers(self.model, self.recipe, getattr(torch, self.progress.orthogonal))
 
-    def _choose(self, batch: Batch, cost: float) -> tuple[torch.dtype, str]:
-        if self.recipe.dtype != "auto":
-            return getattr(torch, self.recipe.dtype), "as asked"
-        dtype, seconds = choose_dtype(self.model, batch, self.recipe.label_smoothing, cost)
-        share = self.processes.from_first(float(dtype == torch.bfloat16))
-        chosen = torch.bfloat16 if share else torch.float32
-        return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())
+    def _restore(self, state: State, per_epoch: int) -> None:
+        check_recipe(state.recipe, self.recipe.to_dict())
+        self.progress, self.log = state.progress, state.log
+        self._check_same(per_epoch)
+        self.optimizers = optimizers(self.model, self.recipe, getattr(torch, self.progress.orthogonal))
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+        try:
+            for name, tensor in state.tensors.items():
+                part, rest = name.split(".", 1)
+                parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
+            self.model.load_state_dict(parts["model"])
+            restore_optimizers(self.model, self.optimizers, parts["optimizer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"the resume state in {self.folder.path} does not fit this model: {reason}") from None
+        if self.average is not None:
+            self.average.average = parts["average"]
+        self.folder.state = None  # its tensors are the model's by now
+        self.note = f"resumed at update {self.progress.update} of {self.progress.updates}"
+
+    def _check_same(self, per_epoch: int) -> None:
+        """A resumed run keeps its model, its vocabulary and its data, or it would not equal an uninterrupted one."""
+        advice = "leave it as it was, or start a new run with --from"
+        assert self.progress.last_checkpoint is not None, "a state names its checkpoint"
+        stored = load_pretrained(self.folder.path / self.progress.last_checkpoint)
+        saved, ours = stored.model.config.to_dict(), self.model.config.to_dict()
+        changed = [f"{key} was {saved[key]!r}, got {ours[key]!r}" for key in ours if saved[key] != ours[key]]
+        if changed:
+            raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
+        if stored.files != dict(self.package.files):
+            raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {advice}")
+        for key, value in json.loads(json.dumps(dict(self.package.card), default=str)).items():
+            if key not in OF_CHECKPOINT and stored.card.get(key) != value:
+                before = stored.card.get(key)
+                raise UserError(f"a resumed run keeps its data and card: {key} was {before!r}, got {value!r}; {advice}")
+        was = self.progress.updates_per_epoch
+        if was != per_epoch:
+            raise UserError(
+                f"a resumed run keeps its data: an epoch had {was} updates, these give {per_epoch}; {advice}"
+            )
+        self.folder.check_inputs()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
     def train(self, report: Report) -> Outcome:
-        """Update until the plan is fulfilled, patience ends, or a signal comes."""
-        report.say(f"{self.note}; kept in {self.out}")
+        """Update until the plan is fulfilled, patience ends, or a signal comes. No signal interrupts a saving."""
+        self.report = report
+        report.say(f"{self.note}; kept in {self.folder.path}")
         report.write("start", self.progress.update, note=self.note, recipe=self.recipe.to_dict())
-        if self.progress.update == 0:
-            self._save()
-        with _signals() as caught:
-            reason = self._updates(report, caught)
-        self._save()
-        if reason == "finished" and self.recipe.average_last > 1:
-            self._average_last(report)
-        if caught:
-            report.say(
-                f"stopped by {caught[0]}; everything is saved in {self.out}. "
-                f"Go on with the same command and --resume --out {self.out}"
-            )
-        self.processes.wait_for_first()
+        with noted_signals() as caught:
+            if self.progress.update == 0:
+                self._save()
+            reason = self._updates(caught)
+            if not self._is_saved:
+                self._save()
+            if reason == "finished" and self.recipe.average_last > 1:
+                if self.processes.any(bool(caught))[0]:
+                    reason = "interrupted"  # the mean is taken after a resume
+                else:
+                    self._average_last()
+            if reason == "interrupted":
+                report.say(
+                    f"stopped by {caught[0] if caught else 'a signal'}; everything is saved in {self.folder.path}. "
+                    f"Go on with the same command and --resume --out {self.folder.path}"
+                )
+            self.processes.wait_for_first()
         progress = self.progress
-        return Outcome(self.out, progress.best, reason, progress.update, progress.seconds)
+        return Outcome(self.folder.path, progress.best, reason, progress.update, progress.seconds)
 
-    def _updates(self, report: Report, caught: list[str]) -> str:
+    def _updates(self, caught: list[str]) -> str:
         progress = self.progress
         self.model.train()
+        if progress.due:
+            self._evaluate()
         while progress.update < progress.updates:
-            reason = self._epoch(self.data.epoch(progress.epoch), report, caught)
+            reason = self._epoch(self.data.epoch(progress.epoch), caught)
             if reason:
                 return reason
         return "finished"
 
-    def _epoch(self, batches: Sequence[Batch], report: Report, caught: list[str]) -> str | None:
+    def _epoch(self, batches: Sequence[Batch], caught: list[str]) -> str | None:
         """The rest of this epoch, or of the plan. The reason to stop, if there is one."""
         progress, recipe = self.progress, self.recipe
-        every = max(1, round(progress.updates_per_epoch / recipe.evaluations))
+        every = evaluation_interval(recipe, progress.updates_per_epoch)
         epoch = progress.epoch
         while progress.epoch == epoch and progress.update < progress.updates:
             last = min(len(batches), progress.batch + recipe.accumulate)
-            self._update([batches[at] for at in range(progress.batch, last)], report)
+            self._update([batches[at] for at in range(progress.batch, last)])
             progress.batch = last
             if last == len(batches):
                 progress.epoch, progress.batch = epoch + 1, 0
-            if progress.update % every == 0 or progress.update == progress.updates:
-                self._evaluate(report)
+            stop, save, plan, early = self.processes.any(bool(caught), *self._is_time())
+            if plan:
+                self._replan()
+            progress.due = early or progress.update % every == 0 or progress.update == progress.updates
+            if stop:
+                return "interrupted"
+            if progress.due:
+                self._evaluate()
                 if recipe.patience and progress.worse >= recipe.patience:
                     return "no better for long enough"
-            if self.processes.any(bool(caught)):
-                return "interrupted"
+            elif save:
+                self._save_by_the_clock()
         return None
 
-    def _update(self, group: Sequence[Batch], report: Report) -> None:
+    def _is_time(self) -> tuple[bool, bool, bool]:
+        """Whether the clock of the first process asks for saving, for another plan, and for a first evaluation."""
+        self._tick()
+        if not self.processes.first:
+            return False, False, False
+        save = time.perf_counter() - self._saved >= 60 * self.recipe.save_every
+        return save, *asks(self.recipe, self.progress, self._planned)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.progress.seconds += now - self._ticked
+        self._ticked = now
+
+    def _replan(self) -> None:
+        """Let the run end when its hours do. What was planned before is no longer so."""
+        self._planned = self.progress.seconds
+        updates = replanned(self.recipe, self.progress)
+        self.progress.updates = self.report.updates = int(self.processes.from_first(updates))
+
+    def _update(self, group: Sequence[Batch]) -> None:
         """One step of the optimizer over the tokens of all batches of the group, on all processes."""
         progress, recipe, start = self.progress, self.recipe, time.perf_counter()
         progress.update += 1
+        self._is_saved = False
         torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * 1_009 + self.processes.rank)
         tokens = sum(batch.tokens for batch in group)
         likelihood = torch.zeros((), device=self.device)
@@ -324,7 +287,7 @@ class _Run:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
         likelihood = self.processes.total(likelihood) / tokens
         if not math.isfinite(float(likelihood)) or not math.isfinite(float(norm)):
-            self._diverged(report)
+            self._diverged()
         set_rate(self.optimizers, rate(recipe, progress.update, progress.updates))
         for optimizer in self.optimizers:
             optimizer.step()
@@ -332,10 +295,11 @@ class _Run:
         if self.average is not None:
             self.average.update(self.model, progress.update)
         seconds = time.perf_counter() - start
-        progress.seconds += seconds
-        report.advance(progress.update, float(likelihood), tokens / seconds)
+        count_update(progress, seconds)
+        self._tick()
+        self.report.advance(progress.update, float(likelihood), tokens / seconds)
         if progress.update % LOG_EVERY == 0 or progress.update == 1:
-            report.write(
+            self.report.write(
                 "train",
                 progress.update,
                 epoch=progress.epoch,
@@ -350,19 +314,22 @@ class _Run:
         """Gradients cross between processes only with the last batch of an update."""
         return self.loss.no_sync() if more and self.processes.count > 1 else contextlib.nullcontext()  # type: ignore[operator]
 
-    def _diverged(self, report: Report) -> None:
-        at = self.progress.update
-        report.write("diverged", at)
+    def _diverged(self) -> None:
+        at, folder = self.progress.update, self.folder.path
+        self.report.write("diverged", at)
         raise DivergedError(
-            f"the loss is no longer finite at update {at}; the last good checkpoint is in "
-            f"{self.out}. Train anew from it (--from {self.out}) with a lower learning_rate or a longer warmup"
+            f"the loss is no longer finite at update {at}; the last good checkpoint is in {folder}. Train anew from it "
+            f"(--from {folder}) with a lower learning_rate or a longer warmup"
         )
 
     # -- evaluation and files -----------------------------------------------------------------------------------------
 
-    def _evaluate(self, report: Report, averaged: Weights | None = None) -> None:
+    def _evaluate(self, averaged: Weights | None = None) -> None:
         """Score the weights that would be used (averaged ones where there are), keep the best, save the state."""
-        progress, start = self.progress, time.perf_counter()
+        progress, report = self.progress, self.report
+        if averaged is None and time.perf_counter() - self._saved >= UNSAVED:
+            self._save()  # an evaluation may take long, and a kill come in its middle
+        start = time.perf_counter()
         shadow = averaged or (self.average.average if self.average else None)
         figures = {"nll": math.nan}
         if self.processes.first:
@@ -375,18 +342,22 @@ class _Run:
                         progress.best_checkpoint = self._checkpoint("average" if averaged else "update", figures)
             self.model.train()
         if not math.isfinite(self.processes.from_first(figures["nll"])):
-            self._diverged(report)  # before anything of this update is saved
+            self._diverged()  # before anything of this update is saved
         score = self.processes.from_first(figures.get("score", -figures["nll"]))
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
         report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
-        elapsed = round(time.perf_counter() - start, 3)
-        report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=elapsed)
+        took = progress.evaluation_seconds = time.perf_counter() - start
+        self._tick()
+        report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=round(took, 3))
         if self._is_better(score):
             progress.best, progress.worse = score, 0
         else:
             progress.worse += 1
+        progress.due = False
         if averaged is None:
             self._save(keep=True)
+            if self.recipe.hours is not None and progress.update < progress.updates:
+                self._replan()
 
     def _is_better(self, score: float) -> bool:
         return not math.isnan(score) and (self.progress.best is None or score > self.progress.best)
@@ -394,9 +365,6 @@ class _Run:
     def _checkpoint(self, kind: str, figures: Mapping[str, float]) -> str:
         """Save the model's present weights as a whole model folder; its name, relative to the run."""
         progress = self.progress
-        name = f"{CHECKPOINTS}/{kind}-{progress.update:07d}"
-        if (self.out / name).exists():  # the same update again, after a resume: the same weights
-            return name
         training = {
             "recipe": self.recipe.to_dict(),
             "updates": progress.update,
@@ -404,8 +372,8 @@ class _Run:
             "dtype": progress.dtype,
             "held_out": dict(figures),
         }
-        save_pretrained(self.out / name, self.model, self.package.files, {**self.package.card, "training": training})
-        return name
+        card = {**self.package.card, "training": training}
+        return self.folder.write_checkpoint(kind, progress.update, self.model, self.package.files, card)
 
     def _save(self, *, keep: bool = False) -> None:
         """The last weights, the resume state, then the pointer to both; only then do old checkpoints go.
@@ -414,26 +382,46 @@ class _Run:
         """
         if not self.processes.first:
             return
-        last, progress = self._checkpoint("last", {}), self.progress
+        start, progress = time.perf_counter(), self.progress
+        last = progress.last_checkpoint
+        if last is None or not is_of_update(last, "last", progress.update):
+            last = progress.last_checkpoint = self._checkpoint("last", {})
         if keep and self.recipe.average_last > 1:
             progress.kept = [*(name for name in progress.kept if name != last), last][-self.recipe.average_last :]
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizers).items()}
+        state = optimizer_tensors(self.model, self.optimizers)
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in state.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
-        save_state(self.out, progress, self.recipe.to_dict(), tensors)
-        pointer = {"best": progress.best_checkpoint or last, "last": last, "kept": progress.kept}
-        write_file(self.out / RUN, (json.dumps(pointer, indent=2) + "\n").encode())
-        wanted = {pointer["best"], last, *progress.kept}
-        for folder in (self.out / CHECKPOINTS).iterdir():
-            if f"{CHECKPOINTS}/{folder.name}" not in wanted:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._tick()
+        self.folder.write_state(
+            State(
+                progress,
+                self.recipe.to_dict(),
+                self.folder.settings,
+                self.folder.inputs,
+                self.report.position(),
+                tensors,
+            )
+        )
+        self.folder.write_pointer(progress)
+        self._saved, self._is_saved = time.perf_counter(), True
+        progress.saving_seconds = self._saved - start
 
-    def _average_last(self, report: Report) -> None:
+    def _save_by_the_clock(self) -> None:
+        """Save between evaluations. A disk that is full for the moment does not end the run."""
+        try:
+            self._save()
+        except OSError as error:
+            self._saved = time.perf_counter()
+            again = f"trying again in {self.recipe.save_every:g} minutes"
+            self.report.say(f"not saved at update {self.progress.update}: {error.strerror or error}; {again}")
+
+    def _average_last(self) -> None:
         """The mean of the last checkpoints competes with the best one. Only the first process has names in `kept`."""
-        many = [weights(load_pretrained(self.out / name).model) for name in self.progress.kept]
+        many = [weights(load_pretrained(self.folder.path / name).model) for name in self.progress.kept]
         averaged = {name: value.to(self.device) for name, value in mean(many).items()} if many else None
-        self._evaluate(report, averaged)
+        self._evaluate(averaged)
         self._save()
 
 
@@ -451,36 +439,3 @@ def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
     if not tokens:
         raise UserError(NO_HELD_OUT)
     return total / tokens
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[str]]:
-    """SIGINT and SIGTERM are noted instead of killing; a later one acts at once. Only possible in the main thread.
-
-    One that comes within a second is the same one again: torchrun passes on what the terminal has already sent.
-    """
-    caught: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    first = 0.0
-
-    def note(number: int, _frame: object) -> None:
-        nonlocal first
-        if caught and time.monotonic() - first > 1:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-            os.kill(os.getpid(), number)
-        elif not caught:
-            caught.append(signal.Signals(number).name)
-            first = time.monotonic()
-
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -82,23 +82,36 @@ def set_rate(stack: list[torch.optim.Optimizer], factor: float) -> None:
             group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
 
 
-def optimizer_tensors(stack: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """The optimizers' state as named tensors, for a resume state without pickle."""
+def optimizer_tensors(model: nn.Module, stack: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The optimizers' state as tensors named after the optimizer, what it keeps, and the parameter."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
-        f"{number}.{index}.{name}": value if isinstance(value, Tensor) else torch.tensor(value)
-        for number, optimizer in enumerate(stack)
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
+        f"{type(optimizer).__name__}.{key}.{names[parameter]}": value
+        if isinstance(value, Tensor)
+        else torch.tensor(value)
+        for optimizer in stack
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
     }
 
 
-def restore_optimizers(stack: list[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`."""
-    for number, optimizer in enumerate(stack):
+def restore_optimizers(model: nn.Module, stack: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`. Raises KeyError for a parameter that is not this model's, ValueError for
+    another optimizer.
+    """
+    parameters = dict(model.named_parameters())
+    left = dict(tensors)
+    for optimizer in stack:
         whole = optimizer.state_dict()
+        owned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        places = {parameter: place for place, parameter in enumerate(owned)}
         state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            owner, index, key = name.split(".", 2)
-            if int(owner) == number:
-                state.setdefault(int(index), {})[key] = value
+        for name in [name for name in left if name.startswith(f"{type(optimizer).__name__}.")]:
+            _, key, parameter_name = name.split(".", 2)
+            parameter, value = parameters[parameter_name], left.pop(name)
+            if value.ndim and value.shape != parameter.shape:
+                raise ValueError(f"{name} is {list(value.shape)}, its parameter {list(parameter.shape)}")
+            state.setdefault(places[parameter], {})[key] = value
         optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+    if left:
+        raise ValueError(f"{next(iter(left))} is of another optimizer")

@@ -76,9 +76,11 @@ class Processes:
             distributed.all_reduce(value)
         return value
 
-    def any(self, flag: bool) -> bool:
-        """True where any process says so: all stop at the same update."""
-        return bool(flag) if self.count == 1 else bool(self.total(torch.tensor(float(flag))) > 0)
+    def any(self, *flags: bool) -> list[bool]:
+        """For each flag, whether any process has raised it: all stop, save and evaluate at the same update."""
+        if self.count == 1:
+            return [bool(flag) for flag in flags]
+        return [bool(total > 0) for total in self.total(torch.tensor([float(flag) for flag in flags]))]
 
     def wait_for_first(self) -> None:
         """Return once the first process has called this too: what it wrote before can then be read."""

@@ -20,8 +20,9 @@ class Recipe:
 
     One update sees `accumulate` batches of about `tokens_per_batch` target tokens each. The learning rate rises
     linearly for `warmup` updates, then falls with the inverse square root of the update (Vaswani et al. 2017, section
-    5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first; the
-    number of updates that fit into `hours` is measured at the start and logged.
+    5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first.
+    `hours` are hours of the clock, evaluation and saving included: the number of updates is planned at the start, and
+    planned anew a hundred times. The state is saved at every evaluation and every `save_every` minutes.
 
     `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
     everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps
@@ -47,6 +48,7 @@ class Recipe:
     ema: float = 0.0
     average_last: int = 0
     evaluations: float = 1.0
+    save_every: float = 10.0
     patience: int = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 1
@@ -62,7 +64,7 @@ class Recipe:
                 raise UserError(f"expected a finite {name}, got {value}")
         for name in ("tokens_per_batch", "accumulate"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
-        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "evaluations"):
+        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "evaluations", "save_every"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "> 0")
         for name in ("warmup", "weight_decay", "clip", "average_last", "patience", "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,13 +14,20 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LOG = "log.jsonl"
+from triptych.errors import UserError
+from triptych.model.files import write_file
+from triptych.train.ownership import BOARD, LOG, MARK, is_log_line
 
 
 class Report:
-    """Collects the run's figures. Only the first of several processes has a folder; the others stay silent."""
+    """Collects the run's figures. Only the first of several processes has a folder; the others stay silent.
 
-    def __init__(self, folder: Path | None, update: int, updates: int, quiet: bool = False) -> None:
+    log: of a run that goes on, the `position` in the log at which its state was saved; what follows there is dropped.
+    """
+
+    def __init__(
+        self, folder: Path | None, update: int, updates: int, log: Mapping[str, Any], quiet: bool = False
+    ) -> None:
         self.folder, self.updates = folder, updates
         self.console = Console(stderr=True, quiet=quiet or folder is None)
         self.bar: Progress | None = None
@@ -27,8 +36,9 @@ class Report:
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        _truncate(folder / LOG, update)
-        self.file = (folder / LOG).open("a", encoding="utf-8")
+        written = _shortened(folder / LOG, log)
+        self._digest, self._bytes = hashlib.sha256(written), len(written)
+        self.file = (folder / LOG).open("ab")
         self.board = _board(folder, update)
         if sys.stderr.isatty() and not quiet:
             columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
@@ -59,12 +69,19 @@ class Report:
         if self.folder is None:
             return
         line = {"event": event, "update": update, "time": round(time.time(), 3), **figures}
-        self.file.write(json.dumps(line) + "\n")
+        data = (json.dumps(line) + "\n").encode()
+        self.file.write(data)
         self.file.flush()
+        self._digest.update(data)
+        self._bytes += len(data)
         if self.board is not None:
             for name, value in figures.items():
                 if isinstance(value, int | float):
                     self.board.add_scalar(f"{event}/{name}", value, update)
+
+    def position(self) -> dict[str, Any]:
+        """How long the log is by now, in bytes, and its sha256."""
+        return {} if self.folder is None else {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
 
     def advance(self, update: int, loss: float, rate: float) -> None:
         """Move the bar: loss in nats a token, rate in target tokens a second."""
@@ -73,18 +90,33 @@ class Report:
             self.bar.update(self.task, completed=update, description=text)
 
 
-def _truncate(path: Path, update: int) -> None:
-    """Drop the lines past `update`: they tell of work that a resumed run does again."""
+def check_log(path: Path, position: Mapping[str, Any]) -> None:
+    """Whether the log is, up to a position, as the run wrote it, or not there. Raises UserError if not."""
+    if path.is_symlink() or path.exists():
+        data = b"" if path.is_symlink() or not path.is_file() else path.read_bytes()[: position["bytes"]]
+        if hashlib.sha256(data).hexdigest() != position["sha256"]:
+            raise UserError(
+                f"expected {path} as the run wrote it, got it changed or damaged; move it away, and the run goes on "
+                "with a new one"
+            )
+
+
+def _shortened(path: Path, position: Mapping[str, Any]) -> bytes:
+    """Drop what the run wrote past a position: it tells of work that a resumed run does again. The rest."""
     if not path.exists():
-        return
-    kept = []
-    for line in path.read_text("utf-8", "replace").splitlines(keepends=True):
-        try:
-            if json.loads(line)["update"] <= update and line.endswith("\n"):
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):  # a line cut by a crash
-            continue
-    path.write_text("".join(kept), "utf-8")
+        return b""
+    written = path.read_bytes()
+    end = position.get("bytes", 0)
+    foreign = [line for line in written[end:].splitlines(keepends=True) if not _is_rest(line)]
+    kept = b"".join([written[:end], *foreign])
+    if kept != written:
+        write_file(path, kept, MARK)
+    return kept
+
+
+def _is_rest(line: bytes) -> bool:
+    """Whether a line is the run's own, or what a crash has left of it."""
+    return is_log_line(line) or b"\0" in line  # as a power cut leaves in the place of what was not yet written
 
 
 def _board(folder: Path, update: int) -> Any:
@@ -93,4 +125,4 @@ def _board(folder: Path, update: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1 if update else None)
+    return SummaryWriter(str(folder / BOARD), purge_step=update + 1 if update else None)

@@ -1,0 +1,59 @@
+"""What goes into the checkpoints of a run beside the weights, and what a run comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from triptych.model.store import load_pretrained
+from triptych.model.transformer import Transformer
+
+OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
+# What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
+OF_TRAINING = ("data", "license", "notice", "domain", "scores", "command", "hardware", *OF_CHECKPOINT)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its folder (loadable as a model: the best checkpoint), the best score, and why it stopped."""
+
+    folder: Path
+    score: float | None
+    reason: str
+    updates: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Package:
+    """What makes a checkpoint a whole model: the codec's files, and what its card says beside the run's own figures.
+
+    examples: digests of the training data and of the held-out data, by what they are called. settings: what else the
+    batches depend on. A run that goes on must find both again.
+    """
+
+    files: Mapping[str, bytes]
+    card: Mapping[str, Any]
+    examples: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the card of a model that is trained further keeps, and from which model it went on."""
+    kept = {key: value for key, value in card.items() if key not in OF_TRAINING}
+    return {**kept, "from": card["name"]} if "name" in card else kept
+
+
+def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of a model that is no longer what was measured."""
+    return {name: value for name, value in card.items() if name != "scores"}
+
+
+def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
+    """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
+    best = load_pretrained(out)
+    model.load_state_dict(best.model.state_dict())
+    model.eval()
+    return best.card
