@@ -11,9 +11,10 @@ from triptych.look import complexity
 from triptych.music import pianist
 from triptych.music.codec import RANGES, to_piece
 from triptych.music.composer import Composer
-from triptych.music.midi import write_midi
+from triptych.music.midi import midi_bytes, write_midi
 from triptych.music.performance import Performance
 from triptych.music.pianist import Pianist
+from triptych.music.piece import Note, Piece
 
 
 def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -195,3 +196,21 @@ def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
     write_midi(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
     assert json.loads(run("look", "similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"] is None
     assert "expected a picture named" in run("look", "similarity", piece, "--out", tmp_path / "s.mid").err
+
+
+def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_path: Path) -> None:
+    piece = Piece(tuple(Note(4 * beat, 4 * beat + 4, 60 + beat % 5) for beat in range(40)), voices=("melody",))
+    outs = []
+    for suffix in (".mid", ".musicxml"):
+        piece.save(tmp_path / f"a{suffix}")
+        ran = run("look", "similarity", tmp_path / f"a{suffix}", "--out", tmp_path / "a.png", "--json")
+        assert (ran.code, ran.err) == (0, "")
+        outs.append(json.loads(ran.out)["similarity"])
+    assert outs[0] == outs[1]
+    data = midi_bytes(piece)
+    (tmp_path / "open.kar").write_bytes(data.replace(bytes([0x80, 64, 0]), bytes([0x80, 99, 0])))
+    ran = run("look", "similarity", tmp_path / "open.kar", "--out", tmp_path / "a.png")
+    assert ran.code == 0 and "open.kar: 1 note without an end, which ends with its part" in ran.err
+    (tmp_path / "no.mid").write_bytes(data[:90])
+    ran = run("look", "similarity", tmp_path / "no.mid", "--out", tmp_path / "a.png")
+    assert ran.code == 2 and "its track 1 ends in the middle; export it again" in ran.err

@@ -49,3 +49,20 @@ def test_a_folder_that_has_the_name_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.mid").mkdir()
     with MusicFiles(tmp_path) as files, MusicReader() as reader, pytest.raises(UserError, match="is no file"):
         reader.read_piece(files.source("a.mid"))
+
+
+def test_every_kind_of_file_of_music_is_found(tmp_path: Path) -> None:
+    piece = Piece((Note(0, 4, 60), Note(4, 8, 62)), voices=("melody",))
+    data = midi_bytes(piece)
+    for name in ("a.KAR", "b.mid", "c.midi"):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "d.rmi").write_bytes(b"RIFF" + bytes(4) + b"RMIDdata" + len(data).to_bytes(4, "little") + data)
+    piece.save(tmp_path / "e.musicxml")
+    (tmp_path / "f.xml").write_bytes((tmp_path / "e.musicxml").read_bytes())
+    with zipfile.ZipFile(tmp_path / "g.mxl", "w") as archive:
+        archive.write(tmp_path / "e.musicxml", "e.musicxml")
+    with MusicFiles(tmp_path) as files:
+        assert len(files.names) == 7
+        for _, found in read_many(files.names, lambda reader, name: reader.read_piece(files.source(name), name=name)):
+            assert not isinstance(found, UserError)
+            assert [(n.start // found[0].resolution, n.pitch) for n in found[0].notes] == [(0, 60), (1, 62)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.music.metre import Metre
 from triptych.music.midi import midi_bytes, write_midi
-from triptych.music.midi_events import MAX_NOTES, NAME_LENGTH
+from triptych.music.parsed import MAX_NOTES, NAME_LENGTH
 from triptych.music.performance import LONGEST, Performance
 from triptych.music.piece import KeySignature, Note, Piece, Tempo
 from triptych.music.reading import MusicReader, read_performance, read_piece

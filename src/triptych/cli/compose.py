@@ -61,15 +61,19 @@ Soundfont = Annotated[
     Path | None,
     typer.Option("--soundfont", metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont."),
 ]
-Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI file.")]
+Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI or MusicXML file.")]
 Melody = Annotated[
     Path,
     typer.Argument(
         metavar="MELODY.mid",
-        help="A MIDI file; its part named melody, voice, soprano, lead or vocal is the melody, else its highest notes.",
+        help="A MIDI or MusicXML file; its part named melody, voice, soprano, lead or vocal is the melody, else its "
+        "highest notes.",
     ),
 ]
-Given = Annotated[Path, typer.Argument(metavar="PIECE.mid", help="A MIDI file; of more than four notes four are read.")]
+Given = Annotated[
+    Path,
+    typer.Argument(metavar="PIECE.mid", help="A MIDI or MusicXML file; of more than four notes four are read."),
+]
 Transposed = Annotated[
     str,
     typer.Option(

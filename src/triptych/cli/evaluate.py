@@ -142,7 +142,9 @@ def image(
 def music(
     data: Annotated[
         Path,
-        typer.Option("--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI files, or prepared music."),
+        typer.Option(
+            "--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI or MusicXML, or prepared music."
+        ),
     ],
     model: options.Model = "chorales",
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",

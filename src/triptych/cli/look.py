@@ -39,7 +39,7 @@ def attention(
         str,
         typer.Argument(
             metavar="WHAT",
-            help="The sentence to translate, in quotation marks; or a piece: FILE.mid; or a picture: FILE.png.",
+            help="The sentence to translate, in quotation marks; or a piece (.mid, .musicxml), or a picture (.png).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
@@ -133,7 +133,7 @@ def attention(
         save(draw_pixel(found), out)
         answer({"model": name, "out": str(out), "picture": what, **found.to_dict()}, [str(out)], as_json=json)
         return
-    if suffix in (".mid", ".midi"):
+    if _is_music(suffix):
         from triptych.look.arcs import draw as draw_arcs
         from triptych.music.reading import read_performance, read_piece
 
@@ -172,7 +172,7 @@ def attention(
 
 @app.command()
 def similarity(
-    piece: Annotated[Path, typer.Argument(metavar="FILE", help="A piece: FILE.mid; or a picture: FILE.png, ...")],
+    piece: Annotated[Path, typer.Argument(metavar="FILE", help="A piece (.mid, .musicxml) or a picture (.png, ...).")],
     out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
     pixel: Annotated[
         str | None,
@@ -237,6 +237,12 @@ def _refuse(what: str, options: Mapping[str, object]) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(f"expected no {given[0]} for {what}, got {options[given[0]]}; leave it out")
+
+
+def _is_music(suffix: str) -> bool:
+    from triptych.music.music_files import SUFFIXES
+
+    return suffix.lower() in SUFFIXES
 
 
 def _is_picture(suffix: str) -> bool:

@@ -16,7 +16,7 @@ app = typer.Typer(name="prepare", help="Read many files once, for training.")
 
 @app.command()
 def music(
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder or zip of MIDI files.")],
+    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder or zip of MIDI (or MusicXML) files.")],
     out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="A new folder for the arrays.")],
     index: Annotated[
         Path | None,

@@ -16,63 +16,25 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-MAX_NOTES = 200_000  # and as many changes of the pedals, and of the tempo
-MAX_VOICES = 256
-MAX_TRACKS = 1024
-NAME_LENGTH = 80  # characters of a voice's name
-LAST_TICK = 2**31 - 1
-VELOCITY = 80  # of a note whose loudness nobody says
+from triptych.music.parsed import (
+    LAST_TICK,
+    MAX_NOTES,
+    MAX_VOICES,
+    NAME_LENGTH,
+    SOSTENUTO,
+    SUSTAIN,
+    DamagedError,
+    Found,
+    TooLargeError,
+)
 
 DRUMS = 9  # the channel of percussion
-SUSTAIN, SOSTENUTO, DOWN = 64, 66, 64  # controllers, and the least value that is a pedal held down
+DOWN = 64  # the least value that is a pedal held down
 ALL_SOUND_OFF, RESET, ALL_NOTES_OFF = 120, 121, 123
 FRAMES = {24: (24, 1), 25: (25, 1), 29: (30_000, 1_001), 30: (30, 1)}  # a second, of a division in SMPTE frames
 SHORTEST_UNIT = 6  # of a time signature, as a power of two: 64
+MAX_TRACKS = 1024
 PORTS = 16  # that a file can address, of 16 channels each
-
-
-class DamagedError(Exception):
-    """A file that is none: its message says why, in words for a person."""
-
-
-class TooLargeError(Exception):
-    """A file of more notes, voices or changes than a reader takes."""
-
-
-@dataclass
-class Found:
-    """What a file says. Times are ticks, `resolution` of which make a quarter note.
-
-    voices: name, program (-1: none said) and channel of each. notes: start, end, pitch, velocity, voice of each; where
-    no duration is heard, the end is the start. pedals: tick, whether down, controller, channel of each change. tempos:
-    tick, microseconds of a quarter note. metres: tick, beats, unit. keys: tick, sharps less flats, mode (1 minor, 0
-    major, -1 none said). rate: ticks a second as a fraction, where time is seconds and not beats. pickup: ticks before
-    the first bar line, -1 where the file does not say. told: what a person should know about the reading, by name.
-    """
-
-    resolution: int = 0
-    voices: list[tuple[str, int, int]] = field(default_factory=list)
-    notes: array[int] = field(default_factory=lambda: array("i"))
-    pedals: array[int] = field(default_factory=lambda: array("i"))
-    tempos: array[int] = field(default_factory=lambda: array("i"))
-    metres: array[int] = field(default_factory=lambda: array("i"))
-    keys: array[int] = field(default_factory=lambda: array("i"))
-    rate: tuple[int, int] | None = None
-    pickup: int = -1
-    told: dict[str, int] = field(default_factory=dict)
-
-    def tell(self, name: str, count: int = 1) -> None:
-        """Count something that a person should know about."""
-        if count:
-            self.told[name] = self.told.get(name, 0) + count
-
-    def check_size(self) -> None:
-        """Raise TooLargeError where there is more of something than a reader takes."""
-        for table, columns in ((self.notes, 5), (self.pedals, 4), (self.tempos, 2), (self.metres, 3), (self.keys, 3)):
-            if len(table) > columns * MAX_NOTES:
-                raise TooLargeError
-        if len(self.voices) > MAX_VOICES:
-            raise TooLargeError
 
 
 def parse(data: bytes) -> Found:

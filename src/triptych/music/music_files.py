@@ -1,4 +1,4 @@
-"""The MIDI files of a folder, with all folders in it, or of a zip, of which nothing is unpacked."""
+"""The files of music of a folder, with all folders in it, or of a zip, of which nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Self
 from triptych.errors import UserError
 from triptych.music.reading import MAX_BYTES
 
-SUFFIXES = (".mid", ".midi")
+SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".musicxml", ".mxl", ".xml")  # of MIDI and of MusicXML
 # What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
 DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 
 
 class MusicFiles:
-    """The MIDI files of a folder or a zip. Use it in a `with` statement.
+    """The files of music of a folder or a zip. Use it in a `with` statement.
 
     names: their paths inside of it, with "/" between folders, in the order of folders and files.
     """
@@ -58,7 +58,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
     if member.file_size > MAX_BYTES:
-        raise UserError(f"expected a MIDI file of at most {MAX_BYTES:,} bytes, got {name!r}; cut it")
+        raise UserError(f"expected a file of music of at most {MAX_BYTES:,} bytes, got {name!r}; cut it")
     try:
         with archive.open(member) as packed:
             return packed.read(MAX_BYTES)

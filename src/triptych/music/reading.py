@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 import triptych
 from triptych.errors import UserError
 from triptych.music import reading_process
-from triptych.music.midi_events import MAX_NOTES
+from triptych.music.parsed import MAX_NOTES
 from triptych.music.performance import Performance, together
 from triptych.music.piece import Piece
 from triptych.music.reading_answer import Answer, checked, damaged, parts_of, piece_of
-from triptych.music.reading_process import READY, TABLES
+from triptych.music.reading_process import CPU_SECONDS, READY, TABLES
 
 MAX_BYTES = 10_000_000  # of a file
 START_SECONDS = 10.0  # the first start after an installation reads Python from a cold disk
-READ_SECONDS = 1.5
+READ_SECONDS = 10.0  # for one file, of which the process may work `CPU_SECONDS`
 LONGEST_HEADER = 1 << 20  # bytes of an answer's first line
 
 File = TypeVar("File")
@@ -145,11 +145,13 @@ class MusicReader:
             with _deadline(process, READ_SECONDS, late):
                 answer = _ask(process, data)
         finally:
+            slow = answer is None and (late.is_set() or _ended_by_its_timer(process))
             if answer is None or late.is_set():
                 self._stop()
         if answer is None:
-            reason = f"takes more than {READ_SECONDS} s" if late.is_set() else "breaks the parser"
-            raise damaged(name, f"it {reason}")
+            if slow:
+                raise damaged(name, f"it takes more than {CPU_SECONDS} s", remedy="cut it")
+            raise damaged(name, "it breaks the parser")
         return checked(*answer, name)
 
     def _running(self, name: str) -> subprocess.Popen[bytes]:
@@ -191,6 +193,13 @@ def worker_command() -> list[str]:
     # -I and -S: no environment variables, no user's packages, no start-up files.
     folder = Path(triptych.__file__).parents[1]
     return [sys.executable, "-I", "-S", reading_process.__file__, str(folder)]
+
+
+def _ended_by_its_timer(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process is dead because a file took too long."""
+    with suppress(subprocess.TimeoutExpired):
+        return sys.platform != "win32" and process.wait(0.2) == -signal.SIGPROF
+    return False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError, printable
 from triptych.music.metre import COMMON, Metre
-from triptych.music.midi_events import LAST_TICK, MAX_NOTES, MAX_VOICES, NAME_LENGTH, SOSTENUTO, SUSTAIN
+from triptych.music.parsed import LAST_TICK, MAX_NOTES, MAX_VOICES, NAME_LENGTH, SOSTENUTO, SUSTAIN
 from triptych.music.performance import HIGHEST, LOWEST, Performance, held_by_sostenuto, sustained
 from triptych.music.piece import KeySignature, Note, Piece, Tempo
 
@@ -25,13 +25,15 @@ WORDS = {  # what is told by its count, about one thing and about several
     "drums": ("note of drums left out", "notes of drums left out"),
     "open": ("note without an end, which ends with its part", "notes without an end, which end with their part"),
     "tracks": ("track missing that the header counts", "tracks missing that the header counts"),
+    "graces": ("grace or cue note left out", "grace or cue notes left out"),
+    "repeats": ("repeat passed over: the score is read once", "repeats passed over: the score is read once"),
     "signatures": ("impossible time or key signature left out", "impossible time or key signatures left out"),
 }
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the process found in a file, once it can be believed; see `midi_events.Found`.
+    """What the process found in a file, once it can be believed; see `parsed.Found`.
 
     notes: int64 [notes, 5], start, end, pitch, velocity and voice. pedals: int64 [changes, 4], tick, whether down,
     controller and channel. tempos: int64 [changes, 2], tick and microseconds of a quarter note. metres: int64
@@ -69,7 +71,7 @@ def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: s
     if isinstance(reason := header.get("error"), str):
         raise damaged(name, printable(reason, 200))
     if header.get("unknown") is True:
-        raise UserError(f"expected a MIDI file, got {name!r}, which has no MIDI header; export it as .mid")
+        raise UserError(f"expected a MIDI file, got {name!r}, which has no MIDI header, nor is it MusicXML; export it")
     if header.get("large") is True:
         raise UserError(
             f"expected at most {MAX_NOTES:,} notes in {MAX_VOICES} voices, and as many changes of pedal and tempo, "
@@ -171,8 +173,14 @@ def _tempos(answer: Answer) -> tuple[float, tuple[Tempo, ...]]:
     if answer.rate is not None:
         return 60 * answer.rate[0] / (answer.rate[1] * answer.resolution), ()
     changes = _changes(np.concatenate([[[0, TEMPO]], answer.tempos]))
-    tempos = [Tempo(tick, 60e6 / microseconds) for tick, microseconds in changes.tolist()]
+    tempos = [Tempo(tick, _quarters(microseconds)) for tick, microseconds in changes.tolist()]
     return tempos[0].quarters, tuple(tempos[1:])
+
+
+def _quarters(microseconds: int) -> float:
+    """Quarter notes a minute: those, to the hundredth, that a program rounded to whole microseconds, if there are."""
+    near = round(60e6 / microseconds, 2)
+    return near if near and round(60e6 / near) == microseconds else 60e6 / microseconds
 
 
 def _changes(table: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -246,6 +254,6 @@ def _silent(name: str) -> UserError:
     )
 
 
-def damaged(name: str, reason: str) -> UserError:
+def damaged(name: str, reason: str, *, remedy: str = "export it again") -> UserError:
     """The error about a file that is none."""
-    return UserError(f"expected a valid MIDI or MusicXML file, got {name!r}: {reason}; export it again")
+    return UserError(f"expected a valid MIDI or MusicXML file, got {name!r}: {reason}; {remedy}")

@@ -3,7 +3,7 @@
 `triptych.music.reading` runs this file as a script, with the folder of the package as its argument; of ours it imports
 the parsers alone, which need nothing beyond Python's own library. Asked with 4 bytes of length (big-endian) and a
 file, it answers with a line of JSON: {"unknown": true} for a file of another kind, {"large": true}, {"error": text}, or
-what `midi_events.Found` has besides its tables, with the number of rows of each under its name. Then follow the tables,
+what `parsed.Found` has besides its tables, with the number of rows of each under its name. Then follow the tables,
 as int32.
 """
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from contextlib import suppress
 from typing import Any
 
 READY = b"ready\n"  # the first line of output
 TABLES = {"notes": 5, "pedals": 4, "tempos": 2, "metres": 3, "keys": 3}  # of an answer, and their columns
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how XML begins that is not written in bytes
 MEMORY_BYTES = 256 << 20
-CPU_SECONDS = 3  # for one file; the asking process is less patient, but it may be gone
+CPU_SECONDS = 1.5  # for one file, whoever waits for it
 
 
 def main() -> None:
@@ -34,8 +34,9 @@ def main() -> None:
     answers.flush()
     while size := sys.stdin.buffer.read(4):
         data = sys.stdin.buffer.read(int.from_bytes(size, "big"))
-        _limit_time()
+        _limit_time(CPU_SECONDS)
         header, tables = answer(data)
+        _limit_time(0)
         answers.write(json.dumps(header).encode() + b"\n" + tables)
         answers.flush()
 
@@ -45,13 +46,19 @@ def answer(data: bytes) -> tuple[dict[str, Any], bytes]:
 
     A MemoryError is not caught: it ends the process, whose next file shall not find a memory in pieces.
     """
-    from triptych.music.midi_events import DamagedError, TooLargeError, parse
+    from triptych.music import midi_events
+    from triptych.music.parsed import DamagedError, TooLargeError
 
     data = _unwrapped(data)
-    if data[:4] != b"MThd":
-        return {"unknown": True}, b""
     try:
-        found = parse(data)
+        if data[:4] == b"MThd":
+            found = midi_events.parse(data)
+        elif data[:4] == b"PK\3\4" or data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" or data[:2] in UTF_16:
+            from triptych.music import musicxml_events
+
+            found = musicxml_events.parse(data)
+        else:
+            return {"unknown": True}, b""
     except DamagedError as error:
         return {"error": str(error)}, b""
     except TooLargeError:
@@ -86,15 +93,15 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
 
 
-def _limit_time() -> None:
-    """Allow this process `CPU_SECONDS` more, which end it even when nobody waits for it any longer."""
-    if sys.platform == "win32":
-        return
-    import resource
+def _limit_time(seconds: float) -> None:
+    """Let a signal end this process after so many seconds more (if 0, never), even when nobody waits for it any longer.
 
-    with suppress(ValueError, OSError):
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + CPU_SECONDS, hard))
+    The time of the processor and not of a clock: a machine that is busy with other things refuses no file.
+    """
+    if sys.platform != "win32":
+        import signal
+
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 if __name__ == "__main__":
