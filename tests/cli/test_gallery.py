@@ -13,6 +13,7 @@ import pytest
 
 from triptych.cli import demo as command
 from triptych.cli import gallery_notes, gallery_piano, gallery_pixels, gallery_words
+from triptych.cli.output import parts
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
 from triptych.model import store
@@ -143,6 +144,48 @@ def test_a_panel_without_its_models_is_left_out(
     assert ran.code == 0 and "without captions-en-de" in ran.err and "without chorales-infill" in ran.err
     assert "without fashion: not" in ran.err and "without piano: not" in ran.err
     assert "<section" not in (tmp_path / "gallery" / "index.html").read_text("utf-8")
+
+
+def told(err: str) -> list[str]:
+    return [line for line in err.splitlines() if " of " in line]
+
+
+def test_a_line_a_part_without_a_terminal(
+    run: Any, translator: Any, composers: None, painters: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(gallery_words, "CAPTIONS", ("A dog.",))
+    monkeypatch.setattr(gallery_notes, "ODE", gallery_notes.ODE[:15])
+    monkeypatch.setattr(
+        command, "load_translator", lambda name, device, used, dtype: threads.append(used) or translator
+    )
+    ran = run("demo", "--out", tmp_path)
+    names = [
+        *("translating", "drawing attention", "painting", "completing", "enlarging", "composing a chorale"),
+        *("harmonizing a melody", "playing the piano", "continuing a prelude"),
+    ]
+    assert told(ran.err) == [f"{number} of 9: {name}" for number, name in enumerate(names, 1)]
+    assert ran.out == f"{tmp_path / 'index.html'}\n"
+    assert threads == [1], "a second thread would wait for the first"
+
+
+def test_a_bar_over_all_parts_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with parts({"painting": 1, "composing": 3, "playing": 1}) as begin:
+        begin("painting")
+        begin("playing")
+    shown = capsys.readouterr().err
+    assert "3 of 3: playing" in shown and "80%" in shown
+
+
+def test_only_parts_that_are_there_are_counted(
+    run: Any, painters: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in PAINTERS[::2]])
+    assert told(run("demo", "--out", tmp_path).err) == ["1 of 2: painting", "2 of 2: enlarging"]
 
 
 def test_pixels_as_far_as_the_models_are_there(

@@ -1,10 +1,12 @@
 """The frame of the command: help, versions, and mistakes that are told in one line."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -125,3 +127,28 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert writer.stderr.read() == b""
     assert writer.wait() in (0, 1)
     writer.stderr.close()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_sleep_while_they_wait(given: str | None, expected: str) -> None:
+    """OpenMP's threads read this when torch is imported, which the verbs do after the command has begun."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = (
+        "import os, sys; from triptych.cli.main import main; main(['models', '--json']); "
+        "print(os.environ['OMP_WAIT_POLICY'], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment | ({} if given is None else {"OMP_WAIT_POLICY": given}),
+    )
+    assert done.stderr.strip() == expected
+
+
+def test_the_environment_of_a_program_that_has_torch_stays(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    run("--version")
+    assert "OMP_WAIT_POLICY" not in os.environ

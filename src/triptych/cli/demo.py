@@ -1,8 +1,8 @@
-"""`triptych demo`: the tour on shipped weights, offline, within a minute."""
+"""`triptych demo`: the tour on shipped weights, offline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load_composer, load_painter, load_pianist, load_translator
-from triptych.cli.output import answer, say
+from triptych.cli.output import answer, parts, say
 
 TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
 PAINTER, COMPLETER, UPSCALER = "fashion", "fashion-complete", "emoji-upscale"
@@ -22,36 +22,55 @@ def demo(
         "gallery"
     ),
     device: options.Device = "auto",
-    threads: options.Threads = None,
+    threads: Annotated[
+        int,
+        typer.Option("--threads", min=1, metavar="N", help="Processor threads.", rich_help_panel=options.MACHINE),
+    ] = 1,
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser."""
+    """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser.
+
+    It computes in one thread unless told otherwise: most of it is made one token after another, where a second thread
+    mostly waits for the first.
+    """
+    from triptych.cli import gallery_notes, gallery_piano, gallery_pixels, gallery_words
     from triptych.cli.gallery import write_page
-    from triptych.cli.gallery_notes import notes
-    from triptych.cli.gallery_piano import piano
-    from triptych.cli.gallery_pixels import pixels
-    from triptych.cli.gallery_words import words
     from triptych.model.store import shipped
 
     there = {card["name"] for card in shipped()}
     settings = device, threads, dtype.value
+    painting, *more_pixels = gallery_pixels.PARTS
+    shares: dict[str, float] = {}
+    if words := _ships(there, TRANSLATOR):
+        shares |= gallery_words.PARTS
+    if pixels := _ships(there, PAINTER):
+        shares[painting] = gallery_pixels.PARTS[painting]
+    also = [pixels and _ships(there, name) for name in (COMPLETER, UPSCALER)]
+    shares |= {name: gallery_pixels.PARTS[name] for name, ships in zip(more_pixels, also, strict=True) if ships}
+    if notes := _ships(there, COMPOSER, FILLER):
+        shares |= gallery_notes.PARTS
+    if piano := _ships(there, PIANIST):
+        shares |= gallery_piano.PARTS
 
-    def sections() -> Iterator[str]:
-        if _ships(there, TRANSLATOR):
-            yield from words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out)
-        if _ships(there, PAINTER):
+    def sections(begin: Callable[[str], None]) -> Iterator[str]:
+        if words:
+            yield from gallery_words.words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out, begin)
+        if pixels:
             completer, upscaler = (
-                load_painter(name, *settings) if _ships(there, name) else None for name in (COMPLETER, UPSCALER)
+                load_painter(name, *settings) if ships else None
+                for name, ships in zip((COMPLETER, UPSCALER), also, strict=True)
             )
-            yield from pixels(load_painter(PAINTER, *settings), completer, upscaler, out)
-        if _ships(there, COMPOSER, FILLER):
-            yield from notes(load_composer(COMPOSER, *settings), load_composer(FILLER, *settings), out)
-        if _ships(there, PIANIST):
-            yield from piano(load_pianist(PIANIST, *settings), out)
+            yield from gallery_pixels.pixels(load_painter(PAINTER, *settings), completer, upscaler, out, begin)
+        if notes:
+            composer, filler = (load_composer(name, *settings) for name in (COMPOSER, FILLER))
+            yield from gallery_notes.notes(composer, filler, out, begin)
+        if piano:
+            yield from gallery_piano.piano(load_pianist(PIANIST, *settings), out, begin)
 
     out.mkdir(parents=True, exist_ok=True)
-    page = write_page(sections(), out)
+    with parts(shares) as begin:
+        page = write_page(sections(begin), out)
     answer({"page": str(page), "files": sum(1 for _ in out.rglob("*.*"))}, [str(page)], as_json=json)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +54,12 @@ def melody() -> Piece:
     return Piece(tuple(notes), tempo=96.0, voices=("melody",), keys=(KeySignature(0, -1, minor=False),))
 
 
-def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:
-    """The sections of the notes; files go to `out`/notes."""
+PARTS = {"composing a chorale": 3, "harmonizing a melody": 4}  # and their shares of the time
+
+
+def notes(composer: Composer, filler: Composer, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
+    """The sections of the notes; files go to `out`/notes. begin: told each of the `PARTS`."""
+    begin("composing a chorale")
     folder = out / "notes"
     folder.mkdir(parents=True, exist_ok=True)
     piece = composer.compose(label=LABEL, seed=COMPOSING)
@@ -66,6 +70,7 @@ def notes(composer: Composer, filler: Composer, out: Path) -> Iterator[str]:
 
     from triptych.generation.sample import Sampling
 
+    begin("harmonizing a melody")
     given = melody()
     given.save(folder / "melody.mid")
     found = filler.harmonize(given, sampling=Sampling(temperature=CALM), seed=HARMONIZING)

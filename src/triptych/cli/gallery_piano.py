@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,8 +57,12 @@ def primer() -> Piece:
     return Performance.of(*zip(*rows, strict=True)).to_piece()
 
 
-def piano(pianist: Pianist, out: Path) -> Iterator[str]:
-    """The sections of the piano; files go to `out`/piano."""
+PARTS = {"playing the piano": 10, "continuing a prelude": 5}  # and their shares of the time
+
+
+def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
+    """The sections of the piano; files go to `out`/piano. begin: told each of the `PARTS`."""
+    begin("playing the piano")
     from triptych.cli.look_music import arcs_of_performance
     from triptych.look import arcs, similarity
     from triptych.music.performance import from_piece
@@ -76,6 +80,7 @@ def piano(pianist: Pianist, out: Path) -> Iterator[str]:
     body = [facts(pianist.card), *heard(piece, folder / "composed", out, SHAPES), looked]
     yield section("piano", "A piano: half a minute from nothing", text, body)
 
+    begin("continuing a prelude")
     given = primer()
     given.save(folder / "primer.mid")
     longer = pianist.continue_(given, seconds=SECONDS, seed=CONTINUING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,16 +37,26 @@ nothing tells, it invents. Your own: <code>triptych upscale {given} --seed 2
 --out large.png</code>"""
 
 
-def pixels(painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path) -> Iterator[str]:
-    """The sections of the pixels, as far as the models are there; pictures go to `out`/pixels."""
+PARTS = {"painting": 5, "completing": 2, "enlarging": 5}  # and their shares of the time
+
+
+def pixels(
+    painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path, begin: Callable[[str], None]
+) -> Iterator[str]:
+    """The sections of the pixels, as far as the models are there; pictures go to `out`/pixels. begin: told each of the
+    `PARTS`.
+    """
+    begin("painting")
     folder = out / "pixels"
     folder.mkdir(parents=True, exist_ok=True)
     labels = painter.codec.labels
     painted = painter.paint(EACH * len(labels), label=[label for label in labels for _ in range(EACH)], seed=PAINTING)
     yield _painted(painter, painted, folder, out)
     if filler is not None:
+        begin("completing")
         yield _completed(filler, [painted[EACH * number] for number in GIVEN], folder, out)
     if upscaler is not None:
+        begin("enlarging")
         yield _enlarged(upscaler, folder, out)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.cli.gallery import facts, folded, picture, section
 from triptych.cli.look import maps_of
-from triptych.cli.output import progress
 from triptych.look.attention import AttentionMap, draw
 
 if TYPE_CHECKING:
@@ -52,16 +51,19 @@ as why it chose a word. The numbers behind a picture: <code>triptych look attent
 --json</code>"""
 
 
-def words(translator: Translator, model: str, out: Path) -> Iterator[str]:
-    """The sections of the words; pictures go to `out`/attention."""
+PARTS = {"translating": 1, "drawing attention": 6}  # and their shares of the time
+
+
+def words(translator: Translator, model: str, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
+    """The sections of the words; pictures go to `out`/attention. begin: told each of the `PARTS`."""
     sentences = (*CAPTIONS, *OUTSIDE)
+    begin("translating")
     translations = [found[0].text for found in translator.translate(sentences, beam=BEAM)]
-    items = []
-    with progress() as bar:
-        task = bar.add_task("drawing attention", total=len(sentences))
-        for number, (sentence, translation) in enumerate(zip(sentences, translations, strict=True), 1):
-            items.append(_item(translator, sentence, translation, out, f"{number:02}", whole=number <= GRIDS))
-            bar.advance(task)
+    begin("drawing attention")
+    items = [
+        _item(translator, sentence, translation, out, f"{number:02}", whole=number <= GRIDS)
+        for number, (sentence, translation) in enumerate(zip(sentences, translations, strict=True), 1)
+    ]
     told = INTRODUCTION.format(model=escape(model), beam=BEAM)
     home, abroad = items[: len(CAPTIONS)], items[len(CAPTIONS) :]
     yield section("words", "Words: a translator, and what it looks at", told, [facts(translator.card), *_listed(home)])

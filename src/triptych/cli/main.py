@@ -58,6 +58,7 @@ app.command()(models.models)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0, 1 for a diverged run, 2 for a person's mistake, 130 for an interruption."""
     prepare_streams()
+    _wait_passively()
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="triptych", standalone_mode=False)
         sys.stdout.flush()
@@ -80,6 +81,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _wait_passively() -> None:
+    """Let torch's threads sleep while they wait for each other, unless the environment says otherwise.
+
+    GNU OpenMP spins some milliseconds at the end of every parallel product. Where another process holds a core, the
+    thread that all wait for shares it with those that spin, and a product of microseconds takes milliseconds. OpenMP
+    reads the variable once, when torch is imported: it is set before, in the command's own process alone.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -9,7 +9,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,32 @@ def progress() -> Progress:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def parts(shares: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
+    """Show how far a long verb is: a bar over all of its parts, or a line a part where stderr is not a terminal.
+
+    shares: the parts by name, in their order, and what each takes of the time, in any unit. Yields the function to call
+    with a part's name when it begins.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    names = list(shares)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=sum(shares.values()))
+
+        def begin(name: str) -> None:
+            number = names.index(name)
+            told = f"{number + 1} of {len(names)}: {name}"
+            if not console.is_terminal:
+                say(told)
+            bar.update(task, description=told, completed=sum(shares[before] for before in names[:number]))
+
+        yield begin
 
 
 def _escaped(found: re.Match[str]) -> str:
