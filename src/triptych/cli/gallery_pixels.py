@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triptych.cli.gallery import element, facts, picture, section
+from triptych.image.shapes import Shape, drawn
 
 if TYPE_CHECKING:
     from triptych.image.codec import Pixels
@@ -120,21 +121,11 @@ def _enlarged(upscaler: Painter, folder: Path, out: Path) -> str:
 
 def drawings(edge: int) -> Pixels:
     """A face, a heart and a tree of ours, uint8 [3, edge, edge, 3] on white."""
-    from PIL import Image, ImageDraw
-
-    fine = 4 * edge  # drawn larger and made small, so that edges are smooth
-    made = []
-    for name in ("face", "heart", "tree"):
-        image = Image.new("RGB", (fine, fine), "white")
-        draw, unit = ImageDraw.Draw(image), fine / 32
-        for shape, colour, *corners in SHAPES[name]:
-            getattr(draw, shape)([corner * unit for corner in corners], fill=colour)
-        made.append(np.array(image.resize((edge, edge), Image.Resampling.BOX)))
-    return np.stack(made)
+    return np.stack([drawn(SHAPES[name], edge) for name in ("face", "heart", "tree")])
 
 
 # Of each drawing the shapes one over the other, in units of a picture of 32 x 32.
-SHAPES: dict[str, tuple[tuple[Any, ...], ...]] = {
+SHAPES: dict[str, tuple[Shape, ...]] = {
     "face": (
         ("ellipse", "#ffcc33", 2, 2, 30, 30),
         ("ellipse", "#553311", 9, 9, 13, 15),

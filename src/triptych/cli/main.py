@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import triptych
-from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, train, translate
+from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
 from triptych.cli.output import prepare_streams
 from triptych.errors import DivergedError, UserError, one_line
 
@@ -47,6 +47,7 @@ app.command("continue")(compose.continue_)
 app.command()(compose.accompany)
 app.command()(compose.harmonize)
 app.command()(compose.infill)
+app.add_typer(sample.app)
 app.add_typer(prepare.app)
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
