@@ -142,9 +142,7 @@ def image(
 def music(
     data: Annotated[
         Path,
-        typer.Option(
-            "--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI or MusicXML, or prepared music."
-        ),
+        typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
     ],
     model: options.Model = "chorales",
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",

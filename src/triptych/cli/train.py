@@ -219,9 +219,7 @@ def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
 def music(
     data: Annotated[
         Path,
-        typer.Option(
-            "--data", metavar="PATH", help="JSB JSON, a folder or zip of MIDI or MusicXML, or prepared music."
-        ),
+        typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
     ],
     recipe: Setup = None,
     settings: Settings = None,
