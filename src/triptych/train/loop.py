@@ -115,7 +115,7 @@ class _Run:
         self.recipe, self.folder, self.package, self.measure = recipe, folder, package, measure
         self.device = model.embedding.weight.device
         self.processes = Processes.join()
-        self.loss: nn.Module = self.processes.wrap(model)
+        self.processes.begin(model)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
@@ -276,14 +276,13 @@ class _Run:
         torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * 1_009 + self.processes.rank)
         tokens = sum(batch.tokens for batch in group)
         likelihood = torch.zeros((), device=self.device)
-        for number, batch in enumerate(group):
+        for batch in group:
             mine = self.processes.share(batch).to(self.device)
-            with self._without_sync(number + 1 < len(group)):
-                with autocast(self.device, getattr(torch, progress.dtype)):
-                    loss, nll = self.loss(mine, recipe.label_smoothing)
-                # DistributedDataParallel takes the mean over the processes; the loss is a mean over all tokens.
-                (loss * (self.processes.count / tokens)).backward()
+            with autocast(self.device, getattr(torch, progress.dtype)):
+                loss, nll = self.model.loss(mine, recipe.label_smoothing)
+            (loss * (1 / tokens)).backward()  # type: ignore[no-untyped-call]
             likelihood += nll.detach().float()
+        self.processes.add_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
         likelihood = self.processes.total(likelihood) / tokens
         if not math.isfinite(float(likelihood)) or not math.isfinite(float(norm)):
@@ -309,10 +308,6 @@ class _Run:
                 tokens_per_second=round(tokens / seconds, 1),
                 seconds=round(progress.seconds, 3),
             )
-
-    def _without_sync(self, more: bool) -> contextlib.AbstractContextManager[None]:
-        """Gradients cross between processes only with the last batch of an update."""
-        return self.loss.no_sync() if more and self.processes.count > 1 else contextlib.nullcontext()  # type: ignore[operator]
 
     def _diverged(self) -> None:
         at, folder = self.progress.update, self.folder.path

@@ -1,51 +1,54 @@
-"""One process or many: under torchrun the same loop runs in each, and every process sees its share of each batch."""
+"""One process or many: under torchrun the same loop runs in each, and every process sees its share of each batch.
+
+The processes add up their gradients themselves, once an update. `DistributedDataParallel` would have to be told which
+parameters no loss reads, and fails where a later batch reads others; here those that had a gradient say so.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from triptych.model.batch import Batch
-from triptych.model.transformer import Transformer
 
-
-class _Loss(nn.Module):
-    """The loss as a forward pass, which is what DistributedDataParallel hooks into."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
-        return self.model.loss(batch, smoothing)
+PATIENCE = timedelta(days=365)  # of those who wait for the first process, whose evaluation may take hours
+BUCKET = 2**23  # elements of the gradients that are sent at once
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Who I am among the processes that train together."""
+    """Who I am among the processes that train together.
+
+    waiting: the group in which the others wait for the first. joined: whether the processes' group was set up here.
+    """
 
     rank: int = 0
     count: int = 1
+    waiting: distributed.ProcessGroup | None = None
+    joined: bool = False
 
     @classmethod
     def join(cls) -> Processes:
-        """Join the group that torchrun has set up; a single process where there is none."""
+        """Join the group that torchrun has set up, or one that there is; a single process where there is none."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        if not distributed.is_initialized():
+        new = not distributed.is_initialized()
+        if new:
             local = int(os.environ.get("LOCAL_RANK", "0"))
             if local < torch.cuda.device_count():
                 torch.cuda.set_device(local)
             distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        waiting = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        return cls(distributed.get_rank(), distributed.get_world_size(), waiting, new)
 
     def leave(self) -> None:
-        """Leave the group, if there is one."""
-        if self.count > 1:
+        """Leave the group that `join` set up, if it did."""
+        if self.joined:
             distributed.destroy_process_group()
 
     @property
@@ -53,13 +56,32 @@ class Processes:
         """The process that writes files and evaluates."""
         return self.rank == 0
 
-    def wrap(self, model: Transformer) -> nn.Module:
-        """The module whose call (batch, smoothing) gives the loss, gradients averaged over the processes."""
-        loss = _Loss(model)
+    @torch.no_grad()
+    def begin(self, model: nn.Module) -> None:
+        """Give the model of every process the weights of the first one's."""
+        if self.count > 1:
+            for bucket in _buckets([*model.parameters()]):
+                weights = _joined(bucket)
+                distributed.broadcast(weights, 0)
+                _give(weights, bucket)
+
+    @torch.no_grad()
+    def add_gradients(self, model: nn.Module) -> None:
+        """Give the model of every process the sum of all processes' gradients.
+
+        A parameter that no process's loss has read keeps none, so that the optimizer leaves it as it is.
+        """
         if self.count == 1:
-            return loss
-        # A decoder without labels in a batch leaves their table without gradient.
-        return DistributedDataParallel(loss, find_unused_parameters=model.config.classes > 0)
+            return
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        readers = self.total(torch.tensor([float(parameter.grad is not None) for parameter in parameters]))
+        gradients = []
+        for parameter, number in zip(parameters, readers.tolist(), strict=True):
+            if number:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            _give(self.total(_joined(bucket)), bucket)
 
     def share(self, batch: Batch) -> Batch:
         """My rows of a batch: every `count`-th. A process without a row gets one of length 0, which adds nothing."""
@@ -83,13 +105,35 @@ class Processes:
         return [bool(total > 0) for total in self.total(torch.tensor([float(flag) for flag in flags]))]
 
     def wait_for_first(self) -> None:
-        """Return once the first process has called this too: what it wrote before can then be read."""
+        """Return once the first process has called this too, whenever that is: what it wrote can then be read."""
         self.from_first(0.0)
 
     def from_first(self, value: float) -> float:
-        """The first process's value."""
+        """The first process's value, however long it takes to find it."""
         if self.count == 1:
             return value
         shared = torch.tensor(value, dtype=torch.float64)
-        distributed.broadcast(shared, 0)
+        distributed.broadcast(shared, 0, group=self.waiting)
         return float(shared)
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in groups of one dtype and at most `BUCKET` elements, or one tensor."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        if bucket and (tensor.dtype != bucket[0].dtype or sum(map(Tensor.numel, [*bucket, tensor])) > BUCKET):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def _give(joined: Tensor, tensors: Sequence[Tensor]) -> None:
+    """The inverse of `_joined`, in place."""
+    for tensor, part in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):  # type: ignore[no-untyped-call]
+        tensor.copy_(part.view_as(tensor))

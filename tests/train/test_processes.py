@@ -1,0 +1,162 @@
+"""Two processes under torchrun train every task of every panel with the losses of one; the others wait for the first.
+
+This file is also what the processes run: it then trains all tasks one after the other.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed
+
+from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
+from triptych.image.files import Pictures
+from triptych.model import transformer
+from triptych.music.shards import Shards
+
+SMALL: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.0}
+RECIPE: dict[str, Any] = {"epochs": 3, "dtype": "float32", "warmup": 2, "label_smoothing": 0.0, "evaluations": 4}
+WITH_SOURCE = {"kind": "learned", "length": 300, "source": {"kind": "learned", "length": 9, "grid": [2]}}
+
+
+def pictures(channels: int, names: tuple[str, ...] = ()) -> tuple[Pictures, Pictures]:
+    random = np.random.default_rng(channels)
+    values = random.integers(0, 256, (15, 4, 4, channels), dtype=np.uint8)
+    labels = random.integers(0, 2, 15) if names else None
+    parts = (slice(0, 12), slice(12, 15))
+    training, held_out = (Pictures(values[p], None if labels is None else labels[p], names) for p in parts)
+    return training, held_out
+
+
+def text(out: Path, recipe: Recipe) -> None:
+    pairs = read_pairs(out.parent.parent / "source.txt", out.parent.parent / "target.txt")
+    translator = Translator.new(pairs, encoder_layers=1, **SMALL)
+    translator.fit(pairs, held_out=pairs, recipe=recipe, out=out, quiet=True)
+
+
+def chorales(out: Path, recipe: Recipe, task: str = "compose", **changes: Any) -> None:
+    random = np.random.default_rng(0)
+    grids = [random.integers(48, 72, (8 + 2 * piece, 4)) for piece in range(10)]
+    composer = Composer.new(task=task, preset="tiny", **{**SMALL, **changes})
+    composer.fit(grids[:7], held_out_grids=grids[7:], recipe=recipe, out=out, quiet=True)
+
+
+def piano(out: Path, recipe: Recipe, task: str = "compose") -> None:
+    shards = Shards(out.parent.parent / "shards")
+    pianist = Pianist.new(shards, task=task, preset="tiny", **SMALL)
+    pianist.fit(shards, recipe=recipe, out=out, length=32, quiet=True)
+
+
+def image(out: Path, recipe: Recipe, task: str = "paint", classes: bool = False, **changes: Any) -> None:
+    channels = changes.pop("channels", 3)
+    training, held_out = pictures(channels, ("a", "b") if classes else ())
+    painter = Painter.new(training, task=task, preset="tiny", factor=2, **{**SMALL, **changes})
+    painter.fit(training, held_out_pictures=held_out, recipe=recipe, out=out, quiet=True)
+
+
+MIXTURE: dict[str, Any] = {"cell": "pixel", "patch": {"logistics": 3}}
+TASKS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
+    "text": (text, {}),
+    "compose": (chorales, {}),
+    "infill": (chorales, {"task": "infill"}),
+    "piano": (piano, {}),
+    "accompany": (piano, {"task": "accompany"}),
+    "paint": (image, {"cell": [2, 2], "channels": 1}),
+    "paint labels": (image, {"cell": [2, 2], "channels": 1, "classes": True}),
+    "mixture": (image, {**MIXTURE}),
+    "mixture labels": (image, {**MIXTURE, "classes": True}),
+    "mixture complete": (image, {**MIXTURE, "task": "complete"}),
+    "complete": (image, {"cell": [2, 2], "channels": 1, "task": "complete"}),
+    "upscale": (image, {"task": "upscale"}),
+    "source without an encoder": (image, {"cell": [1, 1], "positions": WITH_SOURCE}),
+}
+
+
+def train_all(place: Path) -> None:
+    """Train every task in a folder of its own."""
+    transformer.LABEL_DROP = 0.0  # labels are dropped at random, by rows
+    torch.set_num_threads(1)
+    for number, (name, (run, settings)) in enumerate(TASKS.items()):
+        # With accumulation too: an update of several batches sends its gradients once.
+        more = {
+            "accumulate": 1 + number % 2,
+            "average_last": 2 * (number % 3 == 0),
+            "optimizer": ("adamw", "muon")[number % 2],
+        }
+        run(place / name, Recipe(**{**RECIPE, "tokens_per_batch": 150, **more}), **settings)
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line["nll"] for line in lines if line["event"] in ("train", "held_out")]
+
+
+def wait_for_the_first(place: Path) -> None:
+    """The first evaluates for longer than the others' group has patience."""
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{place / 'meeting'}",
+        rank=int(os.environ["RANK"]),
+        world_size=2,
+        timeout=timedelta(seconds=4),
+    )
+    Translator._measure = lambda *_: time.sleep(6) or {}  # type: ignore[assignment,method-assign,return-value]
+    text(place / "two" / "slow", Recipe(**{**RECIPE, "evaluations": 0.5, "epochs": 2}))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    from triptych.music.midi import midi_bytes
+    from triptych.music.performance import Performance
+    from triptych.music.shards import prepare
+
+    random = np.random.default_rng(0)
+    (tmp_path / "midi").mkdir()
+    lines = ["file,composer,split"]
+    for number in range(6):
+        start = np.cumsum(random.integers(0, 30, 30)) / 100
+        played = Performance.of(start, start + 0.5, random.integers(30, 90, 30), random.integers(1, 128, 30))
+        (tmp_path / "midi" / f"{number}.mid").write_bytes(midi_bytes(played.to_piece()))
+        lines.append(f"{number}.mid,{'ab'[number % 2]},{'train' if number < 4 else 'valid'}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    prepare(tmp_path / "midi", tmp_path / "shards", index=tmp_path / "index.csv", melody=True, workers=1)
+    return tmp_path / "shards"
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    random = np.random.default_rng(0)
+    sentences = [" ".join(random.choice(words, 5)) for _ in range(40)]
+    (tmp_path / "source.txt").write_text("\n".join(sentences) + "\n")
+    (tmp_path / "target.txt").write_text("\n".join(line[::-1] for line in sentences) + "\n")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launcher, __file__, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as two:
+        monkeypatch.setattr(transformer, "LABEL_DROP", 0.0)
+        train_all(tmp_path / "one")
+        told = two.communicate(timeout=500)[0]
+    assert two.returncode == 0, told
+    assert "find_unused" not in told
+    for name in TASKS:
+        one, both = losses(tmp_path / "one" / name), losses(tmp_path / "two" / name)
+        assert len(one) == len(both) >= 4, name
+        assert both == pytest.approx(one, rel=1e-4), name
+    assert len(losses(tmp_path / "two" / "slow")) >= 2
+
+
+if __name__ == "__main__":
+    distributed.init_process_group("gloo")
+    train_all(Path(sys.argv[1]) / "two")
+    distributed.destroy_process_group()
+    wait_for_the_first(Path(sys.argv[1]))
