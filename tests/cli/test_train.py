@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from triptych.attention.pattern import Local1D
-from triptych.cli.train import dtype_of_lessons, read_settings
+from triptych.cli.settings import read_settings
+from triptych.cli.train import dtype_of_lessons
 from triptych.errors import UserError
 from triptych.music.composer import Composer
 from triptych.music.data import Augmentation

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,8 +13,8 @@ import typer
 from triptych.cli import options, train_piano
 from triptych.cli.loading import load_chorales, load_pictures, named
 from triptych.cli.output import answer, say
+from triptych.cli.settings import expect, read_settings
 from triptych.errors import UserError
-from triptych.model.plain import bounded, from_toml, read_bounded
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
-# The tables of a recipe file. A bare key in --set belongs to the last one.
-TABLES = ("model", "data", "card", "training")
 # What [data] may say of trained composers to learn from, and what holds without it.
 TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
 MOST_COMPOSED = 100_000
@@ -432,8 +428,8 @@ def _tables(
         tables["training"]["dtype"] = dtype.value
     from triptych.model.config import Config
 
-    _expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
-    _expect("data", tables["data"], data)
+    expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
+    expect("data", tables["data"], data)
     return tables
 
 
@@ -461,43 +457,3 @@ def _tell(outcome: Outcome, *, as_json: bool) -> None:
         answer(asdict(outcome), lines, as_json=as_json)
     if outcome.reason == "interrupted":
         raise typer.Exit(130)
-
-
-def read_settings(recipe: Path | None, assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read the tables of a recipe file, changed by `key=value` assignments.
-
-    `model` has the preset and fields of `Config`, `data` how the data is used, `card` what the model's card is to say
-    (domain, data, license, languages), `training` the fields of `Recipe`.
-    """
-    tables: dict[str, dict[str, Any]] = {name: {} for name in TABLES}
-    if recipe is not None:
-        for name, table in from_toml(read_bounded(recipe), recipe).items():
-            if name not in TABLES or not isinstance(table, dict):
-                raise UserError(f"expected the tables {', '.join(TABLES)} in {recipe}, got {name!r}")
-            tables[name].update(table)
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise UserError(f"expected --set key=value, got {assignment!r}")
-        table_name, _, name = key.strip().rpartition(".")
-        if table_name and table_name not in TABLES:
-            raise UserError(f"expected --set to name one of {', '.join(TABLES)}, got {table_name!r} in {assignment!r}")
-        tables[table_name or TABLES[-1]][name] = _value(value.strip())
-    return tables
-
-
-def _expect(table: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"unknown setting {table}.{name}; {hint}")
-
-
-def _value(text: str) -> Any:
-    """The value as TOML reads it (3, 0.5, true, [1, 2]); what TOML cannot read is a word: adamw, tiny."""
-    try:
-        tables = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    return bounded(tables, "--set")["value"]
