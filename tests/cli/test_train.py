@@ -167,6 +167,13 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.teachers=chorales"], "expected data.teachers to be a list of models"),
         (["data.composed=3"], "expected data.teachers with data.composed=3, got none"),
         (["data.composed=-1"], "expected data.composed from 0 to 100,000 pieces, got -1"),
+        (["data.share=0.5"], "expected data.teachers with data.share, got none"),
+        (["data.teachers=['chorales']", "label_smoothing=0.1"], "label_smoothing=0 with teachers"),
+        (["model.positions={length=7}"], "no model.positions.length with sinusoidal positions, got 7"),
+        (["model.relation={intervals=3,far='zero'}"], "model.relation.distances with far='zero', got none"),
+        (["model.patch={size=4,logistics=2,layers=2}"], "no model.patch.layers with logistics"),
+        (["matrix_learning_rate=0.02"], "expected optimizer=muon with matrix_learning_rate, got adamw"),
+        (["card.task=paint"], "expected no task in the table card"),
         (["data.share=1.5"], "expected data.share from 0 to 1, got 1.5"),
         (["model.encoder_layers=2"], "encoder_layers 0 for the task compose, got 2"),
         (["data.task=infill", "model.encoder_layers=0"], "encoder_layers from 1 for the task infill, got 0"),
@@ -200,7 +207,7 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
     assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, False)
     assert asked["augmentation"] == Augmentation(transpose=False, label=True)
-    assert (asked["recipe"].seed, asked["recipe"].epochs, asked["recipe"].label_smoothing) == (9, 2.0, 0.0)
+    assert (asked["recipe"].seed, asked["recipe"].epochs, asked["recipe"].label_smoothing) == (9, 2.0, None)
     changes += ["--set", "label_smoothing=0.05"]
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
     assert asked["recipe"].label_smoothing == 0.05

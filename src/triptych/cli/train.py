@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triptych.cli import options, train_piano
+from triptych.cli.idle import refuse_idle
 from triptych.cli.loading import load_chorales, load_pictures, named
 from triptych.cli.output import answer, say
 from triptych.cli.settings import expect, read_settings
@@ -161,7 +162,7 @@ def image(
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
-    run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
+    run = Recipe.from_mapping(tables["training"])
     use = _about_pictures(tables["data"])
     with claimed(out, resume=resume) as folder:
         for number, path in enumerate(data, 1):
@@ -197,6 +198,8 @@ def image(
 def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of [data] with what holds without them, checked; what the painter checks itself it says itself."""
     use = {**PICTURES, **settings}
+    if "factor" in settings and use["task"] != "upscale":
+        raise UserError("expected data.task=upscale with data.factor, got another task; leave data.factor out")
     size = use["size"]
     if size is not None:
         if not isinstance(size, list) or len(size) != 2 or any(type(edge) is not int for edge in size):
@@ -248,7 +251,7 @@ def music(
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
-    run = Recipe.from_mapping({"label_smoothing": 0.0, **tables["training"]})
+    run = Recipe.from_mapping(tables["training"])
     where = {"device": device, "threads": threads}
     with claimed(out, resume=resume) as folder:
         folder.reads("--data", data)
@@ -337,6 +340,7 @@ def _train_composer(
 
 def _teaching(settings: dict[str, Any]) -> tuple[list[str], int, float]:
     """Take the settings about teachers out of those of [data]."""
+    given = "share" in settings
     teachers, composed, share = (settings.pop(name, usual) for name, usual in TEACHING.items())
     if not isinstance(teachers, list) or not all(isinstance(name, str) for name in teachers):
         raise UserError(f'expected data.teachers to be a list of models, ["chorales"], got {teachers!r}')
@@ -344,6 +348,8 @@ def _teaching(settings: dict[str, Any]) -> tuple[list[str], int, float]:
         raise UserError(f"expected data.composed from 0 to {MOST_COMPOSED:,} pieces, got {composed!r}")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise UserError(f"expected data.share from 0 to 1, got {share!r}")
+    if given and not teachers:
+        raise UserError("expected data.teachers with data.share, got none; name a composer, or leave data.share out")
     if composed and not teachers:
         raise UserError(f"expected data.teachers with data.composed={composed}, got none; name a composer")
     return teachers, composed, share
@@ -359,6 +365,7 @@ def _taught(
     out: RunFolder,
 ) -> tuple[Sequence[Grid], Lessons | None]:
     """The training pieces, with composed ones or without, and what the teachers say of them."""
+    from triptych.model.transformer import SMOOTHED
     from triptych.music.lessons import filling_lessons, lessons
 
     models, task, codec = [teacher.model for teacher in teachers], pupil.task, pupil.codec
@@ -368,6 +375,8 @@ def _taught(
                 f"expected teachers with the voices in the order {', '.join(codec.order)}, got "
                 f"{', '.join(teacher.codec.order)}; what is said of a voice depends on those before it"
             )
+    if run.label_smoothing and (task != "infill" or any(teacher.task == "infill" for teacher in teachers)):
+        raise UserError(SMOOTHED)
     if any(teacher.task == "infill" for teacher in teachers):
         if task != "infill" or composed:
             raise UserError(
@@ -430,6 +439,7 @@ def _tables(
 
     expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
     expect("data", tables["data"], data)
+    refuse_idle(tables["model"])
     return tables
 
 

@@ -26,7 +26,7 @@ from triptych.model.transformer import Transformer
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
 from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, inherited, take_best
+from triptych.train.package import Outcome, Package, card_of_run, take_best
 from triptych.train.recipe import Recipe
 
 PLAIN = Sampling()
@@ -147,13 +147,8 @@ class Painter:
         data = PictureData(
             pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, mirror=mirror, seed=recipe.seed
         )
-        described = {
-            **inherited(self.card),
-            **(card or {}),
-            "task": self.task,
-            "pictures": len(pictures),
-            "mirrored": mirror,
-        }
+        facts = {"task": self.task, "pictures": len(pictures), "mirrored": mirror}
+        described = card_of_run(self.card, card or {}, facts)
         sets = {"the training pictures": pictures, "the held-out pictures": held_out_pictures}
         examples = {name: _digest(some) for name, some in sets.items()}
         outcome = fit(

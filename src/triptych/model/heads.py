@@ -21,11 +21,15 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float
+        ctx: torch.autograd.function.FunctionCtx,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        smoothing: float,
+        train: bool,
     ) -> tuple[Tensor, Tensor]:
         dtype = product_dtype(hidden)
         rows, matrix = hidden.to(dtype), weight.to(dtype)
-        train = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]  # type: ignore[attr-defined]
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         mean_row = weight.to(exact).mean(0)
         loss, likelihood = (torch.zeros((), dtype=exact, device=hidden.device) for _ in range(2))
@@ -34,7 +38,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         count = max(1, CHUNK // len(weight))
         for at in range(0, len(hidden), count):
             part, wanted = rows[at : at + count], target[at : at + count, None]
-            nll, difference = _difference(part @ matrix.T, wanted, 1 - smoothing)
+            nll, difference = _difference(part @ matrix.T, wanted, 1 - smoothing if train else None)
             likelihood += nll.sum()
             if smoothing:
                 # mean over the vocabulary of -log p = logsumexp - mean logit, where one row gives the logsumexp
@@ -43,28 +47,31 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
                 loss += (1 - smoothing) * nll.sum() + smoothing * uniform
             else:
                 loss += nll.sum()
-            if train:
+            if difference is not None:
                 grad_hidden[at : at + count] = difference @ matrix
                 grad_weight += difference.T @ part
         if train and smoothing:
             grad_hidden -= smoothing * mean_row
             grad_weight -= smoothing / len(weight) * hidden.to(exact).sum(0)
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        if train:
+            ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(likelihood)
         ctx.dtypes = hidden.dtype, weight.dtype  # type: ignore[attr-defined]
         return loss, likelihood
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         hidden_dtype, weight_dtype = ctx.dtypes  # type: ignore[attr-defined]
         scale = gradients[0]
-        return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None
+        return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None, None
 
 
-def _difference(logits: Tensor, wanted: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def _difference(logits: Tensor, wanted: Tensor, share: float | None) -> tuple[Tensor, Tensor | None]:
     """-log p [rows, 1] of the `wanted` [rows, 1], and the probabilities less `share` at the wanted, in the dtype of the
-    logits [rows, vocabulary].
+    logits [rows, vocabulary]; with None only the first.
 
     In bfloat16 one pass over the logits makes both, and what it rounds is small: a probability near 1, and what is left
     of it after the subtraction, come from the sum of all others, each of which is right to 2**-9 of itself.
@@ -72,6 +79,8 @@ def _difference(logits: Tensor, wanted: Tensor, share: float) -> tuple[Tensor, T
     if logits.dtype != torch.bfloat16:
         log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         nll = -log_probabilities.gather(1, wanted)
+        if share is None:
+            return nll, None
         difference = log_probabilities.exp_().scatter_add_(1, wanted, torch.full_like(nll, -share))
         return nll, difference.to(logits.dtype)
     difference = logits.softmax(-1)
@@ -80,6 +89,8 @@ def _difference(logits: Tensor, wanted: Tensor, share: float) -> tuple[Tensor, T
     others = difference.sum(-1, keepdim=True, dtype=torch.float32)
     confident = likely > 0.5
     nll = torch.where(confident, torch.log1p(-others), likely.clamp_min(SMALLEST).log()).neg_()
+    if share is None:
+        return nll, None
     left = torch.where(confident, 1 - share - others, likely - share)
     return nll, difference.scatter_(1, wanted, left.to(difference.dtype))
 
@@ -98,7 +109,9 @@ def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: flo
         first carries a gradient. No tensor of [positions, vocabulary] is held. The matrix products run in the autocast
         dtype where autocast is on. Second derivatives are not defined.
     """
-    result: tuple[Tensor, Tensor] = _SmoothedCrossEntropy.apply(hidden, weight, target, smoothing)  # type: ignore[no-untyped-call]
+    # Inside of the function gradients are always off, and what it is given asks for them even where they are off.
+    train = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    result: tuple[Tensor, Tensor] = _SmoothedCrossEntropy.apply(hidden, weight, target, smoothing, train)  # type: ignore[no-untyped-call]
     return result
 
 

@@ -34,6 +34,11 @@ from triptych.model.surroundings import Surroundings
 LABEL_DROP = 0.1
 
 
+SMOOTHED = (
+    "expected label_smoothing=0 with teachers, whose probabilities are learned as they are; leave one of both out"
+)
+
+
 class Transformer(nn.Module):
     """Vaswani et al. 2017: an encoder and a decoder, or (`encoder_layers=0`) a decoder alone.
 
@@ -124,6 +129,8 @@ class Transformer(nn.Module):
         hidden = self.hidden(batch)
         chosen = batch.counted().flatten().nonzero()[:, 0]
         if batch.wanted is not None:
+            if smoothing:
+                raise UserError(SMOOTHED)
             found = logits(hidden.flatten(0, 1)[chosen], self.embedding.weight).float().log_softmax(-1)
             nll = -found.detach().gather(1, batch.target.flatten()[chosen, None]).sum()
             return -(batch.wanted.flatten(0, 1)[chosen] * found).sum(), nll

@@ -48,7 +48,7 @@ from triptych.music.score import likelihood
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
 from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
+from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
@@ -209,8 +209,9 @@ class Composer:
             seed=recipe.seed,
         )
         checked = held_out(held_out_grids, self.codec, self.task)
-        described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
-        described |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        facts = {"task": self.task, "pieces": len(data), "crop": length}
+        facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        described = card_of_run(self.card, card or {}, facts)
         examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
         settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}
         outcome = fit(

@@ -50,7 +50,7 @@ from triptych.music.reading import MusicReader, read_performance
 from triptych.music.shards import VALID, Shards
 from triptych.train.folder import RunFolder
 from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Outcome, Package, inherited, take_best, unmeasured
+from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
@@ -238,8 +238,9 @@ class Pianist:
             tokens_per_batch=recipe.tokens_per_batch,
             most=held_out,
         )
-        described = {**inherited(self.card), **(card or {}), "task": self.task, "pieces": len(data), "crop": length}
-        described |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
+        facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
+        facts |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
+        described = card_of_run(self.card, card or {}, facts)
         examples = {"the prepared pieces": shards.digest()}
         outcome = fit(
             self.model,

@@ -29,10 +29,16 @@ from triptych.text.split import split, step
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
 from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Outcome, Package, inherited, take_best
+from triptych.train.package import Outcome, Package, card_of_run, take_best
 from triptych.train.recipe import Recipe
 
 TOKENIZER = "tokenizer.model"
+SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe says otherwise
+GIVEN = {
+    "source_vocabulary": None,
+    "classes": 0,
+    "aligned": False,
+}  # of every translator: a joint vocabulary, no labels
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
 MOST_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
 LARGEST_BEAM = 1000
@@ -109,7 +115,12 @@ class Translator:
         where, _ = use_device(device, threads, "float32")
         lines = [*pairs.source, *pairs.target]
         codec = TextCodec.train(lines, VOCABULARY if vocabulary is None else vocabulary, exact=vocabulary is not None)
+        for name, usual in GIVEN.items():
+            if changes.get(name, usual) != usual:
+                raise UserError(f"expected no {name}, got {changes[name]!r}; a translator has none, leave it out")
         config = Config.preset(preset, codec.vocabulary, **changes)
+        if not config.encoder_layers:
+            raise UserError("expected encoder_layers from 1, got 0; without an encoder nothing is translated")
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), codec)
 
@@ -157,24 +168,19 @@ class Translator:
             _say(f"by tokens, {data.pairs.report}", quiet)
         if usable is pairs and checked.pairs.report.skipped > held_out.report.skipped:
             _say(f"held out, by tokens, {checked.pairs.report}", quiet)
-        described = {**inherited(self.card), **(card or {})}
+        facts = {"task": "translation", "pairs": len(data), "held_out_pairs": len(checked), "sampling": sampling}
+        described = card_of_run(self.card, card or {}, facts)
         try:
             metric = bleu_metric(_language(described))
         except UserError as missing:
             metric = None
             _say(f"note: checkpoints are chosen by held-out loss and not by BLEU: {missing}", quiet)
-        described |= {
-            "task": "translation",
-            "pairs": len(data),
-            "held_out_pairs": len(checked),
-            "sampling": sampling,
-        }
         examples = {"the training pairs": _digest(usable), "the held-out pairs": _digest(held_out)}
         outcome = fit(
             self.model,
             data,
             list(checked.epoch(0)),
-            recipe,
+            recipe.settled(label_smoothing=SMOOTHING),
             out,
             package=Package(self._files(), described, examples),
             measure=lambda _: self._measure(checked.pairs, metric),

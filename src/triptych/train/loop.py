@@ -82,6 +82,7 @@ def fit(
     SIGINT and SIGTERM end the run after the present update, with its state saved.
     """
     keep_freed_memory()
+    recipe = recipe.settled(0.0)
     with claimed(out, resume=resume) as folder:
         folder.keep("examples", package.examples)
         folder.keep_settings(package.settings)
@@ -278,7 +279,7 @@ class _Run:
         for batch in group:
             mine = self.processes.share(batch).to(self.device)
             with autocast(self.device, getattr(torch, progress.dtype)):
-                loss, nll = self.model.loss(mine, recipe.label_smoothing)
+                loss, nll = self.model.loss(mine, recipe.label_smoothing or 0.0)
             (loss * (1 / tokens)).backward()  # type: ignore[no-untyped-call]
             likelihood += nll.detach().float()
         self.processes.add_gradients(self.model)

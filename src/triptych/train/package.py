@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from triptych.errors import UserError
 from triptych.model.store import load_pretrained
 from triptych.model.transformer import Transformer
 
@@ -44,6 +45,16 @@ def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
     """What the card of a model that is trained further keeps, and from which model it went on."""
     kept = {key: value for key, value in card.items() if key not in OF_TRAINING}
     return {**kept, "from": card["name"]} if "name" in card else kept
+
+
+def card_of_run(model: Mapping[str, Any], asked: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The card of a run's checkpoints: what is kept of the card of the model that it goes on from, what is asked for,
+    and the facts of the run, of which nothing else may be asked.
+    """
+    for key in asked:
+        if key in facts or key in (*OF_CHECKPOINT, "digest", "from"):
+            raise UserError(f"expected no {key} in the table card, got one; the run says it itself, leave it out")
+    return {**inherited(model), **asked, **facts}
 
 
 def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def begin(
     dtype, seconds = _dtype(model, largest, recipe, processes, cost)
     updates = updates_of_epochs(recipe, per_epoch)
     if recipe.hours is not None:
-        one = measure_step(model, largest, dtype, recipe.label_smoothing) * recipe.accumulate
+        one = measure_step(model, largest, dtype, recipe.label_smoothing or 0.0) * recipe.accumulate
         one += measure_optimizers(model, recipe, fast)
         updates = min(updates, max(1, round(recipe.hours * 3600 / one)))
     progress = Progress(
@@ -92,6 +92,6 @@ def _dtype(
 ) -> tuple[torch.dtype, str]:
     if recipe.dtype != "auto":
         return getattr(torch, recipe.dtype), "as asked"
-    dtype, seconds = choose_dtype(model, batch, recipe.label_smoothing, cost)
+    dtype, seconds = choose_dtype(model, batch, recipe.label_smoothing or 0.0, cost)
     chosen = torch.bfloat16 if processes.from_first(float(dtype == torch.bfloat16)) else torch.float32
     return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())

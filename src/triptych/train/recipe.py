@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
 
 from triptych.errors import UserError
@@ -26,8 +26,9 @@ class Recipe:
 
     `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
     everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps
-    an exponential moving average of the weights and evaluates and saves that. Held-out data is looked at `evaluations`
-    times an epoch; `patience` evaluations without a better score stop the run (0: never).
+    an exponential moving average of the weights and evaluates and saves that. `label_smoothing` is, if None, 0.1 for
+    translators and 0 for all others. Held-out data is looked at `evaluations` times an epoch; `patience` evaluations
+    without a better score stop the run (0: never).
     """
 
     epochs: float | None = None
@@ -44,7 +45,7 @@ class Recipe:
     epsilon: float = 1e-9
     weight_decay: float = 0.0
     clip: float = 1.0
-    label_smoothing: float = 0.1
+    label_smoothing: float | None = None
     ema: float = 0.0
     average_last: int = 0
     evaluations: float = 1.0
@@ -69,13 +70,27 @@ class Recipe:
         for name in ("warmup", "weight_decay", "clip", "average_last", "patience", "seed"):
             _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")
         for name in ("beta_1", "beta_2", "label_smoothing", "ema"):
-            _require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "in [0, 1)")
+            value = getattr(self, name)
+            _require(name, value, value is None or 0 <= value < 1, "in [0, 1)")
         _require("seed", self.seed, self.seed < 2**32, "< 2**32")  # torch's seeds have 64 bits; updates need the rest
         for name in ("epochs", "hours"):
             value = getattr(self, name)
             _require(name, value, value is None or 0 < value <= 1e9, "> 0 and <= 1e9")
         if self.epochs is None and self.hours is None:
             raise UserError("expected an end of training, got neither epochs nor hours; set one, e.g. hours=1")
+
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """Refuse settings that would change nothing."""
+        if self.optimizer != "muon" and self.matrix_learning_rate != type(self).matrix_learning_rate:
+            raise UserError(f"expected optimizer=muon with matrix_learning_rate, got {self.optimizer}; leave it out")
+        if self.average_last == 1:
+            raise UserError("expected average_last from 2 checkpoints, or 0, got 1; the mean of one is that one")
+
+    def settled(self, label_smoothing: float) -> Recipe:
+        """The recipe with this label smoothing where it names none."""
+        return self if self.label_smoothing is not None else replace(self, label_smoothing=label_smoothing)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
