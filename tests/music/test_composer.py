@@ -280,7 +280,7 @@ def test_a_model_is_given_another_order(composer: Composer) -> None:
     assert turned.codec.order == order and turned.with_order(VOICES).evaluate([grid]) == composer.evaluate([grid])
     for one, other in zip(composer.attention(grid), turned.attention(grid), strict=True):
         torch.testing.assert_close(one, other)
-    with pytest.raises(UserError, match="expected four voices at one position to put them in order"):
+    with pytest.raises(UserError, match="expected a model with several tokens at a position"):
         make(patch=None).with_order(order)
 
 

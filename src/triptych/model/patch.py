@@ -14,16 +14,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from triptych.errors import UserError
 from triptych.model.cache import Recent, run_lengths
 from triptych.model.config import Config, Patch
 from triptych.model.dropout import Dropout
 from triptych.model.layers import FeedForward, Residual
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def patches(ids: Tensor, size: int) -> Tensor:
@@ -129,3 +134,16 @@ class PatchNetwork(nn.Module):
         for layer, around in zip(self.layers, self.around, strict=True):
             hidden = around.leave(hidden, layer(around.enter(hidden)), drop)  # type: ignore[operator]
         return self.norm(hidden)  # type: ignore[no-any-return]
+
+
+def turned(model: Model, places: Sequence[int]) -> Model:
+    """A copy of a model with the tokens of its patches in another order: what was at places[i] is at i. What it reads
+    of a patch stays the same; on which tokens of its own patch a token may depend does not. UserError without patches.
+    """
+    copy = deepcopy(model)
+    parts = [part for part in copy.children() if isinstance(part, PlaceEmbedding | PatchNetwork)]
+    if not any(isinstance(part, PatchNetwork) for part in parts):
+        raise UserError("expected a model with several tokens at a position to put them in order, got one; train anew")
+    for part in parts:
+        part.turn(places)
+    return copy

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +16,7 @@ from triptych.generation.sample import Sampling
 from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.patch import PatchNetwork
+from triptych.model.patch import turned
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.chorale_grammar import BACH, Rules
@@ -39,11 +37,19 @@ from triptych.music.codec import (
     to_piece,
 )
 from triptych.music.data import AUGMENTED, HELD_OUT, Augmentation, ChoraleData, Lessons, held_out
-from triptych.music.given import Given, Told, Transpose, given_melody, given_voices, silent
+from triptych.music.given import (
+    Given,
+    Told,
+    Transpose,
+    given_melody,
+    given_voices,
+    lower_voices,
+    read_given,
+    silent,
+)
 from triptych.music.key import Key
 from triptych.music.labels import LABELS, Label, read_label
 from triptych.music.piece import Note, Piece
-from triptych.music.reading import read_piece
 from triptych.music.score import likelihood
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
@@ -156,13 +162,7 @@ class Composer:
         is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
         """
         codec = ChoraleCodec(order)
-        model = deepcopy(self.model)
-        if not isinstance(model.writer, PatchNetwork) or model.reader is None:
-            raise UserError("expected four voices at one position to put them in order, got a note; train it anew")
-        places = [self.codec.order.index(name) for name in codec.order]
-        for part in (model.reader, model.source_reader, model.writer):
-            if part is not None:
-                part.turn(places)
+        model = turned(self.model, [self.codec.order.index(name) for name in codec.order])
         return Composer(model, codec, unmeasured(self.card), exact=self._exact)
 
     @property
@@ -292,7 +292,7 @@ class Composer:
         transpose, told: see `given_voices`. only_new: what is added alone.
         """
         self._must("compose", "composing and continuing", "chorales")
-        given, kind, _ = self._labelled(given_voices(_read(primer, told), transpose, told), label)
+        given, kind = self._labelled(given_voices(read_given(primer, told), transpose, told), label)
         missing = (given.grid == SILENT).all(0)
         if missing.any():
             names = " and ".join(name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
@@ -343,16 +343,13 @@ class Composer:
     ) -> Piece:
         """The melody of a MIDI file or piece as a soprano over three voices that begin and end with it.
 
-        label: its key; without, that of its key signature or the one that is found. transpose, told: see
-        `given_melody`. only_new: alto, tenor and bass alone.
+        label: its key, or major or minor; without, the key of its signature or the one that is found. transpose, told:
+        see `given_melody`. only_new: alto, tenor and bass alone.
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
-        given, kind, key = self._labelled(given_melody(_read(melody, told), transpose, told), label)
-        piece = given.answer(self._sampler.fill(given.grid, sampling, seed, label=kind, key=key))
-        if not only_new:
-            return piece
-        notes = tuple(replace(note, voice=note.voice - 1) for note in piece.notes if note.voice)
-        return replace(piece, notes=notes, voices=VOICES[1:])
+        given, kind = self._labelled(given_melody(read_given(melody, told), transpose, told), label)
+        piece = given.answer(self._filled(given, given.grid, kind, sampling, seed))
+        return lower_voices(piece) if only_new else piece
 
     def infill(
         self,
@@ -372,7 +369,7 @@ class Composer:
         transpose, told: see `given_voices`.
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
-        given = given_voices(_read(piece, told), transpose, told)
+        given = given_voices(read_given(piece, told), transpose, told)
         known = [voice.strip().lower() for voice in voices]
         for voice, name in zip(voices, known, strict=True):
             if name not in VOICES:
@@ -385,7 +382,7 @@ class Composer:
         begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
         grid = given.grid.copy()
         grid[0 if begin <= given.early else begin : end, [VOICES.index(name) for name in known]] = UNKNOWN
-        return given.answer(self._sampler.fill(grid, sampling, seed, key=given.read_key()))
+        return given.answer(self._filled(given, grid, None, sampling, seed))
 
     def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
@@ -424,13 +421,19 @@ class Composer:
         self._must("compose", "composing and continuing", "chorales")
         return self._sampler.compose(self._label(label), steps, sampling, seed, rows=rows)
 
-    def _labelled(self, given: Given, label: str | None) -> tuple[Given, Label | None, Key]:
-        """What is given, in the key of the label if that is one; the label and the key, as the model reads them."""
+    def _labelled(self, given: Given, label: str | None) -> tuple[Given, Label | None]:
+        """What is given, in the key of the label if that is one, and the label as the model reads it."""
         kind = self._label(label)
         if not isinstance(kind, Key):
-            return given, kind, given.read_key()
+            return given, kind
         given = given.in_key(kind)
-        return given, given.read_key(), given.read_key()
+        return given, given.read_key()
+
+    def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling, seed: int) -> Grid:
+        """A grid of what is given with its unknown notes found, in its key: a model that knows labels is told that."""
+        key = given.read_key()
+        kind = key if label is None and self._knows_labels else label
+        return self._sampler.fill(grid, sampling, seed, label=kind, key=key)
 
     def _must(self, task: Task, what: str, shipped: str) -> None:
         if self.task != task:
@@ -441,18 +444,12 @@ class Composer:
     def _sampler(self) -> ChoraleSampler:
         return ChoraleSampler(self.model, self.codec, self.rules, exact=self._exact)
 
+    @property
+    def _knows_labels(self) -> bool:
+        return bool(self.model.config.classes) and self.card.get("labelled") is not False
+
     def _label(self, text: str | None) -> Label | None:
         """The mode or key that a label names, if the model knows any."""
-        if text is not None and (not self.model.config.classes or self.card.get("labelled") is False):
+        if text is not None and not self._knows_labels:
             raise UserError(f"expected a model with labels for --label {text}, got one without; leave the label out")
         return None if text is None else read_label(text)
-
-
-def _read(music: str | Path | Piece, told: Told) -> Piece:
-    """A piece, or that of a file, with a word about everything that was changed or left out."""
-    if isinstance(music, Piece):
-        return music
-    piece, words = read_piece(music)
-    for word in words:
-        told(word)
-    return piece

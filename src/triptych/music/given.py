@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from triptych.music.codec import (
     SILENT,
     STEPS_PER_QUARTER,
     UNKNOWN,
+    VOICES,
     Grid,
     from_piece,
     onsets,
@@ -33,6 +35,7 @@ from triptych.music.key import Key, key_of
 from triptych.music.melody import OCTAVE, melody_notes
 from triptych.music.metre import Metre
 from triptych.music.piece import KeySignature, Note, Piece, Tempo
+from triptych.music.reading import read_piece
 
 Told = Callable[[str], None]  # gets a word about what was changed
 Transpose = int | Literal["auto", "stay", "octaves"]
@@ -134,6 +137,22 @@ def _later(changes: Sequence[Change], start: int) -> tuple[Change, ...]:
 
 def silent(word: str) -> None:
     """Tell nobody."""
+
+
+def read_given(music: str | Path | Piece, told: Told) -> Piece:
+    """A piece, or that of a file, with a word about everything that was changed or left out."""
+    if isinstance(music, Piece):
+        return music
+    piece, words = read_piece(music)
+    for word in words:
+        told(word)
+    return piece
+
+
+def lower_voices(piece: Piece) -> Piece:
+    """The alto, tenor and bass of a piece of four voices alone."""
+    notes = tuple(replace(note, voice=note.voice - 1) for note in piece.notes if note.voice)
+    return replace(piece, notes=notes, voices=VOICES[1:], programs=piece.programs[1:])
 
 
 def given_melody(piece: Piece, transpose: Transpose = "auto", told: Told = silent) -> Given:
