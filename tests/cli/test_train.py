@@ -9,8 +9,8 @@ from triptych.attention.pattern import Local1D
 from triptych.cli.settings import read_settings
 from triptych.cli.train import dtype_of_lessons
 from triptych.errors import UserError
+from triptych.music.augmentation import Augmentation
 from triptych.music.composer import Composer
-from triptych.music.data import Augmentation
 from triptych.train import precision
 from triptych.train.package import Outcome
 from triptych.train.recipe import Recipe

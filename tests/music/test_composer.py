@@ -16,10 +16,10 @@ from triptych.generation.sample import Sampling
 from triptych.model.single import SingleRow
 from triptych.model.store import save_pretrained
 from triptych.music import chorale_sampler
+from triptych.music.augmentation import Augmentation
 from triptych.music.chorale_sampler import MOST_STEPS, ChoraleSampler
 from triptych.music.codec import END, RANGES, SILENT, UNKNOWN, VOICES, ChoraleCodec, Grid, from_piece, to_piece
 from triptych.music.composer import Composer
-from triptych.music.data import Augmentation
 from triptych.music.midi import write_midi
 from triptych.music.piece import Note, Piece
 from triptych.train.recipe import Recipe

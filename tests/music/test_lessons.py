@@ -6,8 +6,9 @@ import torch
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
+from triptych.music.augmentation import Augmentation
 from triptych.music.codec import END, HOLE, RANGES, REST, ChoraleCodec, Grid
-from triptych.music.data import Augmentation, ChoraleData, Lessons, learned, moved_pitches
+from triptych.music.data import ChoraleData, Lessons, learned, moved_pitches
 from triptych.music.every_key import probabilities
 from triptych.music.key import key_of
 from triptych.music.labels import label_of

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
 # What [data] may say of trained composers to learn from, and what holds without it.
+AUGMENTATION = ("transpose", "label", "rests", "shift", "thin")
 TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
 MOST_COMPOSED = 100_000
 # What [data] may say of pictures, and what holds without it.
@@ -236,17 +237,19 @@ def music(
     Settings of that table for a pianist: task (compose, accompany), length of the crops in tokens, stretch (0.05) and
     semitones (3) that they are changed by at most, unlabelled (0.1), the share of them whose label is hidden, and
     held_out, the number of pieces to measure on, if not on all.
-    For a composer: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
+    For a composer: task (compose, infill), length of the crops in tokens, order of the voices within a moment (["bass",
+    "soprano", "alto", "tenor"]), transpose and label (true, false); shares of the pieces, of which none is changed
+    unless asked for: rests (begin with rests), shift (begin elsewhere in the bar), thin (have voices that rest);
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
     teachers say is learned in the same way, if one of them fills in.
-    With --from, dropout and pattern may change. A pianist may then be told the keyboard, positions = {keyboard = [88,
-    100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by task = "infill", as
+    With --from, dropout, pattern and order may change. A pianist may then be told the keyboard, positions =
+    {keyboard = [88, 100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by task = "infill", as
     deep as its decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked
     for: likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
-    known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", "transpose", "label", *TEACHING]
+    known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", *AUGMENTATION, *TEACHING]
     tables = _tables(recipe, settings, dtype, data=list(known))
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
@@ -280,8 +283,8 @@ def _train_composer(
 ) -> Outcome:
     """Train a new composer, or go on from `start_from`."""
     from triptych.model.store import locate, read_card
+    from triptych.music.augmentation import Augmentation
     from triptych.music.composer import Composer
-    from triptych.music.data import Augmentation
 
     use = tables["data"]
     use.pop("kind", None)
@@ -295,9 +298,7 @@ def _train_composer(
     order = use.pop("order", None)
     if order is not None and not isinstance(order, list):
         raise UserError(f'expected data.order to be a list of voices, ["bass", "soprano", ...], got {order!r}')
-    for name, value in use.items():
-        if not isinstance(value, bool):
-            raise UserError(f"expected data.{name} to be true or false, got {value!r}")
+    augmentation = Augmentation(**use)
     if start_from is not None:
         model = tables["model"]
         forget, pattern = _only_forget(model), model.pop("pattern", None)
@@ -333,7 +334,7 @@ def _train_composer(
         out=out,
         resume=resume,
         length=length,
-        augmentation=Augmentation(**use),
+        augmentation=augmentation,
         card=tables["card"],
     )
 

@@ -19,6 +19,7 @@ from triptych.model.layers import AttentionMaps
 from triptych.model.patch import turned
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.music.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorale_grammar import BACH, Rules
 from triptych.music.chorale_presets import PRESETS
 from triptych.music.chorale_sampler import ChoraleSampler
@@ -36,7 +37,7 @@ from triptych.music.codec import (
     from_piece,
     to_piece,
 )
-from triptych.music.data import AUGMENTED, HELD_OUT, Augmentation, ChoraleData, Lessons, held_out
+from triptych.music.data import HELD_OUT, ChoraleData, Lessons, held_out
 from triptych.music.given import (
     Given,
     Told,
@@ -209,8 +210,10 @@ class Composer:
             seed=recipe.seed,
         )
         checked = held_out(held_out_grids, self.codec, self.task)
-        facts = {"task": self.task, "pieces": len(data), "crop": length}
+        facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
         facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        shares = {name: getattr(augmentation, name) for name in ("rests", "shift", "thin")}
+        facts |= {name: share for name, share in shares.items() if share}
         described = card_of_run(self.card, card or {}, facts)
         examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
         settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}

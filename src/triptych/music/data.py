@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
+from triptych.music.augmentation import AUGMENTED, Augmentation
 from triptych.music.bars import BAR
 from triptych.music.codec import (
     END,
@@ -151,17 +153,6 @@ def transposed(grid: Grid, semitones: int) -> Grid:
     return np.where(grid >= 0, grid + semitones, grid)
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """What is drawn anew for each piece in each epoch: whether its transposition, and the kind of its label."""
-
-    transpose: bool = True
-    label: bool = True
-
-
-AUGMENTED = Augmentation()
-
-
 @dataclass(frozen=True, eq=False)
 class Lessons:
     """What teachers say of the pieces of a training set, and of others that they composed; `lessons` asks them.
@@ -249,7 +240,9 @@ class ChoraleData:
         drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
         for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
             shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
-            moved, tonality = transposed(piece.grid, shift), piece.key.transposed(shift)
+            changed = self.augmentation.changed(piece.grid, random)
+            grid, empty = (piece.grid, np.zeros(piece.grid.shape, bool)) if changed is None else changed
+            moved, tonality = transposed(grid, shift), piece.key.transposed(shift)
             for start in self._starts(4 * len(moved), random):
                 crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
                 whole = start + self.length >= 4 * len(moved) and self.task == "compose"
@@ -257,15 +250,18 @@ class ChoraleData:
                 kind = self._kind(random)
                 labels.append((-1, label_of(tonality, mode_only=True), label_of(tonality))[kind])
                 if self.task == "infill":
-                    if piece.holes:  # teachers were asked about these alone, without a label
+                    if piece.holes and changed is None:  # teachers were asked about these alone, without a label
                         kind, labels[-1] = int(random.integers(len(piece.holes))), -1
                         hidden = self.codec.ordered(piece.holes[kind])[start : start + len(crop)]
                     else:
-                        hidden = self.codec.ordered(draw_holes(len(crop) // 4, random))
+                        holes = draw_holes(len(crop) // 4, random)
+                        hidden = self.codec.ordered(holes & ~empty[start // 4 : (start + len(crop)) // 4])
                     sources.append(np.where(hidden, HOLE, crop))
-                if piece.said:
+                if piece.said and changed is None:
                     part = piece.said[kind][start : start + len(targets[-1])]
                     wanted.append(learned(part, targets[-1], shift, piece.share))
+                elif piece.said:  # of what it has become nobody was asked
+                    wanted.append(functional.one_hot(torch.from_numpy(targets[-1]), self.codec.vocabulary).float())
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
         return Examples(targets, sources or None, labels, groups, wanted)
 
