@@ -177,6 +177,14 @@ def test_a_greedy_piece_moves_on(run: Any, folder: Path, tmp_path: Path) -> None
     assert np.diff(np.append(changes, len(grid))).max() <= 16
 
 
+def test_instruments(run: Any, folder: Path, tmp_path: Path) -> None:
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--tokens", 32]
+    assert run("compose", *options, "--program", "choir aahs", "--program", "bass=42").code == 0
+    assert read_piece(tmp_path / "a.mid")[0].programs == (52, 52, 52, 42)
+    ran = run("compose", *options, "--program", "kazoo")
+    assert ran.code == 2 and "expected an instrument of General MIDI" in ran.err
+
+
 def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
     arguments = ["infill", folder / "piece.mid", "--out", tmp_path / "a.mid", "--model", folder / "infill"]
     bars = ["--voice", "Alto", "--voice", "TENOR", "--from", 2, "--to", 2, "--threads", 1, "--seed", 5]

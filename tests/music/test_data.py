@@ -72,7 +72,7 @@ FINE = "[[60, 55, 50, 40]]"
         (b"[" * 100_000, "got other things"),
         (b"[1]", "got other things"),
         (b'"train"', "got other things"),
-        (b"{}", "got 'train'; its names: $"),
+        (b"{}", "got 'train'; its names:"),
         (b'{"train": 5}', "a list of pieces, got 'train'"),
         (b'{"train": {"a": [[60, 55, 50, 40]]}}', "a list of pieces, got 'train'"),
         (b'{"train": []}', "got none"),

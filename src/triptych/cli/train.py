@@ -244,9 +244,9 @@ def music(
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
     teachers say is learned in the same way, if one of them fills in.
     With --from, dropout, pattern and order may change. A pianist may then be told the keyboard, positions =
-    {keyboard = [88, 100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by task = "infill", as
-    deep as its decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked
-    for: likelihood is the measure, and notes are drawn from it.
+    {keyboard = [88, 100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by
+    task = "infill", as deep as its decoder unless encoder_layers of the table model says otherwise. Labels are not
+    smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", *AUGMENTATION, *TEACHING]
