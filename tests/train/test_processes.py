@@ -37,30 +37,39 @@ def pictures(channels: int, names: tuple[str, ...] = ()) -> tuple[Pictures, Pict
     return training, held_out
 
 
-def text(out: Path, recipe: Recipe) -> None:
+def write_pairs(tmp_path: Path) -> None:
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    random = np.random.default_rng(0)
+    sentences = [" ".join(random.choice(words, 5)) for _ in range(40)]
+    (tmp_path / "source.txt").write_text("\n".join(sentences) + "\n")
+    (tmp_path / "target.txt").write_text("\n".join(line[::-1] for line in sentences) + "\n")
+
+
+def text(out: Path, recipe: Recipe, resume: bool = False) -> None:
     pairs = read_pairs(out.parent.parent / "source.txt", out.parent.parent / "target.txt")
     translator = Translator.new(pairs, encoder_layers=1, **SMALL)
-    translator.fit(pairs, held_out=pairs, recipe=recipe, out=out, quiet=True)
+    translator.fit(pairs, held_out=pairs, recipe=recipe, out=out, resume=resume, quiet=True)
 
 
-def chorales(out: Path, recipe: Recipe, task: str = "compose", **changes: Any) -> None:
+def chorales(out: Path, recipe: Recipe, task: str = "compose", resume: bool = False, **changes: Any) -> None:
     random = np.random.default_rng(0)
     grids = [random.integers(48, 72, (8 + 2 * piece, 4)) for piece in range(10)]
     composer = Composer.new(task=task, preset="tiny", **{**SMALL, **changes})
-    composer.fit(grids[:7], held_out_grids=grids[7:], recipe=recipe, out=out, quiet=True)
+    composer.fit(grids[:7], held_out_grids=grids[7:], recipe=recipe, out=out, resume=resume, length=64, quiet=True)
 
 
-def piano(out: Path, recipe: Recipe, task: str = "compose") -> None:
+def piano(out: Path, recipe: Recipe, task: str = "compose", resume: bool = False) -> None:
     shards = Shards(out.parent.parent / "shards")
     pianist = Pianist.new(shards, task=task, preset="tiny", **SMALL)
-    pianist.fit(shards, recipe=recipe, out=out, length=32, quiet=True)
+    pianist.fit(shards, recipe=recipe, out=out, resume=resume, length=32, quiet=True)
 
 
 def image(out: Path, recipe: Recipe, task: str = "paint", classes: bool = False, **changes: Any) -> None:
+    resume = changes.pop("resume", False)
     channels = changes.pop("channels", 3)
     training, held_out = pictures(channels, ("a", "b") if classes else ())
     painter = Painter.new(training, task=task, preset="tiny", factor=2, **{**SMALL, **changes})
-    painter.fit(training, held_out_pictures=held_out, recipe=recipe, out=out, quiet=True)
+    painter.fit(training, held_out_pictures=held_out, recipe=recipe, out=out, resume=resume, quiet=True)
 
 
 MIXTURE: dict[str, Any] = {"cell": "pixel", "patch": {"logistics": 3}}
@@ -116,6 +125,10 @@ def wait_for_the_first(place: Path) -> None:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
+    return prepared(tmp_path)
+
+
+def prepared(tmp_path: Path) -> Path:
     from triptych.music.midi import midi_bytes
     from triptych.music.performance import Performance
     from triptych.music.shards import prepare
@@ -134,11 +147,7 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    random = np.random.default_rng(0)
-    sentences = [" ".join(random.choice(words, 5)) for _ in range(40)]
-    (tmp_path / "source.txt").write_text("\n".join(sentences) + "\n")
-    (tmp_path / "target.txt").write_text("\n".join(line[::-1] for line in sentences) + "\n")
+    write_pairs(tmp_path)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launcher, __file__, str(tmp_path)]
