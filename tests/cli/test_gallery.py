@@ -253,3 +253,27 @@ def test_in_a_browser(made: Path) -> None:
         browser.close()
     assert all(url.startswith(made.parent.as_uri() + "/") for url in told)
     assert len(told) == 2 * (1 + 16 + 2 * SCORED)
+
+
+def test_a_folder_with_other_things_is_no_gallery(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery is replaced only as it was made; one that was ended in the middle leaves nothing in the way."""
+    monkeypatch.setattr(store, "shipped", list)
+    out = tmp_path / "gallery"
+    out.mkdir()
+    (out / "index.html").write_text("my home page")
+    ran = run("demo", "--out", out)
+    assert ran.code == 2 and "which holds other things" in ran.err.splitlines()[-1]
+    assert (out / "index.html").read_text() == "my home page" and len(list(tmp_path.iterdir())) == 1
+    (out / "index.html").unlink()
+    (tmp_path / ".gallery.triptych-part").mkdir()
+    (tmp_path / ".gallery.triptych-part" / "half.png").touch()
+    for _ in range(2):
+        assert run("demo", "--out", out).code == 0
+        assert sorted(path.name for path in out.iterdir()) == ["contents.json", "index.html"]
+        assert len(list(tmp_path.iterdir())) == 1
+    page = (out / "index.html").read_bytes()
+    for name, content in (("note.txt", b"mine"), ("index.html", page + b"mine")):
+        (out / name).write_bytes(content)
+        ran = run("demo", "--out", out)
+        assert ran.code == 2 and (out / name).read_bytes() == content
+        (out / "note.txt").unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import pytest
 from triptych.errors import UserError
 from triptych.music import shards as module
 from triptych.music.midi import midi_bytes
-from triptych.music.performance import Performance, PerformanceCodec
+from triptych.music.performance import NOTE, Performance, PerformanceCodec
 from triptych.music.piece import Note, Piece
 from triptych.music.shards import Shards, prepare
 
@@ -206,3 +206,20 @@ def test_melodies_are_kept(tmp_path: Path) -> None:
     bare, _ = prepare(tmp_path / "music", tmp_path / "bare")
     with pytest.raises(UserError, match="prepare it anew with --melody"):
         bare.melody(bare.entries[0])
+
+
+def test_a_folder_with_other_things_stays(tmp_path: Path) -> None:
+    """What a preparation that was killed has left does not count; the same names with other content do."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes-0000.npy").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"expected a new or empty folder, got .* which holds 'notes-0000\.npy'"):
+        prepare(tmp_path / "none", tmp_path / "out")
+    assert (tmp_path / "out" / "notes-0000.npy").read_bytes() == b"mine"
+    np.save(tmp_path / "out" / "notes-0000.npy", np.zeros(3, NOTE))
+    (tmp_path / "out" / ".index.json.triptych-part").touch()
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path / "none", tmp_path / "out")
+    assert "new or empty folder" not in str(caught.value)
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(UserError, match=r"holds 'thesis\.tex'"):
+        prepare(tmp_path / "none", tmp_path / "out")

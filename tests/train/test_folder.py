@@ -15,11 +15,11 @@ from copies import Copies, Stopping, make, read_log, recipe
 
 from triptych.errors import UserError
 from triptych.model import store
+from triptych.model.files import MARK
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.train import folder as run_folder
 from triptych.train.folder import RunFolder
 from triptych.train.loop import fit
-from triptych.train.ownership import MARK
 from triptych.train.state import read_state
 
 

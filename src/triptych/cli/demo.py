@@ -35,7 +35,7 @@ def demo(
     mostly waits for the first.
     """
     from triptych.cli import gallery_notes, gallery_piano, gallery_pixels, gallery_words
-    from triptych.cli.gallery import write_page
+    from triptych.cli.gallery import CONTENTS, finished, renewed, write_page
     from triptych.model.store import shipped
 
     there = {card["name"] for card in shipped()}
@@ -53,25 +53,28 @@ def demo(
     if piano := _ships(there, PIANIST):
         shares |= gallery_piano.PARTS
 
+    making = renewed(out)
+
     def sections(begin: Callable[[str], None]) -> Iterator[str]:
         if words:
-            yield from gallery_words.words(load_translator(TRANSLATOR, *settings), TRANSLATOR, out, begin)
+            yield from gallery_words.words(load_translator(TRANSLATOR, *settings), TRANSLATOR, making, begin)
         if pixels:
             completer, upscaler = (
                 load_painter(name, *settings) if ships else None
                 for name, ships in zip((COMPLETER, UPSCALER), also, strict=True)
             )
-            yield from gallery_pixels.pixels(load_painter(PAINTER, *settings), completer, upscaler, out, begin)
+            yield from gallery_pixels.pixels(load_painter(PAINTER, *settings), completer, upscaler, making, begin)
         if notes:
             composer, filler = (load_composer(name, *settings) for name in (COMPOSER, FILLER))
-            yield from gallery_notes.notes(composer, filler, out, begin)
+            yield from gallery_notes.notes(composer, filler, making, begin)
         if piano:
-            yield from gallery_piano.piano(load_pianist(PIANIST, *settings), out, begin)
+            yield from gallery_piano.piano(load_pianist(PIANIST, *settings), making, begin)
 
-    out.mkdir(parents=True, exist_ok=True)
     with parts(shares) as begin:
-        page = write_page(sections(begin), out)
-    answer({"page": str(page), "files": sum(1 for _ in out.rglob("*.*"))}, [str(page)], as_json=json)
+        write_page(sections(begin), making)
+    page = finished(making, out)
+    count = sum(path.name != CONTENTS for path in out.rglob("*.*"))
+    answer({"page": str(page), "files": count}, [str(page)], as_json=json)
 
 
 def _ships(there: set[str], *names: str) -> bool:

@@ -4,6 +4,9 @@ files beside it, style inside.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -13,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from triptych import __version__
 from triptych.cli.models import worded
+from triptych.errors import UserError
+from triptych.model.files import MARK, read_sealed, sealed, temporary_of, write_file
 from triptych.picture import save
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from triptych.music.piece import Piece
 
 SHARPNESS = 1.5  # dots of a picture to a dot of the page, so that it is sharp on fine screens too
+CONTENTS = "contents.json"  # the digests of a gallery's files
 FACTS = {
     "domain": "Domain",
     "data": "Trained on",
@@ -28,6 +34,52 @@ FACTS = {
     "scores": "Scores",
     "license": "Licence",
 }
+
+
+def renewed(out: Path) -> Path:
+    """A folder beside `out` to make the gallery in. Raises UserError where `out` is neither new nor empty nor a gallery
+    as it was made.
+    """
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not _own(out))):
+        raise UserError(f"expected a new folder or a gallery as it was made, got {out}, which holds other things")
+    making = temporary_of(out.absolute(), MARK)
+    if making.is_dir() and not making.is_symlink():
+        shutil.rmtree(making)  # which a gallery was being made in, when that was ended
+    making.mkdir(parents=True)
+    return making
+
+
+def finished(making: Path, out: Path) -> Path:
+    """Put the gallery in its place, and the one before away; returns its page."""
+    digests = {
+        path.relative_to(making).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(making.rglob("*"))
+        if path.is_file()
+    }
+    write_file(making / CONTENTS, sealed({"sha256": digests}))
+    for path in _own(out) if out.is_dir() else ():
+        path.rmdir() if path.is_dir() else path.unlink()
+    out.mkdir(exist_ok=True)  # which may be where the person is
+    for entry in (making / CONTENTS, *(path for path in making.iterdir() if path.name != CONTENTS)):
+        entry.rename(out / entry.name)
+    making.rmdir()
+    return out / "index.html"
+
+
+def _own(out: Path) -> list[Path]:
+    """All that is in a gallery, the inner things first, if it is as it was made; else nothing."""
+    try:
+        digests = {**read_sealed(out / CONTENTS)["sha256"], CONTENTS: None}
+    except (UserError, OSError, LookupError, TypeError):
+        return []
+    found = sorted(out.rglob("*"), reverse=True)
+    for path in found:
+        name = path.relative_to(out).as_posix()
+        if path.is_symlink() or (path.is_file() and name not in digests):
+            return []
+        if path.is_file() and name != CONTENTS and hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+            return []
+    return found
 
 
 def write_page(sections: Iterable[str], out: Path) -> Path:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.model.files import write_file
+from triptych.model.files import MARK, write_file
 from triptych.music.data import HELD_OUT
 from triptych.music.melody import melody_of_parts
 from triptych.music.music_files import MusicFiles
@@ -27,6 +28,8 @@ from triptych.music.reading import MusicReader, read_many
 from triptych.train.inputs import digest_of
 
 INDEX = "index.json"
+ARRAY = re.compile(r"notes-\d{4,}\.npy")
+PART = re.compile(rf"\.(notes-\d{{4,}}\.npy|index\.json)\.{MARK}")
 VERSION = 1
 SHARD = 1 << 20  # notes of an array, at least, but for the last: 21 MB
 TRAIN, VALID = "train", "valid"
@@ -156,6 +159,7 @@ def prepare(
     out = Path(out)
     if (out / INDEX).exists():
         raise UserError(f"expected a new folder, got {out}, which holds prepared music; choose another or remove it")
+    _expect_new(out)
     codec, writer, words = PerformanceCodec(), _Writer(out), []
 
     def read(reader: MusicReader, name: str) -> tuple[Performance, Performance, int, list[str]]:
@@ -187,6 +191,18 @@ def prepare(
     return Shards(out), words
 
 
+def _expect_new(out: Path) -> None:
+    """Raise UserError for a folder that holds more than what a preparation that was killed has left there."""
+    for path in sorted(out.iterdir()) if out.is_dir() else ():
+        part = PART.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        try:
+            if part or (ARRAY.fullmatch(path.name) and not path.is_symlink() and _mapped(path) is not None):
+                continue
+        except (OSError, EOFError, ValueError):
+            pass
+        raise UserError(f"expected a new or empty folder, got {out}, which holds {path.name!r}; choose another")
+
+
 class _Writer:
     """Collects pieces and writes an array whenever it is full."""
 
@@ -212,13 +228,13 @@ class _Writer:
             self._flush()
         pieces = [asdict(entry) for entry in self.entries]
         index = {"version": VERSION, "shards": self._shards, "pieces": pieces, "left_out": list(words)}
-        write_file(self.out / INDEX, (json.dumps(index, indent=0) + "\n").encode())
+        write_file(self.out / INDEX, (json.dumps(index, indent=0) + "\n").encode(), MARK)
 
     def _flush(self) -> None:
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate(self._waiting), allow_pickle=False)
         self._shards.append(f"notes-{len(self._shards):04}.npy")
-        write_file(self.out / self._shards[-1], buffer.getvalue())
+        write_file(self.out / self._shards[-1], buffer.getvalue(), MARK)
         self._waiting, self._count = [], 0
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.files import sealed, write_file
+from triptych.model.files import MARK, sealed, write_file
 from triptych.model.store import CARD, RUN, own_files, remove_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.inputs import difference, digests
 from triptych.train.lock import LOCK, Lock
-from triptych.train.ownership import CHECKPOINT, CHECKPOINTS, LOG, MARK, is_run, own_entries, own_parts, remove
+from triptych.train.ownership import CHECKPOINT, CHECKPOINTS, LOG, is_run, own_entries, own_parts, remove
 from triptych.train.report import check_log
 from triptych.train.state import FILE, Progress, State, read_state
 

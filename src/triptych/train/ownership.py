@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.model.files import read_sealed
+from triptych.model.files import MARK, read_sealed
 from triptych.model.store import RUN, own_files
 from triptych.train.lock import LOCK, is_lock
 from triptych.train.state import FILE, State
 
 CHECKPOINTS, LOG, BOARD, NOTES = "checkpoints", "log.jsonl", "tensorboard", "notes"
-MARK = "triptych-part"  # ends the name of a file or folder that is being written
 LINE = b'{"event": "'  # begins every line of a log
 CHECKPOINT = re.compile(r"(update|last|average)-\d{7,}(\.\d+)?")
 PART = re.compile(rf"\.(.+)\.{MARK}")
