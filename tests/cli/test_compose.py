@@ -95,6 +95,26 @@ def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     assert told_by(run("continue", folder / "piece.mid", *options, "--seconds", 2))["sixteenths"] == 44
 
 
+def test_continue_says_that_a_piece_has_ended(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, _ = read_piece(folder / "piece.mid")
+
+    def ended(self: Composer, primer: Piece, *, only_new: bool, **options: Any) -> Piece:
+        first = 0 if only_new else primer.length
+        kept = () if only_new else primer.notes
+        return replace(primer, notes=(*kept, Note(first, first + 1, 60)), length=first + 1)
+
+    monkeypatch.setattr(Composer, "continue_", ended)
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1]
+    for more in ([], ["--only-new"]):
+        ran = run("continue", folder / "piece.mid", *options, *more)
+        assert ran.code == 0 and "takes it for a whole piece, which has ended, and adds 0." in ran.err
+        assert ran.err.count("\n") == 1 and "--seconds asks for more" in ran.err
+    assert run("continue", folder / "piece.mid", *options, "--seconds", 1).err == "", "asked for so much, got so much"
+    assert given.seconds > 1
+
+
 def test_harmonize(run: Any, folder: Path, tmp_path: Path) -> None:
     out, model = tmp_path / "a.mid", folder / "infill"
     ran = run("harmonize", folder / "tune.mid", "--out", out, "--model", model, "--threads", 1, "--json")

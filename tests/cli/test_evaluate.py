@@ -1,10 +1,13 @@
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from triptych.image.files import Pictures, write_picture
+from triptych.image.painter import Painter
 from triptych.music.codec import RANGES
 from triptych.music.composer import Composer
 from triptych.music.midi import write_midi
@@ -32,6 +35,48 @@ def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
     assert translator.calls[-1][1]["tokenised_references"] == ["x .", "z ."], "the skipped line is skipped here too"
     (tmp_path / "r").write_text("x .\n", "utf-8")
     assert "at least 3 lines" in run(*arguments, "--reference-tokenised", tmp_path / "r").err
+
+
+@pytest.mark.parametrize(
+    ("named", "asked", "why"),
+    [(None, [], "names no language; give --language"), ("xx", [], "no rules for 'xx'"), ("de", ["yy"], "for 'yy'")],
+)
+def test_text_says_why_a_figure_is_missing(
+    run: Any,
+    translator: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str | None,
+    asked: list[str],
+    why: str,
+) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tx\n", "utf-8")
+    monkeypatch.setattr(translator, "language", named, raising=False)
+    monkeypatch.setattr(translator, "evaluate", lambda *_, **__: {"bleu": 41.0, "bleu_lc_tok": None})
+    options = ["--language", *asked] if asked else []
+    ran = run("evaluate", "text", "--source", tmp_path / "pairs.tsv", *options)
+    assert ran.code == 0 and "note: there is no bleu_lc_tok: " in ran.err and why in ran.err
+
+
+def test_image_says_why_figures_are_missing(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = Pictures(np.zeros((2, 8, 8, 3), np.uint8), None, ())
+    Painter.new(pictures, task="upscale", preset="tiny", device="cpu").save(tmp_path / "model")
+    for name in ("one", "two"):
+        (tmp_path / name / "test").mkdir(parents=True)
+        (tmp_path / name / "train").mkdir()
+    for name, number in (("one", 1), ("two", 1), ("two", 2)):
+        shade = np.full((8, 8, 3), 90 * number, np.uint8)
+        write_picture(tmp_path / name / "test" / f"{number}.png", shade)
+        write_picture(tmp_path / name / "train" / f"{number}.png", shade + 1)
+    asked = ["evaluate", "image", "--model", tmp_path / "model", "--split", "test", "--samples", 1, "--threads", 1]
+    ran = run(*asked, "--data", tmp_path / "two")
+    assert ran.code == 0 and "there is no" not in ran.err and "+-" in ran.out
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    ran = run(*asked, "--data", tmp_path / "one")
+    assert ran.code == 0, "the other figures are given all the same"
+    assert "note: there is no interval: it takes two pictures or more\n" in ran.err
+    assert "note: there is no SSIM: it takes scikit-image; pip install" in ran.err
+    assert "nan" not in ran.out and "SSIM none" in ran.out and "PSNR" in ran.out
 
 
 def test_a_missing_file(run: Any, translator: Any, tmp_path: Path) -> None:

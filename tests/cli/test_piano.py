@@ -82,6 +82,16 @@ def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     assert told["notes"] == len(found) and found.seconds <= given.seconds + 3.01
 
 
+def test_continue_says_that_a_piece_has_ended(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pianist, "continue_", lambda self, primer, **options: primer.to_piece())
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1]
+    ran = run("continue", folder / "piece.mid", *options)
+    assert ran.code == 0 and "which has ended, and adds 0.0 seconds; --seconds asks for more" in ran.err
+    assert "ended" not in run("continue", folder / "piece.mid", *options, "--seconds", 1).err
+
+
 def test_accompany(run: Any, folder: Path, tmp_path: Path) -> None:
     options = ["--out", tmp_path / "a.mid", "--model", folder / "accompany", "--threads", 1, "--json"]
     told_by(run("accompany", folder / "tune.mid", *options, "--label", "Bach"))

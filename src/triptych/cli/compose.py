@@ -27,6 +27,7 @@ Out = Annotated[
         help="What to write: .mid, .wav, .musicxml, .svg (score) or .png (piano roll); may be given several times.",
     ),
 ]
+HARDLY_ANY = 1.0  # seconds that a model adds where it takes a piece as ended
 Label = Annotated[
     str | None,
     typer.Option(
@@ -166,6 +167,8 @@ def continue_(
         played = _heard(primer)
         length: dict[str, Any] = {"seconds": seconds, "tokens": tokens}
         found = pianist.continue_(played, label=label, only_new=only_new, sampling=sampling, seed=seed, **length)
+        if seconds is None and tokens is None:
+            _tell_ended(primer, found.seconds - (0 if only_new else played.seconds))
         _tell(found, model, out, soundfont, program, as_json=json)
         return
     changes = read_transpose(transpose)
@@ -184,6 +187,8 @@ def continue_(
         "told": _teller(primer),
     }
     found = composer.continue_(piece, sampling=sampling, seed=seed, **how)
+    if steps is None:
+        _tell_ended(primer, found.seconds - (0 if only_new else piece.seconds))
     _tell(found, model, out, soundfont, program, as_json=json)
 
 
@@ -306,6 +311,13 @@ def _heard(path: Path, *, melody: bool = False) -> Performance:
     for word in words:
         say(f"{path}: {word}")
     return found
+
+
+def _tell_ended(primer: Path, added: float) -> None:
+    """Say why a continuation of so many seconds is hardly any, if it is."""
+    if added < HARDLY_ANY:
+        told = f"the model takes it for a whole piece, which has ended, and adds {max(added, 0):.1f} seconds"
+        say(f"{primer}: {told}; --seconds asks for more")
 
 
 def _teller(path: Path) -> Callable[[str], None]:

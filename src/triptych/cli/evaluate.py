@@ -69,6 +69,12 @@ def text(
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
     if result.get("note") is not None:
         say(f"note: {result['note']}")
+    if result.get("bleu_lc_tok", 0) is None:
+        named = language or translator.language
+        why = (
+            f"Moses has no rules for {named!r}" if named else f"the card of {model} names no language; give --language"
+        )
+        say(f"note: there is no bleu_lc_tok: {why}")
     answer({"model": model, **result}, _table({**result, "note": None}), as_json=json)
 
 
@@ -81,7 +87,12 @@ def image(
         ),
     ],
     model: options.Model = "fashion",
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", metavar="NAME", help="train, valid (of a folder without: every tenth by name) or test."
+        ),
+    ] = "valid",
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="So many pictures, evenly from all.")
     ] = None,
@@ -108,7 +119,7 @@ def image(
     what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
     from triptych.image.data import hiding
-    from triptych.image.score import worded
+    from triptych.image.score import missing, worded
     from triptych.picture import check_picture, save
 
     if heat is not None:
@@ -133,6 +144,8 @@ def image(
 
         save(draw(found.heat), heat)
     figures = {**found.to_dict(), **enlarged}
+    for word in missing(figures, min(height, width)):
+        say(f"note: {word}")
     everything = "all" if painter.task == "complete" else None
     told = {"model": model, "split": split, "hidden": hide or everything}
     answer({**told, **figures}, worded(figures), as_json=json)
@@ -145,7 +158,10 @@ def music(
         typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
     ],
     model: options.Model = "chorales",
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="train, valid or test.")] = "valid",
+    split: Annotated[
+        str,
+        typer.Option("--split", metavar="NAME", help="train, valid (of a folder or zip: every tenth by name) or test."),
+    ] = "valid",
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="So many pieces only.")] = None,
     every_key: Annotated[
         bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
@@ -176,6 +192,8 @@ def music(
     grids = load_chorales(data, split)[:limit]
     composer = load_composer(model, device, threads, dtype.value)
     result = composer.evaluate(grids, every_key=every_key)
+    if data.suffix.lower() != ".json":
+        say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
     told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
     answer({**told, **result}, worded(result), as_json=json)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,12 +132,12 @@ def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, floa
 
 def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:
     """PSNR in dB and SSIM of pictures [N, height, width, channels], each the mean over them; of pictures of less than 3
-    pixels there is no SSIM (NaN).
+    pixels, and without scikit-image, there is no SSIM (NaN).
     """
     try:
         from skimage.metrics import structural_similarity
     except ImportError:
-        raise UserError("expected scikit-image for SSIM, got none; pip install 'triptych[eval]'") from None
+        return _psnr(truth, made), math.nan
     edge = min(truth.shape[1:3])
     if edge < SMALLEST_WINDOW:
         return _psnr(truth, made), math.nan
@@ -166,18 +166,29 @@ def bicubic(small: Pixels, factor: int) -> Pixels:
     return np.stack([enlarged(picture) for picture in small])
 
 
+def missing(figures: Mapping[str, Any], edge: int) -> Iterator[str]:
+    """Why figures are no numbers, if any are not. edge: the shorter one of the pictures, in pixels."""
+    if not math.isfinite(figures.get("interval", 0.0)):
+        yield "there is no interval: it takes two pictures or more"
+    if not math.isfinite(figures.get("ssim", 0.0)):
+        small, package = f"pictures of {SMALLEST_WINDOW} pixels or more", "scikit-image; pip install 'triptych[eval]'"
+        yield f"there is no SSIM: it takes {small if edge < SMALLEST_WINDOW else package}"
+
+
 def worded(figures: Mapping[str, Any]) -> list[str]:
     """Lines for a person."""
     channels = ", ".join(f"{value:.3f}" for value in figures["per_channel"])
+    interval = f" +- {figures['interval']:.4f} (95 %)" if math.isfinite(figures["interval"]) else ""
     lines = [
-        f"bits/dim  {figures['bits_per_dim']:.4f} +- {figures['interval']:.4f} (95 %) over {figures['subpixels']:,} "
-        f"subpixels of {figures['pictures']:,} pictures",
+        f"bits/dim  {figures['bits_per_dim']:.4f}{interval} over {figures['subpixels']:,} subpixels of "
+        f"{figures['pictures']:,} pictures",
         f"nats      {figures['nats']:.1f} a picture",
         f"channels  {channels}",
     ]
     if "psnr" in figures:
         for name, title in (("", "a sample"), ("mean_", "the mean of the samples"), ("bicubic_", "bicubic")):
             psnr, ssim = figures[f"{name}psnr"], figures[f"{name}ssim"]
-            lines.append(f"enlarged  {title}: PSNR {psnr:.2f} dB, SSIM {ssim:.4f}")
+            alike = f"{ssim:.4f}" if math.isfinite(ssim) else "none"
+            lines.append(f"enlarged  {title}: PSNR {psnr:.2f} dB, SSIM {alike}")
         lines.append(f"          consistency of the samples: {figures['consistency']:.1f} dB")
     return lines
