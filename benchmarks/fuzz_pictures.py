@@ -31,7 +31,8 @@ import numpy as np
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.image.files import MOST_PIXELS, read_picture, read_pictures
+from triptych.image.decoding import MOST_PIXELS
+from triptych.image.files import read_picture, read_pictures, read_resized
 
 MOST_SECONDS = 5.0
 MOST_MEGABYTES = 300
@@ -181,6 +182,8 @@ def read(path: Path) -> str:
             found, words = read_pictures(path)
             pictures = found.pictures
         else:
+            small, _, words = read_resized(path, (32, 32))  # may be larger than what is read whole
+            assert small.shape[:2] == (32, 32)
             picture, words = read_picture(path)
             pictures = picture[None]
         count, height, width, channels = pictures.shape

@@ -214,3 +214,12 @@ def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_
     (tmp_path / "no.mid").write_bytes(data[:90])
     ran = run("look", "similarity", tmp_path / "no.mid", "--out", tmp_path / "a.png")
     assert ran.code == 2 and "its track 1 ends in the middle; export it again" in ran.err
+
+
+@pytest.mark.parametrize("name", ["a.avif", "notes.txt", "plain", "a.pngx"])
+def test_a_file_is_no_sentence(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("A dog.")
+    ran = run("look", "attention", name, "--out", "a.png")
+    assert ran.code == 2 and f"got the file '{name}'; save it as .mid or .png" in ran.err and ran.err.count("\n") == 1
+    assert not Path("a.png").exists()

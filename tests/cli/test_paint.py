@@ -94,6 +94,7 @@ def test_a_picture_of_another_size_is_resized_with_a_word(run: Any, folder: Path
     asked = ["complete", folder / "large.png", "--mask", tmp_path / "mask.png", *common(folder, "complete")]
     ran = run(*asked, "--out", tmp_path / "a")
     assert ran.code == 0 and "resized from 24 x 32 to the 8 x 8 pixels" in ran.err
+    assert "its edges are cut off, to the middle 24 x 24 of 24 x 32 pixels" in ran.err
     assert json.loads(ran.out)["hidden"] == 8, "a pixel that is damaged in part is damaged"
 
 
@@ -104,8 +105,111 @@ def test_upscale(run: Any, folder: Path, tmp_path: Path) -> None:
     assert (ran.code, told["height"], told["width"]) == (0, 8, 8) and not ran.err
     wanted = Painter.load(folder / "upscale", device="cpu").upscale(read_picture(folder / "small.png")[0], seed=2)
     assert np.array_equal(read_picture(out)[0], wanted[0])
+    given = read_picture(tmp_path / "large-given.png")[0]
+    assert np.array_equal(given, read_picture(folder / "small.png")[0].repeat(4, 0).repeat(4, 1))
+    assert told["files"] == [str(out)] and told["given"] == str(tmp_path / "large-given.png")
     ran = run("upscale", folder / "picture.png", "--out", out, *common(folder, "upscale"))
     assert ran.code == 0 and "resized from 8 x 8 to the 2 x 2 pixels" in ran.err
+    assert not np.array_equal(read_picture(tmp_path / "large-given.png")[0], given), "one of ours is replaced"
+
+
+def test_upscale_several_of_a_class(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["upscale", folder / "small.png", "--out", tmp_path / "x.png", *common(folder, "upscale"), "--label", "bag"]
+    told = json.loads(run(*asked, "--count", 3, "--seed", 5).out)
+    assert told["files"] == [str(tmp_path / f"x-{number}.png") for number in (1, 2, 3)] and told["label"] == "bag"
+    made = np.stack([read_picture(name)[0] for name in told["files"]])
+    small = read_picture(folder / "small.png")[0]
+    painter = Painter.load(folder / "upscale", device="cpu")
+    assert np.array_equal(made, painter.upscale(small, count=3, label="bag", seed=5))
+    assert not np.array_equal(made, painter.upscale(small, count=3, label="coat", seed=5))
+    assert (made.reshape(3, 2, 4, 2, 4, 3).mean((2, 4)) == small).all(), "exactly what was given"
+    assert "2 of" not in run(*asked, "--count", 2).err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-1.png", "x-2.png", "x-given.png"]
+
+
+@pytest.mark.parametrize("shade", [0, 255])
+def test_black_and_white_come_back_from_upscaling(run: Any, folder: Path, tmp_path: Path, shade: int) -> None:
+    write_picture(tmp_path / "small.png", np.full((2, 2, 3), shade, np.uint8))
+    ran = run("upscale", tmp_path / "small.png", "--out", tmp_path / "large.png", *common(folder, "upscale"))
+    assert ran.code == 0 and (read_picture(tmp_path / "large.png")[0] == shade).all()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_old_pictures_are_not_mixed_with_new_ones(run: Any, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ["paint", *common(folder, "paint"), "--out", out]
+    assert run(*asked, "--count", 4).code == 0
+    (out / "notes.txt").write_text("mine")
+    (out / "10x.png").write_text("mine")
+    ran = run(*asked, "--count", 2, "--seed", 3)
+    assert ran.code == 0 and f"5 earlier pictures in '{out}' replaced" in ran.err
+    assert names_in(out) == ["1.png", "10x.png", "2.png", "all.png", "notes.txt"]
+    ran = run("complete", out / "1.png", *common(folder, "complete"), "--out", out)
+    assert ran.code == 2 and "--out that replaces it; change --out" in ran.err
+    Image.fromarray(255 - read_picture(out / "2.png")[0]).save(out / "2.png")  # drawn upon by someone
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for verb in (asked, ["complete", folder / "picture.png", *common(folder, "complete"), "--out", out]):
+        ran = run(*verb, "--count", 1)
+        assert ran.code == 2 and "2.png', which is none that was written here; change --out" in ran.err
+        assert ran.err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["large-given.png", "large-2.png"])
+def test_upscale_replaces_nothing_of_a_persons(run: Any, folder: Path, tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / name)
+    asked = ["upscale", folder / "small.png", "--count", 3, *common(folder, "upscale"), "--out", tmp_path / "large.png"]
+    ran = run(*asked)
+    assert ran.code == 2 and f"{name}', which is none that was written here" in ran.err and names_in(tmp_path) == [name]
+    write_picture(tmp_path / "s.png", np.zeros((2, 2, 3), np.uint8))
+    ran = run("upscale", tmp_path / "s.png", *common(folder, "upscale"), "--out", tmp_path / "s.png")
+    assert ran.code == 2 and "another name than that of the small picture" in ran.err
+
+
+def test_complete_what_is_transparent(run: Any, folder: Path, tmp_path: Path) -> None:
+    picture = read_picture(folder / "picture.png")[0]
+    alpha = np.full((8, 8, 1), 255, np.uint8)
+    alpha[2:5, 3:6], alpha[6, 6] = 0, 200
+    Image.fromarray(np.concatenate([picture, alpha], 2)).save(tmp_path / "erased.png")
+    ran = run("complete", tmp_path / "erased.png", *common(folder, "complete"), "--out", tmp_path / "a")
+    told = json.loads(ran.out)
+    assert ran.code == 0 and told["hidden"] == 10 and "what is transparent is found anew: 10 of 64 pixels" in ran.err
+    known = (alpha == 255)[..., 0]
+    for name in told["out"]:
+        assert np.array_equal(read_picture(name)[0][known], picture[known])
+    told = json.loads(
+        run(
+            "complete", tmp_path / "erased.png", "--keep", "left", *common(folder, "complete"), "--out", tmp_path / "b"
+        ).out
+    )
+    assert told["hidden"] == 32
+
+
+def test_masks_that_hide_nothing_are_refused(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["complete", folder / "large.png", *common(folder, "complete"), "--out", tmp_path / "new"]
+    masks = {"red": (255, 0, 0), "grey": (127, 127, 127), "black": (0, 0, 0)}
+    for name, colour in masks.items():
+        mask = np.zeros((24, 32, 3), np.uint8)
+        mask[4:9, 10:20] = colour
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+        ran = run(*asked, "--mask", tmp_path / f"{name}.png")
+        assert ran.code == 2 and "something white in it" in ran.err and ran.err.count("\n") == 1
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, :4] = 255
+    Image.fromarray(mask).save(tmp_path / "edge.png")
+    ran = run(*asked, "--mask", tmp_path / "edge.png")
+    assert ran.code == 2 and "in the edges that are cut off; cut the picture" in ran.err
+    assert not (tmp_path / "new").exists()
+    mask[:, 10] = 255
+    Image.fromarray(mask).save(tmp_path / "edge.png")
+    ran = run(*asked, "--mask", tmp_path / "edge.png")
+    assert ran.code == 0 and "96 of the 120 pixels to be found are in the edges that are cut off" in ran.err
+    Image.fromarray(np.full((24, 32), 255, np.uint8)).save(tmp_path / "white.png")
+    ran = run(*asked, "--mask", tmp_path / "white.png")
+    assert ran.code == 0 and "nothing of the picture is kept" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -178,6 +282,73 @@ def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
         "--set=model.dropout=0.1",
     )
     assert ran.code == 0, ran.err
+
+
+def drawn(folder: Path, names: list[str], size: int = 8) -> None:
+    for seed, name in enumerate(names):
+        write_picture(folder / name, np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8))
+
+
+QUICK = ["--set=epochs=1", "--set=model.width=16", "--set=model.heads=2", "--set=model.feed_forward=16", "--threads", 1]
+QUICK += ["--set=model.decoder_layers=1", "--set=dtype=float32", "--device", "cpu", "--json"]
+
+
+def test_classes_and_their_counts_are_told_before_training(run: Any, tmp_path: Path) -> None:
+    drawn(
+        tmp_path / "set",
+        [f"{top}/{name}/images/{n}.png" for top in ("Train", "Val") for name in "ab" for n in range(4)],
+    )
+    (tmp_path / "set" / "Train" / "list.txt").write_text("a 1")
+    ran = run("train", "image", "--data", tmp_path / "set", *QUICK, "--out", tmp_path / "run")
+    assert ran.code == 0 and "2 classes: a 4 (4 held out), b 4 (4 held out)" in ran.err, ran.err
+    assert ran.err.count("no picture by its suffix: 1 file (.txt 1)") == 1, "once, not with each split"
+    painter = Painter.load(tmp_path / "run", device="cpu")
+    assert painter.codec.labels == ("a", "b") and painter.codec.cell == (1, 3), "of colours, a position is a pixel"
+    plain = tmp_path / "plain"
+    drawn(plain, [f"{n}.png" for n in range(10)])
+    ran = run("train", "image", "--data", plain, *QUICK, "--out", tmp_path / "other")
+    assert ran.code == 0 and "without classes: " in ran.err
+    drawn(tmp_path / "two", [f"data/{name}/{n}.png" for name in "ab" for n in range(10)])
+    ran = run("train", "image", "--data", tmp_path / "two", *QUICK, "--out", tmp_path / "none")
+    assert ran.code == 2 and "if these are the classes" in ran.err and not (tmp_path / "none").exists()
+
+
+def test_pictures_of_one_set_that_another_holds_out_are_not_trained_on(run: Any, tmp_path: Path) -> None:
+    drawn(tmp_path / "a", [f"{n:02}.png" for n in range(20)])
+    drawn(tmp_path / "b", [f"train/{n:02}.png" for n in range(20)] + ["valid/x.png"])
+    ran = run("train", "image", "--data", tmp_path / "a", "--data", tmp_path / "b", *QUICK, "--out", tmp_path / "run")
+    assert ran.code == 0 and "2 pictures are left out: in this size they are like some that are held out" in ran.err
+    assert "training on 36 pictures, 3 held out" in ran.err
+
+
+def test_training_on_with_new_classes(run: Any, folder: Path, tmp_path: Path) -> None:
+    drawn(tmp_path / "set", [f"{name}/{n}.png" for name in ("bag", "hat") for n in range(10)], size=9)
+    asked = ["--set=epochs=1", "--from", folder / "paint", "--threads", 1, "--device", "cpu", "--json"]
+    ran = run("train", "image", "--data", tmp_path / "set", *asked, "--out", tmp_path / "run")
+    assert ran.code == 0 and "1 new classes beside the 2 of the model: hat" in ran.err, ran.err
+    assert "resized to 8 x 8 pixels: 18 pictures" in ran.err
+    painter = Painter.load(tmp_path / "run", device="cpu")
+    assert painter.codec.labels == ("coat", "bag", "hat")
+    assert painter.paint(1, label="hat").shape == (1, 8, 8, 3)
+    before = Painter.load(folder / "paint", device="cpu")
+    same = before.with_classes(["hat"])
+    assert np.array_equal(same.paint(2, label="coat", seed=1), before.paint(2, label="coat", seed=1))
+
+
+def test_evaluating_without_labels_or_with_others(run: Any, folder: Path, tmp_path: Path) -> None:
+    drawn(tmp_path / "plain", [f"{n}.png" for n in range(10)])
+    drawn(tmp_path / "other", [f"{name}/{n}.png" for name in ("bag", "hat") for n in range(10)])
+    drawn(tmp_path / "numbers", [f"{name}/{n}.png" for name in ("0", "1") for n in range(10)])
+    asked = ["evaluate", "image", "--split", "train", *common(folder, "paint")]
+    ran = run(*asked, "--data", tmp_path / "plain")
+    assert ran.code == 0 and "no labels: all are measured without a class" in ran.err
+    assert json.loads(ran.out)["labelled"] == 0
+    ran = run(*asked, "--data", tmp_path / "other")
+    assert ran.code == 0 and "9 of 18 pictures are measured without a class: the model has no hat" in ran.err
+    assert json.loads(ran.out)["labelled"] == 9
+    ran = run(*asked, "--data", tmp_path / "numbers")
+    assert ran.code == 0 and "taken for the model's in order, 0 for coat" in ran.err
+    assert json.loads(ran.out)["labelled"] == 18
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ def write_idx(folder: Path, part: str, pictures: NDArray[np.uint8], labels: NDAr
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_splits_of_idx_files(tmp_path: Path, packed: bool) -> None:
-    pictures, labels = noise(30, 4, 3), np.arange(30, dtype=np.uint8) % 10
-    write_idx(tmp_path, "train", pictures, labels, packed=packed)
-    write_idx(tmp_path, "t10k", pictures[:5], labels[:5], packed=packed)
-    for split, chosen in [("train", slice(27)), ("valid", slice(27, None)), ("test", slice(5))]:
+    pictures, labels = noise(35, 4, 3), np.arange(35, dtype=np.uint8) % 10
+    write_idx(tmp_path, "train", pictures[:30], labels[:30], packed=packed)
+    write_idx(tmp_path, "t10k", pictures[30:], labels[30:], packed=packed)
+    for split, chosen in [("train", slice(27)), ("valid", slice(27, 30)), ("test", slice(30, 35))]:
         found, words = read_pictures(tmp_path, split)
         assert np.array_equal(found.pictures, pictures[chosen, ..., None])
         assert found.labels is not None
@@ -51,7 +51,8 @@ def test_splits_of_idx_files(tmp_path: Path, packed: bool) -> None:
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 1), (12, 1), (13, 2), (60_000, 5_000), (70_000, 5_000)])
 def test_the_last_twelfth_is_held_out_but_no_more_than_5000(tmp_path: Path, count: int, held_out: int) -> None:
-    write_idx(tmp_path, "train", np.zeros((count, 1, 1), np.uint8), np.zeros(count, np.uint8), packed=False)
+    numbered = np.arange(count, dtype="<u4").view(np.uint8).reshape(count, 2, 2)  # no two are the same
+    write_idx(tmp_path, "train", numbered, np.zeros(count, np.uint8), packed=False)
     assert len(read_pictures(tmp_path, "valid")[0]) == held_out
     if count > held_out:
         assert len(read_pictures(tmp_path)[0]) == count - held_out
@@ -77,8 +78,8 @@ def test_idx_files_without_labels(tmp_path: Path) -> None:
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
     found, words = read_pictures(tmp_path, "test")
     assert (found.labels, found.names) == (None, ())
-    assert words == ["no t10k-labels-idx1-ubyte.gz: the pictures are without classes"]
-    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz': No such file or directory; check the path"):
+    assert words == ["no file of labels beside t10k-images-idx3-ubyte.gz: the pictures are without classes"]
+    with pytest.raises(UserError, match=r"expected train-images-idx3-ubyte in '.*' for the split 'train', got t10k-"):
         read_pictures(tmp_path)
 
 
@@ -95,7 +96,11 @@ def test_channels_and_size_of_arrays(tmp_path: Path) -> None:
     assert found.pictures.shape == (3, 2, 2, 3)
     assert np.abs(found.pictures[..., 0] - pictures[:, :, 1:5].reshape(3, 2, 2, 2, 2).mean((2, 4))).max() <= 1
     assert np.array_equal(found.pictures[..., 0], found.pictures[..., 2])
-    assert words == ["all resized from 4 x 6 to 2 x 2 pixels"]
+    assert words == [
+        "all made RGB",
+        "edges of all cut off to the aspect ratio of 2 x 2",
+        "all resized from 4 x 6 to 2 x 2 pixels",
+    ]
     found, words = read_pictures(tmp_path, "test", channels=1, size=(4, 6))
     assert np.array_equal(found.pictures[..., 0], pictures)
     assert words == []
@@ -110,8 +115,9 @@ def test_arrays_are_not_enlarged_beyond_the_limit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "unpack requires"),
-        (b"\0\0\x08\3\0\0", "unpack requires"),
+        (b"", "it is empty"),
+        (b"\0\0\x08", "it ends in its header"),
+        (b"\0\0\x08\3\0\0", "it ends in its header"),
         (idx(noise(9)) + bytes(9), "it begins with 00000801"),
         (b"\0\0\x0d\3" + bytes(12), "it begins with 00000d03"),
         (idx(noise(2, 3, 4))[:-1], "it ends after 23 of 24 bytes"),
@@ -162,7 +168,7 @@ def npz(path: Path, *, packed: bool = False, **found: Any) -> Path:
 @pytest.mark.parametrize("packed", [True, False])
 def test_without_x_valid_every_tenth_picture_is_held_out(tmp_path: Path, shape: tuple[int, ...], packed: bool) -> None:
     pictures, labels = noise(*shape), np.arange(25)
-    path = npz(tmp_path / "a.npz", packed=packed, x_train=pictures, y_train=labels, x_test=pictures[:2])
+    path = npz(tmp_path / "a.npz", packed=packed, x_train=pictures, y_train=labels, x_test=255 - pictures[:2])
     for split, chosen in [("train", np.arange(25) % 10 != 9), ("valid", np.arange(25) % 10 == 9)]:
         found, words = read_pictures(path, split)
         assert np.array_equal(found.pictures, pictures.reshape(25, 4, 3, -1)[chosen])
@@ -171,24 +177,24 @@ def test_without_x_valid_every_tenth_picture_is_held_out(tmp_path: Path, shape: 
         assert found.names == tuple(map(str, range(25)))
         assert words == []
     found, _ = read_pictures(str(path), "test")
-    assert np.array_equal(found.pictures, pictures.reshape(25, 4, 3, -1)[:2])
+    assert np.array_equal(found.pictures, 255 - pictures.reshape(25, 4, 3, -1)[:2])
     assert (found.labels, found.names) == (None, ())
 
 
 def test_splits_that_are_there_are_taken_as_they_are(tmp_path: Path) -> None:
-    pictures, labels = noise(30, 2, 2), np.arange(30)[:, None].astype(np.uint8)
+    pictures, labels = noise(40, 2, 2), np.arange(40)[:, None].astype(np.uint8)
     given: dict[str, Any] = {}
-    for split, start in (("train", 0), ("valid", 12), ("test", 9)):
+    for split, start in (("train", 0), ("valid", 12), ("test", 21)):
         given |= {f"x_{split}": pictures[start : start + 12], f"y_{split}": labels[start : start + 12]}
     path = npz(tmp_path / "a.npz", **given)
-    for split, start, names in [("train", 0, 24), ("valid", 12, 24), ("test", 9, 24)]:
+    for split, start, names in [("train", 0, 33), ("valid", 12, 33), ("test", 21, 33)]:
         found, _ = read_pictures(path, split)
         assert np.array_equal(found.pictures[..., 0], pictures[start : start + 12])
         assert found.labels is not None
         assert found.labels.tolist() == list(range(start, start + 12))
         assert len(found.names) == names
     few = npz(tmp_path / "b.npz", x_train=pictures, y_train=labels, x_test=pictures[:3], y_test=labels[:3])
-    assert len(read_pictures(few, "test")[0].names) == 30  # the classes of training, whichever the test has
+    assert len(read_pictures(few, "test")[0].names) == 40  # the classes of training, whichever the test has
 
 
 def test_transparent_arrays_are_put_on_white(tmp_path: Path) -> None:
@@ -347,3 +353,40 @@ def test_a_damaged_zip(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(UserError, match="Bad CRC-32"):
         read_pictures(path)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"),
+        ("train-images.idx3-ubyte", "t10k-images.idx3-ubyte"),
+        ("Train-Images.idx3-ubyte.gz", "T10k-Images.idx3-ubyte.gz"),
+        ("train-images.idx3", "t10k-images.idx3"),
+        ("emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters-test-images-idx3-ubyte.gz"),
+    ],
+)
+def test_idx_files_by_any_usual_name(tmp_path: Path, train: str, test: str) -> None:
+    pictures, labels = noise(29, 4, 3), np.arange(29, dtype=np.uint8) % 3
+    for name, chosen in ((train, slice(24)), (test, slice(24, None))):
+        beside = name.replace("idx3", "idx1").replace("images", "labels").replace("Images", "Labels")
+        for called, array in ((name, pictures[chosen]), (beside, labels[chosen])):
+            data = idx(array)
+            (tmp_path / called).write_bytes(gzip.compress(data) if called.endswith(".gz") else data)
+    for split, chosen in (("train", slice(22)), ("valid", slice(22, 24)), ("test", slice(24, None))):
+        found, words = read_pictures(tmp_path, split)
+        assert np.array_equal(found.pictures[..., 0], pictures[chosen]) and not words
+        assert found.labels is not None and np.array_equal(found.labels, labels[chosen])
+
+
+def test_idx_files_of_several_data_sets_are_not_mixed(tmp_path: Path) -> None:
+    for name in ("a-train-images-idx3-ubyte", "b-train-images-idx3-ubyte"):
+        (tmp_path / name).write_bytes(idx(noise(20, 2, 2)))
+    with pytest.raises(UserError, match=r"one data set of IDX files in .*, got a-train.*, b-train.*; move each into"):
+        read_pictures(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 8), (3, 0, 8)])
+def test_idx_files_without_pictures(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros(shape, np.uint8)))
+    with pytest.raises(UserError, match=r"expected pictures in .*, got (none|3 without pixels)"):
+        read_pictures(tmp_path)

@@ -138,7 +138,7 @@ def test_pictures_of_another_model(pictures: Pictures) -> None:
     with pytest.raises(UserError, match="expected pictures of"):
         matched(Pictures(pictures.pictures[:, :4], pictures.labels, pictures.names), codec)
     assert pictures.labels is not None
-    for names in (("cat", "dog", "horse"), ("0", "1", "2"), ("horse", "dog")):
+    for names in (("cat", "dog", "horse"), ("0", "1", "2"), ("horse", "dog"), ("0", "dog")):
         with pytest.raises(UserError, match="expected the classes of the model, cat, dog, got"):
             matched(Pictures(pictures.pictures, pictures.labels, names), codec)
     plain = Pictures(pictures.pictures, None, ())
@@ -147,6 +147,13 @@ def test_pictures_of_another_model(pictures: Pictures) -> None:
     assert turned.names == ("cat", "dog") and np.array_equal(turned.labels, 1 - pictures.labels)
     numbered = matched(Pictures(pictures.pictures, pictures.labels, ("0", "1")), codec)
     assert numbered.names == ("cat", "dog") and np.array_equal(numbered.labels, pictures.labels)
+    backwards = matched(Pictures(pictures.pictures, pictures.labels, ("1", "0")), codec)
+    assert np.array_equal(backwards.labels, 1 - pictures.labels), "a number is a number, wherever it stands"
+    digits = PictureCodec(8, 8, 3, (2, 2), labels=tuple("0123456789"))
+    threes = matched(Pictures(pictures.pictures, pictures.labels, ("3", "7")), digits)
+    assert np.array_equal(threes.labels, np.array([3, 7])[pictures.labels]), "two of the ten digits"
+    partly = matched(Pictures(pictures.pictures, pictures.labels, ("dog", "horse")), codec, strict=False)
+    assert np.array_equal(partly.labels, np.where(pictures.labels == 0, 1, -1))
     dogs = matched(Pictures(pictures.pictures, np.zeros(12, np.int64), ("dog",)), codec)
     assert dogs.labels is not None and dogs.labels.tolist() == [1] * 12
 
@@ -166,16 +173,41 @@ def test_what_is_hidden_to_measure() -> None:
     assert np.array_equal(pixels, hiding("random", 40, 20, 20))
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 3))
-def test_fitted_pictures_become_the_small_ones_again(seed: int, factor: int, channels: int) -> None:
+EXTREMES = st.sampled_from([(0, 256), (0, 4), (250, 256), (0, 1), (255, 256), (60, 196)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 3), EXTREMES, EXTREMES)
+def test_fitted_pictures_become_the_small_ones_again(
+    seed: int, factor: int, channels: int, given: tuple[int, int], drawn: tuple[int, int]
+) -> None:
     random = np.random.default_rng(seed)
-    small = random.integers(60, 196, (2, 3, 2, channels), dtype=np.uint8)
-    rough = small.repeat(factor, 1).repeat(factor, 2) + random.integers(-40, 41, (2, 3 * factor, 2 * factor, channels))
-    found = fitted(rough.astype(np.uint8), small)
+    small = random.integers(*given, (2, 3, 2, channels), dtype=np.uint8)
+    rough = random.integers(*drawn, (2, 3 * factor, 2 * factor, channels), dtype=np.uint8)
+    found = fitted(rough, small)
     assert found.dtype == np.uint8 and found.shape == rough.shape
-    assert np.abs(shrunk(found, factor).astype(int) - small).max() <= 1, "but for rounding"
+    squares = found.reshape(2, 3, factor, 2, factor, channels)
+    assert (squares.mean((2, 4)) == small).all(), "the means are exact, not only when they are rounded"
+    assert np.array_equal(shrunk(found, factor), small)
+    assert np.array_equal(fitted(found, small), found), "what fits already is left alone"
     flat = small.repeat(factor, 1).repeat(factor, 2)
-    assert np.array_equal(fitted(flat, small), flat), "what fits already is left alone"
-    dark = fitted(np.zeros_like(flat), np.full_like(small, 255))
-    assert (dark == 255).all()
+    assert np.array_equal(fitted(flat, small), flat)
+    assert (fitted(rough, np.zeros_like(small)) == 0).all() and (fitted(rough, np.full_like(small, 255)) == 255).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_fitting_changes_as_little_as_can_be(seed: int, factor: int) -> None:
+    """No step of one intensity from one pixel of a square to another brings it nearer to what was drawn."""
+    random = np.random.default_rng(seed)
+    rough = random.integers(0, 256, (1, factor, factor, 1), np.uint8)
+    small = random.integers(0, 256, (1, 1, 1, 1), np.uint8)
+    drawn, found = rough.reshape(-1).astype(int), fitted(rough, small).reshape(-1).astype(int)
+    assert found.sum() == int(small[0, 0, 0, 0]) * factor**2
+    assert (np.diff(found[np.argsort(drawn)]) >= -1).all(), "in the same order, but for equal ones"
+    for up in np.flatnonzero(found < 255):
+        for down in np.flatnonzero(found > 0):
+            moved = found.copy()
+            moved[up] += 1
+            moved[down] -= 1
+            assert ((moved - drawn) ** 2).sum() >= ((found - drawn) ** 2).sum()

@@ -24,6 +24,8 @@ from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
+    from triptych.image.files import Pictures
+    from triptych.image.painter import Painter
     from triptych.text.data import Pairs
 
 app = typer.Typer(name="evaluate", help="Measure a model on data that it has not seen.")
@@ -115,8 +117,9 @@ def image(
 ) -> None:
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
 
-    A model that completes is measured with --hide, and knows all the rest; one that paints is forced with it, and knows
-    what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
+    Pictures without labels, or of classes that the model has not, are measured without a class, and their number is
+    told. A model that completes is measured with --hide, and knows all the rest; one that paints is forced with it, and
+    knows what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
     from triptych.image.data import hiding
     from triptych.image.score import missing, worded
@@ -128,6 +131,7 @@ def image(
     height, width, channels = painter.codec.shape
     pictures = load_pictures(data, split, channels=channels, size=(height, width))
     pictures = pictures.evenly(limit or len(pictures))
+    _tell_labels(painter, pictures)
     hidden = None if hide is None else hiding(hide, len(pictures), height, width)
     with progress() as bar:
         task = bar.add_task("bits", total=len(pictures))
@@ -196,6 +200,25 @@ def music(
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
     told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
     answer({**told, **result}, worded(result), as_json=json)
+
+
+def _tell_labels(painter: Painter, pictures: Pictures) -> None:
+    """Say what becomes of labels that are not the model's."""
+    labels = painter.codec.labels
+    if pictures.labels is None or not labels:
+        if labels:
+            say("the pictures have no labels: all are measured without a class")
+        elif pictures.names:
+            say("the model knows no classes: all pictures are measured without one")
+        return
+    numbers = painter.codec.numbers(pictures.names)
+    counts = pictures.counts()
+    others = [name for name, number in zip(pictures.names, numbers, strict=True) if number < 0 and counts[name]]
+    if others:
+        count, shown = sum(counts[name] for name in others), ", ".join(others[:10]) + ", ..." * (len(others) > 10)
+        say(f"{count:,} of {len(pictures):,} pictures are measured without a class: the model has no {shown}")
+    elif not set(pictures.names) <= set(labels):
+        say(f"the classes have numbers: they are taken for the model's in order, 0 for {labels[0]}")
 
 
 def _aligned(path: Path, pairs: Pairs) -> list[str]:

@@ -82,16 +82,25 @@ def plays_performances(model: str) -> bool:
 
 
 def load_pictures(
-    paths: Sequence[Path], split: str, *, channels: int | None = None, size: tuple[int, int] | None = None
+    paths: Sequence[Path],
+    split: str,
+    *,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    known: set[str] | None = None,
 ) -> Pictures:
-    """The pictures of a split of all these sets; what was changed or left out on the way is told."""
+    """The pictures of a split of all these sets; what was changed or left out on the way is told, but for words that
+    are `known`, which those that are told are added to.
+    """
     from triptych.image.data import joined
     from triptych.image.files import read_pictures
 
-    sets = []
+    sets, known = [], set() if known is None else known
     for path in paths:
         pictures, words = read_pictures(path, split, channels=channels, size=size)
-        tell_some(words, f"about the split {split!r}")
+        new = [word for word in dict.fromkeys(f"{path}: {word}" for word in words) if word not in known]
+        known.update(new)
+        tell_some(new, f"about the split {split!r}")
         sets.append(pictures)
     return joined(sets)
 
@@ -100,16 +109,13 @@ def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) 
     """The picture of a file with the model's channels, in its size or another (height, width), and the size it had;
     what is changed on the way is told.
     """
-    from triptych.image.files import read_picture, resized
+    from triptych.image.files import read_resized
 
     wanted = size or painter.codec.shape[:2]
-    picture, words = read_picture(path, channels=painter.codec.channels)
-    high, wide = picture.shape[:2]
-    if (high, wide) != wanted:
-        words.append(f"resized from {high} x {wide} to the {wanted[0]} x {wanted[1]} pixels of the model")
+    picture, whole, words = read_resized(path, wanted, channels=painter.codec.channels)
     for word in words:
         say(f"{path}: {word}")
-    return resized(picture, wanted), (high, wide)
+    return picture, whole
 
 
 def load_chorales(path: Path, split: str) -> list[Grid]:

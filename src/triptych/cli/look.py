@@ -158,6 +158,7 @@ def attention(
         return
     from triptych.look.attention import draw
 
+    _refuse_file(what)
     _refuse("a sentence", {**of_music, **of_image})
     name = model or "captions-en-de"
     translator = load_translator(name, device, threads, dtype.value)
@@ -245,8 +246,24 @@ def _is_music(suffix: str) -> bool:
     return suffix.lower() in SUFFIXES
 
 
+def _refuse_file(what: str) -> None:
+    """Complain about a sentence that is the name of a file: it is looked into, or it is none of ours."""
+    from triptych.image.folders import SUFFIXES
+    from triptych.music.music_files import SUFFIXES as MUSIC
+
+    try:
+        there = Path(what).is_file()
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        return
+    if there:
+        raise UserError(
+            f"expected a sentence, a piece ({', '.join(MUSIC)}) or a picture ({', '.join(SUFFIXES)}), got the file "
+            f"{what!r}; save it as .mid or .png"
+        )
+
+
 def _is_picture(suffix: str) -> bool:
-    from triptych.image.files import SUFFIXES
+    from triptych.image.folders import SUFFIXES
 
     return suffix.lower() in SUFFIXES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,7 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load_painter, read_for
-from triptych.cli.output import answer, progress
+from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,10 +25,16 @@ Label = Annotated[
         "--label", metavar="CLASS", help="One of the model's classes: coat.", rich_help_panel=options.GENERATION
     ),
 ]
-Folder = Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="Folder of the pictures, as PNG.")]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--out", file_okay=False, metavar="DIR", help="Folder of the pictures, as PNG; earlier ones there are replaced."
+    ),
+]
 Count = Annotated[int, typer.Option("--count", min=1, max=512, metavar="N", help="How many, all different.")]
 Side = Literal["top", "bottom", "left", "right"]
 SHEET = "all.png"
+NAMES = r"([1-9]\d*|all)\.png"  # that pictures in a folder are given
 STEPS_OF_BAR = 28
 IN_A_ROW = 8
 
@@ -47,6 +54,7 @@ def paint(
     json: options.Json = False,
 ) -> None:
     """Paint pictures from nothing: 1.png, 2.png, ... and all on one sheet, all.png."""
+    earlier = _earlier(out, NAMES)
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("paint", label)
@@ -55,7 +63,7 @@ def paint(
     with progress() as bar:
         stream = painter.stream(count, label=label, sampling=sampling, seed=seed, frames=frames)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
-    files = _write(made, out)
+    files = _write(made, out, earlier)
     told = {"model": model, "label": label, "seed": seed, "pictures": count}
     answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
 
@@ -67,7 +75,13 @@ def complete(
         Path | None,
         typer.Option("--mask", metavar="MASK.png", help="As large as the picture: what is white is found anew."),
     ] = None,
-    keep: Annotated[Side | None, typer.Option("--keep", help="Or: the half to keep; without both, the top.")] = None,
+    keep: Annotated[
+        Side | None,
+        typer.Option(
+            "--keep",
+            help="Or: the half to keep. Without both, what is transparent is found anew, else the bottom half.",
+        ),
+    ] = None,
     label: Label = None,
     count: Count = 4,
     model: options.Model = "fashion-complete",
@@ -87,22 +101,33 @@ def complete(
 
     if mask is not None and keep is not None:
         raise UserError("expected --mask or --keep, got both; leave one out")
+    earlier = _earlier(out, NAMES, picture, mask)
     sampling = options.sampling(temperature, top_k, top_p)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("complete", label)
-    given, hidden = _damaged(painter, picture, mask, keep or "top")
+    given, hidden = _damaged(painter, picture, mask, keep)
     out.mkdir(parents=True, exist_ok=True)
     made = painter.complete(given, hidden, count=count, label=label, sampling=sampling, seed=seed)
     shown = given.copy()
     shown[hidden] = SHADE
-    files = _write(made, out, before=[shown])
+    files = _write(made, out, earlier, before=[shown])
     told = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": seed}
     answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
 
 
 def upscale(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The small picture: PNG, JPEG, WebP, ...")],
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="The large one.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            dir_okay=False,
+            metavar="FILE.png",
+            help="The large one; FILE-1.png, FILE-2.png, ... of several. FILE-given.png shows what was given.",
+        ),
+    ],
+    label: Label = None,
+    count: Count = 1,
     model: options.Model = "emoji-upscale",
     seed: options.Seed = 0,
     temperature: options.Temperature = None,
@@ -113,37 +138,89 @@ def upscale(
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Enlarge a small picture: details are invented to fit it. Another seed, other details."""
+    """Enlarge a small picture: details are invented to fit it. Another seed, other details. Beside the result stands
+    what was given, each pixel of it a square.
+    """
     from triptych.image.files import check_png, write_picture
 
     check_png(out)
+    if out.exists() and picture.exists() and out.samefile(picture):
+        raise UserError(f"expected another name than that of the small picture, got {str(out)!r}; change --out")
+    names = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
+    beside = out.with_stem(f"{out.stem}-given")
+    pattern = re.escape(out.stem) + (r"-given" if count == 1 else r"-([1-9]\d*|given)") + re.escape(out.suffix)
+    earlier = _earlier(out.parent, pattern, picture)
     painter = load_painter(model, device, threads, dtype.value)
-    painter.check("upscale")
+    painter.check("upscale", label)
     sampling = options.sampling(temperature, top_k, top_p, usual=painter.usual.temperature)
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
     small, _ = read_for(picture, painter, (height // factor, width // factor))
-    (made,) = painter.upscale(small, sampling=sampling, seed=seed)
-    write_picture(out, made)
-    told = {"model": model, "picture": str(picture), "out": str(out), "height": height, "width": width, "seed": seed}
-    told["temperature"] = sampling.temperature
-    answer(told, [str(out)], as_json=json)
+    made = painter.upscale(small, count=count, label=label, sampling=sampling, seed=seed)
+    for name, large in zip(names, made, strict=True):
+        write_picture(name, large)
+    write_picture(beside, small.repeat(factor, 0).repeat(factor, 1))
+    _remove(earlier if count > 1 else [], [*names, beside])
+    files = [str(name) for name in names]
+    told = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": seed}
+    shape = {"height": height, "width": width, "temperature": sampling.temperature}
+    answer({**told, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=json)
 
 
-def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side) -> tuple[Pixels, Mask]:
+def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:
+    """Pictures that this program wrote into a folder before under names of that pattern, which new ones will replace.
+    Raises UserError where anything else has such a name, or what is `given` to make the new ones of.
+    """
+    from triptych.image.files import is_ours
+
+    there = sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name)) if folder.is_dir() else []
+    for path in there:
+        if any(name is not None and name.exists() and path.samefile(name) for name in given if path.exists()):
+            raise UserError(f"expected new pictures beside {str(path)!r}, got --out that replaces it; change --out")
+        if not is_ours(path):
+            raise UserError(
+                f"expected no other file under a name for new pictures, got {str(path)!r}, which is none that was "
+                "written here; change --out, or move it"
+            )
+    return there
+
+
+def _remove(earlier: list[Path], written: list[Path]) -> None:
+    """Remove the earlier pictures that none has taken the place of, so that old and new are not mixed."""
+    if earlier:
+        say(f"{len(earlier):,} earlier picture{'s' * (len(earlier) != 1)} in {str(earlier[0].parent)!r} replaced")
+    for path in earlier:
+        if path not in written:
+            path.unlink()
+
+
+def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None) -> tuple[Pixels, Mask]:
     """The picture of a file in the model's size, and what of it is to be found."""
     from triptych.image.data import half
-    from triptych.image.files import covering, read_mask
+    from triptych.image.files import read_resized
+    from triptych.image.masks import brought, read_mask, read_transparent
 
-    height, width, _ = painter.codec.shape
-    picture, (high, wide) = read_for(path, painter)
-    if mask is None:
-        return picture, ~half(height, width, keep)
-    return picture, covering(read_mask(mask, high, wide), (height, width))
+    height, width, channels = painter.codec.shape
+    picture, whole, words = read_resized(path, (height, width), channels=channels)
+    words = [f"{path}: {word}" for word in words]
+    if mask is not None:
+        hidden, more = brought(read_mask(mask, whole), (height, width), repr(str(mask)))
+        words += [f"{mask}: {word}" for word in more]
+    elif keep is None and (clear := read_transparent(path, whole)) is not None:
+        hidden, more = brought(clear, (height, width), repr(str(path)))
+        more.append(f"what is transparent is found anew: {int(hidden.sum()):,} of {hidden.size:,} pixels")
+        words += [f"{path}: {word}" for word in more]
+    else:
+        hidden = ~half(height, width, keep or "top")
+    for word in words:  # not before all could be read
+        say(word)
+    return picture, hidden
 
 
-def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[str]:
-    """Write pictures as 1.png, 2.png, ..., and all of them on a sheet; the names of the first."""
+def _write(made: Pixels, out: Path, earlier: list[Path], before: list[Pixels] | None = None) -> list[str]:
+    """Write pictures as 1.png, 2.png, ..., and all of them on a sheet, in the place of earlier ones; the names of the
+    first.
+    """
     from triptych.image.files import write_picture
     from triptych.image.sheet import sheet
 
@@ -152,4 +229,5 @@ def _write(made: Pixels, out: Path, before: list[Pixels] | None = None) -> list[
         write_picture(name, picture)
     shown = [*(before or []), *made]
     write_picture(out / SHEET, sheet(shown, min(len(shown), IN_A_ROW)))
+    _remove(earlier, [out / SHEET, *map(Path, names)])
     return names

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triptych.cli import options, train_piano
+from triptych.cli import options, train_image, train_piano
 from triptych.cli.idle import refuse_idle
-from triptych.cli.loading import load_chorales, load_pictures, named
+from triptych.cli.loading import load_chorales, named
 from triptych.cli.output import answer, say
 from triptych.cli.settings import expect, read_settings
 from triptych.errors import UserError
@@ -35,15 +35,6 @@ app = typer.Typer(name="train", help="Train a model on your own data.")
 AUGMENTATION = ("transpose", "label", "rests", "shift", "thin")
 TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
 MOST_COMPOSED = 100_000
-# What [data] may say of pictures, and what holds without it.
-PICTURES: dict[str, Any] = {
-    "task": None,
-    "factor": 4,
-    "size": None,
-    "channels": None,
-    "mirror": False,
-    "held_out": 2000,
-}
 
 
 Setup = Annotated[
@@ -153,66 +144,31 @@ def image(
 ) -> None:
     """Train a painter on pictures of one size.
 
-    Settings of the table data: task (paint, complete, upscale) and for upscaling its factor (4); size, a list of height
-    and width, to have all resized, and channels (1, 3); mirror (false): pictures are turned left to right as often as
-    not; held_out, so many pictures of the validation split at most (2,000). The table model also takes cell, the rows
-    and subpixel columns at one position, or "pixel".
+    The class of a picture is the first folder that it is in, below one of a split (train, valid, test); classes and
+    their counts are told before training. Settings of the table data: task (paint, complete, upscale) and for upscaling
+    its factor (4); size, a list of height and width, to have all resized, and channels (1, 3), without which both are
+    what most pictures have; mirror (false): pictures are turned left to right as often as not; held_out, so many
+    pictures of the validation split at most (2,000). The table model also takes cell, the rows and subpixel columns at
+    one position, or "pixel"; its preset is small-pixels for colour and small for grey. With --from, the pictures are
+    resized to the model's size, and classes that it has not are added; dropout and patch.forget may change.
     """
-    tables = _tables(recipe, settings, dtype, data=[*PICTURES], model=["cell"])
-    from triptych.image.painter import Painter
+    tables = _tables(recipe, settings, dtype, data=[*train_image.SETTINGS], model=["cell"])
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
     run = Recipe.from_mapping(tables["training"])
-    use = _about_pictures(tables["data"])
+    changes: dict[str, Any] = {}
+    if start_from is not None:
+        changes["forget"] = _only_forget(tables["model"])
+        changes["dropout"] = _only_dropout(tables["model"], "dropout or patch.forget")
+    where = {"device": device, "threads": threads}
     with claimed(out, resume=resume) as folder:
         for number, path in enumerate(data, 1):
             folder.reads(f"--data {number}", path)
-        shaped: dict[str, Any] = {"channels": use["channels"], "size": use["size"]}
-        pictures = load_pictures(data, "train", **shaped)
-        height, width, channels = pictures.pictures.shape[1:]
-        held_out = load_pictures(data, "valid", channels=channels, size=(height, width))
-        if start_from is not None:
-            forget = _only_forget(tables["model"])
-            dropout = _only_dropout(tables["model"], "dropout or patch.forget")
-            painter = Painter.load(named(start_from), device=device, threads=threads, dtype="float32")
-            painter = painter.with_dropout(dropout, forget)
-            if use["task"] not in (None, painter.task):
-                raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
-        else:
-            settled: dict[str, Any] = {"task": use["task"] or "paint", "factor": use["factor"], **tables["model"]}
-            painter = Painter.new(pictures, device=device, threads=threads, seed=run.seed, **settled)
-        held_out = held_out.evenly(use["held_out"])
-        say(f"training on {len(pictures):,} pictures, {len(held_out):,} held out")
-        outcome = painter.fit(
-            pictures,
-            held_out_pictures=held_out,
-            recipe=run,
-            out=folder,
-            resume=resume,
-            mirror=use["mirror"],
-            card=tables["card"],
+        outcome = train_image.train_painter(
+            data, tables, run, where, start_from=start_from, out=folder, resume=resume, **changes
         )
     _tell(outcome, as_json=json)
-
-
-def _about_pictures(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of [data] with what holds without them, checked; what the painter checks itself it says itself."""
-    use = {**PICTURES, **settings}
-    if "factor" in settings and use["task"] != "upscale":
-        raise UserError("expected data.task=upscale with data.factor, got another task; leave data.factor out")
-    size = use["size"]
-    if size is not None:
-        if not isinstance(size, list) or len(size) != 2 or any(type(edge) is not int for edge in size):
-            raise UserError(f"expected data.size to be [height, width], got {size!r}")
-        use["size"] = tuple(size)
-    if use["channels"] is not None and type(use["channels"]) is not int:
-        raise UserError(f"expected data.channels to be 1 or 3, got {use['channels']!r}")
-    if type(use["mirror"]) is not bool:
-        raise UserError(f"expected data.mirror to be true or false, got {use['mirror']!r}")
-    if type(use["held_out"]) is not int or use["held_out"] < 1:
-        raise UserError(f"expected data.held_out to be a number of pictures from 1, got {use['held_out']!r}")
-    return use
 
 
 @app.command()

@@ -25,7 +25,8 @@ LARGEST_ARRAY = 2_000_000_000  # bytes
 MOST_CLASSES = 100_000
 NAME_LENGTH = 80  # characters of a class
 HELD_OUT = 10  # every so many-th picture is one of the validation split, where none was set apart
-IDX_FILES = {"train": "train", "valid": "train", "test": "t10k"}
+IDX_FILES = {"train": ("train",), "valid": ("train",), "test": ("t10k", "test")}  # "test" of EMNIST
+IDX_KINDS = {"images": 3, "labels": 1}  # and their dimensions
 IDX_HELD_OUT = 12  # the last part in so many of the training file is the validation split, ...
 MOST_HELD_OUT = 5_000  # ... at most so many pictures
 DIGITS = tuple("0123456789")
@@ -47,7 +48,7 @@ NPY_HEADER = re.compile(
 
 def has_idx(folder: Path) -> bool:
     """Whether a folder has pictures in IDX files."""
-    return any(_idx_file(folder, part, "images-idx3").is_file() for part in IDX_FILES.values())
+    return any(_idx_files(folder, split, "images") for split in ("train", "test"))
 
 
 def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
@@ -56,15 +57,17 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
     Test is t10k, valid the end of the training file. The classes are those of Fashion-MNIST in a folder with "fashion"
     in its path, else numbers. Raises UserError for damaged files, and those that contradict each other.
     """
-    part = IDX_FILES[split]
     words: list[str] = []
-    pictures = read_idx(_idx_file(folder, part, "images-idx3"), 3)[..., None]
-    path, labels = _idx_file(folder, part, "labels-idx1"), None
-    if path.is_file():
-        labels = read_idx(path, 1).astype(np.int64)
-        _check_labels(labels, len(pictures), path)
+    path = _idx_file(folder, split, "images")
+    pictures, labels = read_idx(path, 3)[..., None], None
+    if len(pictures) and 0 in pictures.shape:
+        raise UserError(f"expected pictures in {str(path)!r}, got {len(pictures):,} without pixels; make it anew")
+    beside = _labels_of(path)
+    if beside is None:
+        words.append(f"no file of labels beside {path.name}: the pictures are without classes")
     else:
-        words.append(f"no {path.name}: the pictures are without classes")
+        labels = read_idx(beside, 1).astype(np.int64)
+        _check_labels(labels, len(pictures), beside)
     if split != "test":
         start = len(pictures) - min(MOST_HELD_OUT, -(-len(pictures) // IDX_HELD_OUT))
         chosen = slice(start, None) if split == "valid" else slice(start)
@@ -78,10 +81,43 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
     return (pictures, labels, DIGITS + tuple(str(label) for label in range(len(DIGITS), highest + 1))), words
 
 
-def _idx_file(folder: Path, part: str, kind: str) -> Path:
-    """The file, unpacked if it is there."""
-    plain = folder / f"{part}-{kind}-ubyte"
-    return plain if plain.is_file() else plain.with_name(f"{plain.name}.gz")
+def _idx_file(folder: Path, split: str, kind: str) -> Path:
+    """The file of a split; unpacked if it is there so, too. Raises UserError unless there is one."""
+    found = _idx_files(folder, split, kind)
+    named = {_idx_prefix(path) for path in found}
+    if len(named) > 1:
+        raise UserError(
+            f"expected one data set of IDX files in {str(folder)!r}, got {', '.join(path.name for path in found[:5])}; "
+            "move each into a folder of its own"
+        )
+    if not found:
+        there = _idx_files(folder, "test" if split != "test" else "train", kind)
+        raise UserError(
+            f"expected {IDX_FILES[split][0]}-{kind}-idx{IDX_KINDS[kind]}-ubyte in {str(folder)!r} for the split "
+            f"{split!r}, got {there[0].name if there else 'none'} alone; put it there"
+        )
+    return found[0]
+
+
+def _idx_files(folder: Path, split: str, kind: str) -> list[Path]:
+    """Files of that kind, with or without gzip: train-images-idx3-ubyte as MNIST has it, or as it is after unpacking
+    with some programs train-images.idx3-ubyte, maybe with the name of the data set before it. The unpacked come first.
+    """
+    name = rf"(.*[-_.])?({'|'.join(IDX_FILES[split])})[-_.]{kind}[-_.]idx{IDX_KINDS[kind]}([-_.]ubyte)?(\.gz)?"
+    found = [path for path in folder.iterdir() if re.fullmatch(name, path.name, re.IGNORECASE) and path.is_file()]
+    return sorted(found, key=lambda path: (path.suffix.lower() == ".gz", path.name))
+
+
+def _idx_prefix(path: Path) -> str:
+    """What stands before the split in the name of a file."""
+    return re.split("(?:train|t10k|test)[-_.](?:images|labels)", path.name, flags=re.IGNORECASE)[0].lower()
+
+
+def _labels_of(path: Path) -> Path | None:
+    """The file of labels that belongs to one of pictures."""
+    split = "test" if re.search("(?:t10k|test)[-_.]images", path.name, re.IGNORECASE) else "train"
+    beside = _idx_files(path.parent, split, "labels")
+    return next((labels for labels in beside if _idx_prefix(labels) == _idx_prefix(path)), None)
 
 
 def npz_split(path: Path, split: str) -> tuple[Parts, list[str]]:
@@ -178,10 +214,15 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """
     kind = f"a whole IDX file of bytes in {dimensions} dimensions"
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            magic, shape = file.read(4), struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
-            if magic != bytes([0, 0, 8, dimensions]):
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            magic, header = file.read(4), file.read(4 * dimensions)
+            if not magic:
+                raise ValueError("it is empty")
+            if len(magic) == 4 and magic != bytes([0, 0, 8, dimensions]):
                 raise ValueError(f"it begins with {magic.hex()}")
+            if len(header) < 4 * dimensions:
+                raise ValueError("it ends in its header")
+            shape = struct.unpack(f">{dimensions}I", header)
             flat = _filled(file, math.prod(shape))
             if file.read(1):
                 raise ValueError("it has more bytes than its header tells")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -192,6 +193,15 @@ class PictureCodec:
             return int(wanted)
         known = printable(", ".join(self.labels[:20]), 400) if self.labels else "none: the model knows no classes"
         raise UserError(f"expected a label of {known}, got {name!r}")
+
+    def numbers(self, names: Sequence[str]) -> list[int]:
+        """The classes of these names, -1 for one that is none. Where none of them is one, numbers alone count the
+        classes from 0: they may be of anything.
+        """
+        found = [self.labels.index(name) if name in self.labels else -1 for name in names]
+        if max(found, default=0) < 0 and all(name.isdecimal() and int(name) < len(self.labels) for name in names):
+            return [int(name) for name in names]
+        return found
 
     def to_bytes(self) -> bytes:
         """What a model folder keeps of the codec."""

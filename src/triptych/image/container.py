@@ -15,8 +15,19 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MOST_PARTS = 1 << 20  # chunks, segments or blocks of a file; a GIF of 50 MB has 200,000 blocks
+from triptych.image.tags import (
+    PROFILES,
+    TIFF_VALUES,
+    XMP_TEXT,
+    Orientation,
+    content,
+    directory,
+    number,
+)
+
+MOST_PARTS = 1 << 20  # chunks, segments or blocks of a file; a GIF of 100 MB has 400,000 blocks
 MOST_CHUNKS = 100_000  # of them, those that are kept
+MOST_NOTES = 16  # of a PNG: texts that may tell its orientation, and are unpacked for it
 MOST_SCANS = 100  # of a JPEG file; a progressive one has about 10
 MOST_VALUES = 1 << 16  # of a TIFF tag, and strips or tiles of a TIFF file
 LARGEST_TILE = 1 << 24  # pixels
@@ -27,16 +38,16 @@ LARGEST_SLOW = 4_000_000  # bytes of a file whose pixels Pillow decodes one by o
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 WEBP_CHUNKS = (b"VP8X", b"ANIM", b"ALPH", b"VP8 ", b"VP8L")
 JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+JPEG_SEQUENTIAL = (0xC0, 0xC1)  # Huffman coded; decoded line by line, where others keep all coefficients in memory
 # Application segments (but JFIF and Adobe, which tell the colours) and comments.
 JPEG_NOTES = (*range(0xE1, 0xEE), 0xEF, 0xFE)
 # A marker with a segment: no fill bytes, no escaped 255 in a scan, and none of TEM, RST0 to RST7 and SOI.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 # No JPEG of before 1995, and none of those that fetch a dictionary of up to 4 GB (LZMA, Zstandard).
 TIFF_COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
-TIFF_VALUES = {1: (1, "B"), 3: (2, "H"), 4: (4, "I"), 7: (1, "B")}  # bytes and format of byte, short, long, undefined
-WIDTH, LENGTH, COMPRESSION, ORIENTATION, SAMPLES, ROWS, PLANES = 256, 257, 259, 274, 277, 278, 284
-TILE_WIDTH, TILE_LENGTH = 322, 323
-DEFAULTS = {WIDTH: 0, LENGTH: 0, COMPRESSION: 1, ORIENTATION: 1, SAMPLES: 1, ROWS: 0, PLANES: 1}
+WIDTH, LENGTH, COMPRESSION, SAMPLES, ROWS, PLANES = 256, 257, 259, 277, 278, 284
+TILE_WIDTH, TILE_LENGTH, XMP = 322, 323, 700
+DEFAULTS = {WIDTH: 0, LENGTH: 0, COMPRESSION: 1, SAMPLES: 1, ROWS: 0, PLANES: 1}
 # With them: bits, photometric interpretation, fill order, places and sizes of strips and tiles, fax options, predictor,
 # colour map, extra samples, sample format, JPEG tables, YCbCr subsampling and positioning.
 TIFF_TAGS = (
@@ -53,7 +64,7 @@ class FirstPicture:
     """A file with nothing but one picture in it.
 
     format: as Pillow names it. data: the file. width, height: in pixels, as stored. orientation: 1 to 8 of EXIF, 1 is
-    upright. more: whether the file had further pictures.
+    upright. more: whether the file had further pictures. sequential: whether it is a JPEG that is decoded line by line.
     """
 
     format: str
@@ -62,6 +73,7 @@ class FirstPicture:
     height: int
     orientation: int = 1
     more: bool = False
+    sequential: bool = False
 
 
 def first_picture(data: bytes) -> FirstPicture:
@@ -81,7 +93,7 @@ def _too_many(number: int, most: int, parts: str) -> None:
 
 
 def _png(data: bytes) -> FirstPicture:
-    view, at, orientation, more = memoryview(data), 8, 1, False
+    view, at, orientation, more, notes = memoryview(data), 8, Orientation(), False, 0
     width, height = struct.unpack_from(">II", data, 16)
     kept = [view[:8]]
     while at + 8 <= len(data):
@@ -90,14 +102,22 @@ def _png(data: bytes) -> FirstPicture:
         if kind in PNG_CHUNKS:
             kept.append(view[at:end])
         elif kind == b"eXIf":
-            orientation = _orientation(data[at + 8 : end - 4])
+            orientation.read_exif(data[at + 8 : end - 4])
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and notes < MOST_NOTES and _may_tell(data, at + 8):
+            orientation.read_text(kind, data[at + 8 : end - 4])
+            notes += 1
         elif kind == b"acTL":
             more = struct.unpack_from(">I", data, at + 8)[0] > 1
         _too_many(len(kept), MOST_CHUNKS, "chunks")
         at = end
         if kind == b"IEND":
             break
-    return FirstPicture("PNG", b"".join(kept), width, height, orientation, more)
+    return FirstPicture("PNG", b"".join(kept), width, height, orientation.value, more)
+
+
+def _may_tell(data: bytes, at: int) -> bool:
+    """Whether a text chunk is named as those that have EXIF or XMP."""
+    return data.startswith((*PROFILES, XMP_TEXT), at)
 
 
 def _gif(data: bytes) -> FirstPicture:
@@ -146,8 +166,8 @@ def _after_blocks(data: bytes, at: int) -> int:
 
 
 def _jpeg(data: bytes) -> FirstPicture:
-    view, at, scans, width, height, orientation = memoryview(data), 2, 0, 0, 0, 1
-    kept, parts = [view[:2]], 0
+    view, at, scans, width, height, orientation = memoryview(data), 2, 0, 0, 0, Orientation()
+    kept, parts, frames, more = [view[:2]], 0, [], False
     while found := JPEG_MARKER.search(data, at):
         at, kind = found.start(), data[found.start() + 1]
         if kind == 0xD9:
@@ -159,18 +179,22 @@ def _jpeg(data: bytes) -> FirstPicture:
             end, scans = following.start() if following else len(data), scans + 1
         elif kind in JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
-        elif kind == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = _orientation(data[at + 10 : end])
+            frames.append(kind)
+        elif kind == 0xE1:
+            orientation.read_note(data[at + 4 : end])
+        elif kind == 0xE2:  # a list of several pictures (CIPA DC-007)
+            more = more or data[at + 4 : at + 8] == b"MPF\0"
         if kind not in JPEG_NOTES:
             kept.append(view[at:end])
         at, parts = end, parts + 1
         _too_many(parts, MOST_CHUNKS, "segments")
         _too_many(scans, MOST_SCANS, "scans")
-    return FirstPicture("JPEG", b"".join(kept), width, height, orientation)
+    sequential = bool(frames) and set(frames) <= set(JPEG_SEQUENTIAL)
+    return FirstPicture("JPEG", b"".join(kept), width, height, orientation.value, more, sequential)
 
 
 def _webp(data: bytes) -> FirstPicture:
-    view, at, frames, orientation = memoryview(data), 12, 0, 1
+    view, at, frames, orientation = memoryview(data), 12, 0, Orientation()
     kept = []
     for _ in range(MOST_PARTS):
         if at + 8 > len(data):
@@ -180,14 +204,16 @@ def _webp(data: bytes) -> FirstPicture:
         if kind in WEBP_CHUNKS or (kind == b"ANMF" and not frames):
             kept.append(view[at:end])
         elif kind == b"EXIF":
-            orientation = _orientation(data[at + 8 : end].removeprefix(b"Exif\0\0"))
+            orientation.read_exif(data[at + 8 : at + 8 + length])
+        elif kind == b"XMP ":
+            orientation.read_xmp(data[at + 8 : at + 8 + length])
         frames += kind == b"ANMF"
         _too_many(len(kept), MOST_CHUNKS, "chunks")
         at = end
     width, height = _webp_size(data)
     body = b"WEBP" + b"".join(kept)
     return FirstPicture(
-        "WEBP", b"RIFF" + struct.pack("<I", len(body)) + body, width, height, orientation, more=frames > 1
+        "WEBP", b"RIFF" + struct.pack("<I", len(body)) + body, width, height, orientation.value, more=frames > 1
     )
 
 
@@ -232,7 +258,7 @@ def _check_slow(data: bytes, *, slow: bool) -> None:
 def _tiff(data: bytes) -> FirstPicture:
     """The file with a new directory at its end, that has the tags alone which tell of pixels."""
     order = "<" if data[:2] == b"II" else ">"
-    entries, following = _directory(data)
+    entries, following = directory(data)
     if WIDTH not in entries or LENGTH not in entries:
         raise ValueError("it has no size in it")
     kept = []
@@ -242,61 +268,27 @@ def _tiff(data: bytes) -> FirstPicture:
             raise ValueError(f"its tag {tag} is of a wrong type")
         _too_many(count, MOST_VALUES, f"values of tag {tag}")
         kept.append(entries[tag])
-    number = {tag: _number(data, entries.get(tag), default) for tag, default in DEFAULTS.items()}
-    width, height, samples = number[WIDTH], number[LENGTH], number[SAMPLES]
-    wide, high = width, number[ROWS] or height
+    values = {tag: number(data, entries.get(tag), default) for tag, default in DEFAULTS.items()}
+    width, height, samples = values[WIDTH], values[LENGTH], values[SAMPLES]
+    wide, high = width, values[ROWS] or height
     if TILE_WIDTH in entries or TILE_LENGTH in entries:
-        wide, high = (_number(data, entries.get(tag), 0) for tag in (TILE_WIDTH, TILE_LENGTH))
+        wide, high = (number(data, entries.get(tag), 0) for tag in (TILE_WIDTH, TILE_LENGTH))
         if not 0 < wide * high <= LARGEST_TILE:
             raise ValueError(f"its tiles are {wide} x {high}")
-    if number[COMPRESSION] not in TIFF_COMPRESSIONS or samples > 6:
-        raise ValueError(f"its compression ({number[COMPRESSION]}) or its {samples} samples a pixel are not known")
+    if values[COMPRESSION] not in TIFF_COMPRESSIONS or samples > 6:
+        raise ValueError(f"its compression ({values[COMPRESSION]}) or its {samples} samples a pixel are not known")
     if width and height:
-        planes = samples if number[PLANES] == 2 else 1
+        planes = samples if values[PLANES] == 2 else 1
         _too_many(math.ceil(width / wide) * math.ceil(height / high) * planes, MOST_VALUES, "strips or tiles")
     gap = bytes(len(data) % 2)
     opening = data[:4] + struct.pack(f"{order}I", len(data) + len(gap))
-    directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)
-    cut = b"".join((opening, memoryview(data)[8:], gap, directory))
-    return FirstPicture("TIFF", cut, width, height, _upright(number[ORIENTATION]), following != 0)
-
-
-def _directory(data: bytes) -> tuple[dict[int, bytes], int]:
-    """The 12 bytes of each tag in the first directory of TIFF data, and the place of the next directory."""
-    order = "<" if data[:2] == b"II" else ">"
-    at = struct.unpack_from(f"{order}I", data, 4)[0]
-    count = struct.unpack_from(f"{order}H", data, at)[0]
-    entries: dict[int, bytes] = {}
-    for place in range(at + 2, at + 2 + 12 * count, 12):
-        tag = struct.unpack_from(f"{order}HHII", data, place)[0]
-        entries.setdefault(tag, data[place : place + 12])
-    end = at + 2 + 12 * count
-    return entries, int.from_bytes(data[end : end + 4], "little" if order == "<" else "big")
-
-
-def _number(data: bytes, entry: bytes | None, default: int) -> int:
-    """The one value of a tag."""
-    if entry is None:
-        return default
-    order = "<" if data[:2] == b"II" else ">"
-    tag, kind, count = struct.unpack_from(f"{order}HHI", entry)
-    if kind not in TIFF_VALUES or count != 1:
-        raise ValueError(f"its tag {tag} is not one number")
-    return int(struct.unpack_from(order + TIFF_VALUES[kind][1], entry, 8)[0])
-
-
-def _orientation(exif: bytes) -> int:
-    """Orientation by the first directory of EXIF data, 1 where it tells none."""
-    if exif[:4] not in (b"II*\0", b"MM\0*"):
-        return 1
-    try:
-        return _upright(_number(exif, _directory(exif)[0].get(ORIENTATION), 1))
-    except (ValueError, struct.error):  # a damaged note about a picture is no damage to the picture
-        return 1
-
-
-def _upright(orientation: int) -> int:
-    return orientation if 1 <= orientation <= 8 else 1
+    listed = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)
+    cut = b"".join((opening, memoryview(data)[8:], gap, listed))
+    orientation = Orientation()
+    orientation.read_exif(data)
+    if XMP in entries:
+        orientation.read_xmp(content(data, entries[XMP]))
+    return FirstPicture("TIFF", cut, width, height, orientation.value, following != 0)
 
 
 FORMATS: tuple[tuple[bytes, Callable[[bytes], FirstPicture]], ...] = (

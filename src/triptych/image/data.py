@@ -22,6 +22,7 @@ Side = Literal["top", "bottom", "left", "right"]
 Mask = NDArray[np.bool_]
 RANDOM_SHARE = 0.6
 SHADE = 128  # what stands for a hidden pixel in a picture
+HALVINGS = 40  # of an interval of 510: far finer than an intensity
 LARGEST_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
 
@@ -34,17 +35,29 @@ def shrunk(pictures: Pixels, factor: int) -> Pixels:
 
 
 def fitted(pictures: Pixels, small: Pixels) -> Pixels:
-    """Pictures [N, height, width, channels] changed as little as makes `shrunk` of them `small`: what a square of it
-    lacks to its mean is added to all of it, thrice, because nothing goes past 0 and 255 (the consistency that
-    Bahat and Michaeli 2020 enforce, for the box filter).
+    """Pictures [N, height, width, channels] changed as little as makes the mean of each square exactly what `small`
+    [N, height / factor, width / factor, channels] says, so that `shrunk` of them is `small`.
+
+    The nearest values from 0 to 255 with that mean are those of the square plus one number, cut off at both ends. It is
+    found by bisection; the fractions are rounded so that the sum stays, the largest upwards. (The consistency that
+    Bahat and Michaeli 2020 enforce, for the box filter.)
     """
     count, height, width, channels = small.shape
     factor = pictures.shape[1] // height
-    squares = pictures.reshape(count, height, factor, width, factor, channels).astype(np.float32)
-    wanted = small[:, :, None, :, None].astype(np.float32)
-    for _ in range(3):
-        squares = np.clip(squares + wanted - squares.mean((2, 4), keepdims=True), 0, 255)
-    return squares.round().astype(np.uint8).reshape(pictures.shape)
+    squares = pictures.reshape(count, height, factor, width, factor, channels).transpose(0, 1, 3, 5, 2, 4)
+    flat = squares.reshape(count, height, width, channels, factor * factor).astype(np.float64)  # [N, h, w, C, square]
+    wanted = small.astype(np.float64)[..., None] * factor * factor  # the sum of each square
+    low, high = np.full_like(wanted, -255.0), np.full_like(wanted, 255.0)
+    for _ in range(HALVINGS):
+        shift = (low + high) / 2
+        below = np.clip(flat + shift, 0, 255).sum(-1, keepdims=True) <= wanted
+        low, high = np.where(below, shift, low), np.where(below, high, shift)
+    moved = np.clip(flat + low, 0, 255)  # its sum is what is wanted or less, by next to nothing
+    whole = np.floor(moved)
+    order = np.argsort(np.argsort(whole - moved, axis=-1, kind="stable"), axis=-1)  # the largest fraction first
+    whole += order < wanted - whole.sum(-1, keepdims=True)
+    back: Pixels = whole.astype(np.uint8).reshape(count, height, width, channels, factor, factor)
+    return back.transpose(0, 1, 4, 2, 5, 3).reshape(pictures.shape)
 
 
 def half(height: int, width: int, side: Side) -> Mask:
@@ -218,9 +231,11 @@ def joined(sets: Sequence[Pictures]) -> Pictures:
     return Pictures(np.concatenate([some.pictures for some in sets]), labels, first.names)
 
 
-def matched(pictures: Pictures, codec: PictureCodec) -> Pictures:
-    """The pictures, their labels numbered as the model's classes of these names are. Names that are numbers alone may
-    be of anything, and stay as they are. Raises UserError for pictures of another size, or of classes it has not.
+def matched(pictures: Pictures, codec: PictureCodec, *, strict: bool = True) -> Pictures:
+    """The pictures, their labels numbered as the model's classes of these names are (`PictureCodec.numbers`).
+
+    Raises UserError for pictures of another size; and for classes that the model has not, unless not `strict`: their
+    pictures have label -1 then, none.
     """
     if pictures.pictures.shape[1:] != codec.shape:
         raise UserError(
@@ -229,9 +244,10 @@ def matched(pictures: Pictures, codec: PictureCodec) -> Pictures:
         )
     if pictures.labels is None or not codec.labels or pictures.names == codec.labels:
         return pictures
-    numbered = all(name.isdecimal() for name in pictures.names) and len(pictures.names) <= len(codec.labels)
-    if not numbered and not set(pictures.names) <= set(codec.labels):
+    numbers = codec.numbers(pictures.names)
+    if strict and min(numbers) < 0:
         known, given = (", ".join(names[:20]) for names in (codec.labels, pictures.names))
-        raise UserError(f"expected the classes of the model, {known}, got {given}; train a new model for other classes")
-    numbers = [place if numbered else codec.labels.index(name) for place, name in enumerate(pictures.names)]
-    return Pictures(pictures.pictures, np.array(numbers)[pictures.labels], codec.labels)
+        raise UserError(
+            f"expected the classes of the model, {known}, got {given}; train on with the new ones (train image --from)"
+        )
+    return Pictures(pictures.pictures, np.array(numbers, np.int64)[pictures.labels], codec.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from triptych.generation.sample import Sampling, generate
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
 from triptych.image.files import Pictures
-from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
+from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
@@ -74,7 +75,7 @@ class Painter:
         pictures: Pictures,
         *,
         task: Task = "paint",
-        preset: str = "small",
+        preset: str | None = None,
         factor: int = 4,
         seed: int = 1,
         device: str = "auto",
@@ -83,9 +84,12 @@ class Painter:
     ) -> Painter:
         """An untrained painter of pictures like these: their size, channels and classes.
 
-        factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of `patch` also
-        a part; and `cell`, rows and subpixel columns at one position, or "pixel".
+        preset: without one "small-pixels" for RGB, where a pixel is a position, and "small" for grey or with another
+        `cell`. factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of
+        `patch` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
         """
+        if preset is None:
+            preset = usual_preset(pictures.pictures.shape[3], changes)
         if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
             raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
         if task not in list(SHIPPED):
@@ -104,6 +108,16 @@ class Painter:
     def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
         """The same painter with another dropout, or another `patch.forget`, for further training."""
         return Painter(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
+
+    def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
+        """The same painter with these classes, too, for further training: those that it has not are untrained."""
+        new = [name for name, number in zip(names, self.codec.numbers(names), strict=True) if number < 0]
+        if not new:
+            return self
+        labels = (*self.codec.labels, *new)
+        torch.manual_seed(seed)
+        model = self.model.with_classes(len(labels))
+        return Painter(model, replace(self.codec, labels=labels), self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -167,12 +181,13 @@ class Painter:
     def evaluate(
         self, pictures: Pictures, *, hidden: Mask | None = None, progress: Progress | None = None
     ) -> Likelihood:
-        """How well the model predicts pictures, as `likelihood` counts it.
+        """How well the model predicts pictures, as `likelihood` counts it; those without labels, or of classes that
+        the model has not, without a class.
 
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
         model that paints is forced with the rest: it knows of it what comes before.
         """
-        pictures = matched(pictures, self.codec)
+        pictures = matched(pictures, self.codec, strict=False)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
         return likelihood(self.model, self._reads, pictures, hidden=hidden, progress=progress)
@@ -195,7 +210,7 @@ class Painter:
         """How good pictures are that were made small by the box filter and enlarged again, so many times each, as
         `enlargement` counts it; and bicubic's `bicubic_psnr` and `bicubic_ssim`.
         """
-        pictures = matched(pictures, self.codec)
+        pictures = matched(pictures, self.codec, strict=False)
         small = shrunk(pictures.pictures, self.codec.factor)
         tries = self.tries(small, samples, sampling=sampling, seed=seed, progress=progress)
         beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
@@ -283,23 +298,39 @@ class Painter:
         prefix = source.masked_fill(source == HOLE, FREE)
         return self._whole(prefix, source, classes, sampling, seed)
 
-    def upscale(self, small: Pixels, *, count: int = 1, sampling: Sampling | None = None, seed: int = 0) -> Pixels:
+    def upscale(
+        self,
+        small: Pixels,
+        *,
+        count: int = 1,
+        label: str | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+    ) -> Pixels:
         """`count` large pictures, uint8 [count, height, width, channels], of a small one [height / factor, width /
-        factor, channels]. sampling: that of `usual`, if None.
+        factor, channels]. label: what it shows, the name of a class. sampling: that of `usual`, if None.
         """
         _check_count(count)
-        return self.upscale_many(np.repeat(small[None], count, 0), sampling=sampling, seed=seed)
+        return self.upscale_many(np.repeat(small[None], count, 0), label=label, sampling=sampling, seed=seed)
 
-    def upscale_many(self, small: Pixels, *, sampling: Sampling | None = None, seed: int = 0) -> Pixels:
+    def upscale_many(
+        self,
+        small: Pixels,
+        *,
+        label: str | Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+    ) -> Pixels:
         """A large picture for each of N small ones [N, height / factor, width / factor, channels], which it becomes
-        again when it is made small (`fitted`).
+        again when it is made small, exactly (`fitted`). label: a class of all, or one for each.
         """
         self.check("upscale")
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
         prefix = torch.full((len(small), self.codec.tokens), FREE).masked_fill(~self._inside, 0)
-        return fitted(self._whole(prefix, source, None, sampling or self.usual, seed), small)
+        classes = None if label is None else self._classes(label, len(small))
+        return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
 
     @torch.no_grad()
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:

@@ -108,6 +108,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def usual_preset(channels: int, changes: Mapping[str, Any]) -> str:
+    """The preset that is taken unless another is asked for. A square of 2 x 2 subpixels cuts through the pixels of a
+    colour picture: a mixture of whole pixels learns their colours far sooner (docs/image.md).
+    """
+    patch = changes.get("patch", {})
+    mixture = isinstance(patch, Mapping) and ("logistics" in patch or not patch)
+    return "small-pixels" if channels == 3 and changes.get("cell", "pixel") == "pixel" and mixture else "small"
+
+
 def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, Any]) -> tuple[Config, PictureCodec]:
     """The configuration of a preset for pictures of that codec, and the codec in the order that it needs.
 

@@ -28,13 +28,15 @@ class Likelihood:
     """Bits of pictures, by picture and by place.
 
     nats [N]: those of each picture; counts [N]: its subpixels that count. bits [height, width, channels]: the sum over
-    all pictures; times, of the same shape: how often a subpixel counted.
+    all pictures; times, of the same shape: how often a subpixel counted. labelled: how many pictures were measured with
+    a class.
     """
 
     nats: NDArray[np.float64]
     counts: NDArray[np.int64]
     bits: NDArray[np.float64]
     times: NDArray[np.int64]
+    labelled: int = 0
 
     @property
     def bits_per_dim(self) -> float:
@@ -62,12 +64,15 @@ class Likelihood:
         return np.asarray((self.bits / np.maximum(1, self.times)).sum(2))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain figures: `bits_per_dim`, `interval`, `nats` (a picture), `pictures`, `subpixels`, `per_channel`."""
+        """Plain figures: `bits_per_dim`, `interval`, `nats` (a picture), `pictures`, `labelled`, `subpixels`,
+        `per_channel`.
+        """
         return {
             "bits_per_dim": self.bits_per_dim,
             "interval": self.interval,
             "nats": float(self.nats.mean()),
             "pictures": len(self.nats),
+            "labelled": self.labelled,
             "subpixels": int(self.counts.sum()),
             "per_channel": self.per_channel,
         }
@@ -108,7 +113,8 @@ def likelihood(
         times += counted.sum(0)
         if progress is not None:
             progress(some.stop, count)
-    return Likelihood(nats, counts, codec.in_place(bits), codec.in_place(times))
+    labelled = 0 if pictures.labels is None or not codec.labels else int((pictures.labels >= 0).sum())
+    return Likelihood(nats, counts, codec.in_place(bits), codec.in_place(times), labelled)
 
 
 def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, float]:

@@ -416,6 +416,21 @@ class Transformer(nn.Module):
         positions = replace(self.config.positions, keyboard=layout)
         return self._with(replace(self.config, positions=positions), new=("keyboard.",))
 
+    def with_classes(self, classes: int) -> Transformer:
+        """A copy with further classes, untrained, behind those that there are. UserError for fewer of them."""
+        known = self.config.classes
+        if classes < known:
+            raise UserError(f"expected at least the {known:,} classes of the model, got {classes:,}")
+        config = replace(self.config, classes=classes)
+        model = Transformer(config).to(self.embedding.weight)
+        held = {name: value for name, value in self.state_dict().items() if name != "label_embedding.weight"}
+        found = model.load_state_dict(held, strict=False)
+        assert not found.unexpected_keys and set(found.missing_keys) <= {"label_embedding.weight"}
+        if known:
+            with torch.no_grad():
+                model.label_embedding.weight[:known] = self.label_embedding.weight
+        return model
+
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
         """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already
         how sequences go on, and has to learn what the source tells beyond (after Ramachandran et al. 2017, who pretrain
