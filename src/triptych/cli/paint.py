@@ -197,6 +197,7 @@ def _remove(earlier: list[Path], written: list[Path]) -> None:
 def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None) -> tuple[Pixels, Mask]:
     """The picture of a file in the model's size, and what of it is to be found."""
     from triptych.image.data import half
+    from triptych.image.decoding import ON_WHITE
     from triptych.image.files import read_resized
     from triptych.image.masks import brought, read_mask, read_transparent
 
@@ -208,6 +209,7 @@ def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None)
         words += [f"{mask}: {word}" for word in more]
     elif keep is None and (clear := read_transparent(path, whole)) is not None:
         hidden, more = brought(clear, (height, width), repr(str(path)))
+        words = [word for word in words if ON_WHITE not in word]
         more.append(f"what is transparent is found anew: {int(hidden.sum()):,} of {hidden.size:,} pixels")
         words += [f"{path}: {word}" for word in more]
     else:
