@@ -34,6 +34,7 @@ WORDS_OF_SPLITS = {
 }
 # What a folder of a split may be called besides.
 FILLING = ("set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos")
+ABOUT = ("license", "licence", "copying", "notice", "readme")  # files about a data set, of which nothing is said
 PREVIEWS = ("__MACOSX", "@eaDir")  # folders in which systems keep what is no picture of a person's
 
 
@@ -324,7 +325,7 @@ def _walk(top: Path, words: Words) -> Iterator[Found]:
                 state = path.stat()
                 count += 1
                 yield name, link, (state.st_dev, state.st_ino)
-            else:
+            elif path.stem.lower() not in ABOUT:
                 kind = "no picture by its suffix"
                 if suffix in OTHER_SUFFIXES:
                     kind = "of a kind that is not read (save it as PNG)"
