@@ -357,7 +357,17 @@ def test_every_suffix_of_what_can_be_read(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
     fill(tmp_path, ["a.png", ".hidden.png", ".cache/b.png", "__MACOSX/c.png"])
-    for name in ("notes.txt", "more.TXT", "list.json", "photo.heic", "b.avif", "plain", ".DS_Store", "LICENSE", "readme.md"):
+    for name in (
+        "notes.txt",
+        "more.TXT",
+        "list.json",
+        "photo.heic",
+        "b.avif",
+        "plain",
+        ".DS_Store",
+        "LICENSE",
+        "readme.md",
+    ):
         (tmp_path / name).write_text("no picture")
     found, words = read_pictures(tmp_path)
     assert len(found) == 1
