@@ -390,7 +390,7 @@ def test_places_that_are_not_there(
 
 def test_grids_that_cannot_be_filled(filler: Composer) -> None:
     for grid, told in (
-        (np.full((MOST_STEPS + 1, 4), UNKNOWN), "at most 4,096 sixteenths, got 4,097"),
+        (np.full((8193, 4), UNKNOWN), "at most 8,192 sixteenths, got 8,193"),
         (np.full((1, 4), 90), r"got F#6 \(90\)"),
         (np.full((1, 4), -3), "got -3"),
         (np.empty((0, 4), np.int64), r"got int64 \[0, 4\]"),

@@ -97,6 +97,15 @@ def test_many_moved_notes_are_named_in_short() -> None:
     assert words == ["14 of 16 notes moved by octaves into C4 to A5: A#5, B5, C6, C#6, D6, D#6, E6, F6 and 6 more"]
 
 
+def test_a_wide_melody_is_transposed_by_octaves_before_its_notes_are() -> None:
+    words = list[str]()
+    given_melody(Piece(tune_of([74, 84, 93, 95, 62, 86])), told=words.append)
+    assert words == [
+        "transposed by -12 semitones into C4 to A5, a soprano, and back",
+        "2 of 6 notes moved by octaves into C4 to A5: D4, B6",
+    ]
+
+
 def test_a_melody_over_an_accompaniment() -> None:
     tune = [Note(0, 8, 67), Note(16, 24, 69)]
     piece = Piece((*tune, Note(0, 16, 28, voice=1), Note(16, 32, 33, voice=1)), voices=("voice 1", "voice 2"))

@@ -19,7 +19,8 @@ from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
 from triptych.music.key import Key
 from triptych.music.labels import Label, class_of
 
-MOST_STEPS = 4096  # of a piece that is composed or filled in, about 12 minutes
+MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
+MOST_FILLED = 8192  # of one that is filled in; before it, all of it is read at once
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 NOTHING: Grid = np.empty((0, 4), np.int64)
 
@@ -79,8 +80,8 @@ class ChoraleSampler:
     ) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others. key: in which it is to end."""
         source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
-        if len(grid) > MOST_STEPS:
-            raise UserError(f"expected a piece of at most {MOST_STEPS:,} sixteenths, got {len(grid):,}; cut it")
+        if len(grid) > MOST_FILLED:
+            raise UserError(f"expected a piece of at most {MOST_FILLED:,} sixteenths, got {len(grid):,}; cut it")
         length, where = source.size(1), self.model.embedding.weight.device
         label_ids = self._classes(label, 1)
         columns = generate(

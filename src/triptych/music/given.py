@@ -262,20 +262,18 @@ def _fitted(
     if isinstance(transpose, int):
         return _by_octaves(_moved(notes, transpose), (LOWEST, HIGHEST), told), transpose, True
     semitones = 0 if transpose == "octaves" else _into(notes, low, high, octaves=soprano)
-    back = transpose != "stay"
-    whole = _by_octaves(_moved(notes, semitones), limits, told)
-    if not semitones:
-        return whole, 0, True
+    back, kept = transpose != "stay", semitones
     octaves, rest = divmod(semitones, OCTAVE)
     range_ = f"{pitch_name(low)} to {pitch_name(high)}, {'a soprano' if soprano else 'the voices'}"
     if soprano and octaves > 0 and not rest:
+        kept, back = 0, True
         told(
             f"moved up {octaves} octave{'s' * (octaves > 1)} to {range_}; --transpose {semitones} writes all of it as "
             "low as the melody was"
         )
-        return whole, 0, True
-    told(f"transposed by {semitones:+d} semitones into {range_}{', and back' * back}")
-    return whole, semitones, back
+    elif semitones:
+        told(f"transposed by {semitones:+d} semitones into {range_}{', and back' * back}")
+    return _by_octaves(_moved(notes, semitones), limits, told), kept, back
 
 
 def _into(notes: Sequence[Note], low: int, high: int, *, octaves: bool) -> int:
