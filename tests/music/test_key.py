@@ -156,3 +156,58 @@ def test_not_a_grid(grid: Any) -> None:
 def test_not_a_tonic(tonic: int) -> None:
     with pytest.raises(UserError, match="modulo 12"):
         Key(tonic, minor=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fifths"),
+    [
+        ("Bb minor", "B-flat minor", -5),
+        ("B-flat minor", "B-flat minor", -5),
+        ("b flat MINOR", "B-flat minor", -5),
+        ("Bbm", "B-flat minor", -5),
+        ("bb", "B-flat minor", -5),
+        ("F#", "F-sharp major", 6),
+        ("Gb", "G-flat major", -6),
+        ("F♯ minor", "F-sharp minor", 3),
+        ("f#", "F-sharp minor", 3),
+        ("c", "C minor", -3),
+        ("C", "C major", 0),
+        ("Cm", "C minor", -3),
+        ("CM", "C major", 0),
+        ("C min.", "C minor", -3),
+        ("e Major", "E major", 4),
+        ("E_maj", "E major", 4),
+        ("a-Moll", "A minor", 0),
+        ("B-Dur", "B-flat major", -2),
+        ("b-moll", "B-flat minor", -5),
+        ("H-moll", "B minor", 2),
+        ("h", "B minor", 2),
+        ("Fis-Dur", "F-sharp major", 6),
+        ("fis", "F-sharp minor", 3),
+        ("Es-Dur", "E-flat major", -3),
+        ("as-moll", "A-flat minor", -7),
+        ("Des", "D-flat major", -5),
+        ("b", "B minor", 2),
+        (" d  minor ", "D minor", -1),
+        ("D# minor", "D-sharp minor", 6),
+        ("Cb major", "C-flat major", -7),
+    ],
+)
+def test_keys_as_people_write_them(text: str, name: str, fifths: int) -> None:
+    key = Key.parse(text)
+    assert (key.name, key.fifths, key.signature.minor) == (name, fifths, key.minor)
+    assert Key.parse(key.name) == key == Key(key.tonic, key.minor)
+
+
+@given(st.integers(0, 11), st.booleans())
+def test_every_name_is_read(tonic: int, minor: bool) -> None:
+    assert Key.parse(Key(tonic, minor).name) == Key(tonic, minor)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "X", "minor", "G# major", "Fb minor", "C##", "Ds", "Cmm", "Moll", "C dorian", "4"]
+)
+def test_what_is_no_key(text: str) -> None:
+    with pytest.raises(UserError, match="expected a key, such as") as caught:
+        Key.parse(text)
+    assert "\n" not in str(caught.value)

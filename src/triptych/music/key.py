@@ -5,7 +5,8 @@ The method is the key-finding algorithm of its chapter 4 on the probe-tone ratin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,31 +24,70 @@ RATINGS = {
 FINE = 1_000_000
 ENDING = 0.2  # added to the correlation of the two keys on the last bass note
 
-MAJOR = ("C", "D-flat", "D", "E-flat", "E", "F", "F-sharp", "G", "A-flat", "A", "B-flat", "B")
-MINOR = ("C", "C-sharp", "D", "E-flat", "E", "F", "F-sharp", "G", "G-sharp", "A", "B-flat", "B")
+STEPS = "FCGDAEB"  # along the line of fifths; F is one fifth below C
+MODES = {"": None, "m": True, "min": True, "minor": True, "moll": True, "maj": False, "major": False, "dur": False}
+GERMAN = ("dur", "moll")
+SHARPS = {"#": 1, "♯": 1, "sharp": 1, "is": 1, "b": -1, "♭": -1, "flat": -1, "es": -1, "s": -1, "": 0}
+WRITTEN = re.compile(
+    r"(?P<letter>[A-Ha-h])\s*-?\s*(?P<sign>#|♯|♭|sharp|flat|is|es|s|b)?\s*[-_ ]?\s*"
+    r"(?P<mode>minor|major|min|maj|moll|dur|m)?\.?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
 class Key:
-    """A major or minor key on `tonic`, a pitch class from 0 (C) to 11 (B)."""
+    """A major or minor key on `tonic`, a pitch class from 0 (C) to 11 (B).
+
+    sharps: of the key signature that a person has named, flats negative, where two would do, as G-flat and F-sharp
+    major; keys that sound the same are equal.
+    """
 
     tonic: int
     minor: bool
+    sharps: int | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.tonic <= 11:
             raise UserError(f"expected a tonic from 0 to 11, got {self.tonic}; take the pitch modulo 12")
 
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The key that a person means: "B-flat minor", "Bb minor", "F#", "c" or "Cm" (minor), "a-Moll", "H-Dur".
+
+        A letter alone is major if it is a capital, else minor. With Dur or Moll, B is B-flat; H is always B natural.
+        Raises UserError for what is no key, and for one of more than seven sharps or flats.
+        """
+        found = WRITTEN.fullmatch(text.strip())
+        if found is not None:
+            letter, sign, mode = found["letter"], (found["sign"] or "").lower(), found["mode"] or ""
+            minor = mode != "M" and MODES[mode.lower()]
+            if mode == "":
+                minor = letter.islower()
+            flat = SHARPS[sign] - (letter.lower() == "b" and not sign and mode.lower() in GERMAN)
+            step = "B" if letter.lower() == "h" else letter.upper()
+            sharps = STEPS.index(step) - 1 + 7 * flat - 3 * bool(minor)
+            wrong = sign == "s" and step not in "AE"
+            if not wrong and -7 <= sharps <= 7:
+                return cls((7 * sharps + 9 * bool(minor)) % 12, bool(minor), sharps)
+        raise UserError(
+            'expected a key, such as "G minor", "Bb major", "F#" or "c" (minor), of at most 7 sharps or flats, '
+            f"got {text!r}"
+        )
+
     @property
     def name(self) -> str:
-        """Name in the usual spelling, as "C major", "B-flat major", "F-sharp minor"."""
-        return f"{MINOR[self.tonic]} minor" if self.minor else f"{MAJOR[self.tonic]} major"
+        """Name as "C major", "B-flat major", "F-sharp minor"; where nobody has named it, in the usual spelling."""
+        alter, step = divmod(self.fifths + 3 * self.minor + 1, 7)
+        return f"{STEPS[step]}{('-flat', '', '-sharp')[alter + 1]} {'minor' if self.minor else 'major'}"
 
     @property
     def fifths(self) -> int:
-        """Sharps of its key signature, flats counted negative: -6 (E-flat minor) to 6 (F-sharp major)."""
+        """Sharps of its key signature, flats counted negative: -6 (E-flat minor) to 6 (F-sharp major), or as named."""
+        if self.sharps is not None:
+            return self.sharps
         sharps = (7 * (self.tonic + 3 * self.minor) + 5) % 12 - 5
-        # Six sharps and six flats sound the same; the spelling is the one of the name.
+        # Six sharps and six flats sound the same: F-sharp major, E-flat minor.
         return -6 if sharps == 6 and self.minor else sharps
 
     @property
@@ -57,7 +97,7 @@ class Key:
 
     def transposed(self, semitones: int) -> Key:
         """Key of the same piece played `semitones` higher."""
-        return Key((self.tonic + semitones) % 12, self.minor)
+        return Key((self.tonic + semitones) % 12, self.minor, None if semitones else self.sharps)
 
 
 def key_of(grid: NDArray[np.integer[Any]]) -> Key:
