@@ -12,15 +12,17 @@ Label = Key | Literal["major", "minor"]
 
 
 def read_label(text: str) -> Label:
-    """The mode or key that a person names."""
+    """The mode, "major" or "minor", or the key (see `Key.parse`) that a person names."""
     wanted = text.strip().lower()
     if wanted in ("major", "minor"):
         return "minor" if wanted == "minor" else "major"
-    keys = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
-    for key in keys:
-        if key.name.lower() == wanted:
-            return key
-    raise UserError(f"expected a label of major, minor, {', '.join(key.name for key in keys)}, got {text!r}")
+    try:
+        return Key.parse(text)
+    except UserError:
+        raise UserError(
+            f'expected a label of major, minor, or a key of at most 7 sharps or flats, such as "G minor", "Bb major", '
+            f'"F#" or "c" (minor), got {text!r}'
+        ) from None
 
 
 def class_of(label: Label | None) -> int:
