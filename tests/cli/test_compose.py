@@ -178,7 +178,7 @@ def test_continue_one_voice_in_four_and_only_what_is_new(run: Any, folder: Path,
     write_midi(Piece(tuple(Note(at, at + 4, 67) for at in range(0, 24, 4))), tmp_path / "one.mid")
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--tokens", 64, "--seed", 1]
     ran = run("continue", tmp_path / "one.mid", *options)
-    assert ran.code == 0 and "alto and tenor and bass enter where the music goes on" in ran.err
+    assert ran.code == 0 and "alto, tenor and bass begin where the music goes on" in ran.err
     whole = read_piece(tmp_path / "a.mid")[0]
     ticks = whole.resolution // 4
     assert {note.voice for note in whole.notes if note.start < 24 * ticks} == {0}

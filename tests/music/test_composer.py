@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from triptych.attention.pattern import Local1D
+from triptych.cli.look_music import arcs_of
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
 from triptych.model.single import SingleRow
@@ -274,6 +275,9 @@ def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any]
     np.testing.assert_array_equal(filled[holed != UNKNOWN], grid[holed != UNKNOWN])
     assert (filled != UNKNOWN).all() and in_ranges(to_piece(filled[2:6]))
     tune = [Note(0, 4, 67), Note(4, 8, 72)]
+    for voice in VOICES:
+        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, layer=None, head=None)
+        assert arcs.pitches[arcs.chosen] == grid[5, VOICES.index(voice)]
     harmony = filler.harmonize(Piece(tuple(tune)))
     assert [note for note in harmony.notes if note.voice == 0] == tune and in_ranges(harmony)
     assert len({note.voice for note in harmony.notes}) == 4

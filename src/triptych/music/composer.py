@@ -298,8 +298,9 @@ class Composer:
         given, kind = self._labelled(given_voices(read_given(primer, told), transpose, told), label)
         missing = (given.grid == SILENT).all(0)
         if missing.any():
-            names = " and ".join(name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
-            told(f"{names} enter where the music goes on; harmonize or infill write them from the beginning")
+            *most, last = (name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
+            names = f"{', '.join(most)} and {last}" if most else last
+            told(f"{names} begin where the music goes on; harmonize or infill write from the beginning")
         read = np.where(missing, UNKNOWN, given.grid)
         columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, before=given.before)
         grid = self.codec.decode(int(column[0]) for column in columns)

@@ -1,6 +1,6 @@
 """Voice leading of four-part chorales, counted: parallel fifths and octaves, crossed voices, notes out of range.
 
-The rules are those of every harmony primer; the ranges are what Bach's voices use (see `RANGES`).
+The rules are those of every harmony primer; the ranges are what Bach's voices use (see `codec.RANGES`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-
-# Lowest and highest MIDI pitch of soprano, alto, tenor and bass in the training chorales of JSB.
-RANGES = ((60, 81), (52, 74), (46, 69), (36, 66))
+from triptych.music.codec import RANGES
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def voice_leading(grid: NDArray[np.integer[Any]]) -> VoiceLeading:
     pairs of voices counts by itself. A voice that rests at either step moves nowhere: no rest makes a parallel, and
     fifths with a rest between them are none.
     Crossings: steps with a voice below its lower neighbour, both sounding. Range violations: steps with a voice outside
-    its range in `RANGES`. A step counts once here, however many voices are concerned; a held one counts every step.
+    its range in `codec.RANGES`. A step counts once here, however many voices are concerned; a held one counts every step.
     """
     if grid.ndim != 2 or grid.shape[1] != 4 or not np.issubdtype(grid.dtype, np.integer):
         raise UserError(f"expected a grid of integers [steps, 4], got {grid.dtype} {list(grid.shape)}")
