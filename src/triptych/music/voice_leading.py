@@ -48,7 +48,7 @@ def voice_leading(grid: NDArray[np.integer[Any]]) -> VoiceLeading:
     pairs of voices counts by itself. A voice that rests at either step moves nowhere: no rest makes a parallel, and
     fifths with a rest between them are none.
     Crossings: steps with a voice below its lower neighbour, both sounding. Range violations: steps with a voice outside
-    its range in `codec.RANGES`. A step counts once here, however many voices are concerned; a held one counts every step.
+    its range in `codec.RANGES`. A step counts once here, however many voices are concerned; a held one each time.
     """
     if grid.ndim != 2 or grid.shape[1] != 4 or not np.issubdtype(grid.dtype, np.integer):
         raise UserError(f"expected a grid of integers [steps, 4], got {grid.dtype} {list(grid.shape)}")
