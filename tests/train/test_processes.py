@@ -19,8 +19,10 @@ import torch
 from torch import distributed
 
 from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
+from triptych.cli.main import main
 from triptych.image.files import Pictures
 from triptych.model import transformer
+from triptych.music import shards as music
 from triptych.music.shards import Shards
 
 SMALL: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.0}
@@ -134,13 +136,15 @@ def prepared(tmp_path: Path) -> Path:
     from triptych.music.shards import prepare
 
     random = np.random.default_rng(0)
-    (tmp_path / "midi").mkdir()
+    for split in ("train", "valid"):
+        (tmp_path / "midi" / split).mkdir(parents=True)
     lines = ["file,composer,split"]
     for number in range(6):
         start = np.cumsum(random.integers(0, 30, 30)) / 100
         played = Performance.of(start, start + 0.5, random.integers(30, 90, 30), random.integers(1, 128, 30))
-        (tmp_path / "midi" / f"{number}.mid").write_bytes(midi_bytes(played.to_piece()))
-        lines.append(f"{number}.mid,{'ab'[number % 2]},{'train' if number < 4 else 'valid'}")
+        split = "train" if number < 4 else "valid"
+        (tmp_path / "midi" / split / f"{number}.mid").write_bytes(midi_bytes(played.to_piece()))
+        lines.append(f"{split}/{number}.mid,{'ab'[number % 2]},{split}")
     (tmp_path / "index.csv").write_text("\n".join(lines))
     prepare(tmp_path / "midi", tmp_path / "shards", index=tmp_path / "index.csv", melody=True, workers=1)
     return tmp_path / "shards"
@@ -162,10 +166,19 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monk
         assert len(one) == len(both) >= 4, name
         assert both == pytest.approx(one, rel=1e-4), name
     assert len(losses(tmp_path / "two" / "slow")) >= 2
+    assert told.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
+
+
+def command(place: Path) -> None:
+    """The command prepares its music once, whoever trains on it."""
+    music.HELD_OUT = 3  # every third file, for there are six
+    words = ["train", "music", "--data", str(place / "midi"), "--out", str(place / "two" / "command")]
+    settings = {"data.kind": "performance", "model.preset": "tiny", "epochs": 1, "dtype": "float32"}
+    assert main([*words, *(word for key, value in settings.items() for word in ("--set", f"{key}={value}"))]) == 0
 
 
 if __name__ == "__main__":
-    distributed.init_process_group("gloo")
+    command(Path(sys.argv[1]))
     train_all(Path(sys.argv[1]) / "two")
     distributed.destroy_process_group()
     wait_for_the_first(Path(sys.argv[1]))

@@ -129,17 +129,20 @@ def load_chorales(path: Path, split: str) -> list[Grid]:
 
 def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = False) -> Shards:
     """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared in `place`, or there already if
-    it is asked for again.
+    it is asked for again. Of several processes the first one prepares, and the others wait for it.
     """
     from triptych.music.shards import INDEX, Shards
+    from triptych.train.processes import Processes
 
     if (path / INDEX).is_file():
         return Shards(path)
     if again and (place / INDEX).is_file():
         return Shards(place)
-    shards, words = prepared(path, place, melody=melody)
-    tell_some(words, f"about {path}")
-    return shards
+    processes = Processes.join()
+    if processes.first:
+        tell_some(prepared(path, place, melody=melody)[1], f"about {path}")
+    processes.wait_for_first()
+    return Shards(place)
 
 
 def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]:

@@ -63,8 +63,14 @@ def answer(result: Mapping[str, object], lines: Iterable[str], *, as_json: bool)
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not the answer, in one line."""
-    print(one_line(message), file=sys.stderr)
+    """Tell the person something that is not the answer, in one line. Of several processes the first one speaks."""
+    if is_first():
+        print(one_line(message), file=sys.stderr)
+
+
+def is_first() -> bool:
+    """Whether this is the only process, or under torchrun the first one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def progress() -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from triptych.cli import options, train_image, train_piano
 from triptych.cli.idle import refuse_idle
 from triptych.cli.loading import load_chorales, named
-from triptych.cli.output import answer, say
+from triptych.cli.output import answer, is_first, say
 from triptych.cli.settings import expect, read_settings
 from triptych.errors import UserError
 
@@ -419,7 +418,7 @@ def _only_dropout(settings: dict[str, Any], allowed: str = "dropout") -> float |
 
 
 def _tell(outcome: Outcome, *, as_json: bool) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+    if is_first():
         lines = [f"{outcome.folder}: {outcome.reason} after {outcome.updates:,} updates"]
         answer(asdict(outcome), lines, as_json=as_json)
     if outcome.reason == "interrupted":

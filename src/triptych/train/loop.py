@@ -87,13 +87,10 @@ def fit(
         folder.keep("examples", package.examples)
         folder.keep_settings(package.settings)
         run = _Run(model, data, held_out, recipe, folder, package, measure)
-        try:
-            run.prepare()
-            place = folder.path if run.processes.first else None
-            with Report(place, run.progress.update, run.progress.updates, run.log, quiet) as report:
-                return run.train(report)
-        finally:
-            run.processes.leave()
+        run.prepare()
+        place = folder.path if run.processes.first else None
+        with Report(place, run.progress.update, run.progress.updates, run.log, quiet) as report:
+            return run.train(report)
 
 
 class _Run:

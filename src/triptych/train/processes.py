@@ -6,6 +6,7 @@ parameters no loss reads, and fails where a later batch reads others; here those
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,32 +25,29 @@ BUCKET = 2**23  # elements of the gradients that are sent at once
 class Processes:
     """Who I am among the processes that train together.
 
-    waiting: the group in which the others wait for the first. joined: whether the processes' group was set up here.
+    waiting: the group in which the others wait for the first.
     """
 
     rank: int = 0
     count: int = 1
     waiting: distributed.ProcessGroup | None = None
-    joined: bool = False
 
     @classmethod
     def join(cls) -> Processes:
-        """Join the group that torchrun has set up, or one that there is; a single process where there is none."""
+        """Join the group that torchrun has set up; a single process where there is none.
+
+        Who joins again joins the same group, which is left when Python ends: made anew, it might meet its old self.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        new = not distributed.is_initialized()
-        if new:
+        if not distributed.is_initialized():
             local = int(os.environ.get("LOCAL_RANK", "0"))
             if local < torch.cuda.device_count():
                 torch.cuda.set_device(local)
             distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(_leave)
         waiting = distributed.new_group(backend="gloo", timeout=PATIENCE)
-        return cls(distributed.get_rank(), distributed.get_world_size(), waiting, new)
-
-    def leave(self) -> None:
-        """Leave the group that `join` set up, if it did."""
-        if self.joined:
-            distributed.destroy_process_group()
+        return cls(distributed.get_rank(), distributed.get_world_size(), waiting)
 
     @property
     def first(self) -> bool:
@@ -115,6 +113,11 @@ class Processes:
         shared = torch.tensor(value, dtype=torch.float64)
         distributed.broadcast(shared, 0, group=self.waiting)
         return float(shared)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
