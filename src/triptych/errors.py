@@ -1,5 +1,7 @@
 """What a person may be told: exceptions that are one line, which ends with the remedy."""
 
+from types import UnionType
+
 LONGEST = 1000  # characters of a message; of a longer one the beginning and the end are shown
 
 
@@ -30,14 +32,27 @@ def shown(value: object, length: int = 40) -> str:
     return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
 
 
-def whole_number(value: object, what: str, least: int, most: int | None = None) -> int:
+def expect(value: object, kinds: type | UnionType, what: str, remedy: str) -> None:
+    """Raise UserError unless the value is of one of these types: expected `what`, got it; `remedy`."""
+    if not isinstance(value, kinds):
+        raise UserError(f"expected {what}, got {shown(value)}; {remedy}")
+
+
+def number(value: object, what: str) -> float:
+    """Return the number that an argument called `what` is. Raises UserError where it is none."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):  # NumPy's numbers have it too
+        raise UserError(f"expected {what} to be a number, got {shown(value)}; give one")
+    return float(value)
+
+
+def whole_number(value: object, what: str, least: int | None = None, most: int | None = None) -> int:
     """Return the whole number that an argument called `what` is, from `least` to `most`. Raises UserError otherwise."""
-    number = None if isinstance(value, bool) else getattr(value, "__index__", None)  # NumPy's integers have it too
-    whole = None if number is None else int(number())
-    if whole is None or whole < least or (most is not None and whole > most):
-        reach = f"from {least:,}" + ("" if most is None else f" to {most:,}")
+    index = None if isinstance(value, bool) else getattr(value, "__index__", None)  # NumPy's integers have it too
+    whole = None if index is None else int(index())
+    if whole is None or (least is not None and whole < least) or (most is not None and whole > most):
+        reach = ("" if least is None else f" from {least:,}") + ("" if most is None else f" to {most:,}")
         got = shown(value) if whole is None else f"{whole:,}" if abs(whole) < 10**20 else "one of very many digits"
-        raise UserError(f"expected {what} to be a whole number {reach}, got {got}; choose another")
+        raise UserError(f"expected {what} to be a whole number{reach}, got {got}; choose another")
     return whole
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError, shown
+from triptych.errors import UserError, expect
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
 from triptych.generation.protocol import CacheT, StepModel
 from triptych.generation.top import largest
@@ -115,8 +115,7 @@ def beam_search(
     Raises:
         UserError: bad settings, logits that are NaN or infinite, or a source for which nothing can end in time.
     """
-    if not isinstance(penalty, LengthPenalty):
-        raise UserError(f"expected a LengthPenalty, got {shown(penalty)}; try LengthPenalty(alpha=0.6)")
+    expect(penalty, LengthPenalty, "a LengthPenalty", "try LengthPenalty(alpha=0.6)")
     limits = _limits(max_length, min_length, beam, nbest, cache.rows)
     if cache.position != 0:
         raise UserError(f"beam search needs a fresh cache; this one is at position {cache.position}: start a new one.")

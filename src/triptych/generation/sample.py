@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError, shown
+from triptych.errors import UserError, expect, shown
 from triptych.generation import single
 from triptych.generation.draw import Words, row_keys, uniforms
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
@@ -139,8 +139,7 @@ def generate(
 
 
 def _check_start(steps: int, position: int, sampling: object) -> None:
-    if not isinstance(sampling, Sampling):
-        raise UserError(f"expected a Sampling, got {shown(sampling)}; try Sampling(temperature=0.8)")
+    expect(sampling, Sampling, "a Sampling", "try Sampling(temperature=0.8)")
     if steps < 0:
         raise UserError(f"steps must be 0 or more; got {steps}.")
     if position != 0:

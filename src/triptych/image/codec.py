@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError, printable
+from triptych.errors import UserError, printable, whole_number
 from triptych.model.plain import bounded
 
 Pixels = NDArray[np.uint8]
@@ -181,8 +181,9 @@ class PictureCodec:
         place = row * self.columns * self.cell[1] + column * channels + channel
         return int(np.flatnonzero(self.order == place)[0])
 
-    def label(self, name: str) -> int:
-        """The class of that name, or number."""
+    def label(self, name: str | int) -> int:
+        """The class of that name, or number, as text or not."""
+        name = name if isinstance(name, str) else str(whole_number(name, "a label, where it is no text,", 0))
         if name in self.labels:  # two may differ in case alone
             return self.labels.index(name)
         lowered = [label.lower() for label in self.labels]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, expect
 from triptych.image.codec import Ids, PictureCodec, Pixels
 from triptych.image.files import Pictures
 from triptych.model.batch import Batch
@@ -237,6 +237,7 @@ def matched(pictures: Pictures, codec: PictureCodec, *, strict: bool = True) -> 
     Raises UserError for pictures of another size; and for classes that the model has not, unless not `strict`: their
     pictures have label -1 then, none.
     """
+    expect(pictures, Pictures, "Pictures", "read_pictures reads a folder")
     if pictures.pictures.shape[1:] != codec.shape:
         raise UserError(
             f"expected pictures of {list(codec.shape)} (height, width, channels), as the model's are, got "

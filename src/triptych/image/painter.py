@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, expect, whole_number
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
@@ -35,6 +35,9 @@ MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
 MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
 LARGEST_FACTOR = 64
+# How a mistake is told: what was expected, and the remedy.
+SET = "Pictures", "read_pictures reads a folder"
+ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.read_picture reads a file"
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
 
 
@@ -96,6 +99,7 @@ class Painter:
             raise UserError(f"expected a task of {', '.join(SHIPPED)}, got {task!r}")
         if type(factor) is not int or not 2 <= factor <= LARGEST_FACTOR:
             raise UserError(f"expected a factor from 2 to {LARGEST_FACTOR}, got {factor!r}")
+        expect(pictures, Pictures, *SET)
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)
@@ -157,6 +161,7 @@ class Painter:
         mirror: pictures are turned left to right as often as not. For completion masks are drawn at random, and the
         loss is that of all subpixels, those that are given included.
         """
+        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         pictures, held_out_pictures = (matched(some, self.codec) for some in (pictures, held_out_pictures))
         data = PictureData(
             pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, mirror=mirror, seed=recipe.seed
@@ -229,6 +234,7 @@ class Painter:
         progress: Progress | None = None,
     ) -> Pixels:
         """So many large pictures of each of any number of small ones: [samples, N, height, width, channels]."""
+        samples = whole_number(samples, "samples", 1)
         starts = range(0, len(small), ENLARGED_TOGETHER)
         found = []
         for number in range(samples):
@@ -266,8 +272,7 @@ class Painter:
         """
         self.check("paint")
         _check_count(count)
-        if not 1 <= frames <= self.codec.tokens:
-            raise UserError(f"expected 1 to {self.codec.tokens:,} frames, got {frames}")
+        frames = whole_number(frames, "frames", 1, self.codec.tokens)
         classes = self._classes(label, count)
         prefix = torch.full((count, self.codec.tokens), FREE).masked_fill(~self._inside, 0)
         ids = np.zeros((count, self.codec.tokens), np.int64)
@@ -292,6 +297,7 @@ class Painter:
         """
         self.check("complete")
         _check_count(count)
+        expect(picture, np.ndarray, *ARRAY)
         source = torch.from_numpy(self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]))
         source = source.expand(count, -1)
         classes = self._classes(label, count)
@@ -311,6 +317,7 @@ class Painter:
         factor, channels]. label: what it shows, the name of a class. sampling: that of `usual`, if None.
         """
         _check_count(count)
+        expect(small, np.ndarray, *ARRAY)
         return self.upscale_many(np.repeat(small[None], count, 0), label=label, sampling=sampling, seed=seed)
 
     def upscale_many(
@@ -325,6 +332,7 @@ class Painter:
         again when it is made small, exactly (`fitted`). label: a class of all, or one for each.
         """
         self.check("upscale")
+        expect(small, np.ndarray, *ARRAY)
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
@@ -339,6 +347,7 @@ class Painter:
         Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
         that completes is shown the picture with what is hidden, everything if None.
         """
+        expect(picture, np.ndarray, *ARRAY)
         if self.codec.positions > MOST_LOOKED_AT:
             raise UserError(
                 f"expected a model of at most {MOST_LOOKED_AT:,} positions to look into, got {self.codec.positions:,}"
@@ -370,7 +379,8 @@ class Painter:
 
     def _classes(self, label: str | Sequence[str] | None, count: int) -> Tensor:
         """The classes of so many pictures: int64 [count], -1 without a label."""
-        names = [label] * count if label is None or isinstance(label, str) else list(label)
+        several = isinstance(label, Iterable) and not isinstance(label, str | bytes)
+        names: list[Any] = list(label) if several and label is not None else [label] * count
         if len(names) != count:
             raise UserError(f"expected one label, or one for each of {count} pictures, got {len(names)}")
         numbers = [-1 if name is None else self.codec.label(name) for name in names]
@@ -406,5 +416,4 @@ def _digest(pictures: Pictures) -> str:
 
 
 def _check_count(count: int) -> None:
-    if isinstance(count, bool) or not 1 <= count <= MOST_TOGETHER:
-        raise UserError(f"expected 1 to {MOST_TOGETHER:,} pictures at once, got {count}")
+    whole_number(count, "the number of pictures at once", 1, MOST_TOGETHER)

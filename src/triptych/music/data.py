@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown
 from triptych.model.batch import Batch
 from triptych.music.augmentation import AUGMENTED, Augmentation
 from triptych.music.bars import BAR
@@ -301,13 +301,21 @@ def moved_pitches(values: Tensor, semitones: int) -> Tensor:
     return found
 
 
+def listed(grids: object) -> list[Grid]:
+    """Return a list of grids [steps, 4] of any iterable of them. UserError for one grid alone and for names of files."""
+    alone = isinstance(grids, str | bytes) or (isinstance(grids, np.ndarray) and grids.ndim < 3)
+    if alone or not isinstance(grids, Iterable):
+        raise UserError(f"expected pieces as a list of grids, got {shown(grids)}; read_chorales reads a file of them")
+    return list(grids)
+
+
 def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose") -> list[Batch]:
     """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.
 
     For infilling, the three lower voices are hidden.
     """
     found = []
-    for grid in grids:
+    for grid in listed(grids):
         ids = codec.encode(grid)
         hidden = np.zeros_like(grid, dtype=bool)
         hidden[:, 1:] = True

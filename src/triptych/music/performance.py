@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, expect, shown
 from triptych.model.plain import bounded
 from triptych.music.piece import Note, Piece
 
@@ -262,10 +262,15 @@ class PerformanceCodec:
     vocabulary = END + 1
 
     def __init__(self, labels: Sequence[str] = ()) -> None:
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
+            raise UserError(f"expected labels as a list of names, got {shown(labels)}; put them in a list")
         self.labels = tuple(labels)
+        for label in self.labels:
+            expect(label, str, "labels that are text", "give names")
 
     def label(self, name: str) -> int:
         """The class of that name, whatever its case; an unknown one is a UserError."""
+        expect(name, str, "a label as text", "give a name")
         for place, label in enumerate(self.labels):
             if label.lower() == name.lower():
                 return place

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from triptych.attention.pattern import Pattern
-from triptych.errors import UserError
+from triptych.errors import UserError, expect, number, whole_number
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
 from triptych.model.device import use_device
@@ -61,6 +61,7 @@ MOST_TOKENS = 1 << 17
 DENSEST = 150  # tokens of a second for which there is room: three times the mean of ASAP
 AFTERWARDS = 4.0  # seconds that an accompaniment may take after its melody
 MILLISECONDS = 1_000 // STEPS  # of a step
+PREPARED = "prepared music (Shards)", "music.shards.prepare makes it of MIDI files"  # what is expected; the remedy
 _NOTHING: Ids = np.empty(0, np.int64)
 
 # A decoder alone with relative attention over all of a crop, and no absolute positions.
@@ -220,6 +221,8 @@ class Pianist:
         `length` is that of the crops in tokens. What counts is the loss over the split "valid", or over `held_out` of
         its pieces, in windows of that length side by side: half of the work of `evaluate`, and a little higher.
         """
+        expect(shards, Shards, *PREPARED)
+        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         data = PerformanceData(
             shards,
             self.codec,
@@ -265,6 +268,7 @@ class Pianist:
         pieces: int | None = None,
     ) -> dict[str, Any]:
         """`nll` (nats a token), its `tokens` and `pieces`: see `held_out_windows`, where `pieces` is `most`."""
+        expect(shards, Shards, *PREPARED)
         windows = held_out_windows(
             shards, self.codec, split, task=self.task, length=length, context=context, most=pieces
         )
@@ -362,6 +366,7 @@ class Pianist:
         id i; column j has read id j - 1, column 0 nothing.
         """
         self._must("compose", "looking at attention")
+        expect(ids, np.ndarray, "ids as an array", "PerformanceCodec.encode makes them")
         if len(ids) > LENGTH:
             raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
         maps, device = AttentionMaps(), self.model.embedding.weight.device
@@ -426,6 +431,7 @@ def _performance(music: Music) -> Performance:
         music, _ = read_performance(music)
     elif isinstance(music, Piece):
         music, _ = from_piece(music)
+    expect(music, Performance, "the path of a file of music, a Piece or a Performance", "give one of these")
     if not len(music):
         raise UserError("expected notes on the 88 keys of a piano, got none; transpose the piece")
     return music
@@ -451,6 +457,8 @@ def _first_read(given: Ids) -> int:
 
 def _room(seconds: float | None, tokens: int | None) -> int:
     """The most ids that music of this length takes."""
+    tokens = None if tokens is None else whole_number(tokens, "the number of tokens")
+    seconds = None if seconds is None else number(seconds, "seconds")
     if seconds is not None and not 1 / STEPS <= seconds <= MOST_TOKENS / DENSEST:
         raise UserError(f"expected 0.01 to {MOST_TOKENS // DENSEST} seconds, got {seconds:g}; choose another length")
     if tokens is not None and not 1 <= tokens <= MOST_TOKENS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from triptych.errors import UserError
+from triptych.errors import UserError, number
 from triptych.music.metre import Bars, Metre
 
 
@@ -78,7 +78,7 @@ class Piece:
                 raise UserError(f"expected a note with start < end, pitch 0 to 127 and velocity 1 to 127, got {note}")
             if not 0 <= note.voice < len(self.voices):
                 raise UserError(f"expected a voice below {len(self.voices)}, got {note}")
-        tempos = (self.tempo, *(tempo.quarters for tempo in self.tempos))
+        tempos = (number(self.tempo, "a tempo"), *(tempo.quarters for tempo in self.tempos))
         if not (self.resolution >= 1 and all(0 < tempo < math.inf for tempo in tempos) and (self.pickup or 0) >= 0):
             raise UserError(
                 "expected a positive resolution and a positive, finite tempo and a pickup from 0, "

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import triptych
-from triptych.errors import UserError
+from triptych.errors import UserError, expect
 from triptych.music import reading_process
 from triptych.music.parsed import MAX_NOTES
 from triptych.music.performance import Performance, together
@@ -136,6 +136,7 @@ class MusicReader:
 
     def _parse(self, source: str | Path | bytes, name: str | None) -> Answer:
         """Send a file to the process; its answer, checked."""
+        expect(source, str | Path | bytes, "a Piece, the path of a file of music or its bytes", "give one of these")
         name = name or ("bytes of music" if isinstance(source, bytes) else str(source))
         data = _load(source, name)
         process = self._running(name)

@@ -13,7 +13,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError, shown, whole_number
+from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.sample import Sampling, generate
 from triptych.model.config import Config
@@ -154,6 +154,7 @@ class Translator:
         standard error unless `quiet`.
         """
         _expect_pairs(pairs)
+        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         shape: dict[str, Any] = {"tokens_per_batch": recipe.tokens_per_batch}
         shape["limits"] = Limits(tokens=min(Limits().tokens, self._longest))
         usable = pairs
@@ -228,7 +229,8 @@ class Translator:
         nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
         found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
-        forced = self.codec.encode(_one_text(prefix, "a prefix"))[:-1] if prefix else []
+        expect(prefix, str, "a text as the prefix", "give one text")
+        forced = self.codec.encode(prefix)[:-1] if prefix else []
         for rows in _by_length(sources, beam):
             ids, lengths = _padded([sources[row] for row in rows], self._device)
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
@@ -269,7 +271,8 @@ class Translator:
 
     def stream(self, text: str, *, sampling: Sampling = Sampling(temperature=0.0), seed: int = 0) -> Iterator[str]:  # noqa: B008
         """The translation as it is written, piece by piece; the pieces joined are the whole (greedy by default)."""
-        (source,) = self._sources([_one_text(text)])
+        expect(text, str, "a text", "give one text")
+        (source,) = self._sources([text])
         return self._written(source, sampling, whole_number(seed, "a seed", 0))
 
     def _written(self, source: Sequence[int], sampling: Sampling, seed: int) -> Iterator[str]:
@@ -327,10 +330,12 @@ class Translator:
 
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         """The ids of both sides and the attention probabilities while `translation` is written."""
-        (source,) = self._sources([_one_text(text)])
+        expect(text, str, "a text", "give one text")
+        expect(translation, str, "a text as the translation", "give one text")
+        (source,) = self._sources([text])
         if len(source) < 2:
             raise UserError("expected a sentence to look at, got an empty one; write one")
-        target, maps = self.codec.encode(_one_text(translation, "a translation")), AttentionMaps()
+        target, maps = self.codec.encode(translation), AttentionMaps()
         look(self.model, source, target, maps)
         return source, target, maps
 
@@ -429,18 +434,11 @@ def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor
 
 
 def _expect_pairs(pairs: object) -> None:
-    if not isinstance(pairs, Pairs):
-        raise UserError(f"expected Pairs of sentences, got {shown(pairs)}; use read_pairs, or Pairs(source, target)")
+    expect(pairs, Pairs, "Pairs of sentences", "use read_pairs, or Pairs(source, target)")
 
 
 def _digest(pairs: Pairs) -> str:
     return digest_of(line.encode("utf-8", "surrogatepass") for line in (*pairs.source, *pairs.target))
-
-
-def _one_text(text: object, what: str = "a text") -> str:
-    if not isinstance(text, str):
-        raise UserError(f"expected {what}, got {shown(text)}; give one text")
-    return text
 
 
 def _say(text: str, quiet: bool) -> None:
