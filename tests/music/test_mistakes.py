@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from triptych.errors import UserError
+from triptych.music.codec import to_piece
 from triptych.music.composer import Composer
 from triptych.music.pianist import Pianist
 
 SHAPE: dict[str, Any] = {"preset": "tiny", "width": 16, "heads": 2, "feed_forward": 16}
 GRID = np.tile(np.array([[60, 55, 50, 40]]), (16, 1))
+
+PIECE = to_piece(GRID)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +25,12 @@ def players() -> dict[str, Any]:
         "piano": Pianist.new(["Bach", "Chopin"], **SHAPE),
         "accompany": Pianist.new([], task="accompany", **SHAPE),
     }
+
+
+@pytest.mark.parametrize("voices", ["alto", ["Alto"], iter(["alto"])])
+def test_a_voice_alone_or_in_any_iterable(players: dict[str, Any], voices: Any) -> None:
+    found = players["infill"].infill(PIECE, voices)
+    assert found == players["infill"].infill(PIECE, ("alto",)) and len(found.notes) > 3
 
 
 def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
@@ -36,6 +45,19 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
         (lambda p: p["compose"].compose(steps=4, sampling=1.0), "expected a Sampling, got 1.0"),
         (lambda p: p["compose"].compose(steps=4, seed=None), "seed must be a whole number"),
         (lambda p: p["compose"].compose(steps=4, tempo="fast"), "expected a tempo to be a number, got 'fast'"),
+        (lambda p: p["compose"].compose(label=3, steps=4), "expected a label as text, got 3"),
+        (lambda p: p["compose"].compose(label=["major"], steps=4), "expected a label as text"),
+        (lambda p: p["compose"].compose(steps="4"), "sixteenths to be a whole number, got '4'"),
+        (lambda p: p["compose"].compose(steps=4.5), "sixteenths to be a whole number, got 4.5"),
+        (lambda p: p["compose"].compose_many("2", steps=4), "pieces to be a whole number, got '2'"),
+        (lambda p: p["compose"].composed(None), "pieces to be a whole number, got None"),
+        (lambda p: p["compose"].attention(None), "expected a grid"),
+        (lambda p: p["compose"].fit(GRID, recipe=None, out="x"), "expected a Recipe"),
+        (lambda p: p["infill"].infill(PIECE, None), "expected voices of soprano, .* got None"),
+        (lambda p: p["infill"].infill(PIECE, []), "expected a voice of soprano, .* got none"),
+        (lambda p: p["infill"].infill(PIECE, [1]), "expected a voice of soprano, .* got 1"),
+        (lambda p: p["infill"].infill(PIECE, "treble"), "expected a voice of soprano, .* got 'treble'"),
+        (lambda p: p["infill"].infill(PIECE, "alto", first="1"), "first bar to be a whole number, got '1'"),
         (lambda p: p["compose"].continue_(None), "expected a Piece, the path of a file of music .* got None"),
         (lambda p: p["compose"].continue_([60, 62]), r"expected a Piece, .* got \[60, 62\] \(list\)"),
         (lambda p: p["infill"].harmonize(None), "expected a Piece"),

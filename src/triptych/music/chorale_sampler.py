@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.errors import UserError
+from triptych.errors import UserError, whole_number
 from triptych.generation.forced import FREE
 from triptych.generation.sample import Sampling, generate
 from triptych.model.single import started
@@ -54,7 +54,8 @@ class ChoraleSampler:
         if given >= MOST_STEPS:
             less = f"less than {MOST_STEPS:,} sixteenths"
             raise UserError(f"expected a primer of {less}, got {given:,}; cut it, or use --model piano")
-        wanted = steps if steps is not None else min(MOST_STEPS, max(USUAL_STEPS, 2 * given))
+        usual = min(MOST_STEPS, max(USUAL_STEPS, 2 * given))
+        wanted = usual if steps is None else whole_number(steps, "the number of sixteenths")
         if not given < wanted <= MOST_STEPS:
             possible = f"{given + 1:,} to {MOST_STEPS:,} sixteenths"
             raise UserError(f"expected {possible}, got {wanted:,}; choose another length")

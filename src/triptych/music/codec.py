@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, shown
 from triptych.music.bars import BAR, in_sixteenths
 from triptych.music.key import key_of
 from triptych.music.piece import Note, Piece
@@ -153,6 +153,20 @@ def to_piece(
         keys=said.keys or (key_of(grid).signature,),
         tempos=said.tempos,
     )
+
+
+def voice_numbers(voices: str | Iterable[str]) -> list[int]:
+    """Return the columns of a grid that belong to voices of these names, or to the one of this name."""
+    if not isinstance(voices, Iterable):
+        raise UserError(f"expected voices of {', '.join(VOICES)}, got {shown(voices)}; name them in a list")
+    given = [voices] if isinstance(voices, str) else list(voices)
+    names = [str(voice).strip().lower() for voice in given]
+    for voice, name in zip(given, names, strict=True):
+        if name not in VOICES:
+            raise UserError(f"expected a voice of {', '.join(VOICES)}, got {voice!r}")
+    if not names:
+        raise UserError(f"expected a voice of {', '.join(VOICES)}, got none; name one")
+    return [VOICES.index(name) for name in names]
 
 
 def from_piece(piece: Piece) -> tuple[Grid, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from triptych.attention.pattern import Pattern
-from triptych.errors import UserError
+from triptych.errors import UserError, expect, whole_number
 from triptych.generation.sample import Sampling
 from triptych.model.config import Config
 from triptych.model.device import use_device
@@ -36,8 +36,9 @@ from triptych.music.codec import (
     Grid,
     from_piece,
     to_piece,
+    voice_numbers,
 )
-from triptych.music.data import HELD_OUT, ChoraleData, Lessons, held_out
+from triptych.music.data import HELD_OUT, ChoraleData, Lessons, held_out, listed
 from triptych.music.given import (
     Given,
     Told,
@@ -196,6 +197,8 @@ class Composer:
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
         voices. lessons: what `music.lessons` collected from trained composers for this task.
         """
+        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+        grids = listed(grids)
         if held_out_grids is None:
             held_out_grids = grids[HELD_OUT - 1 :: HELD_OUT]
             grids = [grid for number, grid in enumerate(grids, 1) if number % HELD_OUT]
@@ -232,6 +235,7 @@ class Composer:
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
         """Grids of so many different pieces, to train another model with."""
+        count = whole_number(count, "the number of pieces")
         batches = [(first, min(COMPOSED_TOGETHER, count - first)) for first in range(0, count, COMPOSED_TOGETHER)]
         pieces = [piece for first, rows in batches for piece in self.compose_many(rows, seed=seed + first)]
         return [from_piece(piece)[0] for piece in pieces]
@@ -240,7 +244,7 @@ class Composer:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
         (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
         """
-        pieces = held_out(grids, self.codec, self.task)
+        pieces = held_out(listed(grids), self.codec, self.task)
         return likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
 
     def compose(
@@ -271,6 +275,8 @@ class Composer:
         """`count` different pieces, side by side; the first is that of `compose` with the same settings, unless the
         rounding of half precision there makes a draw fall to another note.
         """
+        Piece((), tempo=tempo)  # one that is none is refused before any piece is composed
+        count = whole_number(count, "the number of pieces")
         if count < 1:
             raise UserError(f"expected at least 1 piece, got {count}")
         columns = list(self._composed(label, steps, sampling, seed, count))
@@ -358,7 +364,7 @@ class Composer:
     def infill(
         self,
         piece: str | Path | Piece,
-        voices: Sequence[str],
+        voices: str | Iterable[str],
         *,
         first: int | None = None,
         last: int | None = None,
@@ -374,18 +380,16 @@ class Composer:
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
         given = given_voices(read_given(piece, told), transpose, told)
-        known = [voice.strip().lower() for voice in voices]
-        for voice, name in zip(voices, known, strict=True):
-            if name not in VOICES:
-                raise UserError(f"expected a voice of {', '.join(VOICES)}, got {voice!r}")
+        columns = voice_numbers(voices)
         bars = given.answer(given.grid).bars
-        start, stop = bars.first if first is None else first, bars.last if last is None else last
+        start = bars.first if first is None else whole_number(first, "the first bar")
+        stop = bars.last if last is None else whole_number(last, "the last bar")
         if not bars.first <= start <= stop <= bars.last:
             raise UserError(f"expected bars from {bars.first} to {bars.last}, first to last, got {start} to {stop}")
         anew = bars.ticks(start, stop)
         begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
         grid = given.grid.copy()
-        grid[0 if begin <= given.early else begin : end, [VOICES.index(name) for name in known]] = UNKNOWN
+        grid[0 if begin <= given.early else begin : end, columns] = UNKNOWN
         return given.answer(self._filled(given, grid, None, sampling, seed))
 
     def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
@@ -400,6 +404,7 @@ class Composer:
         A position is a sixteenth of all voices, or a note for models without `Config.patch`. Row i writes position i;
         column j has read position j - 1, column 0 nothing. An infilling model knows all notes.
         """
+        expect(grid, np.ndarray | list, "a grid [steps, 4]", "music.codec.from_piece makes one")
         if len(grid) > MOST_LOOKED_AT:
             raise UserError(
                 f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"

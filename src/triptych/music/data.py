@@ -302,7 +302,7 @@ def moved_pitches(values: Tensor, semitones: int) -> Tensor:
 
 
 def listed(grids: object) -> list[Grid]:
-    """Return a list of grids [steps, 4] of any iterable of them. UserError for one grid alone and for names of files."""
+    """Return a list of grids [steps, 4] of any iterable of them. UserError for one grid alone, or a file's name."""
     alone = isinstance(grids, str | bytes) or (isinstance(grids, np.ndarray) and grids.ndim < 3)
     if alone or not isinstance(grids, Iterable):
         raise UserError(f"expected pieces as a list of grids, got {shown(grids)}; read_chorales reads a file of them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from triptych.errors import UserError
+from triptych.errors import UserError, expect
 from triptych.music.key import Key
 
 LABELS = 26  # major, minor, then 12 major keys and 12 minor ones from C upwards
@@ -13,6 +13,7 @@ Label = Key | Literal["major", "minor"]
 
 def read_label(text: str) -> Label:
     """The mode, "major" or "minor", or the key (see `Key.parse`) that a person names."""
+    expect(text, str, "a label as text", "give a name")
     wanted = text.strip().lower()
     if wanted in ("major", "minor"):
         return "minor" if wanted == "minor" else "major"
