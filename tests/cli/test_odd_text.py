@@ -281,11 +281,12 @@ def test_held_out_pairs_that_are_too_long_are_counted(run: Any, tmp_path: Path) 
     for place in (0, 4, 8):
         other[place] = (JUNK, "x")
     held = corpus(tmp_path, other, "v")
-    arguments = ["train", "text", "--source", source, "--target", target, "--out", tmp_path / "run", *SHAPE]
+    arguments = ["train", "text", "--source", source, "--target", target, "--out", str(tmp_path / "run"), *SHAPE]
     ran = run(*arguments, "--held-out-source", held[0], "--held-out-target", held[1])
     assert ran.code == 0 and "held out, by tokens, skipped 3 pairs: 3 source over 256 tokens (lines 1, 5, 9)" in ran.err
     assert Translator.load(tmp_path / "run").card["held_out_pairs"] == 6
     held = corpus(tmp_path, [other[0]], "v")
+    arguments[-len(SHAPE) - 1] = str(tmp_path / "other")
     ran = run(*arguments, "--held-out-source", held[0], "--held-out-target", held[1])
     assert ran.code == 2 and "expected held-out pairs of at most 256 tokens, got none" in ran.err
 
