@@ -68,7 +68,8 @@ def translate(
 ) -> None:
     """Translate sentences: beam search, or sampling when --temperature, --top-k or --top-p is given.
 
-    One translation a line; a line that cannot be read is left empty, and named at the end. With --nbest, lines of number, score (a log-probability) and text, separated by tabs.
+    One translation a line; a line that cannot be read is left empty, and named at the end. With --nbest, lines of
+    number, score (a log-probability) and text, separated by tabs.
     """
     if nbest > beam:
         raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
