@@ -91,6 +91,7 @@ class Painter:
         `cell`. factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of
         `patch` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
         """
+        expect(pictures, Pictures, *SET)
         if preset is None:
             preset = usual_preset(pictures.pictures.shape[3], changes)
         if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
@@ -99,7 +100,6 @@ class Painter:
             raise UserError(f"expected a task of {', '.join(SHIPPED)}, got {task!r}")
         if type(factor) is not int or not 2 <= factor <= LARGEST_FACTOR:
             raise UserError(f"expected a factor from 2 to {LARGEST_FACTOR}, got {factor!r}")
-        expect(pictures, Pictures, *SET)
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)
@@ -115,6 +115,8 @@ class Painter:
 
     def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
         """The same painter with these classes, too, for further training: those that it has not are untrained."""
+        if isinstance(names, str):
+            raise UserError(f"expected a list of classes, got one text, {names!r}; put it in a list")
         new = [name for name, number in zip(names, self.codec.numbers(names), strict=True) if number < 0]
         if not new:
             return self
