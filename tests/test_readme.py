@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,19 @@ def test_the_folder_of_its_outputs_is_ignored() -> None:
 def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links and all((Path(__file__).parent.parent / link).is_file() for link in links if "://" not in link)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_make_test_looks_at_our_folders_alone(tmp_path: Path) -> None:
+    """A person's own script in the clone is no reason to stop."""
+    house = Path(__file__).parent.parent
+    done = subprocess.run(
+        ["make", "--dry-run", "test", f"VENV={tmp_path}"], cwd=house, capture_output=True, text=True, check=True
+    )
+    folders = {"src", "tests", "benchmarks"}
+    checks = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith(f"{tmp_path}/bin/")]
+    checks = [words for words in checks if Path(words[0]).name in ("ruff", "mypy", "pytest")]
+    assert len(checks) == 4
+    for words in checks:
+        looked = {word for word in words[1:] if not word.startswith("-") and word not in ("format", "check")}
+        assert looked and looked <= folders, shlex.join(words)
