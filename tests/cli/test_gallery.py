@@ -13,6 +13,7 @@ import pytest
 
 from triptych.cli import demo as command
 from triptych.cli import gallery_notes, gallery_piano, gallery_pixels, gallery_words
+from triptych.cli.gallery import facts
 from triptych.cli.output import parts
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
@@ -196,6 +197,11 @@ def test_pixels_as_far_as_the_models_are_there(
         ran = run("demo", "--out", tmp_path)
         assert ran.code == 0 and (tmp_path / "index.html").read_text("utf-8").count("<section") == len(names)
         assert all(f"without {name}" in ran.err for name in set(PAINTERS) - set(names))
+
+
+def test_facts_leave_signatures_to_the_card() -> None:
+    card = {"scores": {"test": {"bleu": 41.05, "signature": "BLEU|nrefs:1"}}, "license": "CC0"}
+    assert facts(card) == "<dl>\n<dt>Scores</dt><dd>test bleu 41.05</dd>\n<dt>Licence</dt><dd>CC0</dd>\n</dl>"
 
 
 def test_drawings_that_ship() -> None:

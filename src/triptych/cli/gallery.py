@@ -137,5 +137,13 @@ def folded(summary: str, label: str, inner: str) -> str:
 
 def facts(card: Mapping[str, Any]) -> str:
     """What a model's card says of itself, as a definition list."""
-    rows = (f"<dt>{title}</dt><dd>{escape(worded(card[key]))}</dd>" for key, title in FACTS.items() if card.get(key))
+    shown = {key: _without_signatures(card[key]) for key in FACTS if card.get(key)}
+    rows = (f"<dt>{FACTS[key]}</dt><dd>{escape(worded(value))}</dd>" for key, value in shown.items())
     return "\n".join(["<dl>", *rows, "</dl>"])
+
+
+def _without_signatures(value: object) -> object:
+    """Scores without sacreBLEU's signatures, which are long and of use to those alone who read the card."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_signatures(item) for key, item in value.items() if key != "signature"}
