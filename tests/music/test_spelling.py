@@ -71,3 +71,9 @@ def test_a_new_key_has_other_names() -> None:
 
 def test_octaves_follow_the_names() -> None:
     assert spell(60, 12) == ("B", 1, 3) and spell(71, -7) == ("C", -1, 5) and spell(60, 0) == ("C", 0, 4)
+
+
+def test_the_leading_note_of_a_minor_key_stays_one_among_a_few_flat_chords() -> None:
+    names = "A4 C5 E5 A5 G#5 A5 F5 C5 F4 C5 F5 A5 G#5 A5 D5 F5 A4 F4 C5 F5 A4 C5 G#5 A5"
+    assert spelled(piece_of(names, KeySignature(0, 0, minor=True))) == names
+    assert spelled(piece_of(names, KeySignature(0, 0))).count("Ab5") > 0, "which the mode alone tells"
