@@ -45,7 +45,9 @@ def places(piece: Piece) -> list[int]:
     around = seen[np.minimum(len(notes), number + AFTER)] - seen[np.maximum(0, number - BEFORE)]
     fifths, minor = _keys(notes, piece.keys)
     found = np.zeros(len(notes), np.int64)
-    for signature, in_minor, pitch_class in sorted(set(zip(fifths.tolist(), minor.tolist(), classes.tolist()))):
+    for signature, in_minor, pitch_class in sorted(
+        set(zip(fifths.tolist(), minor.tolist(), classes.tolist(), strict=True))
+    ):
         mine = (fifths == signature) & (minor == in_minor) & (classes == pitch_class)
         candidates, votes = _votes(signature, pitch_class)
         counted = (around[mine] + _scale(signature)) @ votes + LEADING * (in_minor & (candidates == signature + 8))
