@@ -255,26 +255,6 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def test_two_processes_have_the_losses_of_one(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for name, launcher in (
-        ("one", [sys.executable]),
-        ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]),
-    ):
-        command = [*launcher, str(script), here, str(tmp_path / name), "average_last=2"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stderr
-    one, two = (
-        [line["nll"] for line in read_log(tmp_path / name) if line["event"] in ("train", "held_out")]
-        for name in ("one", "two")
-    )
-    assert len(one) == len(two) >= 3
-    assert two == pytest.approx(one, rel=1e-5)
-
-
 def test_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
