@@ -76,7 +76,7 @@ def test_standard_output_takes_any_text(run: Any, translator: Any, stdout: Any, 
     assert ran.err.count("note: standard output is") == (encoding != "utf-8")
     raw = stdout(encoding)
     assert run("translate", text, "--json").code == 0
-    bare = raw.getvalue().decode(encoding if encoding != "utf-8" else "utf-8")
+    bare = raw.getvalue().decode(encoding)
     told = json.loads(bare)
     assert told["translations"][0]["source"] == text and bare.isascii() == (encoding != "utf-8")
 
@@ -99,11 +99,9 @@ def test_json_takes_the_name_of_a_file_that_is_no_utf8(run: Any, stdout: Any) ->
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the stream")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_closed_stream_is_no_error(closed: str) -> None:
-    command = f'"{sys.executable}" -m triptych.cli.main models --json {closed}'
+    command = f'"{sys.executable}" -m triptych.cli.main --version {closed}'
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    if closed == "2>&-":
-        assert json.loads(done.stdout)["models"]
+    assert (done.returncode, done.stderr) == (0, "") and bool(done.stdout) == (closed == "2>&-")
 
 
 # ---- lines that cannot be used
@@ -227,8 +225,7 @@ def test_references_that_are_not_as_many(
     assert ran.code == 2 and f"3 lines in {tmp_path / 'r'}, got {count}" in ran.err
 
 
-@pytest.mark.parametrize("place", [0, 2, 3])
-@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize(("place", "side"), [(0, "source"), (3, "source"), (1, "target")])
 def test_all_figures_are_of_the_same_pairs(
     run: Any, model: Path, files: list[str], tmp_path: Path, place: int, side: str
 ) -> None:
@@ -263,7 +260,7 @@ JUNK = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=900))  #
 SHAPE = ["--set", "model.width=8", "--set", "model.heads=2", "--set", "model.feed_forward=8", "--set", "epochs=0.01"]
 
 
-@pytest.mark.parametrize("place", [0, 1, 25, -1])
+@pytest.mark.parametrize("place", [0, 25, -1])
 def test_one_long_pair_does_not_refuse_the_corpus(run: Any, tmp_path: Path, place: int) -> None:
     pairs, long = numbered(50), JUNK
     pairs.insert(place if place >= 0 else len(pairs), (long, long))
