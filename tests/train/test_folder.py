@@ -141,6 +141,9 @@ def test_what_others_put_into_a_run_stays(tmp_path: Path) -> None:
         for name, digest in hashes(out).items()
         if any(word in name for word in ("other-project", "0000018", "0000012", "0000099", "todo"))
     }
+    best = json.loads((out / "run.json").read_text())["best"]
+    (out / best / "note.txt").write_text("the one to show")  # which keeps this checkpoint for good
+    foreign[f"{best}/note.txt"] = hashes(out)[f"{best}/note.txt"]
     assert train(out, resume=True).reason == "finished"
     after = hashes(out)
     assert {name: after.get(name) for name in foreign} == foreign

@@ -1,3 +1,5 @@
+import errno
+import itertools
 import json
 import os
 import signal
@@ -8,6 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +20,8 @@ from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train import plan
+from triptych.train import folder as run_folder
+from triptych.train import loop, plan
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.package import Package, inherited
 from triptych.train.state import read_state
@@ -77,9 +81,65 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path) -> None:
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-3, atol=1e-4)
 
 
-def test_hours_become_updates(tmp_path: Path) -> None:
-    outcome = fit(make(), Copies(), Copies().epoch(9), recipe(epochs=None, hours=0.2 / 3600), tmp_path, quiet=True)
-    assert outcome.reason == "finished" and outcome.updates >= 1
+class Clock:
+    """A clock of its own: an update takes one second, an evaluation so many, a saving half of one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, evaluation: float) -> None:
+        self.now = 0.0
+        held_out, write = loop.held_out_loss, run_folder.write_file
+
+        def passing(function: Any, seconds: float) -> Any:
+            def slow(*arguments: Any, **options: Any) -> Any:
+                self.now += seconds
+                return function(*arguments, **options)
+
+            return slow
+
+        monkeypatch.setattr(loop, "set_rate", passing(loop.set_rate, 1.0))  # in each update
+        monkeypatch.setattr(loop, "held_out_loss", passing(held_out, evaluation))
+        monkeypatch.setattr(run_folder, "write_file", passing(write, 0.25))
+        monkeypatch.setattr(plan, "measure_step", lambda *_: 0.3)  # far from the truth
+        monkeypatch.setattr(plan, "measure_optimizers", lambda *_: 0.1)
+        monkeypatch.setattr(plan, "cost_of_bfloat16", lambda _: 2.0)
+        monkeypatch.setattr(loop.time, "perf_counter", lambda: self.now)
+
+
+@pytest.mark.parametrize(("evaluation", "average"), [(0, 0), (10, 3)])
+def test_hours_are_those_of_the_clock(
+    evaluation: float, average: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluation, saving and the mean at the end included, whatever was expected at first; the rate ends at zero."""
+    clock = Clock(monkeypatch, evaluation)
+    settings = recipe(epochs=None, hours=200 / 3600, evaluations=0.2, average_last=average)
+    outcome = fit(make(), Copies(), Copies().epoch(9), settings, tmp_path, quiet=True)
+    assert outcome.reason == "finished"
+    assert clock.now == pytest.approx(200, rel=0.05) and outcome.seconds == pytest.approx(clock.now, rel=0.01)
+    rates = [float(str(line["rate"])) for line in read_log(tmp_path) if line["event"] == "train"]
+    assert rates[-1] < 0.15 * max(rates)  # of the last update that was logged
+
+
+def test_the_state_is_saved_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut costs minutes, however rare the evaluations are; a disk that is full for a while ends nothing."""
+    Clock(monkeypatch, 0)
+    seen: list[int] = []
+    write_state, write = run_folder.RunFolder.write_state, run_folder.write_file
+
+    def noted(folder: Any, state: Any) -> None:
+        seen.append(state.progress.update)
+        write_state(folder, state)
+
+    def full(path: Path, *rest: Any) -> None:
+        if path.name == "resume.safetensors" and seen[-1:] == [61]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, *rest)
+
+    monkeypatch.setattr(run_folder.RunFolder, "write_state", noted)
+    monkeypatch.setattr(run_folder, "write_file", full)
+    settings = recipe(epochs=25, evaluations=1 / 25, save_every=0.5)
+    assert fit(make(), Copies(), Copies().epoch(9), settings, tmp_path, quiet=True).reason == "finished"
+    apart = [after - before for before, after in itertools.pairwise(seen)]
+    assert len(seen) >= 4 and max(apart) <= 32, seen
+    assert recipe().save_every == 10
 
 
 def test_a_resumed_run_keeps_its_number_formats(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

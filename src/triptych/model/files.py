@@ -96,9 +96,9 @@ def remove_folder(path: Path, names: Collection[str]) -> bool:
     return not path.exists()
 
 
-def holds_exactly(path: Path, digests: Mapping[str, str]) -> bool:
-    """Whether a folder holds exactly these plain files with these sha256."""
-    if path.is_symlink() or not path.is_dir() or _names(path) != set(digests):
+def holds(path: Path, digests: Mapping[str, str], *, exactly: bool) -> bool:
+    """Whether a folder holds these plain files with these sha256, and, if `exactly`, nothing else."""
+    if path.is_symlink() or not path.is_dir() or (exactly and _names(path) != set(digests)):
         return False
     files = {name: path / name for name in digests}
     return all(

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from triptych.errors import UserError, plain, printable
 from triptych.model.config import Config
 from triptych.model.device import use_device
-from triptych.model.files import holds_exactly, read_sealed, remove_folder, sealed, write_file, write_folder
+from triptych.model.files import holds, read_sealed, remove_folder, sealed, write_file, write_folder
 from triptych.model.plain import from_json, read_bounded
 from triptych.model.transformer import Transformer
 
@@ -90,14 +90,16 @@ def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
     write_file(path / CARD, sealed({**told, "sha256": read_card(path)["sha256"]}))
 
 
-def own_files(folder: Path) -> list[str]:
-    """The names of a model's files if the folder holds exactly these, each as it was written; else none."""
+def own_files(folder: Path, *, exactly: bool = True) -> list[str]:
+    """The names of a model's files if the folder holds these, each as it was written, and, if `exactly`, nothing else;
+    else none.
+    """
     try:
         card = read_card(folder)
         digests = {**card["sha256"], CARD: hashlib.sha256((folder / CARD).read_bytes()).hexdigest()}
     except (UserError, OSError):
         return []
-    return list(digests) if holds_exactly(folder, digests) else []
+    return list(digests) if holds(folder, digests, exactly=exactly) else []
 
 
 def remove_pretrained(folder: Path) -> bool:

@@ -92,7 +92,7 @@ class RunFolder:
 
     def _check_checkpoints(self, progress: Progress) -> None:
         for name in sorted(checkpoints_of(progress)):
-            if not own_files(self.path / name):
+            if not own_files(self.path / name, exactly=False):
                 raise UserError(
                     f"expected {self.path / name} as the run wrote it, got it changed, damaged or gone; put it back, "
                     "or start a new run with --from"

@@ -290,7 +290,7 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model, progress.update)
-        seconds = time.perf_counter() - start
+        seconds = max(1e-9, time.perf_counter() - start)
         count_update(progress, seconds)
         self._tick()
         self.report.advance(progress.update, float(likelihood), tokens / seconds)
