@@ -326,6 +326,13 @@ def test_many_sizes_need_one(tmp_path: Path) -> None:
     assert words[0] == "edges cut off to the aspect ratio of 4 x 4: 3 pictures, first '0.png'"
 
 
+def test_photographs_need_a_size(tmp_path: Path) -> None:
+    Image.new("L", (6000, 4000)).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"of at most 16,777,216 pixels in '.*', got 4000 x 6000; give a size, as in"):
+        read_pictures(tmp_path)
+    assert read_pictures(tmp_path, size=(8, 8))[0].pictures.shape == (1, 8, 8, 1)
+
+
 @pytest.mark.parametrize("odd", ["000.png", "zzz.png"])
 def test_the_channels_are_those_of_most(tmp_path: Path, odd: str) -> None:
     colours = fill(tmp_path, ["a.png", "b.png"])

@@ -333,6 +333,11 @@ def _shape(layout: Layout, channels: int | None, size: Size | None) -> tuple[int
                 f"expected pictures of one size in {str(layout.root)!r}, got {len(sizes):,} sizes, most often "
                 f"{_size(size)} ({most:,} of {number:,}); give a size, as in data.size=[32, 32], to have all resized"
             )
+        if size[0] * size[1] > MOST_PIXELS:
+            raise UserError(
+                f"expected pictures of at most {MOST_PIXELS:,} pixels in {str(layout.root)!r}, got {_size(size)}; give "
+                "a size, as in data.size=[32, 32], to have all resized"
+            )
     return *size, channels
 
 
