@@ -2,8 +2,9 @@
 
     python benchmarks/codec_performance.py --data ZIP_OR_FOLDER [--limit N]
 
-What should sound is worked out here a second time, note by note, from what symusic finds in the file: a key sounds
-until it is released, or the pedal after it, or it is struck again; notes of one key that begin at one tick are one, as
+What should sound is worked out here a second time, note by note, from the messages that mido (which comes with
+pretty_midi, an extra of `dev`) finds in the file: a key sounds until it is released, or the pedal after it, or it is
+struck again; notes of one key that begin at one tick are one, as
 long as the longest and as loud as the loudest. A note fails that is missing, is too many, begins or
 ends more than 10 ms off, or has a velocity of another bin; a file fails whose events change when they are decoded and
 encoded. Exits with 1 if anything fails.
@@ -17,10 +18,12 @@ import sys
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import symusic
+import mido
 
 from triptych.errors import UserError
 from triptych.music.music_files import MusicFiles
@@ -33,42 +36,99 @@ MOST = 0.01 + 1e-9  # seconds
 
 
 def what_should_sound(data: bytes) -> Played:
-    score: Any = symusic.Score.from_midi(data)
+    file = mido.MidiFile(file=BytesIO(data))
+    tempos = sorted(
+        (tick, message.tempo) for track in file.tracks for tick, message in timed(track) if message.type == "set_tempo"
+    )
     found: Played = defaultdict(list)
-    for track in score.tracks:
-        if track.is_drum or not len(track.notes):
-            continue
-        changes = [(change.time, change.value >= 64) for change in track.controls if change.number == 64]
-        ticks = [tick for tick, _ in changes]
-        last = max(note.time + note.duration for note in track.notes)
-        for note in track.notes:
-            end = note.time + note.duration
-            place = bisect_right(ticks, end)
-            if place and changes[place - 1][1]:
-                end = next((tick for tick, down in changes[place:] if not down), last)
-            if end > note.time and 21 <= note.pitch <= 108:
-                found[note.pitch].append((seconds(score, note.time), seconds(score, end), note.velocity))
-    for notes in found.values():
-        notes.sort()
-        for place in range(len(notes) - 1, 0, -1):
-            if notes[place][0] == notes[place - 1][0]:
-                start, end, velocity = notes.pop(place)
-                notes[place - 1] = start, max(end, notes[place - 1][1]), max(velocity, notes[place - 1][2])
-        for place in range(len(notes) - 1):
-            start, end, velocity = notes[place]
-            notes[place] = start, min(end, notes[place + 1][0]), velocity
+    for track in file.tracks:
+        for pitch, notes in rows_of(list(timed(track))).items():
+            found[pitch] += [
+                (seconds(file.ticks_per_beat, tempos, start), seconds(file.ticks_per_beat, tempos, end), velocity)
+                for start, end, velocity in notes
+                if end > start and 21 <= pitch <= 108
+            ]
+    for played in found.values():
+        played.sort()
+        for place in range(len(played) - 1, 0, -1):
+            if played[place][0] == played[place - 1][0]:
+                start, end, velocity = played.pop(place)
+                played[place - 1] = start, max(end, played[place - 1][1]), max(velocity, played[place - 1][2])
+        for place in range(len(played) - 1):
+            start, end, velocity = played[place]
+            played[place] = start, min(end, played[place + 1][0]), velocity
     return found
 
 
-def seconds(score: Any, tick: int) -> float:
+def timed(track: Any) -> Iterator[tuple[int, Any]]:
+    """The messages of a track with their ticks."""
+    now = 0
+    for message in track:
+        now += message.time
+        yield now, message
+
+
+def rows_of(messages: list[tuple[int, Any]]) -> dict[int, list[tuple[int, int, int]]]:
+    """Start, end and velocity of the notes of a track with one channel, in ticks, by pitch."""
+    rows: dict[int, list[list[int]]] = defaultdict(list)
+    held: dict[int, list[int]] = {}  # by pitch: the note that sounds
+    pedals = {controller: Pedal() for controller in (64, 66)}
+    for tick, message in messages:
+        if message.type == "control_change" and message.control in pedals:
+            pedals[message.control].change(tick, message.value >= 64)
+        elif message.type in ("note_on", "note_off") and message.channel != 9:
+            if message.note in held:
+                held.pop(message.note)[1] = tick
+            if message.type == "note_on" and message.velocity:
+                held[message.note] = [tick, tick, message.velocity]
+                rows[message.note].append(held[message.note])
+    for row in held.values():
+        row[1] = max(tick for tick, _ in messages)
+    last = max((row[1] for notes in rows.values() for row in notes), default=0)
+    for notes in rows.values():
+        for row in notes:
+            caught = [down for down in pedals[66].downs if row[0] < down < row[1]]
+            if caught:
+                row[1] = max(row[1], pedals[66].up_after(caught[-1], last))
+    last = max((row[1] for notes in rows.values() for row in notes), default=0)
+    for notes in rows.values():
+        for row in notes:
+            if pedals[64].is_down(row[1]):
+                row[1] = pedals[64].up_after(row[1], last)
+    return {pitch: [(start, end, velocity) for start, end, velocity in notes] for pitch, notes in rows.items()}
+
+
+class Pedal:
+    """When a pedal went down and up."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[int, bool]] = []
+
+    def change(self, tick: int, down: bool) -> None:
+        if down != (self.changes[-1][1] if self.changes else False):
+            self.changes.append((tick, down))
+
+    @property
+    def downs(self) -> list[int]:
+        return [tick for tick, down in self.changes if down]
+
+    def is_down(self, tick: int) -> bool:
+        place = bisect_right(self.changes, (tick, True))
+        return place > 0 and self.changes[place - 1][1]
+
+    def up_after(self, tick: int, last: int) -> int:
+        return next((up for up, down in self.changes[bisect_right(self.changes, (tick, True)) :] if not down), last)
+
+
+def seconds(resolution: int, tempos: list[tuple[int, int]], tick: int) -> float:
     """When a tick is, by the tempos before it."""
     total, before, microseconds = 0, 0, 500_000
-    for tempo in score.tempos:
-        if tempo.time > tick:
+    for begin, tempo in tempos:
+        if begin > tick:
             break
-        total += (tempo.time - before) * microseconds
-        before, microseconds = tempo.time, tempo.mspq
-    return float((total + (tick - before) * microseconds) / 1e6 / score.ticks_per_quarter)
+        total += (begin - before) * microseconds
+        before, microseconds = begin, tempo
+    return float((total + (tick - before) * microseconds) / 1e6 / resolution)
 
 
 def compare(expected: Played, rows: list[tuple[float, float, int, int]]) -> tuple[int, float, float]:

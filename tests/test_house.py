@@ -147,7 +147,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         triptych.Painterr  # noqa: B018
 
 
-HEAVY = ("torch", "numpy", "matplotlib", "sentencepiece", "symusic", "PIL")
+HEAVY = ("torch", "numpy", "matplotlib", "sentencepiece", "PIL")
 
 
 @pytest.mark.parametrize(

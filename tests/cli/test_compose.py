@@ -1,6 +1,7 @@
 """The verbs of music on small untrained models: what goes in, what comes out, and a person's mistakes."""
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,24 @@ def test_the_verbs_take_the_common_options(run: Any, verb: str, monkeypatch: pyt
         assert option in ran.out
     if " " not in verb:
         assert all(option in ran.out for option in ("--model", "--seed", "--temperature", "--top-k", "--top-p"))
+
+
+def test_every_kind_of_file_is_taken_and_what_was_changed_is_told(run: Any, folder: Path, tmp_path: Path) -> None:
+    data = (folder / "piece.mid").read_bytes()
+    to_piece(GRID, 90.0).save(tmp_path / "a.musicxml")
+    with zipfile.ZipFile(tmp_path / "a.mxl", "w") as archive:
+        archive.write(tmp_path / "a.musicxml", "a.musicxml")
+    (tmp_path / "a.kar").write_bytes(data)
+    (tmp_path / "a.rmi").write_bytes(b"RIFF" + bytes(4) + b"RMIDdata" + len(data).to_bytes(4, "little") + data)
+    common = ["--model", folder / "infill", "--threads", 1, "--out", tmp_path / "out.mid"]
+    for name in ("a.musicxml", "a.mxl", "a.kar", "a.rmi"):
+        for verb, more in (("harmonize", []), ("infill", ["--voice", "alto", "--from", 1, "--to", 1])):
+            assert run(verb, tmp_path / name, *more, *common).code == 0
+            soprano = [note for note in read_piece(tmp_path / "out.mid")[0].notes if note.voice == 0]
+            assert [note.pitch for note in soprano] == [note.pitch for note in to_piece(GRID).notes if note.voice == 0]
+    (tmp_path / "frames.mid").write_bytes(data[:12] + b"\xe7\x28" + data[14:])
+    ran = run("harmonize", tmp_path / "frames.mid", *common)
+    assert ran.code == 0, ran.err
+    assert "frames.mid: its time is in seconds: read as 120 quarter notes a minute" in ran.err
+    ran = run("harmonize", folder / "broken.mid", *common)
+    assert ran.code == 2 and "expected a MIDI file, got" in ran.err and ran.err.count("\n") == 1

@@ -338,7 +338,7 @@ def test_instruments(reader: MusicReader) -> None:
         ),
         (file(END), "has no notes"),
         (file(b""), "has no notes"),
-        (file(b"\0\x99\x3c\x50\x60\x89\x3c\0" + END), "has no notes"),
+        (file(b"\0\x99\x3c\x50\x60\x89\x3c\0" + END), "which has notes of drums alone; choose another file"),
         (file(b"\0\x90\x3c\x50\0\x80\x3c\0" + END), "has no notes"),
     ],
 )

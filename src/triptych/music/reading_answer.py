@@ -142,7 +142,7 @@ def piece_of(answer: Answer) -> tuple[Piece, list[str]]:
     """The piece of an answer, without voices and notes that have no duration; and words."""
     notes = answer.notes[answer.notes[:, 1] > answer.notes[:, 0]]
     if not len(notes):
-        raise _silent(answer.name)
+        raise _silent(answer)
     words = list(answer.words)
     heard = np.unique(notes[:, 4])
     notes[:, 4] = np.searchsorted(heard, notes[:, 4])
@@ -244,14 +244,14 @@ def parts_of(answer: Answer, *, pedal: bool) -> tuple[list[tuple[str, Performanc
             except UserError as error:
                 raise UserError(f"{answer.name!r}: {error}") from None
     if not parts:
-        raise _silent(answer.name)
+        raise _silent(answer)
     return parts, words
 
 
-def _silent(name: str) -> UserError:
-    return UserError(
-        f"expected a MIDI or MusicXML file with notes, got {name!r}, which has no notes; choose another file"
-    )
+def _silent(answer: Answer) -> UserError:
+    drums = any("drums" in word for word in answer.words)
+    what = "which has notes of drums alone" if drums else "which has no notes"
+    return UserError(f"expected a MIDI or MusicXML file with notes, got {answer.name!r}, {what}; choose another file")
 
 
 def damaged(name: str, reason: str, *, remedy: str = "export it again") -> UserError:
