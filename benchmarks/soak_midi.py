@@ -8,7 +8,7 @@ occur a thousand times, nesting, entities, encodings; archives) and prints what 
 as a performance. Exits with 1 if anything else came out, a word had more than one line, a read took more than 2 s, or a
 process had more than 300 MB. A read that took more than half of this time is repeated by a process of its own, of which
 the time of the processor counts, for the machine may have been busy. The memory is the largest resident size of any
-parsing process.
+parsing process, or of this program, where that was larger when it started one.
 """
 
 from __future__ import annotations
