@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from triptych.cli.output import answer
 from triptych.generation.sample import Sampling
 from triptych.music.chorale_grammar import ALONE
-from triptych.music.chorale_sampler import USUAL_STEPS
+from triptych.music.chorale_sampler import KEYED_STEPS
 from triptych.music.codec import SILENT, from_piece, to_piece
 from triptych.music.composer import Composer
 from triptych.music.data import read_chorales
@@ -146,7 +146,7 @@ def composed(composer: Composer, seeds: Sequence[int]) -> list[dict[str, float]]
             found, leading = key_of(grid), voice_leading(grid).per_hundred_steps()
             rows.append(
                 {
-                    "ended": float(len(grid) < USUAL_STEPS),
+                    "ended": float(len(grid) < KEYED_STEPS),
                     "key": float(found == key),
                     "mode": float(found.minor == key.minor),
                     "tonic": float(_tonic(grid[(grid >= 0).any(1)][-1], key)),

@@ -139,3 +139,13 @@ def test_a_composed_piece_in_a_key_ends_on_its_tonic_alone(order: tuple[str, ...
 
     assert [may_end(name, Key(0, minor=False)) for name in chords] == [False, True, False, False]
     assert all(may_end(name, None) for name in chords)
+
+
+@settings(deadline=None, max_examples=20)
+@given(ORDERS, st.integers(0, 11), st.booleans(), st.integers(0, 46))
+def test_a_piece_in_a_key_that_is_cut_ends_on_its_tonic(order: list[str], tonic: int, minor: bool, wish: int) -> None:
+    grammar = ChoraleGrammar(ChoraleCodec(order), end=0, stop=12, key=Key(tonic, minor))
+    (found,) = draw(grammar, 12, lambda _: [wish, REST])
+    classes = (found[8:] - tonic) % 12
+    assert (found[8:] >= 0).all() and (classes[:, 3] == 0).all()
+    assert set(classes.ravel().tolist()) <= {0, 3 if minor else 4, 4, 7} and not {3, 4} <= set(classes.ravel().tolist())

@@ -197,6 +197,11 @@ def test_a_primer_comes_back(rows: list[tuple[int, int, int, int]], seed: int, s
     over = given_notes.notes["end"] < join - 1e-6
     np.testing.assert_allclose(before["end"][over], given_notes.notes["end"][over], atol=1e-6)
     assert (before["end"][~over] >= join - 1e-6).all(), "what sounds at the join is held"
+    new, _ = from_piece(make().continue_(given_notes, seconds=seconds, seed=seed, sampling=WILD, only_new=True))
+    added = found.notes[found.notes["start"] >= join - 1e-6]
+    assert len(new) == len(added), "what is added alone begins where the primer ended"
+    np.testing.assert_allclose(new.notes["start"], added["start"] - join, atol=2e-3)
+    np.testing.assert_array_equal(new.notes["pitch"], added["pitch"])
 
 
 def test_a_key_that_sounds_at_the_join_is_held_without_a_new_attack(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,8 @@ class ChoraleGrammar:
     """The grammar of one piece, or of several side by side: `allow` of `generate`.
 
     known: the grid [steps, 4] with holes (-2) that is filled in; None: a piece that is composed. end: END may follow
-    more than so many ids, after whole quarter notes; None: never. key: that of the piece, for its ending.
+    more than so many ids, after whole quarter notes; None: never. key: that of the piece, for its ending. stop: of a
+    piece that is composed, the sixteenths after which it is cut: its last quarter note is then an ending in the key.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ChoraleGrammar:
         *,
         known: Grid | None = None,
         end: int | None = None,
+        stop: int | None = None,
         key: Key | None = None,
         rules: Rules = BACH,
     ) -> None:
@@ -75,6 +77,8 @@ class ChoraleGrammar:
             self._masks[voice, REST] = True
         self._tonic = None if key is None or not rules.ending else _chord(key)
         self._last = _last_quarter(known, self._tonic)
+        if known is None and stop is not None and self._tonic is not None:
+            self._last = range(stop - STEPS_PER_QUARTER, stop)
         self._seen = 0  # moments that are counted
         self._rests = np.zeros((0, 4), np.int64)  # [rows, voices], sixteenths for which each has rested
         self._stood = np.zeros(0, np.int64)  # [rows], sixteenths for which the chord has stood
@@ -126,14 +130,15 @@ class ChoraleGrammar:
 
     def _close(self, allowed: NDArray[np.bool_], written: NDArray[np.int64], voice: int) -> None:
         """Leave the tones of the tonic chord alone, the tonic for the bass, and one third of the two of a minor key."""
-        assert self._last is not None and self._tonic is not None and self.known is not None
+        assert self._last is not None and self._tonic is not None
         root, *others = self._tonic
         classes = _classes(np.arange(REST))
         tones = np.isin(classes, [root] if voice == BASS else self._tonic)
         allowed[:, :REST] &= tones
         allowed[:, REST] = False
         if len(others) == 3 and voice != BASS:
-            heard = [pitch % 12 for pitch in self.known[self._last].reshape(-1).tolist() if pitch >= 0]
+            given = [] if self.known is None else self.known[self._last].reshape(-1).tolist()
+            heard = [pitch % 12 for pitch in given if pitch >= 0]
             for third, other in (others[:2], others[1::-1]):
                 sung = (_classes(written[:, 4 * self._last.start :]) == third).any(1) | (third in heard)
                 allowed[np.ix_(sung, np.flatnonzero(classes == other))] = False

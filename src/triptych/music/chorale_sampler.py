@@ -21,6 +21,7 @@ from triptych.music.labels import Label, class_of
 
 MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
 MOST_FILLED = 8192  # of one that is filled in; before it, all of it is read at once
+KEYED_STEPS = 320  # after which a piece in a key ends on its tonic; Bach ends after 241 on average
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 NOTHING: Grid = np.empty((0, 4), np.int64)
 
@@ -54,7 +55,9 @@ class ChoraleSampler:
         if given >= MOST_STEPS:
             less = f"less than {MOST_STEPS:,} sixteenths"
             raise UserError(f"expected a primer of {less}, got {given:,}; cut it, or use --model piano")
-        usual = min(MOST_STEPS, max(USUAL_STEPS, 2 * given))
+        key = label if isinstance(label, Key) else None
+        usual = USUAL_STEPS if key is None else min(KEYED_STEPS, USUAL_STEPS)
+        usual = min(MOST_STEPS, max(usual, 2 * given))
         wanted = usual if steps is None else whole_number(steps, "the number of sixteenths")
         if not given < wanted <= MOST_STEPS:
             possible = f"{given + 1:,} to {MOST_STEPS:,} sixteenths"
@@ -64,7 +67,7 @@ class ChoraleSampler:
         if len(primer):
             ids = torch.from_numpy(self.codec.encode(primer, holes=True))
             forced = ids.masked_fill(ids == HOLE, FREE).expand(rows, -1)
-        key = label if isinstance(label, Key) else None
+        stop = None if steps is not None else length // 4
         end = 4 * len(primer) if steps is None else None
         return generate(
             *started(self.model.eval(), length=length, rows=rows, label=self._classes(label, rows), exact=self.exact),
@@ -72,7 +75,7 @@ class ChoraleSampler:
             end=END if steps is None else None,
             sampling=sampling,
             seed=seed,
-            allow=ChoraleGrammar(self.codec, end=end, key=key, rules=self.rules),
+            allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, rules=self.rules),
             prefix=forced,
         )
 
