@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.look.similarity import FAITHFUL, MOST_BEATS, draw, repetition, similarity
+from triptych.look.similarity import FAITHFUL, MOST_BEATS, beats_of, draw, repetition, similarity
+from triptych.music.metre import Metre
 from triptych.music.piece import Note, Piece
 
 
@@ -88,7 +89,7 @@ def test_a_matrix_of_similarities(piece: Piece, semitones: int) -> None:
 @given(pieces(), st.integers(2, 120))
 def test_the_resolution_does_not_matter(piece: Piece, factor: int) -> None:
     finer = tuple(Note(note.start * factor, note.end * factor, note.pitch) for note in piece.notes)
-    fine = Piece(finer, piece.resolution * factor, length=piece.length * factor, pickup=piece.pickup * factor)
+    fine = Piece(finer, piece.resolution * factor, length=piece.length * factor, pickup=(piece.pickup or 0) * factor)
     np.testing.assert_allclose(similarity(fine), similarity(piece), atol=1e-12)
 
 
@@ -98,6 +99,12 @@ def test_beats_are_counted_from_the_bar_lines() -> None:
     np.testing.assert_allclose(similarity(piece), np.eye(3), atol=1e-12)
     assert len(similarity(Piece(piece.notes, 4, pickup=4))) == 3
     assert similarity(Piece(piece.notes, 4, pickup=4))[0, 1] > 0, "a beat that is cut elsewhere holds two of the notes"
+
+
+def test_beats_are_those_of_the_metre() -> None:
+    metres = (Metre(0, 3, 4), Metre(14, 6, 8))
+    piece = Piece((Note(0, 26, 60),), 4, pickup=2, metres=metres)
+    assert beats_of(piece) == {0: "", 2: "1", 6: "", 10: "", 14: "2", 20: ""}
 
 
 @pytest.mark.parametrize("beats", [8, 13, 40])
@@ -151,7 +158,7 @@ def test_too_short_to_come_back(beats: int) -> None:
         repetition(similarity(tune([60] * beats)))
 
 
-@pytest.mark.parametrize(("length", "told"), [(0, "got 0;"), (4 * MOST_BEATS + 1, "got 2,001;")])
+@pytest.mark.parametrize(("length", "told"), [(0, "got 0;"), (4 * MOST_BEATS + 1, "got more than 2,000;")])
 def test_no_beats_and_too_many(length: int, told: str) -> None:
     with pytest.raises(UserError, match=told):
         similarity(Piece((), 4, length=length))
@@ -165,7 +172,7 @@ def test_a_fine_grid_takes_no_more_memory() -> None:
 def test_what_is_drawn() -> None:
     once = random_tune(20, seed=5)
     matrix = similarity(tune(once + once))
-    axes, bar = draw(matrix, pickup=1).axes
+    axes, bar = draw(matrix, bars=["", *(str(beat // 4 + 1) if beat % 4 == 0 else "" for beat in range(39))]).axes
     image: Any = axes.images[0]
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert image.get_extent() == [0, 40, 40, 0] and image.get_clim() == (0, 1)

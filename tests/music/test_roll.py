@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from triptych.music.metre import COMMON, Metre
 from triptych.music.piece import Note, Piece
 from triptych.music.roll import COLOURS, draw_roll, draw_row, pitch_range, write_roll
 from triptych.picture import MOST_PIXELS
@@ -62,7 +63,7 @@ def test_rows_show_every_tick_and_every_note(some: list[Note], resolution: int, 
     piece = Piece(tuple(some), resolution, pickup=pickup)
     rows = draw_roll(piece).axes
     limits = [tuple(map(int, axes.get_xlim())) for axes in rows]
-    assert limits[0][0] == 0 and limits[-1][1] == (piece.length or pickup + 4 * resolution)
+    assert limits[0][0] == 0 and limits[-1][1] == (piece.length or pickup % (4 * resolution) + 4 * resolution)
     assert [stop for _, stop in limits[:-1]] == [start for start, _ in limits[1:]]
     assert all((start - pickup) % (4 * resolution) == 0 for start, _ in limits[1:]), "a row begins with a bar"
     for axes, (start, stop) in zip(rows, limits, strict=True):
@@ -114,6 +115,20 @@ def test_bars_and_octaves() -> None:
     assert first.get_ylim() == second.get_ylim()
     per_tick = [axes.get_position().width / (axes.get_xlim()[1] - axes.get_xlim()[0]) for axes in (first, second)]
     assert per_tick[0] == pytest.approx(per_tick[1]), "time runs equally fast in every row"
+
+
+def test_bars_of_other_metres() -> None:
+    piece = Piece((Note(0, 200, 60),), metres=(Metre(0, 3, 4), Metre(28, 6, 8), Metre(52, 3, 2)), pickup=4)
+    first = draw_roll(piece).axes[0]
+    assert list(ticks(first).items())[:6] == [
+        (4, "1  3/4"),
+        (16, "2"),
+        (28, "3  6/8"),
+        (40, "4"),
+        (52, "5  3/2"),
+        (76, "6"),
+    ]
+    assert str(COMMON) not in "".join(ticks(draw_roll(Piece((Note(0, 99, 60),))).axes[0]).values())
 
 
 def test_a_performance_has_seconds_instead_of_bars() -> None:

@@ -182,7 +182,7 @@ def similarity(
     json: options.Json = False,
 ) -> None:
     """Draw which beats of a piece sound alike, or which places of a picture look alike; --json adds the numbers."""
-    from triptych.look.similarity import WINDOW, draw, repetition, similarity
+    from triptych.look.similarity import WINDOW, beats_of, draw, repetition, similarity
     from triptych.music.reading import read_piece
     from triptych.picture import check_picture, save
 
@@ -195,7 +195,7 @@ def similarity(
     for word in words:
         say(f"{piece}: {word}")
     matrix = similarity(read)
-    save(draw(matrix, pickup=-(-(read.pickup or 0) // read.resolution)), out)
+    save(draw(matrix, bars=list(beats_of(read).values())), out)
     repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
     answer(
         {"out": str(out), "piece": str(piece), "repetition": repeated, "similarity": matrix.round(4).tolist()},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.music.codec import pitch_name
 from triptych.music.piece import Piece
-from triptych.music.roll import BAR, draw_row, pitch_range
+from triptych.music.roll import draw_row, pitch_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,9 +149,8 @@ def draw(arcs: Arcs) -> Figure:
 
 def _row(arcs: Arcs) -> range:
     """Ticks of the picture: from its begin to the end of the bar after the chosen token, or of the piece."""
-    bar, pickup = BAR * arcs.piece.resolution, arcs.piece.pickup or 0
-    now = int(arcs.ticks[arcs.chosen])
-    after = pickup + ((now - pickup) // bar + 2) * bar
+    now, bars = int(arcs.ticks[arcs.chosen]), arcs.piece.bars
+    after = bars.number(bars.at(now).number + 1).end
     return range(arcs.begin, max(now + 1, min(after, arcs.piece.length)))
 
 
@@ -203,13 +202,13 @@ def _draw_curves(axes: Axes, strongest: list[Arc], curves: list[Curve]) -> None:
 
 def _title(arcs: Arcs) -> str:
     """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2", or "at 3.21 s"."""
-    bar = BAR * arcs.piece.resolution
-    pitch, place = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen]) - (arcs.piece.pickup or 0)
+    pitch, tick = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen])
+    bar, resolution = arcs.piece.bars.at(tick), arcs.piece.resolution
     name = pitch_name(pitch) if pitch >= 0 else "a token without pitch"
-    beat = place % bar / arcs.piece.resolution + 1
-    where = f"in bar {place // bar + 1}, beat {beat:g}" if place >= 0 else "in the pickup"
+    beat = (tick - bar.start) / bar.metre.beat(resolution) + 1
+    where = f"in bar {bar.number}, beat {beat:g}" if bar.number else "in the pickup"
     if not arcs.piece.metrical:
-        where = f"at {arcs.piece.seconds_at(place):.2f} s"
+        where = f"at {arcs.piece.seconds_at(tick):.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
 
 

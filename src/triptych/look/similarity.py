@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,13 +34,32 @@ def similarity(piece: Piece) -> NDArray[np.float64]:
     bar lines, so a pickup may begin with a part of one; the last may be a part too.
     Raises UserError for a piece without length and for one of more than 2,000 beats.
     """
-    first = -(piece.pickup or 0) % piece.resolution  # ticks before tick 0
-    count = -(-(piece.length + first) // piece.resolution)
-    if not (piece.length and count <= MOST_BEATS):
-        raise UserError(f"expected a piece of 1 to {MOST_BEATS:,} beats, got {count:,}; compare a part of it")
-    begins = np.maximum(np.arange(count) * piece.resolution - first, 0)
+    beats = beats_of(piece)
+    begins = np.fromiter(beats, np.int64, len(beats))
     harmony, melody = _sounds(piece, begins)
     return np.clip((_cosines(harmony) + _cosines(melody)) / 2, 0, 1)
+
+
+def beats_of(piece: Piece) -> dict[int, str]:
+    """The beats of a piece by its bars: the tick at which each begins, and the number of the bar if it is its first.
+
+    Raises UserError for a piece without length and for one of more than 2,000 beats.
+    """
+    found: dict[int, str] = {}
+    # Bars last a tick at least, so that this ends.
+    number, end = piece.bars.first, 0
+    while end < piece.length and len(found) <= MOST_BEATS:
+        bar = piece.bars.number(number)
+        beat = bar.metre.beat(piece.resolution)
+        whole = range(bar.start - bar.offset, bar.end, beat)
+        for start in (max(bar.start, tick) for tick in whole if tick + beat > bar.start):
+            if start < piece.length:
+                found[start] = str(number) if start == bar.start and number else ""
+        number, end = number + 1, bar.end
+    if not 0 < len(found) <= MOST_BEATS:
+        count = f"more than {MOST_BEATS:,}" if found else "0"
+        raise UserError(f"expected a piece of 1 to {MOST_BEATS:,} beats, got {count}; compare a part of it")
+    return found
 
 
 def repetition(matrix: NDArray[np.float64]) -> float:
@@ -68,10 +88,10 @@ def repetition(matrix: NDArray[np.float64]) -> float:
     return float(covered.mean())
 
 
-def draw(matrix: NDArray[np.float64], *, pickup: int = 0, seconds: float | None = None) -> Figure:
+def draw(matrix: NDArray[np.float64], *, bars: Sequence[str] = (), seconds: float | None = None) -> Figure:
     """Draw `similarity` as a heat map, the beginning at the upper left; stripes beside the diagonal are repeats.
 
-    pickup: beats before the first bar line, a part of one counted as one. Bars have 4 beats and are numbered from 1.
+    bars: of each beat the number of the bar that it begins, or nothing, as `beats_of` has them; else bars of 4 beats.
     seconds: of a beat, where there are no bars, as in a performance: the axes are then of time.
     """
     from matplotlib.figure import Figure
@@ -80,9 +100,10 @@ def draw(matrix: NDArray[np.float64], *, pickup: int = 0, seconds: float | None 
     figure = Figure(figsize=(6.6, 6.0), facecolor="white")
     axes = figure.add_axes((0.08, 0.07, 0.79, 0.85))
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, extent=(0, count, count, 0), interpolation="nearest")
-    bars = range(pickup, count, BAR)
-    numbered = bars[:: max(1, -(-len(bars) // MOST_NUMBERS))]
-    names = [str((beat - pickup) // BAR + 1) if seconds is None else f"{beat * seconds:g}" for beat in numbered]
+    bars = bars or [str(beat // BAR + 1) if beat % BAR == 0 else "" for beat in range(count)]
+    begins = [beat for beat in range(count) if bars[beat]]
+    numbered = begins[:: max(1, -(-len(begins) // MOST_NUMBERS))]
+    names = [bars[beat] if seconds is None else f"{beat * seconds:g}" for beat in numbered]
     axes.set_xticks(numbered, names)
     axes.set_yticks(numbered, names)
     axes.tick_params(length=3, pad=2, labelsize=8, labelcolor=PALE, color="0.75")

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triptych.music.metre import COMMON
 from triptych.music.piece import Note, Piece
 from triptych.picture import save
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BAR = 4  # quarter notes
-BARS_IN_ROW = 8  # or more where the rows would not fit under each other
+BAR = 4  # quarter notes of a usual bar
+BARS_IN_ROW = 8  # of those, or more where the rows would not fit under each other
 MOST_LETTERS = 24  # of the name of a voice
 MOST_NUMBERS = 16  # bars marked in a row
 
@@ -32,7 +33,7 @@ WIDEST, HIGHEST = 24.0, 25.0  # of a row, of all of them
 
 
 def draw_roll(piece: Piece, *, ax: Axes | None = None) -> Figure:
-    """Draw the piece in rows of whole bars of 4/4, or, with `ax`, all of it in these axes.
+    """Draw the piece in rows of whole bars, or, with `ax`, all of it in these axes.
 
     Pitches are named at every C (C4 is middle C), bars are numbered from 1; a pickup has no number. Voices are told
     apart by colour. Where there is only one, a note is the more opaque the louder it is.
@@ -102,30 +103,38 @@ def pitch_range(piece: Piece) -> tuple[int, int]:
 
 def _end(piece: Piece) -> int:
     """Last tick of the picture; of an empty piece one bar is drawn."""
-    return piece.length or (piece.pickup or 0) + BAR * piece.resolution
+    return piece.length or piece.bars.number(1).end
 
 
 def _rows(piece: Piece, most: int) -> list[range]:
     """Cut the piece into `most` rows or less, of about equally many whole bars, the pickup before the first."""
-    bar, end = BAR * piece.resolution, _end(piece)
-    pickup = piece.pickup or 0
-    bars = max(1, -(-(end - pickup) // bar))
-    count = min(most, -(-bars // BARS_IN_ROW))
-    every = -(-bars // count)
-    edges = [0, *range(pickup + every * bar, end, every * bar), end]
+    end, bars = _end(piece), piece.bars
+    last = bars.at(end - 1).number
+    in_row = max(1, round(BARS_IN_ROW * BAR * piece.resolution / bars.number(1).metre.ticks(piece.resolution)))
+    count = min(most, max(1, -(-last // in_row)))
+    every = max(1, -(-last // count))
+    edges = [0, *(bars.number(number).start for number in range(1 + every, last + 1, every)), end]
     return [range(start, stop) for start, stop in pairwise(edges)]
 
 
 def _bars(piece: Piece, row: range) -> dict[int, str]:
-    """Numbers of the bars that begin in a row, by tick, or seconds; of many only every second, third, ..."""
-    bar = BAR * piece.resolution
-    pickup = piece.pickup or 0
-    first = max(0, -(-(row.start - pickup) // bar))
-    numbers = range(first, -(-(row.stop - pickup) // bar))
+    """Numbers of the bars that begin in a row, by tick, or seconds; of many only every second, third, ...
+
+    Where a metre begins, it is named, unless it is the usual one throughout.
+    """
+    bars = piece.bars
+    first = max(1, bars.at(row.start).number)
+    first += bars.number(first).start < row.start
+    numbers = range(first, bars.at(row.stop - 1).number + 1)
     every = max(1, -(-len(numbers) // MOST_NUMBERS))
     if not piece.metrical:
-        return {number * bar: f"{piece.seconds_at(number * bar):g} s" for number in numbers[::every]}
-    return {pickup + number * bar: str(number + 1) for number in numbers[::every]}
+        starts = [bars.number(number).start for number in numbers[::every]]
+        return {start: f"{piece.seconds_at(start):g} s" for start in starts}
+    found = {bars.number(number).start: str(number) for number in numbers[::every]}
+    metres = [metre for metre in bars.metres() if metre.start in row]
+    if any(str(metre) != str(COMMON) for metre in bars.metres()):
+        found |= {metre.start: f"{bars.at(metre.start).number}  {metre}" for metre in metres[:MOST_NUMBERS]}
+    return dict(sorted(found.items()))
 
 
 def _heights(notes: Sequence[Note]) -> list[float]:
