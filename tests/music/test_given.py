@@ -1,6 +1,7 @@
 """What a person gives: melodies out of range, rests before them, upbeats; and the answer, which is as it was given."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from triptych.errors import UserError
 from triptych.music.codec import RANGES, SILENT, UNKNOWN
 from triptych.music.given import Given, given_melody, given_voices, read_transpose
 from triptych.music.key import Key
-from triptych.music.metre import Metre
+from triptych.music.metre import COMMON, Metre
 from triptych.music.piece import KeySignature, Note, Piece
 
 LOW, HIGH = RANGES[0]
@@ -82,7 +83,7 @@ def test_a_melody_comes_back_as_it_was_or_is_told(
 )
 def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: str | None) -> None:
     words = list[str]()
-    found = given_melody(Piece(tune_of(pitches)), told=words.append)
+    found = given_melody(Piece(tune_of(pitches), pickup=0, metres=(COMMON,)), told=words.append)
     got = [pitch for _, _, pitch in soprano(found.answer(filled(found)))]
     if semitones is None:
         assert got == [66, 72, 62]
@@ -93,7 +94,7 @@ def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: 
 
 def test_many_moved_notes_are_named_in_short() -> None:
     words = list[str]()
-    given_melody(Piece(tune_of([60, 81, *range(82, 96)])), "octaves", told=words.append)
+    given_melody(Piece(tune_of([60, 81, *range(82, 96)]), pickup=0, metres=(COMMON,)), "octaves", told=words.append)
     assert words == ["14 of 16 notes moved by octaves into C4 to A5: A#5, B5, C6, C#6, D6, D#6, E6, F6 and 6 more"]
 
 
@@ -114,6 +115,7 @@ def test_a_melody_over_an_accompaniment() -> None:
     named = Piece((*tune, *tune_of([80] * 8, 0, 4)), voices=("piano",))
     assert given_melody(named).grid[0, 0] == 80
     parts = Piece((*tune, *(Note(at, at + 4, 80, voice=1) for at in range(0, 32, 4))), voices=("Vocal", "Strings"))
+    parts = replace(parts, pickup=0, metres=(COMMON,))
     words = list[str]()
     assert given_melody(parts, told=words.append).grid[:, 0].max() == 69
     assert words == ["the melody is the part 'Vocal'"]
@@ -192,3 +194,18 @@ def test_nothing_is_given() -> None:
     for read in (given_melody, given_voices):
         with pytest.raises(UserError, match="expected a piece with notes, got none"):
             read(Piece(()))
+
+
+def test_a_word_about_bars_that_nothing_says() -> None:
+    words = list[str]()
+    # long notes on the second quarter of every bar, and a last bar shorter by one
+    tune = [
+        Note(16 * bar + place, 16 * bar + end, 67) for bar in range(4) for place, end in ((0, 4), (4, 12), (12, 16))
+    ]
+    found = given_melody(Piece(tuple(tune)), told=words.append)
+    assert words == [
+        "says no metre, so bars are of 4/4; --metre says another",
+        "begins with an upbeat of a quarter, by its rhythm; --upbeat 0 if it has none",
+    ]
+    answer = found.answer(filled(found))
+    assert (answer.pickup, answer.metres, answer.bars.first) == (4, (COMMON,), 0)

@@ -75,6 +75,24 @@ Given = Annotated[
     Path,
     typer.Argument(metavar="PIECE.mid", help="A MIDI or MusicXML file; of more than four notes four are read."),
 ]
+Metre = Annotated[
+    str | None,
+    typer.Option(
+        "--metre",
+        metavar="3/4",
+        help="The time signature; without, that of the file, or 4/4.",
+        rich_help_panel=options.GENERATION,
+    ),
+]
+Upbeat = Annotated[
+    str | None,
+    typer.Option(
+        "--upbeat",
+        metavar="BEATS",
+        help="Before the first bar line: beats (1, 0.5) or a note value (1/8); without, that of the file, or found.",
+        rich_help_panel=options.GENERATION,
+    ),
+]
 Transposed = Annotated[
     str,
     typer.Option(
@@ -104,6 +122,8 @@ def compose(
         float | None,
         typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Of chorales: quarter notes a minute; else 84."),
     ] = None,
+    metre: Metre = None,
+    upbeat: Upbeat = None,
     program: Program = None,
     soundfont: Soundfont = None,
     model: options.Model = "chorales",
@@ -117,14 +137,14 @@ def compose(
     json: options.Json = False,
 ) -> None:
     """Compose a piece from nothing."""
-    _check(out, seconds, tokens, program=program)
+    _check(out, seconds, tokens, program=program, metre=metre, upbeat=upbeat)
     sampling = options.sampling(temperature, top_k, top_p)
     if plays_performances(model):
         if tempo is not None:
             raise UserError(f"expected no --tempo for piano music, whose time is free, got {tempo:g}; leave it out")
         pianist = load_pianist(model, device, threads, dtype.value)
         piece = pianist.compose(label=label, seconds=seconds, tokens=tokens, sampling=sampling, seed=seed)
-        _tell(piece, model, out, soundfont, program, as_json=json)
+        _tell(_barred(piece, metre, upbeat), model, out, soundfont, program, as_json=json)
         return
     from triptych.music.codec import TEMPO
 
@@ -132,7 +152,7 @@ def compose(
     steps = _steps(seconds, tokens, tempo)
     composer = load_composer(model, device, threads, dtype.value)
     piece = composer.compose(label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
-    _tell(piece, model, out, soundfont, program, as_json=json)
+    _tell(_barred(piece, metre, upbeat), model, out, soundfont, program, as_json=json)
 
 
 def continue_(
@@ -141,6 +161,8 @@ def continue_(
     label: Label = None,
     seconds: Seconds = None,
     tokens: Tokens = None,
+    metre: Metre = None,
+    upbeat: Upbeat = None,
     transpose: Transposed = "auto",
     only_new: OnlyNew = False,
     program: Program = None,
@@ -158,9 +180,9 @@ def continue_(
     """Continue a primer; --seconds and --tokens count what is added to it."""
     from triptych.music.bars import in_sixteenths
     from triptych.music.given import read_transpose
-    from triptych.music.reading import read_piece
+    from triptych.music.transcription import in_time_of
 
-    _check(out, seconds, tokens, program=program)
+    _check(out, seconds, tokens, program=program, metre=metre, upbeat=upbeat)
     sampling = options.sampling(temperature, top_k, top_p)
     if plays_performances(model):
         pianist = load_pianist(model, device, threads, dtype.value)
@@ -169,14 +191,14 @@ def continue_(
         found = pianist.continue_(played, label=label, only_new=only_new, sampling=sampling, seed=seed, **length)
         if seconds is None and tokens is None:
             _tell_ended(primer, found.seconds - (0 if only_new else played.seconds))
+        found = _barred(found, metre, None)
+        if not only_new:
+            found = in_time_of(found, _read(primer, metre, upbeat, quiet=True))
         _tell(found, model, out, soundfont, program, as_json=json)
         return
     changes = read_transpose(transpose)
     composer = load_composer(model, device, threads, dtype.value)
-    tell = _teller(primer)
-    piece, words = read_piece(primer)
-    for word in words:
-        tell(word)
+    piece = _read(primer, metre, upbeat)
     more = _steps(seconds, tokens, piece.tempo)
     steps = None if more is None else in_sixteenths(piece).length + more
     how: dict[str, Any] = {
@@ -221,6 +243,8 @@ def harmonize(
     melody: Melody,
     out: Out,
     label: Label = None,
+    metre: Metre = None,
+    upbeat: Upbeat = None,
     transpose: Transposed = "auto",
     only_new: OnlyNew = False,
     program: Program = None,
@@ -238,12 +262,12 @@ def harmonize(
     """Give a melody an alto, a tenor and a bass; the melody stays as it is."""
     from triptych.music.given import read_transpose
 
-    _check(out, program=program)
+    _check(out, program=program, metre=metre, upbeat=upbeat)
     sampling = options.sampling(temperature, top_k, top_p)
     changes = read_transpose(transpose)
     composer = load_composer(model, device, threads, dtype.value)
     how: dict[str, Any] = {"label": label, "transpose": changes, "only_new": only_new, "told": _teller(melody)}
-    found = composer.harmonize(melody, sampling=sampling, seed=seed, **how)
+    found = composer.harmonize(_read(melody, metre, upbeat), sampling=sampling, seed=seed, **how)
     _tell(found, model, out, soundfont, program, as_json=json)
 
 
@@ -257,6 +281,8 @@ def infill(
         int | None, typer.Option("--from", min=0, metavar="BAR", help="First bar of it; 0 is an upbeat.")
     ] = None,
     last: Annotated[int | None, typer.Option("--to", min=0, metavar="BAR", help="Last bar of it.")] = None,
+    metre: Metre = None,
+    upbeat: Upbeat = None,
     transpose: Transposed = "auto",
     program: Program = None,
     soundfont: Soundfont = None,
@@ -273,25 +299,34 @@ def infill(
     """Write a voice (soprano, alto, tenor, bass) anew to fit all other notes, which stay as they are."""
     from triptych.music.given import read_transpose
 
-    _check(out, program=program)
+    _check(out, program=program, metre=metre, upbeat=upbeat)
     sampling = options.sampling(temperature, top_k, top_p)
     how: dict[str, Any] = {"first": first, "last": last, "transpose": read_transpose(transpose), "told": _teller(piece)}
     composer = load_composer(model, device, threads, dtype.value)
-    found = composer.infill(piece, voice, sampling=sampling, seed=seed, **how)
+    found = composer.infill(_read(piece, metre, upbeat), voice, sampling=sampling, seed=seed, **how)
     _tell(found, model, out, soundfont, program, as_json=json)
 
 
 def _check(
-    out: Sequence[Path], seconds: float | None = None, tokens: int | None = None, *, program: Sequence[str] | None
+    out: Sequence[Path],
+    seconds: float | None = None,
+    tokens: int | None = None,
+    *,
+    program: Sequence[str] | None,
+    metre: str | None = None,
+    upbeat: str | None = None,
 ) -> None:
-    """Complain about a suffix, two lengths, or what is no instrument, before any work is done."""
+    """Complain about a suffix, two lengths, or what is no instrument, metre or upbeat, before any work is done."""
     from triptych.music.instruments import read_program
-    from triptych.music.piece import check_suffix
+    from triptych.music.piece import Piece, check_suffix
+    from triptych.music.upbeat import with_bars
 
     for path in out:
         check_suffix(path)
     for text in program or ():
         read_program(text.rpartition("=")[2])
+    if metre is not None:  # without one, the upbeat is a part of a bar of the file
+        with_bars(Piece((), resolution=480), metre, upbeat)
     if seconds is not None and tokens is not None:
         raise UserError("expected --seconds or --tokens, got both; leave one out")
 
@@ -318,6 +353,25 @@ def _tell_ended(primer: Path, added: float) -> None:
     if added < HARDLY_ANY:
         told = f"the model takes it for a whole piece, which has ended, and adds {max(added, 0):.1f} seconds"
         say(f"{primer}: {told}; --seconds asks for more")
+
+
+def _read(path: Path, metre: str | None, upbeat: str | None, *, quiet: bool = False) -> Piece:
+    """A piece, in the metre and with the upbeat that a person says; what was left out or changed is told."""
+    from triptych.music.reading import read_piece
+    from triptych.music.upbeat import with_bars
+
+    piece, words = read_piece(path)
+    for word in () if quiet else words:
+        say(f"{path}: {word}")
+    return with_bars(piece, metre, upbeat)
+
+
+def _barred(piece: Piece, metre: str | None, upbeat: str | None) -> Piece:
+    """A piece that is composed, in the metre and with the upbeat that a person says."""
+    from triptych.music.upbeat import in_bars, with_bars
+
+    found = with_bars(piece, metre, upbeat)
+    return found if metre is None or not piece.metrical else in_bars(found)[0]
 
 
 def _teller(path: Path) -> Callable[[str], None]:
@@ -352,8 +406,14 @@ def _tell(
 
     if program:
         piece = replace(piece, programs=read_programs(program, piece.voices, piece.programs))
+    refused: list[UserError] = []
     for path in out:
-        piece.save(path, soundfont=soundfont)
+        try:
+            piece.save(path, soundfont=soundfont)
+        except UserError as error:  # the other files are written all the same
+            refused.append(UserError(f"{path}: {error}"))
+    if refused:
+        raise refused[0]
     told: dict[str, Any] = {
         "model": model,
         "out": [str(path) for path in out],

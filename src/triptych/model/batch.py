@@ -18,6 +18,8 @@ class Batch:
     wanted [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
     context [B], if there, is how many tokens at the beginning of each target are only read: a part of something longer
     is then seen with what came before it, and none of its tokens counts twice.
+    metre [B, P, 2], if there, is where each position stands in its bar, from 1 on, and how long the bar is, in
+    positions; 0 and 0 withhold it.
     """
 
     target: Tensor
@@ -27,6 +29,7 @@ class Batch:
     label: Tensor | None = None
     wanted: Tensor | None = None
     context: Tensor | None = None
+    metre: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -51,4 +54,13 @@ class Batch:
         return Batch(*(None if part is None else part[chosen] for part in self._parts()))  # type: ignore[arg-type]
 
     def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.target, self.lengths, self.source, self.source_lengths, self.label, self.wanted, self.context
+        return (
+            self.target,
+            self.lengths,
+            self.source,
+            self.source_lengths,
+            self.label,
+            self.wanted,
+            self.context,
+            self.metre,
+        )

@@ -76,6 +76,7 @@ class Cache:
         source_lengths: [sources] int64.
         aligned: [sources, source length, width], what is added to the columns, for `Config.aligned`.
         shown: [sources, columns, patch] int64, the pixels of an aligned source, for a mixture.
+        metre: [rows or 1, columns, width], what `Positions.metre` adds to the columns.
         label: [rows, width], the class vector of each row.
         recent: the tokens of the last patch, with `Config.patch`.
         hidden: [rows, 1, width], the decoder's output at the present column, with `Config.patch`; for a mixture with
@@ -97,6 +98,7 @@ class Cache:
     source_lengths: Tensor | None = None
     aligned: Tensor | None = None
     shown: Tensor | None = None
+    metre: Tensor | None = None
     label: Tensor | None = None
     recent: Recent | None = None
     hidden: Tensor | None = None

@@ -46,6 +46,8 @@ class Positions:
     keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. What is
     read at a position is joined by the keys that are down, for how long, and how loud (`model/keyboard.py`), as far as
     the target tells: what went down before it begins is not known.
+    metre: of music: each position is joined by its place in the bar and by the length of the bar, in positions, where
+    bars are no longer than this; both may be withheld (`Batch.metre`). 0: it is told neither.
     source: the same of the source, where it is not as the target is: a small picture for a large one.
     """
 
@@ -53,11 +55,13 @@ class Positions:
     length: int = 1024
     grid: tuple[int, ...] = ()
     keyboard: tuple[int, int, int] | None = None
+    metre: int = 0
     source: Positions | None = None
 
     def __post_init__(self) -> None:
         _one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"))
         _in_range("length", self.length, 1, 2**24)
+        _in_range("metre", self.metre, 0, 2**12)
         _is_a("grid", self.grid, list, tuple)
         if len(self.grid) > MOST_DIGITS:
             raise UserError(f"expected a grid of at most {MOST_DIGITS} sizes, got {len(self.grid)}; leave some out")
@@ -79,8 +83,8 @@ class Positions:
                 raise UserError("expected no positions.source in positions.source, got one; leave it out")
             object.__setattr__(self, "source", Positions(**self.source))
         _is_a("positions.source", self.source, Positions, type(None))
-        if self.source is not None and self.source.keyboard is not None:
-            raise UserError("expected no keyboard in positions.source, got one; the target alone is told it")
+        if self.source is not None and (self.source.keyboard is not None or self.source.metre):
+            raise UserError("expected no keyboard and no metre in positions.source, got one; the target has them")
         if self.source is not None and self.source.source is not None:
             raise UserError("expected no positions.source in positions.source, got one; leave it out")
 

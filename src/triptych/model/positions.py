@@ -70,6 +70,35 @@ class PositionEncoding(nn.Module):
         return total * math.sqrt(total.size(-1))  # type: ignore[no-any-return]
 
 
+class MetreEmbedding(nn.Module):
+    """The place of each position in its bar and the length of the bar, `Config.positions.metre`, as two vectors.
+
+    Nothing is added by an untrained one, so that a trained model may be given it.
+    """
+
+    def __init__(self, longest: int, width: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self.place = nn.Embedding(longest + 1, width)  # 0: withheld, else places from 1 on
+        self.bar = nn.Embedding(longest + 1, width)  # 0: withheld, else the length
+
+    def initialize(self) -> None:
+        """Begin with zeros."""
+        for table in (self.place, self.bar):
+            nn.init.zeros_(table.weight)
+
+    def forward(self, metre: Tensor | None, count: int) -> Tensor:
+        """Vectors [B, count, W] of metre [B, P, 2]: place, from 1 on, and length of bar, both 0 where withheld; without
+        any it is withheld everywhere, as it is past P and in bars longer than the tables: [1, count, W].
+        """
+        if metre is None:
+            metre = self.place.weight.new_zeros(1, count, 2, dtype=torch.int64)
+        metre = functional.pad(metre[:, :count], (0, 0, 0, max(0, count - metre.size(1))))
+        metre = metre * (metre[..., 1:] <= self.longest)
+        vectors = self.place(metre[..., 0]) + self.bar(metre[..., 1])
+        return vectors * math.sqrt(vectors.size(-1))  # type: ignore[no-any-return]
+
+
 def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:
     """Positional encoding [last - first, width]: sines at even, cosines at odd columns (section 3.5 of the paper)."""
     position = torch.arange(first, last, dtype=torch.float64, device=like.device)[:, None]

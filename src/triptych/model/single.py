@@ -76,13 +76,14 @@ class _Layer:
 
 def fits(model: Transformer) -> bool:
     """Whether `SingleRow` can stand for the model: a pre-norm decoder alone, or with a source that is aligned, related
-    by distance, which in 2-D there is none for.
+    by distance, which in 2-D there is none for, that is not told the metre.
     """
     config, relation = model.config, model.config.relation
     return (
         (config.aligned or not config.encoder_layers)
         and config.norm == "pre"
         and config.activation != "swiglu"
+        and not config.positions.metre
         and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
     )
 
@@ -102,16 +103,18 @@ def started(
     rows: int = 1,
     source: Tensor | None = None,
     label: Tensor | None = None,
+    metre: Tensor | None = None,
     exact: bool = False,
 ) -> tuple[Any, Any]:
     """What makes the steps, the model or for one row its flattened form where that fits, and a fresh cache for it.
 
-    length, rows, source, label: as `Transformer.start` takes them. exact: no other number format than the model's.
+    length, rows, source, label, metre: as `Transformer.start` takes them. exact: in no other number format than the
+    model's.
     """
     if rows == 1 and fits(model):
         alone = SingleRow(model, model.embedding.weight.dtype if exact else None)
         return alone, alone.start(length=length, source=source, label=label)
-    return model, model.start(length=length, rows=rows, source=source, label=label)
+    return model, model.start(length=length, rows=rows, source=source, label=label, metre=metre)
 
 
 class SingleRow:

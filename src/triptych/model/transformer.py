@@ -27,7 +27,7 @@ from triptych.model.keyboard import Keyboard, Keys
 from triptych.model.layers import AttentionMaps, DecoderLayer, EncoderLayer, FusedLinear, SelfAttention
 from triptych.model.mixture import Logistics, MixtureWriter
 from triptych.model.patch import PatchNetwork, PlaceEmbedding, patches
-from triptych.model.positions import PositionEncoding
+from triptych.model.positions import MetreEmbedding, PositionEncoding
 from triptych.model.surroundings import Surroundings
 
 # A label is dropped this often in training, so that "no label" is defined (Ho and Salimans 2022).
@@ -69,6 +69,7 @@ class Transformer(nn.Module):
             self.label_embedding = nn.Embedding(config.classes, config.width)
         self.keyboard = Keyboard(config.positions.keyboard, config.width) if config.positions.keyboard else None
         self.position = PositionEncoding(config.positions, config.width, config.pattern)
+        self.metre = MetreEmbedding(config.positions.metre, config.width) if config.positions.metre else None
         if config.positions.source is not None:
             self.source_position = PositionEncoding(config.positions.source, config.width, Full())
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
@@ -95,6 +96,8 @@ class Transformer(nn.Module):
             self.writer.initialize()
         if self.keyboard is not None:
             self.keyboard.initialize()
+        if self.metre is not None:
+            self.metre.initialize()
 
     def forward(
         self,
@@ -168,9 +171,11 @@ class Transformer(nn.Module):
         hidden = self.position(self._read(batch.target), 0)  # [B, P, W]
         source = None
         if batch.source is not None:
-            source = self._encode(batch.source, batch.source_lengths, maps, drop)
+            source = self._encode(batch.source, batch.source_lengths, maps, drop, batch.metre)
             if self.config.aligned:
                 hidden, source = hidden + source[:, : hidden.size(1)], None
+        if self.metre is not None:
+            hidden = hidden + self.metre(batch.metre, hidden.size(1))
         label = self.label(batch.label, len(batch.target))
         if label is not None:
             hidden = hidden + label[:, None]
@@ -200,12 +205,19 @@ class Transformer(nn.Module):
         told: Tensor = self.above(pixel.clamp(min=0), torch.zeros_like(pixel))
         return (told * (pixel >= 0)[..., None]).sum(-2)
 
-    def encode(self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None) -> Tensor:
-        """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding."""
-        return self._encode(source, lengths, maps, self._dropout())
+    def encode(
+        self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None = None, metre: Tensor | None = None
+    ) -> Tensor:
+        """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding. metre: `Batch`'s."""
+        return self._encode(source, lengths, maps, self._dropout(), metre)
 
     def _encode(
-        self, source: Tensor, lengths: Tensor | None, maps: AttentionMaps | None, drop: Dropout | None
+        self,
+        source: Tensor,
+        lengths: Tensor | None,
+        maps: AttentionMaps | None,
+        drop: Dropout | None,
+        metre: Tensor | None,
     ) -> Tensor:
         own = self.config.source_vocabulary is not None
         reader = self.source_reader if own else self.reader
@@ -214,7 +226,10 @@ class Transformer(nn.Module):
         else:
             read = reader.read(source, self._size)
         position = self.position if self.config.positions.source is None else self.source_position
-        hidden = _stream(position(read, 0), drop)
+        read = position(read, 0)
+        if self.metre is not None and self.config.aligned:  # source and target stand at the same places
+            read = read + self.metre(metre, read.size(1))
+        hidden = _stream(read, drop)
         for layer in self.encoder:
             hidden = layer(hidden, self._positions(lengths), maps.encoder if maps else None, drop)
         return self.encoder_norm(hidden)  # type: ignore[no-any-return]
@@ -245,12 +260,13 @@ class Transformer(nn.Module):
         source: Tensor | None = None,
         source_lengths: Tensor | None = None,
         label: Tensor | None = None,
+        metre: Tensor | None = None,
         beams: int = 1,
     ) -> Cache:
         """A cache for at most `length` steps; the source [sources, S] is encoded once, here.
 
         There are sources x beams rows (or `rows` for a decoder-only model, where a group of beams has one label).
-        `label` [sources] names the class of each source.
+        `label` [sources] names the class of each source; `metre` [1, P, 2] is as `Batch` has it, for all rows.
         """
         config = self.config
         if (config.encoder_layers > 0) != (source is not None):
@@ -279,10 +295,12 @@ class Transformer(nn.Module):
             cache.pitches = torch.zeros(cache.rows, cache.slots, dtype=torch.int64, device=self.embedding.weight.device)
         if self.keyboard is not None:
             cache.down = Keys.silent(cache.rows, self.keyboard.keys, self.embedding.weight.device)
+        if self.metre is not None:
+            cache.metre = self.metre(metre, -(-length // self._size))
         vectors = self.label(label, groups)
         cache.label = None if vectors is None else vectors.repeat_interleave(beams, 0)
         if source is not None:
-            encoded = self.encode(source, source_lengths)
+            encoded = self.encode(source, source_lengths, metre=metre)
             full = source.new_full((groups,), encoded.size(1))
             cache.source_lengths = full if source_lengths is None else self._positions(source_lengths)
             if config.aligned:
@@ -348,6 +366,8 @@ class Transformer(nn.Module):
         if cache.aligned is not None:
             here = cache.aligned[:, cache.column : cache.column + read.size(1)]
             hidden = hidden + here.repeat_interleave(cache.beams, 0)
+        if cache.metre is not None:
+            hidden = hidden + cache.metre[:, cache.column : cache.column + read.size(1)]
         if cache.label is not None:
             hidden = hidden + cache.label[:, None]
         for number, layer in enumerate(self.decoder):
@@ -430,6 +450,13 @@ class Transformer(nn.Module):
             with torch.no_grad():
                 model.label_embedding.weight[:known] = self.label_embedding.weight
         return model
+
+    def with_metre(self, longest: int) -> Transformer:
+        """A copy that is told the metre (`Positions.metre`), which where it is new says nothing at first."""
+        if self.config.positions.metre not in (0, longest):
+            raise UserError(f"expected positions.metre={self.config.positions.metre}, as the model's, got {longest}")
+        positions = replace(self.config.positions, metre=longest)
+        return self._with(replace(self.config, positions=positions), new=("metre.",))
 
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
         """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already

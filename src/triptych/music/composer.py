@@ -91,6 +91,8 @@ class Composer:
             )
         if config.positions.kind == "learned":
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
+        if config.positions.metre and (config.patch is None or config.patch.size != 4):
+            raise UserError("expected a position a moment (patch.size=4) with positions.metre, got another; set both")
         if config.classes not in (0, LABELS):
             raise UserError(
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
@@ -159,6 +161,11 @@ class Composer:
         model = self.model.with_encoder(self.codec.source_vocabulary, layers)
         return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
 
+    def with_metre(self, longest: int) -> Composer:
+        """This composer, to be told the metre in further training: bars of up to so many sixteenths."""
+        model = self.model.with_metre(longest)
+        return Composer(model, self.codec, unmeasured(self.card), exact=self._exact)
+
     def with_order(self, order: Sequence[str]) -> Composer:
         """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
         is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
@@ -210,6 +217,7 @@ class Composer:
             length=length,
             augmentation=augmentation,
             lessons=lessons,
+            metre=self.model.config.positions.metre,
             seed=recipe.seed,
         )
         checked = held_out(held_out_grids, self.codec, self.task)
@@ -243,9 +251,17 @@ class Composer:
     def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> dict[str, Any]:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
         (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
+
+        The metre is withheld. Of a model that can be told it, `with_metre` has the same figures where it is told.
         """
-        pieces = held_out(listed(grids), self.codec, self.task)
-        return likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
+        grids = listed(grids)
+        pieces = held_out(grids, self.codec, self.task)
+        found = likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
+        metre = self.model.config.positions.metre
+        if not metre or every_key:
+            return found
+        told = held_out(grids, self.codec, self.task, metre=metre)
+        return {**found, "with_metre": likelihood(self.model, told, codec=self.codec)}
 
     def compose(
         self,

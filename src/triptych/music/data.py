@@ -37,10 +37,12 @@ from triptych.music.codec import (
 )
 from triptych.music.key import Key, key_of
 from triptych.music.labels import label_of
+from triptych.music.metre_table import known_places
 from triptych.music.piece import Piece
 
 LARGEST_JSON = 200_000_000  # bytes
 HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
+WITHHELD = 0.25  # share of the crops in training that are not told their metre
 KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
 FURTHEST = 6  # semitones of transposition
@@ -180,10 +182,18 @@ class _Piece:
     said: Sequence[Said]
     share: float
     holes: Sequence[Mask]
+    places: Ids | None
 
     @classmethod
-    def of(cls, grid: Grid, said: Sequence[Said] = (), share: float = 0.0, holes: Sequence[Mask] = ()) -> _Piece:
-        return cls(grid, key_of(grid), transpositions(grid), said, share, holes)
+    def of(
+        cls,
+        grid: Grid,
+        said: Sequence[Said] = (),
+        share: float = 0.0,
+        holes: Sequence[Mask] = (),
+        places: Ids | None = None,
+    ) -> _Piece:
+        return cls(grid, key_of(grid), transpositions(grid), said, share, holes, places)
 
 
 class ChoraleData:
@@ -194,6 +204,7 @@ class ChoraleData:
     tokens with holes, and needs no END.
     lessons: what teachers say is learned beside the notes; of pieces that they composed, at most half as many as there
     are data are drawn for an epoch.
+    metre: that of `Positions.metre`; if it is not 0, most crops are told the metres of their pieces (`known_places`).
     Everything random is a function of (seed, epoch).
     """
 
@@ -207,26 +218,30 @@ class ChoraleData:
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
         lessons: Lessons | None = None,
+        metre: int = 0,
         seed: int = 1,
     ) -> None:
         if length < BAR_TOKENS or length % BAR_TOKENS:
             raise UserError(f"expected data.length in whole bars ({BAR_TOKENS} tokens each), got {length}")
         self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.metre, self.seed = augmentation, metre, seed
         self._pieces, self._composed = self._records(lessons)
 
     def _records(self, lessons: Lessons | None) -> tuple[list[_Piece], list[_Piece]]:
         """The pieces of the data and those that were composed, with what is said of them."""
         if lessons is None:
-            return [_Piece.of(grid) for grid in self.grids], []
+            return [_Piece.of(grid, places=self._places(grid)) for grid in self.grids], []
         holes = lessons.holes or [()] * len(self.grids)
         of_data = zip(self.grids, lessons.said, holes, strict=True)
         composed = zip(lessons.composed, lessons.said_of_composed, strict=True)
         return (
-            [_Piece.of(grid, said, lessons.share, masks) for grid, said, masks in of_data],
+            [_Piece.of(grid, said, lessons.share, masks, self._places(grid)) for grid, said, masks in of_data],
             [_Piece.of(grid, said, 1.0) for grid, said in composed],
         )
+
+    def _places(self, grid: Grid) -> Ids | None:
+        return known_places(grid, self.metre) if self.metre else None
 
     def __len__(self) -> int:
         """The number of pieces."""
@@ -237,6 +252,7 @@ class ChoraleData:
         random = np.random.default_rng([self.seed, number])
         targets, sources, labels = [], [], []
         wanted: list[Tensor] = []
+        metres: list[Ids] = []
         drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
         for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
             shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
@@ -257,13 +273,17 @@ class ChoraleData:
                         holes = draw_holes(len(crop) // 4, random)
                         hidden = self.codec.ordered(holes & ~empty[start // 4 : (start + len(crop)) // 4])
                     sources.append(np.where(hidden, HOLE, crop))
+                if self.metre:
+                    told = piece.places is not None and random.random() >= WITHHELD
+                    first = start // 4 - (len(grid) - len(piece.grid))  # all that comes or goes does so at the beginning
+                    metres.append(_crop(piece.places if told else None, first, -(-len(targets[-1]) // 4)))
                 if piece.said and changed is None:
                     part = piece.said[kind][start : start + len(targets[-1])]
                     wanted.append(learned(part, targets[-1], shift, piece.share))
                 elif piece.said:  # of what it has become nobody was asked
                     wanted.append(functional.one_hot(torch.from_numpy(targets[-1]), self.codec.vocabulary).float())
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
-        return Examples(targets, sources or None, labels, groups, wanted)
+        return Examples(targets, sources or None, labels, groups, wanted, metres)
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -280,6 +300,15 @@ class ChoraleData:
         """Which kind of label a crop gets: none, mode, key."""
         drawn = random.random()  # drawn even where no label is given, so that all else stays the same
         return int(np.searchsorted(np.cumsum(KINDS)[:-1], drawn, "right")) if self.augmentation.label else 0
+
+
+def _crop(places: Ids | None, first: int, steps: int) -> Ids:
+    """The places of some steps, [steps, 2]; where there are none, before the first and past the last, withheld."""
+    found = np.zeros((steps, 2), np.int64)
+    if places is not None:
+        part = places[max(0, first) : max(0, first + steps)]
+        found[max(0, -first) : max(0, -first) + len(part)] = part
+    return found
 
 
 def learned(said: Said, ids: Ids, semitones: int, share: float) -> Tensor:
@@ -309,10 +338,12 @@ def listed(grids: object) -> list[Grid]:
     return list(grids)
 
 
-def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose") -> list[Batch]:
+def held_out(
+    grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose", *, metre: int = 0
+) -> list[Batch]:
     """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.
 
-    For infilling, the three lower voices are hidden.
+    For infilling, the three lower voices are hidden. metre: that of `Positions.metre`, if the metre is told.
     """
     found = []
     for grid in listed(grids):
@@ -320,7 +351,8 @@ def held_out(grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose"
         hidden = np.zeros_like(grid, dtype=bool)
         hidden[:, 1:] = True
         sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
-        found.append(Examples([ids], sources, [-1], [np.array([0])])[0])
+        metres = [known_places(grid, metre)] if metre else []
+        found.append(Examples([ids], sources, [-1], [np.array([0])], metres=metres)[0])
     return found
 
 
@@ -359,9 +391,10 @@ class Examples(Sequence[Batch]):
         labels: Sequence[int],
         groups: Sequence[Ids],
         wanted: Sequence[Tensor] = (),
+        metres: Sequence[Ids] = (),
     ) -> None:
         self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
-        self._wanted = wanted
+        self._wanted, self._metres = wanted, metres
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -372,7 +405,7 @@ class Examples(Sequence[Batch]):
     def __getitem__(self, item: slice) -> Examples: ...
     def __getitem__(self, item: int | slice) -> Batch | Examples:
         if isinstance(item, slice):
-            return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted)
+            return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted, self._metres)
         rows = self._groups[item].tolist()
         target, lengths = padded([self._targets[row] for row in rows])
         label = torch.tensor([self._labels[row] for row in rows])
@@ -381,9 +414,15 @@ class Examples(Sequence[Batch]):
             wanted = torch.zeros(*target.shape, ChoraleCodec.vocabulary)
             for place, row in enumerate(rows):
                 wanted[place, : len(self._wanted[row])] = self._wanted[row]
+        metre = None
+        if self._metres:
+            metre = torch.zeros(len(rows), max(len(self._metres[row]) for row in rows), 2, dtype=torch.int64)
+            for place, row in enumerate(rows):
+                metre[place, : len(self._metres[row])] = torch.from_numpy(self._metres[row])
         if self._sources is None:
-            return Batch(target, lengths, label=label, wanted=wanted)
-        return Batch(target, lengths, *padded([self._sources[row] for row in rows]), label, wanted)
+            return Batch(target, lengths, label=label, wanted=wanted, metre=metre)
+        source, source_lengths = padded([self._sources[row] for row in rows])
+        return Batch(target, lengths, source, source_lengths, label, wanted, metre=metre)
 
 
 def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:

@@ -29,13 +29,13 @@ from triptych.music.codec import (
     pitch_name,
     to_piece,
     to_sixteenths,
-    upbeat,
 )
 from triptych.music.key import Key, key_of
 from triptych.music.melody import OCTAVE, melody_notes
 from triptych.music.metre import Metre
 from triptych.music.piece import KeySignature, Note, Piece, Tempo
 from triptych.music.reading import read_piece
+from triptych.music.upbeat import in_bars
 
 Told = Callable[[str], None]  # gets a word about what was changed
 Transpose = int | Literal["auto", "stay", "octaves"]
@@ -105,10 +105,8 @@ class Given:
 
     @property
     def pickup(self) -> int:
-        """Sixteenths before the first bar line; of a piece that says nothing of bars, those that its length tells."""
-        if self.piece.pickup is not None or self.piece.metres:
-            return self.piece.pickup or 0
-        return 0 if self.first else upbeat(len(self.grid) - self.early)
+        """Sixteenths before the first bar line."""
+        return self.piece.pickup or 0
 
     def _said(self) -> Piece:
         """The piece for what else it says; a piece that stays in another key has no key signature yet."""
@@ -162,9 +160,7 @@ def given_melody(piece: Piece, transpose: Transpose = "auto", told: Told = silen
     those up stay, because there is no room for three voices below. What still is outside moves by octaves. told: gets a
     word about everything that is changed.
     """
-    moved, words = to_sixteenths(piece)
-    for word in words:
-        told(word)
+    moved = _in_bars(piece, told)
     rows = np.array([(note.voice, note.pitch) for note in moved.notes])
     start, end = (np.array([moved.seconds_at(tick) for tick in ticks]) for ticks in _times(moved.notes))
     kept, words = melody_notes(moved.voices, rows[:, 0], start, end, rows[:, 1])
@@ -187,9 +183,7 @@ def given_voices(piece: Piece, transpose: Transpose = "auto", told: Told = silen
     Where no transposition does it, the notes outside move by octaves. told: gets a word about everything that is
     changed.
     """
-    moved, words = to_sixteenths(piece)
-    for word in words:
-        told(word)
+    moved = _in_bars(piece, told)
     notes, semitones, back = _fitted(moved.notes, transpose, (LOWEST, HIGHEST), soprano=False, told=told)
     moved = replace(moved, notes=tuple(notes))
     grid, words = from_piece(moved)
@@ -197,6 +191,15 @@ def given_voices(piece: Piece, transpose: Transpose = "auto", told: Told = silen
         told(word)
     first = moved.notes[0].start
     return _from_the_quarter(moved, grid[first:], onsets(moved, grid)[first:], first, semitones, back=back)
+
+
+def _in_bars(piece: Piece, told: Told) -> Piece:
+    """The piece in sixteenths, with a metre and an upbeat or none."""
+    moved, words = to_sixteenths(piece)
+    moved, more = in_bars(moved)
+    for word in words + more:
+        told(word)
+    return moved
 
 
 def read_transpose(text: str) -> Transpose:

@@ -17,6 +17,7 @@ from triptych.music.metre import Bar
 from triptych.music.piece import Piece, Tempo
 from triptych.music.spelling import STEPS, spell
 from triptych.music.staves import MOST_LAYERS, Part, parts_of
+from triptych.music.transcription import transcribed
 
 ACCIDENTALS = ("flat-flat", "flat", "natural", "sharp", "double-sharp")
 TYPES = {32: "breve", 16: "whole", 8: "half", 4: "quarter", 2: "eighth", 1: "16th"}
@@ -46,9 +47,10 @@ def musicxml(piece: Piece) -> str:
     Times that are no sixteenths go to the nearest, a note shorter than one is written as one, and nothing is left out:
     notes of one voice that overlap are written in layers, and a fifth layer gets a staff of its own. Below 16 hertz
     (pitches under 12) the format has no octaves: those notes get octave -1, which not every program reads.
-    Raises UserError for more than 5,000 bars.
+    Of a performance the beat is found: see `transcription`.
+    Raises UserError for more than 5,000 bars, and for a performance without a beat.
     """
-    piece = in_sixteenths(signed(piece))
+    piece = in_sixteenths(signed(piece if piece.metrical else transcribed(piece)))
     bars = bars_of(piece)
     parts = parts_of(piece, bars)
     score = ET.Element("score-partwise", version="4.0")

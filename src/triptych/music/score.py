@@ -63,9 +63,12 @@ def likelihood(
 
 def worded(figures: Mapping[str, Any]) -> list[str]:
     """Lines for a person."""
+    told = figures.get("with_metre")
+    metre = [f"nll       {told['nll']:.4f} where the metre is told, of the pieces whose metre is known"] if told else []
     voices = ", ".join(f"{name} {value:.4f}" for name, value in figures["per_voice"].items())
     return [
         f"nll       {figures['nll']:.4f} nats a token over {figures['tokens']:,} tokens",
+        *metre,
         f"a piece   {figures['nll_per_piece']:.4f} (mean of the pieces' means)",
         f"voices    {voices}",
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triptych.music.bars import Symbol, layers_of, symbols_of
+from triptych.music.hands import hands, needs_two, shortened
 from triptych.music.metre import Bar
 from triptych.music.piece import Note, Piece
 from triptych.music.spelling import places
@@ -34,7 +35,11 @@ class Part:
 
 
 def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
-    """Parts of a piece in sixteenths: a part a voice; one of a fifth layer has more staves, which are parts too."""
+    """Parts of a piece in sixteenths: a part a voice; one of a fifth layer has more staves, which are parts too.
+
+    A part for two hands, as on a piano, has two staves. There a note is written no longer than up to the next one of
+    its hand.
+    """
     notes: list[list[Note]] = [[] for _ in piece.voices]
     named: list[dict[tuple[int, int], int]] = [{} for _ in piece.voices]
     for note, place in zip(piece.notes, places(piece), strict=True):
@@ -44,9 +49,23 @@ def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
     for name, mine, names in zip(piece.voices, notes, named, strict=True):
         title = "".join(filter(str.isprintable, name)).strip()  # XML knows no control characters
         title = title[:1].upper() + title[1:]
+        if name.lower() not in CLEFS and needs_two(mine):
+            found.append(Part(title, _two_staves(mine, bars), names))
+            continue
         mean = sum(note.pitch for note in mine) / len(mine) if mine else MIDDLE
         clef = CLEFS.get(name.lower(), TREBLE if mean >= MIDDLE else BASS)
         layers = [symbols_of(layer, bars) for layer in layers_of(mine) or [[]]]
         for first in range(0, len(layers), MOST_LAYERS):
             found.append(Part(title, [Staff(clef, layers[first : first + MOST_LAYERS])], names))
     return found
+
+
+def _two_staves(notes: Sequence[Note], bars: Sequence[Bar]) -> list[Staff]:
+    """The staves of a piano's right and left hand, of one layer or two."""
+    staves = []
+    for clef, hand in zip((TREBLE, BASS), hands(notes), strict=True):
+        layers = layers_of(hand)
+        if len(layers) > 2:
+            layers = layers_of(shortened(hand))
+        staves.append(Staff(clef, [symbols_of(layer, bars) for layer in layers or [[]]]))
+    return staves
