@@ -10,15 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from triptych.music.codec import Grid
+from triptych.music.codec import Grid, to_piece
 from triptych.music.data import read_chorales
 from triptych.music.metre import Metre
-from triptych.music.metre_table import TABLE, digest
+from triptych.music.metre_table import TABLE, digest, metres_of
+from triptych.music.upbeat import found_upbeat
 
 SPLITS = ("train", "valid")
 WINDOW = 8  # steps of a passage
@@ -72,12 +74,32 @@ def alignment(one: dict[bytes, list[int]], other: dict[bytes, list[int]]) -> tup
     return sum(len(one[key]) for key in shared) / count, later.most_common(1)[0][0]
 
 
+def upbeats(data: str) -> None:
+    """Print of how many pieces of one metre `found_upbeat` finds the upbeat of the table, with all voices or one."""
+    for split in SPLITS:
+        for voices in (4, 1):
+            right = total = 0
+            for grid in read_chorales(data, split)[0]:
+                known = metres_of(grid)
+                if known is None or len(known[0]) > 1:
+                    continue
+                piece = replace(to_piece(grid), pickup=None, metres=known[0])
+                piece = replace(piece, notes=tuple(note for note in piece.notes if note.voice < voices))
+                right += found_upbeat(piece) == known[1]
+                total += 1
+            print(f"{split}, {'all voices' if voices == 4 else 'the soprano'}: {right} of {total}")
+
+
 def main() -> None:
     """Match, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("src/triptych/music") / TABLE)
+    parser.add_argument("--upbeats", action="store_true", help="only say how often the rhythm tells the upbeat")
     options = parser.parse_args()
+    if options.upbeats:
+        upbeats(options.data)
+        return
     known = corpus()
     indexed = [windows(grid) for _, grid, _, _ in known]
     print(f"{len(known)} chorales in the corpus")

@@ -130,10 +130,13 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     further = ["train", "music", "--data", chorales, "--from", tmp_path / "run", "--out", tmp_path / "next"]
     pattern = ["--set", "model.pattern={kind='local_1d',query=8,memory=8}"]
     changes = ["--set", "model.dropout=0.3", *pattern, "--set", "data.label=false"]
+    changes += ["--set", "model.positions={metre=24}"]
     ran = run(*further, *SMALL[6:8], *SMALL[10:], *changes, "--json")
     assert ran.code == 0, ran.err
     config = Composer.load(tmp_path / "next", device="cpu").model.config
-    assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
+    assert config.dropout == 0.3 and config.pattern == Local1D(8, 8) and config.positions.metre == 24
+    ran = run(*further, *SMALL[10:], "--set", "model.positions={metre=0}", "--out", tmp_path / "wrong")
+    assert ran.code == 2 and "expected of model.positions only { metre = 1 to 4096 } with --from" in ran.err
     if task == "infill":
         ran = run(*further, *SMALL[10:], "--set", "data.task=compose", "--out", tmp_path / "wrong")
         assert ran.code == 2 and "expected data.task infill, that of" in ran.err

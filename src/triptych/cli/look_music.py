@@ -29,7 +29,8 @@ def arcs_of(
     import numpy as np
 
     from triptych.look.arcs import Arcs
-    from triptych.music.codec import from_piece, to_piece
+    from triptych.music.codec import from_piece, to_piece, to_sixteenths
+    from triptych.music.upbeat import in_bars
 
     grid, _ = from_piece(piece)
     steps = len(grid)
@@ -44,7 +45,9 @@ def arcs_of(
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)
     weights[:, chosen % size :: size][:, : read.shape[1]] = read
-    return Arcs(to_piece(grid), np.repeat(np.arange(steps), 4), codec.ordered(grid), chosen, weights, name, heads)
+    barred, _ = in_bars(to_sixteenths(piece)[0])
+    shown = to_piece(grid, barred.tempo, pickup=barred.pickup, like=barred)
+    return Arcs(shown, np.repeat(np.arange(steps), 4), codec.ordered(grid), chosen, weights, name, heads)
 
 
 def arcs_of_performance(

@@ -33,6 +33,7 @@ app = typer.Typer(name="train", help="Train a model on your own data.")
 # What [data] may say of trained composers to learn from, and what holds without it.
 AUGMENTATION = ("transpose", "label", "rests", "shift", "thin")
 TEACHING: dict[str, Any] = {"teachers": [], "composed": 0, "share": 0.75}
+MOST_METRE = 4096  # sixteenths of a bar, of `Positions.metre`
 MOST_COMPOSED = 100_000
 
 
@@ -199,9 +200,10 @@ def music(
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
     teachers say is learned in the same way, if one of them fills in.
     With --from, dropout, pattern and order may change. A pianist may then be told the keyboard, positions =
-    {keyboard = [88, 100, 32]}; of a composer patch.forget may change, and one that composes is given an encoder by
-    task = "infill", as deep as its decoder unless encoder_layers of the table model says otherwise. Labels are not
-    smoothed unless asked for: likelihood is the measure, and notes are drawn from it.
+    {keyboard = [88, 100, 32]}, and a composer the metre, positions = {metre = 48}, sixteenths of the longest bar. Of a
+    composer patch.forget may change, and one that composes is given an encoder by task = "infill", as deep as its
+    decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked for:
+    likelihood is the measure, and notes are drawn from it.
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", *AUGMENTATION, *TEACHING]
@@ -256,15 +258,18 @@ def _train_composer(
     augmentation = Augmentation(**use)
     if start_from is not None:
         model = tables["model"]
-        forget, pattern = _only_forget(model), model.pop("pattern", None)
+        forget, metre, pattern = _only_forget(model), _only_metre(model), model.pop("pattern", None)
         layers = model.pop("encoder_layers", None) if task == "infill" else None
-        dropout = _only_dropout(model, "dropout, patch.forget, pattern, or with data.task=infill encoder_layers")
+        dropout = _only_dropout(
+            model, "dropout, patch.forget, positions.metre, pattern, or with data.task=infill encoder_layers"
+        )
         composer = Composer.load(named(start_from), dtype="float32", **where)
         if task == "infill" and (composer.task != task or layers is not None):
             deep = composer.model.config.decoder_layers if layers is None else layers
             composer = composer.with_encoder(deep, seed=run.seed)
         composer = composer.with_dropout(dropout, forget)
         composer = composer if pattern is None else composer.with_pattern(pattern)
+        composer = composer if metre is None else composer.with_metre(metre)
         composer = composer if order in (None, list(composer.codec.order)) else composer.with_order(order)
         if task not in (None, composer.task):
             raise UserError(f"expected data.task {composer.task}, that of {start_from}, got {task!r}; leave it out")
@@ -397,6 +402,19 @@ def _tables(
     expect("data", tables["data"], data)
     refuse_idle(tables["model"])
     return tables
+
+
+def _only_metre(model: dict[str, Any]) -> int | None:
+    """Take the one setting of positions that may change out of those of [model]."""
+    positions = model.pop("positions", None)
+    if positions is None:
+        return None
+    longest = positions.get("metre") if isinstance(positions, dict) and len(positions) == 1 else None
+    if isinstance(longest, bool) or not isinstance(longest, int) or not 1 <= longest <= MOST_METRE:
+        raise UserError(
+            f"expected of model.positions only {{ metre = 1 to {MOST_METRE} }} with --from, got {positions!r}"
+        )
+    return longest
 
 
 def _only_forget(settings: dict[str, Any]) -> float | None:

@@ -94,10 +94,9 @@ class Transformer(nn.Module):
                     nn.init.normal_(table, std=table.size(-1) ** -0.5)
         if isinstance(self.writer, MixtureWriter):
             self.writer.initialize()
-        if self.keyboard is not None:
-            self.keyboard.initialize()
-        if self.metre is not None:
-            self.metre.initialize()
+        for told in (self.keyboard, self.metre):
+            if told is not None:
+                told.initialize()
 
     def forward(
         self,
@@ -453,8 +452,6 @@ class Transformer(nn.Module):
 
     def with_metre(self, longest: int) -> Transformer:
         """A copy that is told the metre (`Positions.metre`), which where it is new says nothing at first."""
-        if self.config.positions.metre not in (0, longest):
-            raise UserError(f"expected positions.metre={self.config.positions.metre}, as the model's, got {longest}")
         positions = replace(self.config.positions, metre=longest)
         return self._with(replace(self.config, positions=positions), new=("metre.",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from triptych.music.chorale_grammar import ChoraleGrammar, Rules
 from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
 from triptych.music.key import Key
 from triptych.music.labels import Label, class_of
+from triptych.music.metre import Bars
+from triptych.music.metre_table import places_of
 
 MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
 MOST_FILLED = 8192  # of one that is filled in; before it, all of it is read at once
@@ -45,11 +48,13 @@ class ChoraleSampler:
         rows: int = 1,
         primer: Grid = NOTHING,
         before: int = 0,
+        bars: Bars | None = None,
     ) -> Iterator[Tensor]:
         """Tokens [rows] of one position after another, those of the primer first, in which -2 is a note to be found.
 
         label: a key is also the one in which the piece ends. steps: sixteenths of the whole, of which `before` are not
-        in the primer; without, the piece ends where the model ends it.
+        in the primer; without, the piece ends where the model ends it. bars: in which sixteenth `before` is the first
+        of the primer, for models that are told the metre.
         """
         given = len(primer) + before
         if given >= MOST_STEPS:
@@ -69,8 +74,12 @@ class ChoraleSampler:
             forced = ids.masked_fill(ids == HOLE, FREE).expand(rows, -1)
         stop = None if steps is not None else length // 4
         end = 4 * len(primer) if steps is None else None
+        conditions: dict[str, Any] = {
+            "label": self._classes(label, rows),
+            "metre": self._metre(bars, before, length // 4),
+        }
         return generate(
-            *started(self.model.eval(), length=length, rows=rows, label=self._classes(label, rows), exact=self.exact),
+            *started(self.model.eval(), length=length, rows=rows, exact=self.exact, **conditions),
             steps=length,
             end=END if steps is None else None,
             sampling=sampling,
@@ -80,16 +89,27 @@ class ChoraleSampler:
         )
 
     def fill(
-        self, grid: Grid, sampling: Sampling, seed: int, *, label: Label | None = None, key: Key | None = None
+        self,
+        grid: Grid,
+        sampling: Sampling,
+        seed: int,
+        *,
+        label: Label | None = None,
+        key: Key | None = None,
+        before: int = 0,
+        bars: Bars | None = None,
     ) -> Grid:
-        """The grid [steps, 4] with its unknown notes (-2) found, given all the others. key: in which it is to end."""
+        """The grid [steps, 4] with its unknown notes (-2) found, given all the others. key: in which it is to end.
+
+        bars: in which sixteenth `before` is the first of the grid, for models that are told the metre.
+        """
         source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
         if len(grid) > MOST_FILLED:
             raise UserError(f"expected a piece of at most {MOST_FILLED:,} sixteenths, got {len(grid):,}; cut it")
         length, where = source.size(1), self.model.embedding.weight.device
-        label_ids = self._classes(label, 1)
+        conditions: dict[str, Any] = {"label": self._classes(label, 1), "metre": self._metre(bars, before, len(grid))}
         columns = generate(
-            *started(self.model.eval(), length=length, source=source.to(where), label=label_ids, exact=self.exact),
+            *started(self.model.eval(), length=length, source=source.to(where), exact=self.exact, **conditions),
             steps=length,
             sampling=sampling,
             seed=seed,
@@ -97,6 +117,16 @@ class ChoraleSampler:
             prefix=source.masked_fill(source == HOLE, FREE),
         )
         return self.codec.decode([int(column[0]) for column in columns])
+
+    def _metre(self, bars: Bars | None, before: int, steps: int) -> Tensor | None:
+        """The metre [1, steps, 2] of some sixteenths of a piece; None for a model that is not told it."""
+        longest = self.model.config.positions.metre
+        if bars is None or not longest:
+            return None
+        early = max(0, -before)  # a quarter note may begin before the piece does
+        places = places_of(bars, before + early, before + steps, longest)
+        found = torch.from_numpy(np.pad(places, ((early, 0), (0, 0))))[None]
+        return found.to(self.model.embedding.weight.device)
 
     def _classes(self, label: Label | None, rows: int) -> Tensor | None:
         """The classes [rows] of a label; None for a model that has none."""

@@ -162,7 +162,12 @@ class Composer:
         return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
 
     def with_metre(self, longest: int) -> Composer:
-        """This composer, to be told the metre in further training: bars of up to so many sixteenths."""
+        """This composer, to be told the metre in further training: bars of up to so many sixteenths. UserError where it
+        is told that of others already.
+        """
+        known = self.model.config.positions.metre
+        if known not in (0, longest):
+            raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
         model = self.model.with_metre(longest)
         return Composer(model, self.codec, unmeasured(self.card), exact=self._exact)
 
@@ -324,7 +329,7 @@ class Composer:
             names = f"{', '.join(most)} and {last}" if most else last
             told(f"{names} begin where the music goes on; harmonize or infill write from the beginning")
         read = np.where(missing, UNKNOWN, given.grid)
-        columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, before=given.before)
+        columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, **given.place())
         grid = self.codec.decode(int(column[0]) for column in columns)
         grid[: len(read), missing] = SILENT
         return given.added(grid) if only_new else given.answer(grid)
@@ -458,7 +463,7 @@ class Composer:
         """A grid of what is given with its unknown notes found, in its key: a model that knows labels is told that."""
         key = given.read_key()
         kind = key if label is None and self._knows_labels else label
-        return self._sampler.fill(grid, sampling, seed, label=kind, key=key)
+        return self._sampler.fill(grid, sampling, seed, label=kind, key=key, **given.place())
 
     def _must(self, task: Task, what: str, shipped: str) -> None:
         if self.task != task:

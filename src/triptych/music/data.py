@@ -275,7 +275,9 @@ class ChoraleData:
                     sources.append(np.where(hidden, HOLE, crop))
                 if self.metre:
                     told = piece.places is not None and random.random() >= WITHHELD
-                    first = start // 4 - (len(grid) - len(piece.grid))  # all that comes or goes does so at the beginning
+                    first = start // 4 - (
+                        len(grid) - len(piece.grid)
+                    )  # all that comes or goes does so at the beginning
                     metres.append(_crop(piece.places if told else None, first, -(-len(targets[-1]) // 4)))
                 if piece.said and changed is None:
                     part = piece.said[kind][start : start + len(targets[-1])]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,10 @@ class Given:
     def before(self) -> int:
         """Sixteenths of the piece before the grid begins; negative where the grid begins before the piece."""
         return self.first - self.early
+
+    def place(self) -> dict[str, Any]:
+        """The bars of the piece, and the sixteenth of them with which the grid begins, as `ChoraleSampler` has it."""
+        return {"bars": self.piece.bars, "before": self.before}
 
     def read_key(self) -> Key:
         """The key in which the grid stands."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from triptych.music.piece import Note
 
@@ -63,7 +64,7 @@ def shortened(hand: Sequence[Note]) -> list[Note]:
     A note that ends a sixteenth before the next one is held up to it.
     """
     starts = sorted({note.start for note in hand})
-    after = dict(zip(starts, [*starts[1:], max((note.end for note in hand), default=0)], strict=True))
+    after = dict(pairwise([*starts, max((note.end for note in hand), default=0)]))
     last: dict[int, int] = {}
     for note in hand:
         last[note.start] = max(last.get(note.start, 0), note.end)

@@ -20,8 +20,8 @@ USUAL = 0.6  # seconds of a beat, the most usual; half and twice of it are a sta
 SPREAD = 0.66  # of its logarithm to the base 2
 TIGHT = 100.0  # how much a beat that comes early or late costs
 SLOWEST, FASTEST = 1.5, 0.25  # seconds of a beat
-TOGETHER = 0.05  # seconds within which notes are struck as one chord
-MOST_CROWDED = 0.12  # share of the onsets that may fall on the sixteenth of another
+TOGETHER = 0.04  # seconds within which notes are struck as one chord
+MOST_CROWDED = 0.15  # share of the onsets that may fall on the sixteenth of another
 ON_GRID = 0.9  # share of the onsets of a file that stand on its sixteenths or triplets, if its beats mean anything
 NEAR = 0.04  # quarter notes
 
@@ -80,11 +80,10 @@ def beats_of(onsets: Seconds, weights: NDArray[np.float64], share: float = 1.0) 
 
 def _period(strength: NDArray[np.float64]) -> float:
     """Frames of a beat: where the onsets agree most with themselves later, and beats are usual."""
-    size = 1 << int(2 * len(strength)).bit_length()
+    lags = np.arange(int(FASTEST * RATE), int(SLOWEST * RATE) + 1)
+    size = 1 << (2 * max(len(strength), 2 * len(lags) + 2 * int(lags[0]))).bit_length()
     spectrum = np.fft.rfft(strength, size)
     again = np.fft.irfft(spectrum * spectrum.conj(), size)
-    lags = np.arange(int(FASTEST * RATE), int(SLOWEST * RATE) + 1)
-    lags = lags[2 * lags < len(again)]
     usual = np.exp(-0.5 * (np.log2(lags / (USUAL * RATE)) / SPREAD) ** 2)
     score = usual * np.maximum(again[lags] + 0.5 * again[2 * lags], 0)
     return float(lags[score.argmax()])
