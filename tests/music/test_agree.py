@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triptych.generation.sample import Sampling
+from triptych.music.composer import Composer
 from triptych.music.metre import Metre
 from triptych.music.midi import midi_bytes
 from triptych.music.notation import musicxml
 from triptych.music.piece import KeySignature, Note, Piece
 from triptych.music.reading import MusicReader
+from triptych.music.upbeat import with_bars
 
 METRES = ["2/4", "3/4", "4/4", "6/8", "9/8", "12/8", "3/2", "2/2", "5/4", "7/8", "3/8"]
 
@@ -116,3 +119,32 @@ def test_our_reader_finds_the_bars_of_our_files(reader: MusicReader, tmp_path: P
     assert [(note.start, note.end, note.pitch) for note in found.notes] == [
         (factor * note.start, factor * note.end, note.pitch) for note in piece.notes
     ]
+
+
+@pytest.fixture(scope="module")
+def filler() -> Composer:
+    return Composer.new(
+        task="infill", preset="tiny", device="cpu", width=16, heads=2, feed_forward=16, decoder_layers=1
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(pieces(), st.integers(0, 3))
+def test_harmonies_are_in_the_bars_and_the_key_of_the_tune(
+    reader: MusicReader, filler: Composer, piece: Piece, seed: int
+) -> None:
+    """Metre x upbeat x key x leading rests, through a MIDI file and back."""
+    tune = replace(piece, notes=tuple(note for note in piece.notes if note.voice == 0), voices=("melody",))
+    tune = replace(tune, notes=tuple(replace(note, voice=0) for note in tune.notes))
+    given_ = reader.read_piece(midi_bytes(tune))[0]
+    given_ = with_bars(given_, None, None if given_.pickup else "0")  # else one may be found in random notes
+    found = filler.harmonize(given_, sampling=Sampling(top_k=3), seed=seed)
+    assert [(bar.start, bar.number, str(bar.metre)) for bar in found.bars] == [
+        (bar.start, bar.number, str(bar.metre)) for bar in piece.bars
+    ]
+    assert found.keys == piece.keys
+    soprano = [(note.start, note.end, note.pitch) for note in found.notes if note.voice == 0]
+    assert soprano == sorted((note.start, note.end, note.pitch) for note in tune.notes)
+    again = reader.read_piece(midi_bytes(found))[0]
+    assert [(bar.start // 120, bar.number) for bar in again.bars] == [(bar.start, bar.number) for bar in found.bars]
+    assert {note.voice for note in found.notes} == {0, 1, 2, 3}, "no empty part"

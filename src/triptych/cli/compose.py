@@ -231,11 +231,14 @@ def accompany(
     json: options.Json = False,
 ) -> None:
     """Play a melody on the piano with an accompaniment; every note of it is struck at its time."""
+    from triptych.music.transcription import in_time_of
+
     _check(out, program=program)
     sampling = options.sampling(temperature, top_k, top_p)
     pianist = load_pianist(model, device, threads, dtype.value)
     tune = _heard(melody, melody=True)
     found = pianist.accompany(tune, label=label, sampling=sampling, seed=seed)
+    found = in_time_of(found, _read(melody, None, None, quiet=True))
     _tell(found, model, out, soundfont, program, as_json=json)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from triptych.errors import UserError
+from triptych.model.config import Config
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -39,6 +42,19 @@ class Batch:
         places = torch.arange(self.target.size(1), device=self.target.device)
         counted = places < self.lengths[:, None]
         return counted if self.context is None else counted & (places >= self.context[:, None])
+
+    def check(self, config: Config) -> None:
+        """Raise UserError where a model of this configuration needs a source and there is none, or the other way."""
+        if (config.encoder_layers > 0) != (self.source is not None):
+            raise UserError(
+                f"expected {'a' if config.encoder_layers else 'no'} source for a model with "
+                f"encoder_layers={config.encoder_layers}, got {'none' if self.source is None else 'one'}"
+            )
+        if config.aligned and self.source is not None and self.source.size(1) < self.target.size(1):
+            raise UserError(
+                f"expected a source as long as the target, got {self.source.size(1)} tokens for "
+                f"{self.target.size(1)}; position i of an aligned source is about position i of the target"
+            )
 
     @property
     def tokens(self) -> int:

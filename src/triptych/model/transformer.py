@@ -166,7 +166,7 @@ class Transformer(nn.Module):
 
     def _decode(self, batch: Batch, maps: AttentionMaps | None, drop: Dropout | None) -> Tensor:
         """The decoder's output at every position: [B, P, W]."""
-        self._check(batch)
+        batch.check(self.config)
         hidden = self.position(self._read(batch.target), 0)  # [B, P, W]
         source = None
         if batch.source is not None:
@@ -428,12 +428,10 @@ class Transformer(nn.Module):
         """A copy that is told the keyboard (`Positions.keyboard`), which where it is new says nothing at first, so that
         the outputs stay. UserError where there is another.
         """
-        if self.config.positions.keyboard not in (None, layout):
-            raise UserError(
-                f"expected no other keyboard than the model's {self.config.positions.keyboard}, got {layout}"
-            )
-        positions = replace(self.config.positions, keyboard=layout)
-        return self._with(replace(self.config, positions=positions), new=("keyboard.",))
+        positions = self.config.positions
+        if positions.keyboard not in (None, layout):
+            raise UserError(f"expected no other keyboard than the model's {positions.keyboard}, got {layout}")
+        return self._with(replace(self.config, positions=replace(positions, keyboard=layout)), ("keyboard.",))
 
     def with_classes(self, classes: int) -> Transformer:
         """A copy with further classes, untrained, behind those that there are. UserError for fewer of them."""
@@ -452,8 +450,7 @@ class Transformer(nn.Module):
 
     def with_metre(self, longest: int) -> Transformer:
         """A copy that is told the metre (`Positions.metre`), which where it is new says nothing at first."""
-        positions = replace(self.config.positions, metre=longest)
-        return self._with(replace(self.config, positions=positions), new=("metre.",))
+        return self._with(replace(self.config, positions=replace(self.config.positions, metre=longest)), ("metre.",))
 
     def with_encoder(self, source_vocabulary: int, layers: int) -> Transformer:
         """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already
@@ -495,18 +492,6 @@ class Transformer(nn.Module):
         if self.training:
             known = known & (torch.rand(rows, device=label.device) >= LABEL_DROP)
         return self.embed(self.label_embedding, label.clamp(min=0)) * known[:, None]
-
-    def _check(self, batch: Batch) -> None:
-        if (self.config.encoder_layers > 0) != (batch.source is not None):
-            raise UserError(
-                f"expected {'a' if self.config.encoder_layers else 'no'} source for a model with "
-                f"encoder_layers={self.config.encoder_layers}, got {'none' if batch.source is None else 'one'}"
-            )
-        if self.config.aligned and batch.source is not None and batch.source.size(1) < batch.target.size(1):
-            raise UserError(
-                f"expected a source as long as the target, got {batch.source.size(1)} tokens for "
-                f"{batch.target.size(1)}; position i of an aligned source is about position i of the target"
-            )
 
 
 def _stream(hidden: Tensor, drop: Dropout | None) -> Tensor:

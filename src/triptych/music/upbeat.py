@@ -14,7 +14,7 @@ from triptych.errors import UserError
 from triptych.music.metre import COMMON, Metre
 from triptych.music.piece import Piece
 
-CLEARLY = 0.1  # by which bar lines must suit the notes better than those without an upbeat
+CLEARLY = 0.15  # by which bar lines must suit the notes better than those without an upbeat
 ENDING = 0.15  # of the score, for a last note that begins a bar; half of it in the middle of one
 WHOLE = 0.2  # for bars that end with the piece
 NAMES = {1: "a sixteenth", 2: "an eighth", 3: "a dotted eighth", 4: "a quarter", 6: "a dotted quarter", 8: "a half"}
