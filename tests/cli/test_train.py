@@ -267,4 +267,4 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     patch = Composer.load(tmp_path / "fourth", device="cpu").model.config.patch
     assert patch is not None and patch.forget == 0.25
     ran = run(*on, "--set", "model.patch={recall=3}", "--out", tmp_path / "fifth")
-    assert ran.code == 2 and "but dropout, patch.forget, pattern, or with data.task=infill" in ran.err
+    assert ran.code == 2 and "but dropout, patch.forget, positions.metre, pattern, or with data.task=infill" in ran.err

@@ -135,7 +135,10 @@ def test_it_is_learned_and_kept() -> None:
     [
         ({"positions": {"keyboard": [4, 5]}}, r"keyboard to be \[keys, shifts, velocities\], got \[4, 5\]"),
         ({"positions": {"keyboard": 5}}, "expected positions.keyboard to be list or tuple, got 5"),
-        ({"positions": {"source": {"keyboard": LAYOUT}}}, "expected no keyboard in positions.source, got one"),
+        (
+            {"positions": {"source": {"keyboard": LAYOUT}}},
+            "expected no keyboard and no metre in positions.source, got one",
+        ),
         ({"positions": {"keyboard": [4, 0, 3]}}, "each number of positions.keyboard >= 1, got 0"),
         ({"positions": {"keyboard": [4, 5, 5]}}, "a vocabulary from 18 with positions.keyboard, got patch=None"),
         ({"positions": {"keyboard": LAYOUT}, "patch": {"size": 2}}, "expected no patch and a vocabulary from 16"),
