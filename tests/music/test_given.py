@@ -100,7 +100,7 @@ def test_many_moved_notes_are_named_in_short() -> None:
 
 def test_a_wide_melody_is_transposed_by_octaves_before_its_notes_are() -> None:
     words = list[str]()
-    given_melody(Piece(tune_of([74, 84, 93, 95, 62, 86])), told=words.append)
+    given_melody(Piece(tune_of([74, 84, 93, 95, 62, 86]), pickup=0, metres=(COMMON,)), told=words.append)
     assert words == [
         "transposed by -12 semitones into C4 to A5, a soprano, and back",
         "2 of 6 notes moved by octaves into C4 to A5: D4, B6",
