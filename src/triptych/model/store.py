@@ -229,7 +229,8 @@ def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
     """The model with its weights. No memory is taken for a shape that the weights do not have."""
     try:
         tensors = load_tensors(data)
-        if config.encoder_layers + config.decoder_layers > len(tensors):
+        inside = config.patch.layers if config.patch is not None and not config.patch.logistics else 0
+        if config.encoder_layers + config.decoder_layers + inside > len(tensors):
             raise RuntimeError(f"{len(tensors)} tensors are too few for its layers")
         if odd := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
             raise RuntimeError(f"{odd[0]} is not in floating point")
