@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import triptych.cli.main  # here, so that each process that is forked need not do it again
+import triptych.text.translator
+import triptych.train.loop
+
 WORDS = ("a", "dog", "cat", "bird", "house", "tree", "sees", "likes", "finds", "red", "small", "old", "the", "two")
 SHAPE = ("preset=tiny", "width=16", "heads=2", "feed_forward=16", "encoder_layers=1", "decoder_layers=1")
 
@@ -54,9 +58,7 @@ def start(arguments: list[str], told: Path, before: Callable[[], None] = lambda:
         os.dup2(descriptor, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         before()
-        from triptych.cli.main import main
-
-        os._exit(main(arguments))
+        os._exit(triptych.cli.main.main(arguments))
     os._exit(99)
 
 

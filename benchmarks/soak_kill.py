@@ -81,7 +81,14 @@ def kills(folder: Path, count: int) -> None:
     check(struck >= count // 10, f"kills that strike while a file is written ({struck})")
     check(run(train(folder, out, *settings, "--resume")).code == 0, "going on after the kills")
     check(same(straight, out), "bit for bit the run that nobody disturbed")
+    known = {
+        *read_state(out).progress.kept,
+        read_state(out).progress.last_checkpoint,
+        read_state(out).progress.best_checkpoint,
+    }
+    known |= {str(path.parent.relative_to(out)) for path in foreign}
     left = [name for name in hashes(out) if MARK in name]
+    left += [str(path) for path in (out / "checkpoints").iterdir() if f"checkpoints/{path.name}" not in known]
     check(not left and not touched(foreign), f"nothing left behind, nothing foreign touched ({left})")
     print(f"bit for bit as undisturbed: {same(straight, out)}; left behind: {len(left)}")
 

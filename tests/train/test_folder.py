@@ -18,7 +18,7 @@ from triptych.model import store
 from triptych.model.files import MARK
 from triptych.model.store import load_pretrained, save_pretrained
 from triptych.train import folder as run_folder
-from triptych.train.folder import RunFolder
+from triptych.train.folder import RunFolder, checkpoints_of
 from triptych.train.loop import fit
 from triptych.train.state import read_state
 
@@ -264,6 +264,9 @@ def test_kills_while_it_saves_leave_everything_readable(tmp_path: Path) -> None:
         read_state(out)
     assert train(out, resume=True, settings=settings).reason == "finished"
     assert not [name for name in hashes(out) if MARK in name]
+    assert {f"checkpoints/{path.name}" for path in (out / "checkpoints").iterdir()} == checkpoints_of(
+        read_state(out).progress
+    )
     one, other = (read_state(tmp_path / name) for name in ("straight", "run"))
     assert all(other.tensors[name].equal(value) for name, value in one.tensors.items())
     assert one.progress.kept == other.progress.kept and one.progress.best == other.progress.best

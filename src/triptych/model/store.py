@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from triptych.errors import UserError, plain, printable
 from triptych.model.config import Config
 from triptych.model.device import use_device
-from triptych.model.files import holds, read_sealed, remove_folder, sealed, write_file, write_folder
+from triptych.model.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
 from triptych.model.plain import from_json, read_bounded
 from triptych.model.transformer import Transformer
 
@@ -102,10 +102,14 @@ def own_files(folder: Path, *, exactly: bool = True) -> list[str]:
     return list(digests) if holds(folder, digests, exactly=exactly) else []
 
 
-def remove_pretrained(folder: Path) -> bool:
-    """Remove a model folder that is as it was written; anything else stays. True if it is gone."""
-    names = own_files(folder)
-    return bool(names) and remove_folder(folder, names)
+def remove_pretrained(folder: Path, mark: str) -> None:
+    """Remove a model folder that is as it was written; anything else stays. It goes under its temporary name first, so
+    that a kill leaves nothing that looks like a damaged model. mark: see `write_file`.
+    """
+    if names := own_files(folder):
+        leaving = folder.rename(temporary_of(folder, mark))
+        if not remove_folder(leaving, names):  # something came into it in the meantime
+            leaving.rename(folder)
 
 
 def load_pretrained(name: str | Path) -> Stored:

@@ -169,7 +169,7 @@ class RunFolder:
         for folder in (self.path / CHECKPOINTS).iterdir():
             name = f"{CHECKPOINTS}/{folder.name}"
             if name not in checkpoints_of(progress) and CHECKPOINT.fullmatch(folder.name):
-                remove_pretrained(folder)
+                remove_pretrained(folder, MARK)
 
     def write_checkpoint(
         self, kind: str, update: int, model: Transformer, files: Mapping[str, bytes], card: Mapping[str, Any]
