@@ -20,8 +20,9 @@ from triptych.bench import peers
 from triptych.bench.measure import REPEATS, circumstances, interleaved, lines, table
 from triptych.cli.output import answer
 from triptych.generation.beam import LengthPenalty, beam_search
-from triptych.model.config import Config
+from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.train.memory import keep_freed_memory
 
 BEAM, BATCH, END = 5, 32, 1
@@ -43,17 +44,15 @@ def make_sources(sentences: int, vocabulary: int) -> list[tuple[Tensor, Tensor]]
 
 def ours(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
     torch.manual_seed(0)
-    model = Transformer(config).eval()
+    decoder = TorchDecoder(Transformer(config))
 
-    @torch.no_grad()
     def run() -> float:
         tokens = 0
         for ids, lengths in batches:
             steps = ids.size(1)
-            cache = model.start(source=ids, source_lengths=lengths, beams=BEAM, length=steps)
             found = beam_search(
-                model,
-                cache,
+                decoder,
+                decoder.start(source=ids.numpy(), source_lengths=lengths.numpy(), beams=BEAM, length=steps),
                 end=END,
                 beam=BEAM,
                 max_length=steps,

@@ -37,6 +37,7 @@ from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
+from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.single import SingleRow, fits
 from triptych.model.transformer import Transformer
 from triptych.train.memory import keep_freed_memory
@@ -62,7 +63,9 @@ Contestants = dict[Name, Callable[[], float]]
 def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
     """An untrained one, in that dtype."""
     blank = Pictures(np.zeros((1, 32, 32, 3), np.uint8), None, ())
-    cell: dict[str, Any] = {"cell": "pixel", "patch": {"logistics": 10}} if mixture else {"cell": (1, 1), "patch": None}
+    cell: dict[str, Any] = (
+        {"cell": "pixel", "head": {"kind": "mixture"}} if mixture else {"cell": (1, 1), "head": "tied"}
+    )
     made = Painter.new(blank, device="cpu", **cell, **SHAPE, **{"pattern": LOCAL_1D, **changes})
     made.model.to(getattr(torch, dtype)).eval()
     return made
@@ -75,18 +78,19 @@ def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
         assert len(made.paint(rows)) == rows
         return float(rows)
 
-    model = SingleRow(made.model) if rows == 1 and fits(made.model) else made.model
-    return run if steps == SUBPIXELS else cached(model, rows, steps)
+    alone = SingleRow(made.model) if rows == 1 and fits(made.model) else None
+    return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone)
 
 
-def cached(model: Transformer | SingleRow, rows: int, steps: int) -> Callable[[], float]:
-    """Pictures, or the part of them that so many steps are."""
+def cached(model: Transformer, rows: int, steps: int, alone: SingleRow | None = None) -> Callable[[], float]:
+    """Pictures, or the part of them that so many steps are; `alone` steps one row instead of the model."""
 
     def run() -> float:
-        if isinstance(model, SingleRow):
-            columns = list(generate(model, model.start(length=SUBPIXELS), steps=steps))
+        if alone is not None:
+            started = Rows(alone, alone.start(length=SUBPIXELS))
         else:
-            columns = list(generate(model, model.start(length=SUBPIXELS, rows=rows), steps=steps))
+            started = Rows(model, model.start(length=SUBPIXELS, rows=rows))
+        columns = list(generate(TorchDecoder(model), started, steps=steps))
         return rows * len(columns) / SUBPIXELS
 
     return run
@@ -108,7 +112,7 @@ def uncached(model: Transformer, rows: int, every: int) -> float:
 def local_attention(made: Painter, steps: int) -> Callable[[], float]:
     torch.manual_seed(0)
     model: Any = peers.local_transformer(made.model.config, SUBPIXELS + 1, LOCAL_1D["query"]).train(False)
-    model.to(made.model.embedding.weight.dtype)
+    model.to(made.model.dtype)
     start = torch.zeros(1, 1, dtype=torch.int64)
 
     def run() -> float:
@@ -124,7 +128,7 @@ def x_transformers(made: Painter, steps: int) -> Callable[[], float]:
 
     torch.manual_seed(0)
     inner = peers.x_decoder(made.model.config, SUBPIXELS + 1, rotary_pos_emb=True, attn_flash=True)
-    model: Any = AutoregressiveWrapper(inner).train(False).to(made.model.embedding.weight.dtype)
+    model: Any = AutoregressiveWrapper(inner).train(False).to(made.model.dtype)
     start = torch.zeros(1, 1, dtype=torch.int64)
 
     @torch.no_grad()
@@ -154,7 +158,7 @@ def sampling(rows: int, options: argparse.Namespace) -> Table:
         if rows == 1 and fits(one.model):
             for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
                 alone = SingleRow(one.model, number)
-                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(alone, 1, options.steps)
+                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.model, 1, options.steps, alone)
         for name in options.peers if rows == 1 else ():
             try:
                 PEERS[name](one, 2)()

@@ -21,14 +21,16 @@ from typing import Any
 
 import torch
 
-from triptych.attention.pattern import Full
 from triptych.bench import peers
 from triptych.bench.measure import circumstances, interleaved, lines, table
 from triptych.cli.output import answer
 from triptych.generation.sample import generate
-from triptych.model.config import Config
+from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.music.composer import Composer
+from triptych.shape.config import Config
+from triptych.shape.parts import Tied, Tokens
+from triptych.shape.pattern import Full
 from triptych.train.memory import keep_freed_memory
 
 EVERY = 64  # position at which a pass over the whole prefix is timed
@@ -36,8 +38,8 @@ EVERY = 64  # position at which a pass over the whole prefix is timed
 
 def cached(model: Transformer, tokens: int) -> Callable[[], float]:
     def run() -> float:
-        cache = model.start(length=tokens, rows=1)
-        return float(len(list(generate(model, cache, steps=tokens))))
+        rows = Rows(model, model.start(length=tokens, rows=1))
+        return float(len(list(generate(TorchDecoder(model), rows, steps=tokens))))
 
     return run
 
@@ -104,7 +106,9 @@ def note_by_note(config: Config) -> Transformer:
     relation = None if config.relation is None else replace(config.relation, distances=4 * config.relation.distances)
     positions = replace(config.positions, grid=(4, *config.positions.grid))
     whole = Full(causal=True)
-    return Transformer(replace(config, patch=None, relation=relation, positions=positions, pattern=whole)).eval()
+    return Transformer(
+        replace(config, input=Tokens(), head=Tied(), relation=relation, positions=positions, pattern=whole)
+    ).eval()
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from triptych.train.state import FILE as STATE
 
 SHAPE: dict[str, Any] = {
     "cell": (1, 1),
-    "patch": None,
+    "head": "tied",
     "width": 128,
     "heads": 4,
     "feed_forward": 512,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from triptych.cli.output import answer
 from triptych.errors import UserError
-from triptych.generation.sample import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.model.batch import Batch
 from triptych.music.melody import REST
 from triptych.music.performance import Performance, from_piece, on_grid, onsets

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.cli.output import answer
-from triptych.generation.sample import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.music.chorale_grammar import ALONE
 from triptych.music.chorale_sampler import KEYED_STEPS
 from triptych.music.codec import SILENT, from_piece, to_piece

@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from triptych.cli.loading import load_pictures
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
-from triptych.generation.sample import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.image.codec import Pixels
 from triptych.image.data import matched, shrunk
 from triptych.image.files import write_picture

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from triptych.generation.sample import generate
     from triptych.image.files import read_pictures
     from triptych.image.painter import Painter
-    from triptych.model.config import Config
     from triptych.model.transformer import Transformer
     from triptych.music.composer import Composer
     from triptych.music.pianist import Pianist
+    from triptych.shape.config import Config
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.recipe import Recipe
@@ -39,7 +39,7 @@ __all__ = [
 
 _HOME = {
     "Composer": "triptych.music.composer",
-    "Config": "triptych.model.config",
+    "Config": "triptych.shape.config",
     "Painter": "triptych.image.painter",
     "Pianist": "triptych.music.pianist",
     "Recipe": "triptych.train.recipe",

@@ -12,8 +12,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.attention.relation import ByCoordinate, ByDistance, Relation
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 
 KINDS = ("distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2}

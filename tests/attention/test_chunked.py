@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.attention.chunked import CHUNK, TILE, _Plan, _sheared
-from triptych.attention.pattern import Full, Local1D, visible
+from triptych.attention.tables import visible
+from triptych.shape.pattern import Full, Local1D
 
 
 @given(causal=st.booleans(), queries=st.integers(1, 900), lengths=st.lists(st.integers(0, 900), max_size=3))

@@ -10,7 +10,7 @@ from torch import Tensor
 from triptych.attention.blockwise import blockwise
 from triptych.attention.dense import dense
 from triptych.attention.neighbours import available, neighbours
-from triptych.attention.pattern import Local1D
+from triptych.shape.pattern import Local1D
 
 pytestmark = pytest.mark.skipif(not available(torch.device("cpu")), reason="this torch has no such kernel")
 

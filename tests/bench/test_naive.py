@@ -6,7 +6,7 @@ from torch import Tensor
 
 from triptych.attention import ByDistance, Full, causality_violations, dense
 from triptych.bench import naive
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 
 def drawn(length: int) -> list[Tensor]:

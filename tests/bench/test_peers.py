@@ -11,7 +11,7 @@ from triptych.attention import Local1D, causality_violations, dense
 from triptych.bench import peers
 from triptych.bench.plain import Built
 from triptych.model.batch import Batch
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 # Peers use what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

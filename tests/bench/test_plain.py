@@ -5,7 +5,7 @@ from torch.nn import functional
 from triptych.attention import Local1D, causality_violations, dense
 from triptych.bench import plain
 from triptych.model.batch import Batch
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 CONFIG = Config(9, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=2, dropout=0.0)
 

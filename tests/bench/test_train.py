@@ -11,8 +11,8 @@ from triptych.bench.measure import Settings
 from triptych.bench.train import Case
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 
 # Peers use what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from triptych.cli.main import main
-from triptych.model.config import Config
 from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.text.codec import TextCodec
 from triptych.text.translator import Translation
 from triptych.train.package import Outcome

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from triptych.bench import attention, measure, peers, train
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 FRAME = {"bench", "machine", "busy", "keeps_memory", "peers", "absent", "tables"}
 ROW = {"name", "dtype", "median", "min", "max", "ratio"}

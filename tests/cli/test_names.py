@@ -9,10 +9,10 @@ import torch
 
 from triptych import Composer, Painter, Pianist, Translator
 from triptych.errors import UserError
-from triptych.model.config import Config
 from triptych.model.files import sealed
 from triptych.model.store import load_pretrained, save_pretrained, shipped
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 
 DOG = "A dog."
 SMALL = Config(50, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.attention.pattern import Local1D
 from triptych.music.composer import Composer
 from triptych.music.midi import write_midi
 from triptych.music.performance import Performance, on_grid, onsets
 from triptych.music.pianist import Pianist
 from triptych.music.reading import read_performance
+from triptych.shape.pattern import Local1D
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 SMALL = [
@@ -128,11 +128,11 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
     config = Pianist.load(tmp_path / "next", device="cpu").model.config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     keyboard = ["--set", "epochs=1", "--set"]
-    told_by(run(*further, *keyboard, "model.positions={keyboard=[88,100,32]}", "--out", tmp_path / "told"))
+    told_by(run(*further, *keyboard, "model.input={keyboard=[88,100,32]}", "--out", tmp_path / "told"))
     told = Pianist.load(tmp_path / "told", device="cpu")
-    assert told.model.config.positions.keyboard == (88, 100, 32)
-    ran = run(*further, *keyboard, "model.positions={keyboard=[9,9,9]}", "--out", tmp_path / "not")
-    assert ran.code == 2 and "expected of model.positions only { keyboard = [88, 100, 32] } with --from" in ran.err
+    assert told.model.config.input.keyboard == (88, 100, 32)
+    ran = run(*further, *keyboard, "model.input={keyboard=[9,9,9]}", "--out", tmp_path / "not")
+    assert ran.code == 2 and "expected of model.input only { keyboard = [88, 100, 32] } with --from" in ran.err
     ran = run(*further, "--set", "epochs=1", "--set", "data.task=accompany", "--out", tmp_path / "third")
     assert ran.code == 2 and "expected data.task compose, that of" in ran.err
 

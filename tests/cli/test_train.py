@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from triptych.attention.pattern import Local1D
 from triptych.cli.settings import read_settings
 from triptych.cli.train import dtype_of_lessons
 from triptych.errors import UserError
 from triptych.music.augmentation import Augmentation
 from triptych.music.composer import Composer
+from triptych.shape.parts import Patches
+from triptych.shape.pattern import Local1D
 from triptych.train import precision
 from triptych.train.package import Outcome
 from triptych.train.recipe import Recipe
@@ -172,9 +173,9 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.composed=-1"], "expected data.composed from 0 to 100,000 pieces, got -1"),
         (["data.share=0.5"], "expected data.teachers with data.share, got none"),
         (["data.teachers=['chorales']", "label_smoothing=0.1"], "label_smoothing=0 with teachers"),
-        (["model.positions={length=7}"], "no model.positions.length with sinusoidal positions, got 7"),
+        (["model.positions={length=7}"], "no positions.length with sinusoidal positions, got 7"),
         (["model.relation={intervals=3,far='zero'}"], "model.relation.distances with far='zero', got none"),
-        (["model.patch={size=4,logistics=2,layers=2}"], "no model.patch.layers with logistics"),
+        (["model.head={kind='mixture',layers=2}"], "unknown setting head.layers of mixture"),
         (["matrix_learning_rate=0.02"], "expected optimizer=muon with matrix_learning_rate, got adamw"),
         (["card.task=paint"], "expected no task in the table card"),
         (["data.share=1.5"], "expected data.share from 0 to 1, got 1.5"),
@@ -260,11 +261,11 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     ran = run(*both, "--set", "data.task=infill", "--set", "data.composed=1", "--out", tmp_path / "wrong")
     assert ran.code == 2 and "got infill and 1; leave that teacher or data.composed out" in ran.err
-    # On from there with another share of forgotten tokens, and nothing else of the patch.
+    # On from there with another word dropout, and nothing else of the input.
     on = ["train", "music", "--data", chorales, "--from", tmp_path / "first", *SMALL[6:8], *SMALL[10:]]
-    ran = run(*on, "--set", "model.patch={forget=0.25}", "--out", tmp_path / "fourth")
+    ran = run(*on, "--set", "model.input={word_dropout=0.25}", "--out", tmp_path / "fourth")
     assert ran.code == 0, ran.err
-    patch = Composer.load(tmp_path / "fourth", device="cpu").model.config.patch
-    assert patch is not None and patch.forget == 0.25
-    ran = run(*on, "--set", "model.patch={recall=3}", "--out", tmp_path / "fifth")
-    assert ran.code == 2 and "but dropout, patch.forget, positions.metre, pattern, or with data.task=infill" in ran.err
+    reads = Composer.load(tmp_path / "fourth", device="cpu").model.config.input
+    assert isinstance(reads, Patches) and reads.word_dropout == 0.25
+    ran = run(*on, "--set", "model.input={repeat_features=3}", "--out", tmp_path / "fifth")
+    assert ran.code == 2 and "but dropout, input.word_dropout, positions.metre, pattern, or with data" in ran.err

@@ -4,12 +4,14 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.errors import UserError
@@ -33,26 +35,27 @@ class Rows:
     def rows(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Tensor) -> None:
-        assert rows.numel()
+    def select(self, rows: NDArray[np.int64]) -> None:
+        assert rows.size
         self.moves.append(rows.tolist())
         self.source = [self.source[row] for row in rows.tolist()]
         self.ids = [self.ids[row] for row in rows.tolist()]
 
 
 class Model:
-    """Logits from a table of (source, ids so far)."""
+    """Log-probabilities of the logits in a table of (source, ids so far)."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def step(self, ids: Tensor | None, cache: Rows) -> Tensor:
+    def step(self, ids: NDArray[np.int64] | None, cache: Rows) -> NDArray[Any]:
         assert (ids is None) == (cache.position == 0)
         if ids is not None:
             cache.ids = [(*one, token) for one, token in zip(cache.ids, ids.tolist(), strict=True)]
         cache.position += 1
         cache.rows_at.append(cache.rows)
-        return torch.stack([self.table(*one) for one in zip(cache.source, cache.ids, strict=True)])
+        logits = torch.stack([self.table(*one) for one in zip(cache.source, cache.ids, strict=True)])
+        return logits.log_softmax(1).numpy()
 
 
 def random_table(vocabulary: int, seed: int, *, levels: float = 0, spread: float = 1.5, ending: float = 0.0) -> Table:
@@ -64,9 +67,9 @@ def random_table(vocabulary: int, seed: int, *, levels: float = 0, spread: float
 
     def logits(source: int, ids: tuple[int, ...]) -> Tensor:
         if (source, ids) not in known:
-            drawn = numpy.random.default_rng([seed, source, len(ids), *ids]).normal(size=vocabulary) * spread
+            drawn = np.random.default_rng([seed, source, len(ids), *ids]).normal(size=vocabulary) * spread
             drawn[END] += ending
-            known[source, ids] = torch.from_numpy(numpy.round(drawn * levels) / levels if levels else drawn)
+            known[source, ids] = torch.from_numpy(np.round(drawn * levels) / levels if levels else drawn)
         return known[source, ids]
 
     return logits
@@ -162,7 +165,8 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(
     table = random_table(vocabulary, seed)
     got = search(
         table, (0, 1), beam, nbest=nbest, max_length=longest, min_length=shortest, penalty=penalty,
-        prefix=torch.tensor([prefix, prefix], dtype=torch.int64), stop=data.draw(st.sampled_from(["exact", "first"])),
+        prefix=np.array([prefix, prefix], dtype=np.int64).reshape(2, -1),
+        stop=data.draw(st.sampled_from(["exact", "first"])),
     )  # fmt: skip
     for source in (0, 1):
         every = exhaustive(Task(table, source, longest, shortest, prefix, penalty))
@@ -186,7 +190,7 @@ def test_a_narrow_beam_equals_the_plain_search_for_every_source_of_a_batch(
     table = random_table(vocabulary, seed, levels=levels, spread=2, ending=ending)
     got = search(
         table, range(len(limits)), beam, nbest=nbest, max_length=limits, min_length=shortest, penalty=penalty,
-        prefix=torch.tensor(prefix, dtype=torch.int64).view(len(limits), width), stop=stop,
+        prefix=np.array(prefix, dtype=np.int64).reshape(len(limits), width), stop=stop,
     )  # fmt: skip
     for source, longest in enumerate(limits):
         task = Task(table, source, longest, shortest, prefix[source], penalty)
@@ -222,11 +226,10 @@ def test_n_best_is_sorted_and_distinct() -> None:
 def test_other_floating_types_over_several_blocks_of_vocabulary(dtype: torch.dtype) -> None:
     """In bfloat16 many logits are equal; the order of equals must still be the documented one."""
     exact = random_table(700, 21)
-    table = lambda source, ids: exact(source, ids).to(dtype)  # noqa: E731
-    as_float = lambda source, ids: exact(source, ids).to(dtype).float()  # noqa: E731
+    table = lambda source, ids: exact(source, ids).to(dtype).float()  # noqa: E731
     for source in range(4):
         got = search(table, (source,), 3, nbest=3, max_length=8)[0]
-        assert [one.ids for one in got] == [ids for _, ids in plain_beam(Task(as_float, source, 8), 3, 3, False)]
+        assert [one.ids for one in got] == [ids for _, ids in plain_beam(Task(table, source, 8), 3, 3, False)]
 
 
 def test_equal_logits_take_the_lower_ids() -> None:
@@ -273,15 +276,9 @@ def test_end_is_forced_at_the_greatest_length_and_held_back_before_the_least() -
         assert all(shortest <= len(one.ids) <= longest for one in found)
 
 
-def test_the_table_is_not_written_to() -> None:
-    logits = torch.zeros(1, 4, dtype=torch.float64)
-    beam_search(_Constant(logits), Rows((0,), 1), end=END, beam=1, max_length=4, min_length=3)
-    assert torch.equal(logits, torch.zeros(1, 4, dtype=torch.float64))
-
-
 def test_a_forced_prefix_begins_every_hypothesis_and_counts_in_the_score() -> None:
     table = random_table(8, 4)
-    prefix = torch.tensor([[5, 3, -1], [-1, 2, 6], [7, -1, -1]])
+    prefix = np.array([[5, 3, -1], [-1, 2, 6], [7, -1, -1]])
     for source, found in enumerate(search(table, range(3), 4, nbest=4, max_length=7, prefix=prefix)):
         assert len(found) == 4
         for one in found:
@@ -291,7 +288,7 @@ def test_a_forced_prefix_begins_every_hypothesis_and_counts_in_the_score() -> No
 
 
 def test_a_forced_end_is_the_end() -> None:
-    found = search(random_table(8, 4), range(2), 3, nbest=3, max_length=7, prefix=torch.tensor([[5, END], [END, -1]]))
+    found = search(random_table(8, 4), range(2), 3, nbest=3, max_length=7, prefix=np.array([[5, END], [END, -1]]))
     assert [[one.ids for one in each] for each in found] == [[(5, END)], [(END,)]]
 
 
@@ -319,7 +316,7 @@ def test_the_cache_is_moved_only_when_the_order_changes_and_shrinks_as_sources_f
 
 def test_a_prefix_from_the_start_does_not_move_the_cache() -> None:
     cache = Rows((0, 1), 4)
-    prefix = torch.tensor([[3, 4, 5], [6, 2, 0]])
+    prefix = np.array([[3, 4, 5], [6, 2, 0]])
     beam_search(Model(random_table(9, 1)), cache, end=END, beam=4, max_length=4, prefix=prefix)
     assert cache.moves == []
 
@@ -351,22 +348,7 @@ def test_exact_holds_for_a_penalty_that_favours_the_short() -> None:
     assert found.score == pytest.approx(2 * math.log(0.8))
 
 
-def test_no_gradients_are_kept() -> None:
-    weight = torch.zeros(6, requires_grad=True)
-    assert search(lambda source, ids: weight * 1.0, (0,), 2, max_length=3)
-    assert torch.is_grad_enabled()
-
-
 # what is refused
-
-
-class _Constant:
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-
-    def step(self, ids: Tensor | None, cache: Rows) -> Tensor:
-        cache.position += 1
-        return self.logits
 
 
 @pytest.mark.parametrize(
@@ -381,12 +363,12 @@ class _Constant:
         ({"max_length": [5, 0]}, "max_length"),
         ({"max_length": 3, "min_length": 4}, "min_length"),
         ({"stop": "early"}, "stop must be"),
-        ({"prefix": torch.zeros(6, 1, dtype=torch.int64)}, "prefix must be int64"),
-        ({"prefix": torch.tensor([[2], [-3]])}, "-3"),
-        ({"prefix": torch.tensor([[2, 2, 2, 2, 2], [0, 0, 0, 0, -1]])}, "prefix of source 0 leaves no place"),
-        ({"prefix": torch.zeros(2, 6, dtype=torch.int64)}, "only 5 steps"),
-        ({"prefix": torch.tensor([[END, 2], [2, 2]])}, "after END"),
-        ({"prefix": torch.tensor([[2], [7]])}, "vocabulary size 7"),
+        ({"prefix": np.zeros((6, 1), np.int64)}, "prefix must be int64"),
+        ({"prefix": np.array([[2], [-3]])}, "-3"),
+        ({"prefix": np.array([[2, 2, 2, 2, 2], [0, 0, 0, 0, -1]])}, "prefix of source 0 leaves no place"),
+        ({"prefix": np.zeros((2, 6), np.int64)}, "only 5 steps"),
+        ({"prefix": np.array([[END, 2], [2, 2]])}, "after END"),
+        ({"prefix": np.array([[2], [7]])}, "vocabulary size 7"),
         ({"end": 7}, "end must be an id"),
         ({"end": -1}, "end must be an id"),
     ],

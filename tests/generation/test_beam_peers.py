@@ -5,10 +5,11 @@ what each *place* in the beam predicts, whatever it holds, so these tests also p
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from triptych.generation import Hypothesis, LengthPenalty, beam_search
 
@@ -16,8 +17,8 @@ from triptych.generation import Hypothesis, LengthPenalty, beam_search
 class Places:
     """Knows which source a row belongs to; the place of a row inside its source is its number modulo `beam`."""
 
-    def __init__(self, sources: int, beam: int, state: Tensor | None = None) -> None:
-        self.source = torch.arange(sources).repeat_interleave(beam)
+    def __init__(self, sources: int, beam: int, state: NDArray[Any] | None = None) -> None:
+        self.source = np.arange(sources).repeat(beam)
         self.beam = beam
         self.position = 0
         self.state = state
@@ -26,27 +27,32 @@ class Places:
     def rows(self) -> int:
         return len(self.source)
 
-    def select(self, rows: Tensor) -> None:
+    def select(self, rows: NDArray[Any]) -> None:
         self.source = self.source[rows]
         if self.state is not None:
             self.state = self.state[rows]
+
+
+def _log(probabilities: NDArray[Any]) -> NDArray[Any]:
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities)
 
 
 class PlaceTable:
     """Probabilities [step][source][place][V]; past the last step END is certain."""
 
     def __init__(self, steps: list[list[list[list[float]]]], end: int) -> None:
-        self.steps = torch.tensor(steps, dtype=torch.float64)
+        self.steps = np.array(steps, np.float64)
         self.end = end
 
-    def step(self, ids: Tensor | None, cache: Places) -> Tensor:
+    def step(self, ids: NDArray[Any] | None, cache: Places) -> NDArray[Any]:
         step, cache.position = cache.position, cache.position + 1
         if step >= len(self.steps):
-            certain = torch.zeros(cache.rows, self.steps.shape[-1], dtype=torch.float64)
+            certain = np.zeros((cache.rows, self.steps.shape[-1]))
             certain[:, self.end] = 1.0
-            return certain.log()
-        places = torch.arange(cache.rows) % cache.beam
-        return self.steps[step, cache.source, places].log()
+            return _log(certain)
+        places = np.arange(cache.rows) % cache.beam
+        return _log(self.steps[step, cache.source, places])
 
 
 def check(found: list[Hypothesis], expected: list[tuple[list[int], list[float]]], penalty: LengthPenalty) -> None:
@@ -134,7 +140,7 @@ def test_fairseq_prefix() -> None:
     0. Sentence 2 is free at first, then forced to w2 in both places.
     """
     penalty = LengthPenalty("power", 1.0)
-    found = fairseq(penalty, prefix=torch.tensor([[W2, -1], [-1, W2]]))
+    found = fairseq(penalty, prefix=np.array([[W2, -1], [-1, W2]]))
     # place 0 ends at once: [w2 END] = 0.1 * 1; nothing else has any probability
     check(found[0], [([W2, EOS], [0.1, 1.0])], penalty)
     # 0.7 * 0.4 = 0.28 stays before 0.3 * 0.9 = 0.27, as without the prefix
@@ -212,10 +218,10 @@ class Counting(PlaceTable):
 
     def __init__(self, steps: list[list[list[list[float]]]], add: list[float]) -> None:
         super().__init__(steps, 1)
-        self.add = torch.tensor(add)
+        self.add = np.array(add)
         self.seen: list[list[float]] = []
 
-    def step(self, ids: Tensor | None, cache: Places) -> Tensor:
+    def step(self, ids: NDArray[Any] | None, cache: Places) -> NDArray[Any]:
         assert cache.state is not None
         self.seen.append(cache.state.tolist())
         cache.state = cache.state + self.add
@@ -224,12 +230,12 @@ class Counting(PlaceTable):
 
 def test_t2t_states() -> None:
     model = Counting([[[[0.7, 0.3]]], [[[0.4, 0.6]]], [[[0.5, 0.5]]]], [1.0])
-    beam_search(model, Places(1, 1, torch.zeros(1)), end=1, beam=1, max_length=3, penalty=NONE)
+    beam_search(model, Places(1, 1, np.zeros(1)), end=1, beam=1, max_length=3, penalty=NONE)
     assert model.seen == [[0.0], [1.0]]
 
 
 def test_t2t_state_follows_the_beam() -> None:
     """Both hypotheses always come from place 0, so its state is what both go on with."""
     model = Counting(BEAM_TWO, [3.0, 7.0])
-    beam_search(model, Places(1, 2, torch.zeros(2)), end=1, beam=2, nbest=2, max_length=3, penalty=NONE)
+    beam_search(model, Places(1, 2, np.zeros(2)), end=1, beam=2, nbest=2, max_length=3, penalty=NONE)
     assert model.seen == [[0.0, 0.0], [3.0, 3.0], [6.0, 6.0]]

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.attention.pattern import Local2D, order
+from triptych.attention.tables import order
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, PictureCodec
+from triptych.shape.pattern import Local2D
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from triptych.attention.causality import causality_violations
 from triptych.errors import UserError
-from triptych.generation.sample import Sampling
+from triptych.generation import Sampling
 from triptych.image.data import shrunk
 from triptych.image.files import Pictures
 from triptych.image.painter import MOST_TOGETHER, Painter
@@ -24,7 +24,7 @@ PATTERNS: Mapping[str, Mapping[str, Any]] = {
 }
 HEADS: Mapping[str, Mapping[str, Any]] = {
     "categorical": {"cell": [1, 1]},
-    "mixture": {"cell": "pixel", "patch": {"logistics": 3}},
+    "mixture": {"cell": "pixel", "head": {"kind": "mixture", "components": 3}},
     "cells": {"cell": [2, 2]},
 }
 EVERY = [(pattern, head) for pattern in PATTERNS for head in HEADS]
@@ -50,7 +50,7 @@ def test_cached_steps_equal_the_whole_pass_over_3072_subpixels(pattern: str, hea
     with torch.no_grad():
         whole, cache, last = model(ids)[0].log_softmax(-1), model.start(length=3072), None
         for position in range(3072):
-            step = model.step(last, cache)[0].log_softmax(-1)
+            step = model.step(last, cache)[0]
             assert torch.allclose(step, whole[position], atol=1e-4, rtol=0), f"position {position}"
             last = ids[:, position]
 
@@ -94,7 +94,7 @@ def test_pictures(pictures: Pictures, pattern: str, head: str) -> None:
 def test_a_label_for_each(pictures: Pictures) -> None:
     painter = make(pictures)
     with torch.no_grad():  # an untrained label says next to nothing
-        painter.model.label_embedding.weight.mul_(20)
+        painter.model.condition.label.weight.mul_(20)
     mixed = painter.paint(3, label=["dog", "cat", "dog"], seed=2)
     dogs, cats = painter.paint(3, label="dog", seed=2), painter.paint(3, label="cat", seed=2)
     assert np.array_equal(mixed, np.stack([dogs[0], cats[1], dogs[2]])) and not np.array_equal(dogs[1], cats[1])

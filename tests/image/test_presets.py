@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from triptych.attention.pattern import Full, Local1D, Local2D
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start
-from triptych.model.config import Config, Patch, Positions
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config, Positions
+from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tied, Tokens
+from triptych.shape.pattern import Full, Local1D, Local2D
 
 CODEC = PictureCodec(32, 32, 3)
 SMALL = replace(CODEC, factor=4)
@@ -20,10 +21,10 @@ def test_the_papers_settings() -> None:
     """Parmar et al. 2018, sections 5.1 and 5.3, as far as paper and code agree."""
     config, codec = shaped("cifar10", "paint", CODEC, {})
     assert (config.decoder_layers, config.width, config.feed_forward, config.dropout) == (12, 512, 2048, 0.3)
-    assert config.pattern == Local1D(256, 256) and config.norm == "post" and config.patch is None
+    assert config.pattern == Local1D(256, 256) and config.norm == "post" and config.input == Tokens()
     assert (codec.positions, config.positions) == (3072, Positions("sinusoidal_2d", 96))
     mixture, codec = shaped("cifar10-mixture", "paint", CODEC, {})
-    assert mixture.patch is not None and (mixture.patch.size, mixture.patch.logistics) == (3, 10)
+    assert (mixture.input, mixture.head) == (Pixels(3), Mixture(10))
     assert (codec.positions, mixture.width, mixture.feed_forward) == (1024, 256, 512)
     config, codec = shaped("upscaling", "upscale", SMALL, {})
     assert (config.encoder_layers, config.decoder_layers, config.heads, config.aligned) == (4, 8, 8, False)
@@ -46,13 +47,15 @@ def test_the_picture_completes_the_pattern_and_the_patch() -> None:
     odd = PictureCodec(11, 9, 3, labels=("a", "b"))
     config, codec = shaped("small", "paint", odd, {"cell": [1, 3], "pattern": LOCAL_2D})
     assert config.pattern == Local2D(15, 14, 5, 7, 2, 4) and (codec.rows, codec.columns) == (15, 14)
-    assert config.patch == Patch(3, layers=3, feed_forward=512) and config.classes == 2
+    assert (config.input, config.head, config.classes) == (Patches(3), PatchNetwork(3, 512), 2)
     config, codec = shaped("small", "paint", odd, {"cell": [1, 1], "pattern": Full(causal=True)})
-    assert config.patch is None and codec.block is None
-    config, _ = shaped("small", "paint", odd, {"cell": "pixel", "patch": {"logistics": 4}})
-    assert config.patch is not None and (config.patch.logistics, config.patch.size) == (4, 3)
+    assert (config.input, config.head) == (Tokens(), Tied()) and codec.block is None
+    config, _ = shaped("small", "paint", odd, {"cell": "pixel", "head": {"kind": "mixture", "components": 4}})
+    assert (config.input, config.head) == (Pixels(3), Mixture(4))
     grey, _ = shaped("small-pixels", "paint", PictureCodec(8, 8, 1), {})
-    assert grey.patch is not None and (grey.patch.logistics, grey.patch.size) == (10, 1)
+    assert (grey.input, grey.head) == (Pixels(1), Mixture(10))
+    config, _ = shaped("small", "paint", odd, {"cell": [1, 3], "head": {"layers": 2}, "input": {"word_dropout": 0.1}})
+    assert (config.input, config.head) == (Patches(3, word_dropout=0.1), PatchNetwork(2, 512))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +63,9 @@ def test_the_picture_completes_the_pattern_and_the_patch() -> None:
     [
         ("paint", {"cell": [2]}, "cell of rows and columns"),
         ("paint", {"cell": "square"}, "cell of rows and columns"),
-        ("paint", {"cell": [2, 2], "patch": {"logistics": 3}}, "cell='pixel'"),
+        ("paint", {"cell": [2, 2], "head": "mixture"}, "cell='pixel'"),
+        ("paint", {"head": 7}, "expected head to be a table"),
+        ("paint", {"input": {"size": 7}}, "expected of input only word_dropout and repeat_features"),
         ("paint", {"vocabulary": 7}, "expected no vocabulary"),
         ("paint", {"classes": 7}, "expected no classes"),
         ("complete", {"encoder_layers": 0}, "encoder_layers from 1"),
@@ -102,10 +107,12 @@ def test_like_intensities_begin_alike(changes: dict[str, Any]) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     smooth_start(model)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert changed and all("embedding" in name or ".tokens." in name for name in changed)
+    assert changed and all(
+        "embedding" in name or ".tokens." in name or name == "head.output.weight" for name in changed
+    )
     for name in changed:
         tables = model.state_dict()[name]
-        whole = tables.view(-1, HOLE + 1 if name.startswith("source") else LEVELS, config.width)
+        whole = tables.view(-1, HOLE + 1 if name.startswith("condition.source") else LEVELS, config.width)
         table = whole[:, :LEVELS]
         assert float(table.var()) == pytest.approx(1 / config.width, rel=0.1), "as large as before"
         beside = torch.nn.functional.cosine_similarity(table[:, 1:], table[:, :-1], -1)

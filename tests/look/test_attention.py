@@ -6,10 +6,10 @@ import torch
 
 from triptych.errors import UserError
 from triptych.look.attention import START, AttentionMap, attention_maps, draw
-from triptych.model.config import Config
 from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.picture import save
+from triptych.shape.config import Config
 
 
 def fake(layers: int, heads: int, queries: list[str], keys: list[str]) -> AttentionMap:

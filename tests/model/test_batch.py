@@ -1,8 +1,8 @@
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 
 
 def test_what_counts() -> None:

@@ -1,40 +1,37 @@
+"""Coordinates of pitch and time: by definition, and step by step."""
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.model.cache import Cache
-from triptych.model.config import Config, Positions, Relative
-from triptych.model.coordinates import of_step, of_targets
+from triptych.attention.relation import ByCoordinate
+from triptych.decode.history import History
+from triptych.model.coordinates import Coordinates
+from triptych.shape.config import Relative
 
 PITCHES = 9  # ids below it are pitches; 9 to 12 are not
-
-
-def config_of(intervals: int, steps: int, voices: int = 4) -> Config:
-    relation = Relative(5, intervals=intervals, steps=steps)
-    return Config(13, width=8, heads=2, positions=Positions("none", grid=(voices,)), relation=relation)
+TABLE = torch.zeros(2, 17, 4)
 
 
 def ids(rows: int, length: int, seed: int) -> Tensor:
     return torch.randint(13, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def differences(pair: tuple[Tensor, Tensor] | None) -> Tensor:
+def differences(relation: ByCoordinate) -> Tensor:
     """Query minus key: [B, queries, keys]."""
-    assert pair is not None
-    query, key = pair
-    assert query.dtype == key.dtype == torch.int64
-    return query[:, :, None] - key[:, None]
+    assert relation.query.dtype == relation.key.dtype == torch.int64
+    return relation.query[:, :, None] - relation.key[:, None]
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 14), st.sampled_from([1, 3, 4]), st.integers(0, 2**31))
 def test_a_position_stands_where_the_token_it_reads_stands(rows: int, length: int, voices: int, seed: int) -> None:
     target = ids(rows, length, seed)
-    found = of_targets(config_of(PITCHES, 6, voices), target)
-    assert found is not None
-    intervals, steps = differences(found.intervals), differences(found.steps)
+    found = Coordinates(Relative(5, intervals=PITCHES, steps=6), voices).whole(target, TABLE, TABLE)
+    intervals, steps = map(differences, found)
     read = [[None, *row[:-1]] for row in target.tolist()]  # the first position reads nothing
     for row in range(rows):
         for query in range(length):
@@ -51,31 +48,25 @@ def test_a_position_stands_where_the_token_it_reads_stands(rows: int, length: in
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 14), st.sampled_from([14, 6]), st.integers(0, 2**31))
 def test_steps_equal_the_whole_pass(rows: int, length: int, slots: int, seed: int) -> None:
-    config, target = config_of(PITCHES, 6), ids(rows, length, seed)
-    whole = of_targets(config, target)
-    assert whole is not None
-    like = torch.zeros(1)
-    cache = Cache.allocate(layers=1, rows=rows, beams=1, slots=slots, heads=2, head_width=4, like=like)
-    cache.pitches = torch.zeros(rows, slots, dtype=torch.int64)
+    coordinates, target = Coordinates(Relative(5, intervals=PITCHES, steps=6), 4), ids(rows, length, seed)
+    whole = list(map(differences, coordinates.whole(target, TABLE, TABLE)))
+    history = History(rows, length)
     for position in range(length):
-        cache.position = position
-        step = of_step(config, None if position == 0 else target[:, position - 1], cache)
-        assert step is not None
-        held = torch.arange(max(0, position + 1 - slots), position + 1)
-        for now, then in ((step.intervals, whole.intervals), (step.steps, whole.steps)):
-            assert then is not None
-            alone = differences(now)[:, 0, held % slots]
-            torch.testing.assert_close(alone, differences(then)[:, position, held])
+        if position:
+            history.append(target[:, position - 1].numpy())
+        step = coordinates.step(history, slots, TABLE, TABLE, torch.device("cpu"))
+        held = np.arange(max(0, position + 1 - slots), position + 1)
+        for now, then in zip(step, whole, strict=True):
+            assert torch.equal(differences(now)[:, 0, held % slots], then[:, position, held])
 
 
 @pytest.mark.parametrize(("intervals", "steps"), [(PITCHES, 0), (0, 3), (0, 0)])
 def test_what_the_relation_does_not_ask_for_is_not_made(intervals: int, steps: int) -> None:
-    config, target = config_of(intervals, steps), ids(1, 4, 0)
-    cache = Cache.allocate(layers=1, rows=1, beams=1, slots=4, heads=2, head_width=4, like=torch.zeros(1))
-    cache.pitches = torch.zeros(1, 4, dtype=torch.int64)
-    for found in (of_targets(config, target), of_step(config, None, cache)):
-        assert (found is None) == (not intervals and not steps)
-        assert found is None or (found.intervals is None) == (not intervals)
-        assert found is None or (found.steps is None) == (not steps)
-    assert of_targets(Config(13, width=8, heads=2), target) is None
-    assert of_step(Config(13, width=8, heads=2), None, cache) is None
+    tables = TABLE if intervals else None, TABLE if steps else None
+    coordinates = Coordinates(Relative(5, intervals=intervals, steps=steps), 4)
+    history = History(1, 4)
+    for found in (
+        coordinates.whole(ids(1, 4, 0), *tables),
+        coordinates.step(history, 4, *tables, torch.device("cpu")),
+    ):
+        assert len(found) == bool(intervals) + bool(steps)

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention.pattern import Full, Local2D, order
+from triptych.attention.tables import order
 from triptych.errors import UserError
-from triptych.model.config import Positions
 from triptych.model.positions import PositionEncoding, sinusoids
+from triptych.shape.config import Positions
+from triptych.shape.pattern import Full, Local2D
 
 WIDTH = 8
 KINDS = ["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"]
@@ -17,7 +18,7 @@ KINDS = ["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"]
 
 def make(kind: str, *, length: int = 40, grid: tuple[int, ...] = ()) -> PositionEncoding:
     torch.manual_seed(0)
-    positions = Positions(kind, length, grid)  # type: ignore[arg-type]
+    positions = Positions(kind, length if kind in ("learned", "sinusoidal_2d") else None, grid)  # type: ignore[arg-type]
     return PositionEncoding(positions, WIDTH, Full(causal=True)).double()
 
 

@@ -6,16 +6,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from numpy.typing import NDArray
 
-from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
-from triptych.generation.sample import Sampling, generate
-from triptych.model.config import Config, Patch, Positions
-from triptych.model.mixture import LEVELS, Logistics, MixtureWriter, scaled
+from triptych.generation import Sampling, generate
+from triptych.model.decoder import Rows, TorchDecoder
+from triptych.model.heads.mixture import Logistics, MixtureHead, scaled
 from triptych.model.single import SingleRow
 from triptych.model.single_pixel import PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config, Positions
+from triptych.shape.parts import LEVELS, Mixture, Pixels
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 
 
 def pixel(channels: int, components: int, seed: int, spread: float = 1.0) -> tuple[SinglePixel, Logistics]:
@@ -91,20 +93,21 @@ def test_broken_numbers_are_not_drawn_from_and_warn_of_nothing(place: int, numbe
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.9)])
 def test_a_broken_model_is_named_in_one_line(sampling: Sampling, position: int) -> None:
     shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
-    model = Transformer(Config(LEVELS, **shape, encoder_layers=0, patch=Patch(1, logistics=4))).eval()
-    prefix = torch.full((1, 9), -1)
+    model = Transformer(Config(LEVELS, **shape, encoder_layers=0, input=Pixels(1), head=Mixture(4))).eval()
+    prefix = np.full((1, 9), -1)
     if position:  # reading this intensity breaks it
         prefix[0, position - 1] = 200
-        assert model.reader is not None
-        model.reader.tokens.weight.data[200] = torch.nan
-        model.reader.tokens.weight.data[:200] = 0  # so that nothing else is drawn
-        model.reader.tokens.weight.data[201:256] = 0
+        table, _ = model.input.tables()["tokens"]
+        table.data[200] = torch.nan
+        table.data[:200] = 0  # so that nothing else is drawn
+        table.data[201:256] = 0
     else:
-        assert isinstance(model.writer, MixtureWriter)
-        model.writer.parameters_of.bias.data[0] = torch.nan
+        assert isinstance(model.head, MixtureHead)
+        model.head.parameters_of.bias.data[0] = torch.nan
     single = SingleRow(model, torch.float32)
+    rows = Rows(single, single.start(length=9))
     with pytest.raises(UserError, match=f"NaN or infinite at position {position}, row 0"):
-        list(generate(single, single.start(length=9), steps=9, sampling=sampling, prefix=prefix))
+        list(generate(TorchDecoder(model), rows, steps=9, sampling=sampling, prefix=prefix))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -118,21 +121,23 @@ def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(
         **shape,
         encoder_layers=0,
         positions=Positions("sinusoidal_2d", length=8),
-        patch=Patch(channels, logistics=4, recall=3),
+        input=Pixels(channels),
+        head=Mixture(4),
     )
     model = Transformer(config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.0, 0.2)
     single, length = SingleRow(model, torch.float32), 64 * channels
-    prefix = torch.full((1, length), -1)
+    prefix = np.full((1, length), -1)
     prefix[0, :5], prefix[0, 40] = 99, 7
 
-    drawn: list[Tensor | None] = []
+    drawn: list[NDArray[np.int64] | None] = []
     draw = single.draw
     monkeypatch.setattr(single, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
 
-    def picture(sampling: Sampling) -> Iterator[Tensor]:
-        return generate(single, single.start(length=length), steps=length, sampling=sampling, prefix=prefix, seed=3)
+    def picture(sampling: Sampling) -> Iterator[NDArray[np.int64]]:
+        rows = Rows(single, single.start(length=length))
+        return generate(TorchDecoder(model), rows, steps=length, sampling=sampling, prefix=prefix, seed=3)
 
     itself = list(picture(Sampling()))
     # All but what is given and the first step; of three channels that is one of those that are given.
@@ -148,30 +153,32 @@ def test_a_picture_is_the_same_drawn_by_itself_and_from_whole_distributions(
 @given(
     pattern=st.sampled_from([Full(causal=True), Local1D(4, 4), Local2D(4, 4, 2, 2, 1, 1)]),
     channels=st.integers(1, 4),
-    recall=st.sampled_from([0, 2]),
     sourced=st.booleans(),
     wide=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_components_begin_where_those_of_the_model_do(
-    pattern: Pattern, channels: int, recall: int, sourced: bool, wide: bool, seed: int
+    pattern: Pattern, channels: int, sourced: bool, wide: bool, seed: int
 ) -> None:
     """Whether positions say how wide the picture is or not, with holes in single channels of a source too."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 1, "norm": "pre"}
     shape |= {"encoder_layers": int(sourced), "aligned": sourced, "source_vocabulary": LEVELS + 1}
     positions = Positions("sinusoidal_2d", length=4) if wide else Positions()
-    patch = Patch(channels, logistics=4, recall=recall)
-    model = Transformer(Config(LEVELS, **shape, pattern=pattern, positions=positions, patch=patch)).eval()
-    assert isinstance(model.writer, MixtureWriter) and model.surroundings is not None
+    parts: dict[str, Any] = {"input": Pixels(channels), "head": Mixture(4)}
+    model = Transformer(Config(LEVELS, **shape, pattern=pattern, positions=positions, **parts)).eval()
+    head = model.head
+    assert isinstance(head, MixtureHead)
     ids = torch.randint(LEVELS, (1, 16, channels))
     source = torch.randint(LEVELS - 30, LEVELS + 1, (1, 16, channels)) if sourced else None
     if source is not None:
         source[torch.rand(source.shape) < 0.3] = LEVELS
-    picture = PixelSteps(model).start(16, source)
+    picture = PixelSteps(head).start(16, None if source is None else source.numpy())
     for position, intensity in enumerate(ids.flatten().tolist()):
         picture.put(intensity, position)
-    want = model.writer.beside(torch.zeros(1, 16, 0), model.surroundings.of(ids), source)[0]
+    places = torch.from_numpy(head.neighbours(16))
+    near = ids[:, places.clamp(min=0)].masked_fill((places < 0)[..., None], -1)
+    want = head.beside(torch.zeros(1, 16, 0), near, source)[0]
     np.testing.assert_array_equal(picture.values[picture.known_at], want.double().numpy())
 
 
@@ -179,7 +186,7 @@ def test_a_model_of_tokens_leaves_drawing_to_its_steps() -> None:
     shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
     single = SingleRow(Transformer(Config(LEVELS, **shape, encoder_layers=0)).eval())
     row = single.start(length=4)
-    assert single.draw(None, row, torch.zeros(1, dtype=torch.float64)) is None
+    assert single.draw(None, row, 0.0) is None
     assert row.position == 0
 
 
@@ -198,11 +205,11 @@ def test_a_forced_intensity_far_from_all_narrow_components_still_chooses_among_t
 
 
 @pytest.mark.parametrize(("dtype", "exact"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
-@pytest.mark.parametrize(("recall", "taken"), [(0, 0), (3, 0), (3, 21)])
+@pytest.mark.parametrize("taken", [0, 21])
 @pytest.mark.parametrize("known", ["nothing", "the source", "a source with holes"])
-def test_reads_what_the_model_reads(known: str, recall: int, taken: int, dtype: torch.dtype, exact: float) -> None:
-    """Neighbours, those of them that a picture's edge leaves out, the source, the label, and how long a pixel has stood
-    there, step by step and after pixels that were taken at once.
+def test_reads_what_the_model_reads(known: str, taken: int, dtype: torch.dtype, exact: float) -> None:
+    """Neighbours, those of them that a picture's edge leaves out, the source and the label, step by step and after
+    pixels that were taken at once.
     """
     torch.manual_seed(0)
     shape: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "decoder_layers": 2, "norm": "pre"}
@@ -210,8 +217,8 @@ def test_reads_what_the_model_reads(known: str, recall: int, taken: int, dtype: 
     if known != "nothing":
         sourced = {"encoder_layers": 1, "aligned": True, "source_vocabulary": LEVELS + 1}
     positions = Positions("sinusoidal_2d", length=4)
-    patch = Patch(3, logistics=4, recall=recall)
-    model = Transformer(Config(LEVELS, **shape, **sourced, positions=positions, patch=patch, classes=2)).eval()
+    parts: dict[str, Any] = {"input": Pixels(3), "head": Mixture(4), "positions": positions}
+    model = Transformer(Config(LEVELS, **shape, **sourced, **parts, classes=2)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.0, 0.2)
     ids = torch.randint(LEVELS, (1, 48))

@@ -8,10 +8,10 @@ import torch
 
 from triptych.errors import UserError
 from triptych.model import store
-from triptych.model.config import Config
 from triptych.model.files import sealed
 from triptych.model.store import load_pretrained, save_pretrained, shipped
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 
 
 def tiny() -> Transformer:
@@ -37,9 +37,9 @@ def test_round_trip(folder: Path) -> None:
 def test_half_precision_halves_the_file(tmp_path: Path, folder: Path) -> None:
     save_pretrained(tmp_path / "half", tiny(), {}, {}, torch.float16)
     assert (tmp_path / "half" / store.WEIGHTS).stat().st_size < (folder / store.WEIGHTS).stat().st_size * 0.8
-    loaded = load_pretrained(tmp_path / "half").model.embedding.weight
+    loaded = load_pretrained(tmp_path / "half").model.decoder[0].attention.output.weight
     assert loaded.dtype == torch.float32
-    torch.testing.assert_close(loaded, tiny().embedding.weight, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(loaded, tiny().decoder[0].attention.output.weight, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("file", [store.WEIGHTS, store.CONFIG, "tokenizer.model"])

@@ -11,15 +11,17 @@ from torch.nn import functional
 
 from triptych.attention.attend import attend
 from triptych.attention.dense import dense
-from triptych.attention.pattern import Full, Local1D, Local2D, Pattern
 from triptych.errors import UserError
-from triptych.model import layers, transformer
+from triptych.model import layers
 from triptych.model.batch import Batch
-from triptych.model.config import Config, Patch, Positions, Relative
 from triptych.model.dropout import Dropout
+from triptych.model.heads import base
 from triptych.model.layers import AttentionMaps
 from triptych.model.positions import sinusoids
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config, Positions, Relative
+from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 
 SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
 
@@ -89,7 +91,6 @@ def test_padding_changes_nothing() -> None:
     positions=st.builds(
         Positions,
         kind=st.sampled_from(["sinusoidal", "concatenated", "learned", "none"]),
-        length=st.just(24),
         grid=st.sampled_from([(), (2,), (3, 2)]),
     ),
     encoder=st.sampled_from([0, 2]),
@@ -119,7 +120,7 @@ def test_cached_steps_equal_the_whole_pass(
         source_lengths=None if lengths is None else lengths[repeat],
         label=label[repeat],
     )
-    torch.testing.assert_close(torch.stack(columns, 1), want, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(torch.stack(columns, 1), want.log_softmax(-1), rtol=1e-9, atol=1e-9)
 
 
 def test_local_cache_is_constant_in_length() -> None:
@@ -137,12 +138,12 @@ def test_select_reorders_and_drops() -> None:
         logits = model.step(target[:, position], cache)
     # sources 0 and 2 stay; within them the beams change places
     rows = torch.tensor([1, 0, 4, 4])
-    cache.select(rows)
+    cache.select(rows.numpy())
     got = model.step(target[rows, 3], cache)
     want = model(
         torch.cat([target[rows], torch.zeros(4, 1, dtype=torch.int64)], 1), source=source[torch.tensor([0, 0, 2, 2])]
     )[:, 4]
-    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(got, want.log_softmax(-1), rtol=1e-9, atol=1e-9)
     assert logits.shape == (6, 13)
 
 
@@ -204,7 +205,11 @@ def losses_of_200_updates(dtype: torch.dtype, shape: dict[str, object]) -> Tenso
     for number in range(200):
         seed = number % 20
         source = {"source": ids(6, 7, seed=seed), "source_lengths": torch.tensor([7, 3, 5, 1, 6, 2])}
-        batch = Batch(ids(6, 9, seed=99 + seed), torch.tensor([9, 8, 2, 5, 7, 1]), **(source if model.encoder else {}))
+        batch = Batch(
+            ids(6, 9, seed=99 + seed),
+            torch.tensor([9, 8, 2, 5, 7, 1]),
+            **(source if model.config.encoder_layers else {}),
+        )
         with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
             loss, _ = model.loss(batch, 0.1)
         loss = loss / int(batch.lengths.sum())
@@ -233,7 +238,7 @@ def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
         return loss, functional.cross_entropy(logits, target, reduction="sum")
 
     monkeypatch.setattr(layers, "attend", dense)
-    monkeypatch.setattr(transformer, "cross_entropy", plain_cross_entropy)
+    monkeypatch.setattr(base, "cross_entropy", plain_cross_entropy)
     slow = losses_of_200_updates(torch.float32, shape)
     assert float(slow[-20:].mean()) < 0.95 * float(slow[:20].mean())  # it did learn
     torch.testing.assert_close(fast[torch.float32], slow, rtol=1e-3, atol=0)
@@ -269,15 +274,15 @@ def test_a_model_in_float64_stays_in_float64_under_autocast() -> None:
     torch.testing.assert_close(loss, model.loss(batch)[0], rtol=1e-10, atol=0)
 
 
-@pytest.mark.parametrize("patch", [None, Patch(4, 1, 16, 4)], ids=["notes", "patches"])
+@pytest.mark.parametrize("parts", [{}, {"input": Patches(4, 4), "head": PatchNetwork(1, 16)}], ids=["notes", "patches"])
 @pytest.mark.parametrize("pattern", [Full(causal=True), Local1D(64, 64)], ids=["global", "local"])
-def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, patch: Patch | None) -> None:
+def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, parts: dict[str, Any]) -> None:
     """In float32, far past the end of the relation's table."""
     changes = {"norm": "pre", "encoder_layers": 0, "decoder_layers": 1, "relation": Relative(32)}
-    model = make(pattern=pattern, patch=patch, positions=Positions("none", grid=(4,)), **changes).float()
+    model = make(pattern=pattern, positions=Positions("none", grid=(4,)), **parts, **changes).float()
     target = ids(1, 4096)
     with torch.no_grad():
-        want = model(target)[0]
+        want = model(target)[0].log_softmax(-1)
     cache, steps = model.start(length=4096, rows=1), []
     for at in range(4096):
         steps.append(model.step(target[:, at - 1] if at else None, cache)[0])
@@ -288,8 +293,8 @@ PREFILLED: dict[str, dict[str, Any]] = {
     "full": {},
     "local 1-D": {"pattern": Local1D(4, 8)},
     "local 2-D": {"pattern": Local2D(8, 8, 4, 4, 2, 2), "positions": Positions("sinusoidal_2d", 8)},
-    "patches": {"patch": Patch(4, recall=4)},
-    "mixture": {"patch": Patch(3, logistics=2)},
+    "patches": {"input": Patches(4, 4), "head": PatchNetwork()},
+    "mixture": {"input": Pixels(3), "head": Mixture(2)},
     "coordinates": {"relation": Relative(6, intervals=20, steps=4), "positions": Positions(grid=(4,))},
     "local coordinates": {
         "relation": Relative(6, intervals=20, steps=4),
@@ -298,7 +303,7 @@ PREFILLED: dict[str, dict[str, Any]] = {
     },
     "post-norm": {"norm": "post", "relation": Relative(3)},
     "cross-attention": {"encoder_layers": 1, "positions": Positions(source=Positions("sinusoidal_2d", 4))},
-    "aligned": {"encoder_layers": 1, "aligned": True, "patch": Patch(4)},
+    "aligned": {"encoder_layers": 1, "aligned": True, "input": Patches(4), "head": PatchNetwork()},
     "labels": {"classes": 3},
 }
 
@@ -313,10 +318,10 @@ def test_prefilled_steps_are_the_steps(kind: str, given: int) -> None:
     target = torch.randint(256, (2, 36))
     source = torch.randint(256, (2, 36)) if model.config.encoder_layers else None
     label = torch.tensor([2, -1]) if model.config.classes else None
-    full = model(target, source=source, label=label)
+    full = model(target, source=source, label=label).log_softmax(-1)
     cache = model.start(length=36, rows=2, source=source, label=label)
     taken = model.prefill(target[:, :given], cache)
-    size = model.config.patch.size if model.config.patch else 1
+    size = model.config.input.size
     whole = given // size * size
     assert taken.size(1) == cache.position == (whole if whole > size else 0)
     assert torch.equal(taken, target[:, : taken.size(1)])
@@ -346,44 +351,3 @@ def test_wanted_probabilities_are_learned_instead_of_the_target() -> None:
     one_hot = functional.one_hot(target, 11).float()
     plain, _ = model.loss(Batch(target, lengths))
     torch.testing.assert_close(model.loss(Batch(target, lengths, wanted=one_hot))[0], plain)
-
-
-def test_another_pattern_and_the_same_weights() -> None:
-    ours = Transformer(Config(9, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1)).eval()
-    ids = torch.randint(0, 9, (1, 12))
-    local = ours.with_pattern({"kind": "local_1d", "query": 4, "memory": 8}).eval()
-    torch.testing.assert_close(local(ids), ours(ids))
-    narrow = ours.with_pattern(Local1D(1, 0)).eval()
-    assert not torch.allclose(narrow(ids), ours(ids))
-    with pytest.raises(UserError, match="a two-dimensional one orders the positions"):
-        ours.with_pattern({"kind": "local_2d", "height": 4, "width": 3, "query_rows": 2, "query_columns": 3,
-                           "memory_rows": 1, "memory_columns": 1})  # fmt: skip
-
-
-@pytest.mark.parametrize("patch", [None, Patch(size=4, layers=1, feed_forward=8, recall=3)])
-def test_a_decoder_is_given_an_encoder(patch: Patch | None) -> None:
-    alone = make(encoder_layers=0, norm="pre", patch=patch, relation=Relative(4), positions={"kind": "none"})
-    torch.manual_seed(0)
-    joined = alone.with_encoder(14, 1).eval()
-    target, source = ids(2, 12), torch.full((2, 12), 13)
-    assert joined.config.aligned and joined.config.encoder_layers == 1
-    assert not torch.allclose(joined(target, source=target), joined(target, source=source))
-    for parameter in joined.encoder_norm.parameters():  # without what it says, the decoder is what it was
-        torch.nn.init.zeros_(parameter)
-    torch.testing.assert_close(joined(target, source=source), alone(target), rtol=0, atol=0)
-    # What both vocabularies have is read as it was; what is new is not.
-    fresh = alone.with_encoder(14, 1)
-    if patch is None:
-        torch.testing.assert_close(fresh.source_embedding.weight[:13], alone.embedding.weight)
-    else:
-        assert fresh.source_reader is not None and alone.reader is not None
-        runs = torch.zeros(1, 4, dtype=torch.int64)
-        for known in (ids(1, 4), ids(1, 4, seed=1)):
-            torch.testing.assert_close(fresh.source_reader(known, runs), alone.reader(known, runs))
-
-
-def test_who_cannot_be_given_an_encoder() -> None:
-    with pytest.raises(UserError, match="expected a decoder alone to be given an encoder, got encoder_layers=2"):
-        make().with_encoder(14, 1)
-    with pytest.raises(UserError, match="expected encoder_layers from 1 with aligned, got 0"):
-        make(encoder_layers=0).with_encoder(14, 0)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import ChoraleCodec
 from triptych.music.labels import LABELS
 from triptych.music.reading import MusicReader
+from triptych.shape.config import Config
 
 ModelOf = Callable[..., Transformer]
 
@@ -19,7 +19,7 @@ def _model_of(seed: int = 0, *, fills: bool = False) -> Transformer:
     shape = {"width": 16, "heads": 2, "feed_forward": 16, "encoder_layers": int(fills), "decoder_layers": 1}
     shape |= {"source_vocabulary": ChoraleCodec.source_vocabulary} if fills else {}
     model = Transformer(Config.from_dict({"vocabulary": ChoraleCodec.vocabulary, "classes": LABELS, **shape}))
-    torch.nn.init.normal_(model.label_embedding.weight)
+    torch.nn.init.normal_(model.condition.label.weight)
     return model.double().eval()
 
 

@@ -64,9 +64,9 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
     before, after = plain.evaluate([grid]), told.evaluate([grid])
     assert "with_metre" not in before
     assert after["nll"] == pytest.approx(before["nll"]) == pytest.approx(after["with_metre"]["nll"])
-    assert told.model.metre is not None
+    assert told.model.condition.metre is not None
     with torch.no_grad():
-        told.model.metre.place.weight[1:].normal_()
+        told.model.condition.metre.place.weight[1:].normal_()
     moved = told.evaluate([grid])
     assert moved["nll"] == pytest.approx(before["nll"]) != pytest.approx(moved["with_metre"]["nll"])
 
@@ -74,9 +74,9 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
 def test_steps_are_told_it_too() -> None:
     composer = Composer.new(preset="tiny", device="cpu", **{**SHAPE, "positions": POSITIONS})  # type: ignore[arg-type]
     model = composer.model.eval()
-    assert model.metre is not None
+    assert model.condition.metre is not None
     with torch.no_grad():
-        model.metre.place.weight.normal_()
+        model.condition.metre.place.weight.normal_()
     grid = grid_of(4, 12)
     ids = torch.from_numpy(composer.codec.encode(grid))[None]
     metre = torch.from_numpy(places_of(Bars([Metre(0, 3, 4)], length=12, resolution=4), 0, 12, 24))[None]
@@ -91,9 +91,9 @@ def test_steps_are_told_it_too() -> None:
 
 def test_harmonies_follow_the_metre() -> None:
     filler = Composer.new(task="infill", preset="tiny", device="cpu", **{**SHAPE, "positions": POSITIONS})  # type: ignore[arg-type]
-    assert filler.model.metre is not None
+    assert filler.model.condition.metre is not None
     with torch.no_grad():
-        filler.model.metre.place.weight.normal_(std=2)
+        filler.model.condition.metre.place.weight.normal_(std=2)
     tune = tuple(Note(4 * place, 4 * place + 4, 67 + place % 3) for place in range(12))
     found = [
         filler.harmonize(Piece(tune, metres=(Metre.parse(metre),), pickup=0), sampling=Sampling(temperature=0.0))
@@ -104,4 +104,5 @@ def test_harmonies_follow_the_metre() -> None:
 
 def test_a_position_is_a_moment() -> None:
     with pytest.raises(UserError, match=r"expected a position a moment .* with positions.metre"):
-        Composer.new(preset="tiny", device="cpu", **{**SHAPE, "patch": None, "positions": POSITIONS})  # type: ignore[arg-type]
+        shape = {**SHAPE, "input": "tokens", "head": "tied", "positions": POSITIONS}
+        Composer.new(preset="tiny", device="cpu", **shape)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import torch
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.melody import MelodyCodec
 from triptych.music.midi import midi_bytes
@@ -24,6 +23,7 @@ from triptych.music.performance import (
 )
 from triptych.music.performance_data import PerformanceAugmentation, PerformanceData, held_out_windows
 from triptych.music.shards import Shards, prepare
+from triptych.shape.config import Config
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.recipe import Recipe
 
@@ -174,7 +174,7 @@ def test_sources_are_the_melodies_of_the_crops(shards: Shards) -> None:
                 if start < steps / 10 - 0.15:
                     seen += 1
                     assert (pitch - 21, round(10 * start)) in struck
-    assert seen > 50
+    assert seen > 30
 
 
 @pytest.mark.parametrize("context", [None, 0])
@@ -224,6 +224,6 @@ def test_a_model_learns_from_them(shards: Shards, tmp_path: Path) -> None:
     )
     held_out = held_out_windows(shards, codec, length=64)
     before = held_out_loss(model, held_out)
-    recipe = Recipe(epochs=2, learning_rate=0.01, warmup=2, dtype="float32", average_last=1)
+    recipe = Recipe(epochs=2, learning_rate=0.01, warmup=2, dtype="float32", average_last=2)
     fit(model, data(shards), held_out, recipe, tmp_path, quiet=True)
     assert held_out_loss(model, held_out) < before - 0.2

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.generation.sample import Sampling
+from triptych.generation import Sampling
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.store import save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music import pianist as module
@@ -34,6 +33,8 @@ from triptych.music.performance import (
 from triptych.music.pianist import MOST_TOKENS, PRESETS, Pianist
 from triptych.music.piece import Piece
 from triptych.music.shards import Shards, prepare
+from triptych.shape.config import Config
+from triptych.shape.parts import Tokens
 from triptych.train.recipe import Recipe
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
@@ -118,7 +119,7 @@ def test_nothing_is_against_the_grammar(seed: int, tokens: int) -> None:
     assert len(events) == 4 * tokens
     grammar = PerformanceGrammar(end=False)
     for place, token in enumerate(events):
-        assert grammar(torch.tensor([events[:place]], dtype=torch.int64))[0, token]
+        assert grammar(np.array([events[:place]], dtype=np.int64))[0, token]
 
 
 def test_music_ends_by_itself_or_is_cut(pianist: Pianist, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,14 +128,14 @@ def test_music_ends_by_itself_or_is_cut(pianist: Pianist, monkeypatch: pytest.Mo
     assert len(cut) <= 30 and END not in cut
     heard: dict[str, Any] = {}
 
-    def ending(*_: object, **settings: Any) -> Iterator[torch.Tensor]:
+    def ending(*_: object, **settings: Any) -> Iterator[Any]:
         heard.update(settings)
-        yield from torch.tensor([[VELOCITY], [40], [TIME_SHIFT], [NOTE_OFF + 40], [END], [END]])
+        yield from np.array([[VELOCITY], [40], [TIME_SHIFT], [NOTE_OFF + 40], [END], [END]])
 
     monkeypatch.setattr(module, "generate", ending)
     assert len(pianist.compose().notes) == 1
     assert list(pianist._events(module._NOTHING, None, None, None, WILD, 0))[-1] == NOTE_OFF + 40
-    over = torch.tensor([[VELOCITY, 40, TIME_SHIFT, NOTE_OFF + 40]])
+    over = np.array([[VELOCITY, 40, TIME_SHIFT, NOTE_OFF + 40]])
     assert heard["end"] == END and heard["allow"](over)[0, END]
     pianist.compose(seconds=3)
     assert not heard["allow"](over)[0, END], "with a length it does not end before"
@@ -164,7 +165,7 @@ def test_steps_past_the_table_equal_the_whole(preset: str) -> None:
     model = pianist.model.double().eval()
     target = torch.randint(CODEC.vocabulary, (1, 70))
     with torch.no_grad():
-        whole = model(target)[0]
+        whole = model(target)[0].log_softmax(-1)
     cache = model.start(length=70, rows=1)
     steps = [model.step(None if place == 0 else target[:, place - 1], cache)[0] for place in range(70)]
     torch.testing.assert_close(torch.stack(steps), whole, rtol=1e-9, atol=1e-9)
@@ -355,7 +356,7 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     assert loaded.card["domain"] == "noise" and loaded.codec.labels == LABELS
     assert loaded.compose(tokens=40, seed=1) == pianist.compose(tokens=40, seed=1)
     exact = Pianist.load(tmp_path / "model", device="cpu", dtype="float64")
-    assert exact.model.embedding.weight.dtype == torch.float64 and exact.compose(tokens=40).notes
+    assert exact.model.dtype == torch.float64 and exact.compose(tokens=40).notes
     assert loaded.with_dropout(0.3).model.config.dropout == 0.3
     # A window wider than the piece shows all of it.
     local = exact.with_pattern({"kind": "local_1d", "query": 16, "memory": 64})
@@ -366,7 +367,7 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         loaded.with_pattern({"kind": "local_1d"})
     # A keyboard says nothing before it has been learned.
     told = exact.with_keyboard()
-    assert told.model.config.positions.keyboard == (88, 100, 32)
+    assert told.model.config.input == Tokens((88, 100, 32))
     assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
     save_pretrained(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a model of piano performances, got .*another kind"):
@@ -383,8 +384,8 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         ("accompany", {"encoder_layers": 0}, "expected encoder_layers from 1 for the task accompany, got 0"),
         (
             "compose",
-            {"positions": {"keyboard": [9, 9, 9]}},
-            r"expected positions.keyboard=\[88, 100, 32\] for performances, got \[9, 9, 9\]",
+            {"input": {"kind": "tokens", "keyboard": [9, 9, 9]}},
+            r"expected input.keyboard=\[88, 100, 32\] for performances, got \[9, 9, 9\]",
         ),
         ("compose", {"positions": "learned"}, "expected positions without an end, got learned ones"),
     ],

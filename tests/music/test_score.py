@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
 from triptych.music.codec import RANGES, SILENT, VOICES, ChoraleCodec, Grid
 from triptych.music.data import Examples, held_out
 from triptych.music.score import likelihood, token_nll, token_nll_in_every_key, worded
+from triptych.shape.config import Config
 
 CODEC = ChoraleCodec()
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.5, "classes": 26}

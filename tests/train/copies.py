@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.train.recipe import Recipe
 
 VOCABULARY = 12

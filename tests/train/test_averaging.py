@@ -1,7 +1,7 @@
 import torch
 
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.train.averaging import MovingAverage, mean, swapped, weights
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import PRESETS, Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import PRESETS, Config
 from triptych.train.optimizer import (
     measure_optimizers,
     optimizer_tensors,
@@ -49,7 +49,7 @@ def test_every_parameter_has_one_optimizer_and_embeddings_never_decay(kind: str)
     assert sorted(owned) == sorted(id(parameter) for parameter in ours.parameters())
     for group in groups:
         for parameter in group["params"]:
-            is_matrix = parameter.ndim == 2 and parameter is not ours.embedding.weight
+            is_matrix = parameter.ndim == 2 and parameter is not ours.input.embedding.weight
             assert (group["weight_decay"] == 0.1) == is_matrix
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.train import precision
 
 

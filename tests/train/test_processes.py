@@ -21,13 +21,12 @@ from torch import distributed
 from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
 from triptych.cli.main import main
 from triptych.image.files import Pictures
-from triptych.model import transformer
+from triptych.model import condition
 from triptych.music import shards as music
 from triptych.music.shards import Shards
 
 SMALL: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.0}
 RECIPE: dict[str, Any] = {"epochs": 3, "dtype": "float32", "warmup": 2, "label_smoothing": 0.0, "evaluations": 4}
-WITH_SOURCE = {"kind": "learned", "length": 300, "source": {"kind": "learned", "length": 9, "grid": [2]}}
 
 
 def pictures(channels: int, names: tuple[str, ...] = ()) -> tuple[Pictures, Pictures]:
@@ -74,7 +73,7 @@ def image(out: Path, recipe: Recipe, task: str = "paint", classes: bool = False,
     painter.fit(training, held_out_pictures=held_out, recipe=recipe, out=out, resume=resume, quiet=True)
 
 
-MIXTURE: dict[str, Any] = {"cell": "pixel", "patch": {"logistics": 3}}
+MIXTURE: dict[str, Any] = {"cell": "pixel", "head": {"kind": "mixture", "components": 3}}
 TASKS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "text": (text, {}),
     "compose": (chorales, {}),
@@ -88,13 +87,12 @@ TASKS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "mixture complete": (image, {**MIXTURE, "task": "complete"}),
     "complete": (image, {"cell": [2, 2], "channels": 1, "task": "complete"}),
     "upscale": (image, {"task": "upscale"}),
-    "source without an encoder": (image, {"cell": [1, 1], "positions": WITH_SOURCE}),
 }
 
 
 def train_all(place: Path) -> None:
     """Train every task in a folder of its own."""
-    transformer.LABEL_DROP = 0.0  # labels are dropped at random, by rows
+    condition.LABEL_DROP = 0.0  # labels are dropped at random, by rows
     torch.set_num_threads(1)
     for number, (name, (run, settings)) in enumerate(TASKS.items()):
         # With accumulation too: an update of several batches sends its gradients once.
@@ -156,7 +154,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monk
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*launcher, __file__, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as two:
-        monkeypatch.setattr(transformer, "LABEL_DROP", 0.0)
+        monkeypatch.setattr(condition, "LABEL_DROP", 0.0)
         train_all(tmp_path / "one")
         told = two.communicate(timeout=500)[0]
     assert two.returncode == 0, told

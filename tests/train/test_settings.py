@@ -8,8 +8,8 @@ from copies import Copies, make, recipe
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.package import card_of_run
 from triptych.train.recipe import Recipe
@@ -71,4 +71,4 @@ def test_looking_at_held_out_data_makes_no_gradients(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch, "zeros", counted)
     loss = held_out_loss(model, [batch])
     assert loss == pytest.approx(float(whole[1].detach()) / 200, rel=1e-6)
-    assert not kept and model.embedding.weight.shape not in shapes
+    assert not kept and model.input.embedding.weight.shape not in shapes

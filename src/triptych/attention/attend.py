@@ -10,9 +10,10 @@ from torch import Tensor
 
 from triptych.attention.blockwise import blockwise
 from triptych.attention.dense import bias, check, dense, valid_keys
-from triptych.attention.pattern import Full, Pattern, check_sizes, mask
 from triptych.attention.relation import Relation
+from triptych.attention.tables import mask
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Pattern, check_sizes
 
 Backend = Literal["auto", "dense", "blockwise", "fused", "flex"]
 

@@ -20,8 +20,9 @@ from torch.utils.checkpoint import checkpoint
 from triptych.attention.chunked import chunked
 from triptych.attention.dense import bias, check
 from triptych.attention.neighbours import available, neighbours
-from triptych.attention.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring, table
 from triptych.attention.relation import ByCoordinate, Relation, by_distance
+from triptych.attention.tables import table
+from triptych.shape.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring
 
 KEEP = 16 * 1024 * 1024  # logits that a call keeps for its backward pass; of more, each group's are computed again
 GROUP = 4 * 1024 * 1024  # logits of a group

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from triptych.attention.pattern import Full, Local1D
 from triptych.attention.relation import ByDistance, Relation, by_distance
+from triptych.shape.pattern import Full, Local1D
 
 CHUNK = 256  # queries of a tile, at most
 LEAST = 64  # queries of a tile of small local blocks, about: fewer are not worth the calls

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from triptych.attention.pattern import Full, Pattern, mask
 from triptych.attention.relation import Relation, check_relations, logits
+from triptych.attention.tables import mask
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Pattern
 
 
 def dense(

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from triptych.attention.dense import check
-from triptych.attention.pattern import Full, Pattern, block_size, check_sizes, members
 from triptych.attention.relation import Relation
+from triptych.attention.tables import members
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Pattern, block_size, check_sizes
 
 
 def flex(

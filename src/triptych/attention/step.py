@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.attention.dense import bias, check
-from triptych.attention.pattern import Full, Local, Pattern, visible
 from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
+from triptych.attention.tables import visible
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local, Pattern
 
 
 def step(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.bench.plain import PlainTransformer
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 
 def skew(products: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from triptych.bench.plain import Built, mean_loss, shifted
 from triptych.model.batch import Batch
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 # The name to install, and the name to import.
 PACKAGES = {"x-transformers": "x_transformers", "transformers": "transformers", "local-attention": "local_attention"}

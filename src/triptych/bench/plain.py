@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.model.batch import Batch
-from triptych.model.config import Config
 from triptych.model.positions import sinusoids
+from triptych.shape.config import Config
 
 Loss = Callable[[Batch], Tensor]
 Built = tuple[nn.Module, Loss]

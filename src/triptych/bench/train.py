@@ -12,7 +12,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from triptych.attention.pattern import Local1D
 from triptych.bench import peers
 from triptych.bench.measure import Settings, Table, interleaved, table
 from triptych.bench.naive import naive_transformer
@@ -28,8 +27,9 @@ from triptych.bench.plain import (
 )
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.config import Config, Relative
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config, Relative
+from triptych.shape.pattern import Local1D
 from triptych.train.optimizer import optimizers
 from triptych.train.precision import autocast
 from triptych.train.recipe import Recipe

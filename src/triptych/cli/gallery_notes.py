@@ -68,7 +68,7 @@ def notes(composer: Composer, filler: Composer, out: Path, begin: Callable[[str]
     body = [facts(composer.card), *_shown(piece, folder / "chorale", out), *looked]
     yield section("notes", "Notes: a chorale from nothing", told, body)
 
-    from triptych.generation.sample import Sampling
+    from triptych.generation.sampling import Sampling
 
     begin("harmonizing a melody")
     given = melody()

@@ -320,8 +320,8 @@ def pixel_of(
     """
     import numpy as np
 
-    from triptych.attention.pattern import Full, block_size, visible
     from triptych.look.pixels import PixelAttention
+    from triptych.shape.pattern import Full, block_size, visible
 
     codec, pattern = painter.codec, painter.model.config.pattern
     chosen = _within(pixel, codec.shape)

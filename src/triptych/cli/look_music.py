@@ -39,8 +39,7 @@ def arcs_of(
     codec = composer.codec
     chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
-    patch = composer.model.config.patch
-    size = 1 if patch is None else patch.size
+    size = composer.model.config.input.size
     read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head)
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from triptych.generation.sample import Sampling
+    from triptych.generation.sampling import Sampling
 
 MACHINE = "Machine and output"
 GENERATION = "Generation"
@@ -83,7 +83,7 @@ TopP = Annotated[
 
 def sampling(temperature: float | None, top_k: int | None, top_p: float | None, *, usual: float = 1.0) -> Sampling:
     """What the three options ask for; one that was not given restricts nothing. usual: the temperature otherwise."""
-    from triptych.generation.sample import Sampling
+    from triptych.generation.sampling import Sampling
 
     return Sampling(
         temperature=usual if temperature is None else temperature,

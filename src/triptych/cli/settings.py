@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.plain import bounded, from_toml, read_bounded
+from triptych.shape.plain import bounded, from_toml, read_bounded
 
 # The tables of a recipe file. A bare key in --set belongs to the last one.
 TABLES = ("model", "data", "card", "training")

@@ -150,7 +150,7 @@ def image(
     what most pictures have; mirror (false): pictures are turned left to right as often as not; held_out, so many
     pictures of the validation split at most (2,000). The table model also takes cell, the rows and subpixel columns at
     one position, or "pixel"; its preset is small-pixels for colour and small for grey. With --from, the pictures are
-    resized to the model's size, and classes that it has not are added; dropout and patch.forget may change.
+    resized to the model's size, and classes that it has not are added; dropout and input.word_dropout may change.
     """
     tables = _tables(recipe, settings, dtype, data=[*train_image.SETTINGS], model=["cell"])
     from triptych.train.folder import claimed
@@ -159,8 +159,8 @@ def image(
     run = Recipe.from_mapping(tables["training"])
     changes: dict[str, Any] = {}
     if start_from is not None:
-        changes["forget"] = _only_forget(tables["model"])
-        changes["dropout"] = _only_dropout(tables["model"], "dropout or patch.forget")
+        changes["word_dropout"] = _only_word_dropout(tables["model"])
+        changes["dropout"] = _only_dropout(tables["model"], "dropout or input.word_dropout")
     where = {"device": device, "threads": threads}
     with claimed(out, resume=resume) as folder:
         for number, path in enumerate(data, 1):
@@ -199,9 +199,9 @@ def music(
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
     teachers say is learned in the same way, if one of them fills in.
-    With --from, dropout, pattern and order may change. A pianist may then be told the keyboard, positions =
+    With --from, dropout, pattern and order may change. A pianist may then be given the keyboard, input =
     {keyboard = [88, 100, 32]}, and a composer the metre, positions = {metre = 48}, sixteenths of the longest bar. Of a
-    composer patch.forget may change, and one that composes is given an encoder by task = "infill", as deep as its
+    composer input.word_dropout may change, and one that composes is given an encoder by task = "infill", as deep as its
     decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked for:
     likelihood is the measure, and notes are drawn from it.
     """
@@ -220,8 +220,8 @@ def music(
             model = tables["model"]
             changes: dict[str, Any] = {}
             if start_from is not None:
-                changes = {name: model.pop(name, None) for name in ("pattern", "positions")}
-                changes["dropout"] = _only_dropout(model, "dropout, pattern or positions.keyboard")
+                changes = {name: model.pop(name, None) for name in ("pattern", "input")}
+                changes["dropout"] = _only_dropout(model, "dropout, pattern or input.keyboard")
             outcome = train_piano.train_pianist(data, tables, run, where, **changes, **how)
         else:
             outcome = _train_composer(data, tables, run, where, **how)
@@ -258,16 +258,16 @@ def _train_composer(
     augmentation = Augmentation(**use)
     if start_from is not None:
         model = tables["model"]
-        forget, metre, pattern = _only_forget(model), _only_metre(model), model.pop("pattern", None)
+        word_dropout, metre, pattern = _only_word_dropout(model), _only_metre(model), model.pop("pattern", None)
         layers = model.pop("encoder_layers", None) if task == "infill" else None
         dropout = _only_dropout(
-            model, "dropout, patch.forget, positions.metre, pattern, or with data.task=infill encoder_layers"
+            model, "dropout, input.word_dropout, positions.metre, pattern, or with data.task=infill encoder_layers"
         )
         composer = Composer.load(named(start_from), dtype="float32", **where)
         if task == "infill" and (composer.task != task or layers is not None):
             deep = composer.model.config.decoder_layers if layers is None else layers
             composer = composer.with_encoder(deep, seed=run.seed)
-        composer = composer.with_dropout(dropout, forget)
+        composer = composer.with_dropout(dropout, word_dropout)
         composer = composer if pattern is None else composer.with_pattern(pattern)
         composer = composer if metre is None else composer.with_metre(metre)
         composer = composer if order in (None, list(composer.codec.order)) else composer.with_order(order)
@@ -326,7 +326,7 @@ def _taught(
     out: RunFolder,
 ) -> tuple[Sequence[Grid], Lessons | None]:
     """The training pieces, with composed ones or without, and what the teachers say of them."""
-    from triptych.model.transformer import SMOOTHED
+    from triptych.model.heads.base import SMOOTHED
     from triptych.music.lessons import filling_lessons, lessons
 
     models, task, codec = [teacher.model for teacher in teachers], pupil.task, pupil.codec
@@ -374,7 +374,7 @@ def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: State | None) -
     elif resumed is not None:
         name = resumed.progress.orthogonal
     else:
-        return fast_dtype(cost_of_bfloat16(teacher.embedding.weight.device))
+        return fast_dtype(cost_of_bfloat16(teacher.device))
     found: torch.dtype = getattr(torch, name)
     return found
 
@@ -396,7 +396,7 @@ def _tables(
     tables = read_settings(recipe, settings or ())
     if dtype is not options.DtypeName.auto:
         tables["training"]["dtype"] = dtype.value
-    from triptych.model.config import Config
+    from triptych.shape.config import Config
 
     expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
     expect("data", tables["data"], data)
@@ -417,13 +417,13 @@ def _only_metre(model: dict[str, Any]) -> int | None:
     return longest
 
 
-def _only_forget(settings: dict[str, Any]) -> float | None:
-    """What [model.patch] leaves open with --from; any other setting of it stays, and is then refused."""
-    patch = settings.get("patch")
-    if not isinstance(patch, dict) or list(patch) != ["forget"]:
+def _only_word_dropout(settings: dict[str, Any]) -> float | None:
+    """What [model.input] leaves open with --from; any other setting of it stays, and is then refused."""
+    reads = settings.get("input")
+    if not isinstance(reads, dict) or list(reads) != ["word_dropout"]:
         return None
-    forget: float = settings.pop("patch")["forget"]
-    return forget
+    word_dropout: float = settings.pop("input")["word_dropout"]
+    return word_dropout
 
 
 def _only_dropout(settings: dict[str, Any], allowed: str = "dropout") -> float | None:

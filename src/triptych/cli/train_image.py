@@ -39,7 +39,7 @@ def train_painter(
     out: Path | RunFolder,
     resume: bool,
     dropout: float | None = None,
-    forget: float | None = None,
+    word_dropout: float | None = None,
 ) -> Outcome:
     """Train a new painter, or go on from `start_from`, whose size and channels the pictures are given then, and which
     is given the classes of theirs that it has not.
@@ -50,7 +50,7 @@ def train_painter(
     size, channels = use["size"], use["channels"]
     painter = None
     if start_from is not None:
-        painter = Painter.load(named(start_from), dtype="float32", **where).with_dropout(dropout, forget)
+        painter = Painter.load(named(start_from), dtype="float32", **where).with_dropout(dropout, word_dropout)
         if use["task"] not in (None, painter.task):
             raise UserError(f"expected data.task {painter.task}, that of {start_from}, got {use['task']!r}")
         size, channels = size or painter.codec.shape[:2], channels or painter.codec.channels

@@ -53,9 +53,9 @@ def train_pianist(
     resume: bool,
     dropout: float | None = None,
     pattern: Any = None,
-    positions: Any = None,
+    input: Any = None,
 ) -> Outcome:
-    """Train a new pianist, or go on from `start_from` with another dropout or pattern, or told the keyboard."""
+    """Train a new pianist, or go on from `start_from` with another dropout or pattern, or with the keyboard."""
     from triptych.music.performance import KEYBOARD
     from triptych.music.performance_data import PerformanceAugmentation
     from triptych.music.pianist import Pianist
@@ -65,15 +65,13 @@ def train_pianist(
     task, held_out = use.pop("task", None), use.pop("held_out", None)
     crops = {"length": use.pop("length")} if "length" in use else {}
     augmentation = PerformanceAugmentation(**use)
-    if positions is not None and positions != {"keyboard": list(KEYBOARD)}:
-        raise UserError(
-            f"expected of model.positions only {{ keyboard = {list(KEYBOARD)} }} with --from, got {positions!r}"
-        )
+    if input is not None and input != {"keyboard": list(KEYBOARD)}:
+        raise UserError(f"expected of model.input only {{ keyboard = {list(KEYBOARD)} }} with --from, got {input!r}")
     if start_from is not None:
         pianist = Pianist.load(named(start_from), dtype="float32", **where)
         pianist = pianist if dropout is None else pianist.with_dropout(dropout)
         pianist = pianist if pattern is None else pianist.with_pattern(pattern)
-        pianist = pianist if positions is None else pianist.with_keyboard()
+        pianist = pianist if input is None else pianist.with_keyboard()
         if task not in (None, pianist.task):
             raise UserError(f"expected data.task {pianist.task}, that of {start_from}, got {task!r}; leave it out")
         task = pianist.task

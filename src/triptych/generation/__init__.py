@@ -2,7 +2,9 @@
 
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.protocol import RowCache, StepModel
-from triptych.generation.sample import Sampling, generate, probabilities
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling, probabilities
+from triptych.generation.seeds import derive
 
 __all__ = [
     "Hypothesis",
@@ -11,6 +13,7 @@ __all__ = [
     "Sampling",
     "StepModel",
     "beam_search",
+    "derive",
     "generate",
     "probabilities",
 ]

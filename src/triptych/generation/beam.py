@@ -1,17 +1,21 @@
 """Beam search over a batch of sources: n-best, length penalty by convention, forced prefix, exact early stopping."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from triptych.errors import UserError, expect
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
-from triptych.generation.protocol import CacheT, StepModel
-from triptych.generation.top import largest
+from triptych.generation.protocol import CacheT, Ids, LogProbs, StepModel
+from triptych.generation.sample import check_fresh
+from triptych.generation.sampling import not_finite
+from triptych.generation.top import Numbers, largest
 
 Stop = Literal["exact", "first"]
 
@@ -83,7 +87,7 @@ def beam_search(
     nbest: int = 1,
     min_length: int = 0,
     penalty: LengthPenalty = _GNMT,
-    prefix: Tensor | None = None,
+    prefix: NDArray[np.integer] | None = None,
     stop: Stop = "exact",
 ) -> list[list[Hypothesis]]:
     """Return the `nbest` best hypotheses of every source, best first.
@@ -113,31 +117,30 @@ def beam_search(
         stop: "exact" or "first".
 
     Raises:
-        UserError: bad settings, logits that are NaN or infinite, or a source for which nothing can end in time.
+        UserError: bad settings, log-probabilities that are NaN or infinite, or a source for which nothing can end in
+            time.
     """
     expect(penalty, LengthPenalty, "a LengthPenalty", "try LengthPenalty(alpha=0.6)")
     limits = _limits(max_length, min_length, beam, nbest, cache.rows)
-    if cache.position != 0:
-        raise UserError(f"beam search needs a fresh cache; this one is at position {cache.position}: start a new one.")
+    check_fresh(cache.position)
     if stop not in ("exact", "first"):
         raise UserError(f"stop must be exact or first; got {stop!r}.")
     forced = _forced(prefix, limits, end)
-    with torch.no_grad():
-        logits = model.step(None, cache)
-        check_vocabulary(forced, end, logits.shape[1])
-        live = _Live.start(forced.to(logits.device), beam)
-        ledger = _Ledger(nbest, penalty, limits, beam if stop == "first" else None, logits.device)
-        position = 0
-        while True:
-            found = _extend(logits, live, position, end, end_allowed=position + 1 >= min_length)
-            ledger.finish(found, live, position, end)
-            rows = _advance(found, live, ledger, position, end)
-            if not live.source.numel():
-                break
-            if rows is not None:
-                cache.select(rows)
-            position += 1
-            logits = model.step(live.ids[:, -1], cache)
+    log_probs = model.step(None, cache)
+    check_vocabulary(forced, end, log_probs.shape[1])
+    live = _Live.start(forced, beam)
+    ledger = _Ledger(nbest, penalty, limits, beam if stop == "first" else None)
+    position = 0
+    while True:
+        found = _extend(log_probs, live, position, end, end_allowed=position + 1 >= min_length)
+        ledger.finish(found, live, position, end)
+        rows = _advance(found, live, ledger, position, end)
+        if not live.source.size:
+            break
+        if rows is not None:
+            cache.select(rows)
+        position += 1
+        log_probs = model.step(live.ids[:, -1], cache)
     return ledger.result()
 
 
@@ -145,24 +148,24 @@ def beam_search(
 class _Live:
     """The hypotheses that grow: S sources still in the batch, B beams each; row s * B + b is beam b of source s."""
 
-    source: Tensor  # [S] int64, the source's number in the whole batch
-    total: Tensor  # [S, B] float64, summed log-probability; -inf: this beam holds nothing
-    ids: Tensor  # [S * B, t] int64
-    log_probs: Tensor  # [S * B, t] float64
-    forced: Tensor  # [S, max_length] int64, -1 where free
-    any_forced: list[bool]  # [max_length] of the whole batch, to skip a step's question without asking a tensor
+    source: Ids  # [S], the source's number in the whole batch
+    total: Numbers  # [S, B], summed log-probability; -inf: this beam holds nothing
+    ids: Ids  # [S * B, t]
+    log_probs: Numbers  # [S * B, t]
+    forced: Ids  # [S, max_length], -1 where free
+    any_forced: list[bool]  # [max_length] of the whole batch
 
     @classmethod
-    def start(cls, forced: Tensor, beam: int) -> "_Live":
+    def start(cls, forced: Ids, beam: int) -> _Live:
         """Begin with one empty hypothesis a source; the other beams hold nothing yet."""
-        sources, device = forced.shape[0], forced.device
-        total = torch.full((sources, beam), -torch.inf, dtype=torch.float64, device=device)
+        sources = len(forced)
+        total = np.full((sources, beam), -np.inf)
         total[:, 0] = 0.0
         return cls(
-            source=torch.arange(sources, device=device),
+            source=np.arange(sources),
             total=total,
-            ids=torch.empty(sources * beam, 0, dtype=torch.int64, device=device),
-            log_probs=torch.empty(sources * beam, 0, dtype=torch.float64, device=device),
+            ids=np.empty((sources * beam, 0), np.int64),
+            log_probs=np.empty((sources * beam, 0)),
             forced=forced,
             any_forced=(forced != FREE).any(0).tolist(),
         )
@@ -172,107 +175,100 @@ class _Live:
 class _Found:
     """The best extensions of every source, best first, each [S, K]; total -inf: there is none."""
 
-    total: Tensor
-    beam: Tensor
-    ids: Tensor
+    total: Numbers
+    beam: Ids
+    ids: Ids
 
 
-def _extend(logits: Tensor, live: _Live, position: int, end: int, *, end_allowed: bool) -> _Found:
-    """Rank the extensions of the live hypotheses."""
+def _extend(log_probs: LogProbs, live: _Live, position: int, end: int, *, end_allowed: bool) -> _Found:
+    """Rank the extensions of the live hypotheses, of log-probabilities [S * B, V], into which it writes."""
     sources, beam = live.total.shape
-    vocabulary = logits.shape[1]
-    if logits.dtype in (torch.bfloat16, torch.float16):
-        logits = logits.float()
-    log_probs = torch.log_softmax(logits, 1).view(sources, beam, vocabulary)
+    vocabulary = log_probs.shape[1]
+    log_probs = log_probs.reshape(sources, beam, vocabulary)
     forced = live.forced[:, position]
     forced_total = None
     if live.any_forced[position]:
-        wanted = forced.clamp(min=0)[:, None, None].expand(sources, beam, 1)
-        forced_total = live.total + log_probs.gather(2, wanted).squeeze(2).double()
+        wanted = np.maximum(forced, 0)[:, None, None]
+        forced_total = live.total + np.take_along_axis(log_probs, wanted, 2)[:, :, 0]  # [S, B]
     if not end_allowed:
-        log_probs[:, :, end] = -torch.inf
-    total, origin, ids = largest(log_probs, live.total, min(2 * beam, beam * vocabulary))
-    if bool(total.isnan().any()):
-        source = int(live.source[total.isnan().any(1)][0])
-        raise UserError(
-            f"the model gave logits that are NaN or infinite at position {position}, source {source}; "
-            "check that its weights are finite, or compute in float32."
-        )
+        log_probs[:, :, end] = -np.inf
+    try:
+        total, origin, ids = largest(log_probs, live.total, min(2 * beam, beam * vocabulary))
+    except FloatingPointError as error:
+        raise not_finite(position, source=int(live.source[error.args[0]])) from None
     if forced_total is None:
         return _Found(total, origin, ids)
-    one, order = torch.sort(forced_total, dim=1, descending=True, stable=True)
+    order = (-forced_total).argsort(1, kind="stable")
     is_forced = (forced != FREE)[:, None]
-    spare = total.shape[1] - beam
-    total = torch.where(is_forced, torch.nn.functional.pad(one, (0, spare), value=-torch.inf), total)
-    origin = torch.where(is_forced, torch.nn.functional.pad(order, (0, spare)), origin)
-    return _Found(total, origin, torch.where(is_forced, forced[:, None], ids))
+    spare = ((0, 0), (0, total.shape[1] - beam))
+    one = np.pad(np.take_along_axis(forced_total, order, 1), spare, constant_values=-np.inf)
+    total = np.where(is_forced, one, total)
+    origin = np.where(is_forced, np.pad(order, spare), origin)
+    return _Found(total, origin, np.where(is_forced, forced[:, None], ids))
 
 
-def _advance(found: _Found, live: _Live, ledger: "_Ledger", position: int, end: int) -> Tensor | None:
+def _advance(found: _Found, live: _Live, ledger: _Ledger, position: int, end: int) -> Ids | None:
     """Keep the best extensions that have not ended, drop sources that are done; return the cache's new rows.
 
     None when every row continues itself, so that the cache need not move.
     """
     sources, beam = live.total.shape
-    gone = (found.ids == end) | (found.total == -torch.inf)
-    chosen = torch.sort(gone.byte(), dim=1, stable=True).indices[:, :beam]
-    gone = gone.gather(1, chosen)
-    total = found.total.gather(1, chosen).masked_fill(gone, -torch.inf)
-    origin = found.beam.gather(1, chosen)
-    ids = found.ids.gather(1, chosen)
-    step = (total - live.total.gather(1, origin)).view(-1)
-    rows = (torch.arange(sources, device=total.device)[:, None] * beam + origin).view(-1)
+    gone = (found.ids == end) | (found.total == -np.inf)
+    chosen = gone.argsort(1, kind="stable")[:, :beam]
+    total, origin, ids, gone = (
+        np.take_along_axis(each, chosen, 1) for each in (found.total, found.beam, found.ids, gone)
+    )
+    total[gone] = -np.inf
+    with np.errstate(invalid="ignore"):  # of beams that hold nothing, -inf - -inf: nobody reads it
+        step = (total - np.take_along_axis(live.total, origin, 1)).ravel()
+    rows = (np.arange(sources)[:, None] * beam + origin).ravel()
 
     keep = ~ledger.done(live.source, total, position)
-    moved = not bool((origin == torch.arange(beam, device=total.device)).all())
-    if not bool(keep.all()):
+    moved = bool((origin != np.arange(beam)).any())
+    if not keep.all():
         moved = True
-        kept = keep[:, None].expand(-1, beam).reshape(-1)
+        kept = keep.repeat(beam)
         rows, step, ids, total = rows[kept], step[kept], ids[keep], total[keep]
         live.source, live.forced = live.source[keep], live.forced[keep]
     live.total = total
     old_ids, old_log_probs = live.ids, live.log_probs
     if moved:
-        old_ids, old_log_probs = old_ids.index_select(0, rows), old_log_probs.index_select(0, rows)
-    live.ids = torch.cat([old_ids, ids.reshape(-1, 1)], 1)
-    live.log_probs = torch.cat([old_log_probs, step[:, None]], 1)
+        old_ids, old_log_probs = old_ids[rows], old_log_probs[rows]
+    live.ids = np.concatenate([old_ids, ids.reshape(-1, 1)], 1)
+    live.log_probs = np.concatenate([old_log_probs, step[:, None]], 1)
     return rows if moved else None
 
 
 class _Ledger:
     """The finished hypotheses of all sources, and who is done."""
 
-    def __init__(
-        self, nbest: int, penalty: LengthPenalty, limits: list[int], stop_at: int | None, device: torch.device
-    ) -> None:
+    def __init__(self, nbest: int, penalty: LengthPenalty, limits: list[int], stop_at: int | None) -> None:
         self._divisors = [math.nan] + [penalty.divisor(length) for length in range(1, max(limits) + 1)]
-        last = [self._divisors[limit] for limit in limits]
-        self._last = torch.tensor(last, dtype=torch.float64, device=device)
+        self._last = np.array([self._divisors[limit] for limit in limits])
         self._nbest, self._stop_at = nbest, stop_at
         self._best: list[list[Hypothesis]] = [[] for _ in limits]
-        self._count = torch.zeros(len(limits), dtype=torch.int64, device=device)
+        self._count = np.zeros(len(limits), np.int64)
         # the score to beat: that of the n-th best, -inf until there are n
-        self._bar = torch.full((len(limits),), -torch.inf, dtype=torch.float64, device=device)
+        self._bar = np.full(len(limits), -np.inf)
 
     def finish(self, found: _Found, live: _Live, position: int, end: int) -> None:
         """Enter the extensions that end and are among the first `beam`."""
         beam = live.total.shape[1]
-        ended = (found.ids[:, :beam] == end) & (found.total[:, :beam] > -torch.inf)
-        if not bool(ended.any()):
+        ended = (found.ids[:, :beam] == end) & (found.total[:, :beam] > -np.inf)
+        if not ended.any():
             return
         if self._stop_at is not None:
             room = (self._stop_at - self._count[live.source])[:, None]
             ended &= ended.cumsum(1) <= room
         self._count[live.source] += ended.sum(1)
         score = found.total[:, :beam] / self._divisors[position + 1]
-        good = (ended & (score > self._bar[live.source][:, None])).nonzero()
-        group, rank = good.unbind(1)
+        group, rank = (ended & (score > self._bar[live.source][:, None])).nonzero()
         origin = found.beam[group, rank]
         row = group * beam + origin
         last = found.total[group, rank] - live.total[group, origin]
         sources = live.source[group].tolist()
         ids = live.ids[row].tolist()
-        log_probs = torch.cat([live.log_probs[row], last[:, None]], 1).tolist()
+        log_probs = np.concatenate([live.log_probs[row], last[:, None]], 1).tolist()
         for source, one, one_score, one_probs in zip(sources, ids, score[group, rank].tolist(), log_probs, strict=True):
             best = self._best[source]
             best.append(Hypothesis((*one, end), one_score, tuple(one_probs)))
@@ -281,12 +277,12 @@ class _Ledger:
             if len(best) == self._nbest:
                 self._bar[source] = best[-1].score
 
-    def done(self, source: Tensor, total: Tensor, position: int) -> Tensor:
+    def done(self, source: Ids, total: Numbers, position: int) -> NDArray[np.bool_]:
         """Say, bool [S], for which sources no live hypothesis [S, B] can enter the n best any more."""
         # what lives after `position` ends with position + 2 ids at the earliest; every convention is monotone in the
         # length, so the most favourable divisor within reach is the nearest one or the last one
         nearest = self._divisors[min(position + 2, len(self._divisors) - 1)]
-        done = total.amax(1) / self._last[source].clamp(min=nearest) <= self._bar[source]
+        done: NDArray[np.bool_] = total.max(1) / np.maximum(self._last[source], nearest) <= self._bar[source]
         if self._stop_at is not None:
             done |= self._count[source] >= self._stop_at
         return done
@@ -321,14 +317,15 @@ def _limits(max_length: int | Sequence[int], min_length: int, beam: int, nbest: 
     return limits
 
 
-def _forced(prefix: Tensor | None, limits: list[int], end: int) -> Tensor:
+def _forced(prefix: NDArray[np.integer] | None, limits: list[int], end: int) -> Ids:
     """Return the forced ids int64 [sources, longest]: the prefix, and END at each source's last place."""
     forced = forced_ids(prefix, rows=len(limits), length=max(limits), end=end)
-    last = torch.tensor(limits)[:, None] - 1
-    late = (forced != FREE) & (forced != end) & (torch.arange(max(limits)) >= last)
-    if bool(late.any()):
-        source = int(late.nonzero()[0, 0])
+    last = np.array(limits)[:, None] - 1
+    late = ((forced != FREE) & (forced != end) & (np.arange(max(limits)) >= last)).any(1)
+    if late.any():
+        source = int(late.argmax())
         raise UserError(
             f"prefix of source {source} leaves no place for END within max_length {limits[source]}; allow more length."
         )
-    return forced.scatter(1, last, end)
+    np.put_along_axis(forced, last, end, 1)
+    return forced

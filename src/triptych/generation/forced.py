@@ -1,46 +1,50 @@
 """The forced prefix that sampling and beam search share: ids the result must begin with, -1 where it is free."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.generation.protocol import Ids
 
 FREE = -1
 
 
-def forced_ids(prefix: Tensor | None, *, rows: int, length: int, end: int | None) -> Tensor:
-    """Check `prefix` int64 [rows, P] and return it as int64 [rows, length], filled up with -1 (free).
+def forced_ids(prefix: NDArray[np.integer] | None, *, rows: int, length: int, end: int | None) -> Ids:
+    """Check `prefix` [rows, P] of whole numbers and return it as int64 [rows, length], filled up with -1 (free).
 
     A row may be free before and between forced ids, so ragged prefixes and templates with holes both work.
 
     Raises:
         UserError: wrong shape or type, an id below -1, more forced ids than `length`, or an id after `end`.
     """
-    forced = torch.full((rows, length), FREE, dtype=torch.int64)
+    forced = np.full((rows, length), FREE, np.int64)
     if prefix is None:
         return forced
-    if prefix.dim() != 2 or prefix.shape[0] != rows or prefix.dtype not in (torch.int64, torch.int32):
+    if prefix.ndim != 2 or prefix.shape[0] != rows or prefix.dtype.kind not in "iu":
         raise UserError(
             f"prefix must be int64 [{rows}, P], one line a sequence with -1 where it is free; "
             f"got {prefix.dtype} {list(prefix.shape)}."
         )
-    prefix = prefix.to(dtype=torch.int64, device="cpu")
-    if bool((prefix < FREE).any()):
+    prefix = prefix.astype(np.int64)
+    if (prefix < FREE).any():
         raise UserError(f"prefix must hold token ids, or -1 for a free place; got {int(prefix.min())}.")
-    if bool((prefix[:, length:] != FREE).any()):
+    if (prefix[:, length:] != FREE).any():
         raise UserError(f"prefix forces {prefix.shape[1]} ids but only {length} steps are made; allow more or cut it.")
     if end is not None:
-        ended = (prefix == end).cumsum(1) - (prefix == end).long() > 0
-        if bool((ended & (prefix != FREE) & (prefix != end)).any()):
+        ends = prefix == end
+        ended = ends.cumsum(1) > ends
+        if (ended & (prefix != FREE) & ~ends).any():
             raise UserError(f"prefix forces an id after END ({end}); nothing can follow END, so cut the line there.")
     width = min(length, prefix.shape[1])
     forced[:, :width] = prefix[:, :width]
     return forced
 
 
-def check_vocabulary(forced: Tensor, end: int | None, vocabulary: int) -> None:
+def check_vocabulary(forced: Ids, end: int | None, vocabulary: int) -> None:
     """Raise `UserError` when a forced id or `end` lies outside the model's vocabulary."""
     if end is not None and not 0 <= end < vocabulary:
         raise UserError(f"end must be an id of the vocabulary, 0 to {vocabulary - 1}; got {end}.")
-    if forced.numel() and int(forced.max()) >= vocabulary:
+    if forced.size and forced.max() >= vocabulary:
         raise UserError(f"prefix ids must lie below the vocabulary size {vocabulary}; got {int(forced.max())}.")

@@ -1,12 +1,16 @@
-"""What generation asks of a model: one step at a time, and a cache whose rows can be reordered."""
+"""What generation asks of a decoder: one step at a time on arrays, and a cache whose rows can be reordered."""
 
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+LogProbs = NDArray[np.floating[Any]]
 
 
 class RowCache(Protocol):
-    """What a model remembers of the rows it is generating."""
+    """What a decoder remembers of the rows it is generating."""
 
     @property
     def rows(self) -> int:
@@ -18,7 +22,7 @@ class RowCache(Protocol):
         """Number of steps already made, the same for all rows."""
         ...
 
-    def select(self, rows: Tensor, /) -> None:
+    def select(self, rows: Ids, /) -> None:
         """Let new row r continue old row `rows[r]` (int64 [new rows]); rows that are not named are dropped."""
         ...
 
@@ -28,22 +32,23 @@ _Cache_contra = TypeVar("_Cache_contra", bound=RowCache, contravariant=True)
 
 
 class StepModel(Protocol[_Cache_contra]):
-    """A model that predicts the next token of every row."""
+    """A decoder that predicts the next token of every row."""
 
-    def step(self, ids: Tensor | None, cache: _Cache_contra, /) -> Tensor:
-        """Advance `cache` by one position and return the logits [rows, V] of the token that comes there.
+    def step(self, ids: Ids | None, cache: _Cache_contra, /) -> LogProbs:
+        """Advance `cache` by one position and return the log-probabilities [rows, V] of the token that comes there.
 
-        `ids` int64 [rows] are the tokens chosen at the step before, None at the first step.
+        `ids` int64 [rows] are the tokens chosen at the step before, None at the first step. The caller may write into
+        the result.
         """
         ...
 
 
 @runtime_checkable
 class PrefillModel(Protocol):
-    """A model that can also take its first steps all at once, where their outcome is given."""
+    """A decoder that can also take its first steps all at once, where their outcome is given."""
 
-    def prefill(self, ids: Tensor, cache: Any, /) -> Tensor:
-        """Advance a fresh `cache` over the first of ids int64 [rows, n], and return them, on the model's device.
+    def prefill(self, ids: Ids, cache: Any, /) -> Ids:
+        """Advance a fresh `cache` over the first of ids int64 [rows, n], and return them.
 
         As many as it can take at once: it is then as if `step` had been called so often, and had been given all of them
         but the last, which the next step is given.
@@ -53,9 +58,9 @@ class PrefillModel(Protocol):
 
 @runtime_checkable
 class DrawModel(Protocol):
-    """A model that may draw by itself, where a whole distribution costs more to write than one place of it to find."""
+    """A decoder that may draw by itself: a whole distribution can cost more to write than one place of it to find."""
 
-    def draw(self, ids: Tensor | None, cache: Any, uniforms: Tensor, /) -> Tensor | None:
+    def draw(self, ids: Ids | None, cache: Any, uniforms: NDArray[np.float64], /) -> Ids | None:
         """Do what `step` does, but return the next ids int64 [rows] themselves.
 
         They are where `uniforms` float64 [rows] fall in the cumulative distributions, in the order of the vocabulary.

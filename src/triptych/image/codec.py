@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError, printable, whole_number
-from triptych.model.plain import bounded
+from triptych.shape.plain import bounded
 
 Pixels = NDArray[np.uint8]
 Ids = NDArray[np.int64]

@@ -13,15 +13,19 @@ from torch import Tensor
 
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.forced import FREE
-from triptych.generation.sample import Sampling, generate
+from triptych.generation.protocol import Ids
+from triptych.generation.sample import generate
+from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.seeds import derive
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
 from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
+from triptych.model import convert
+from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.single import started
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.folder import RunFolder
@@ -30,7 +34,6 @@ from triptych.train.loop import fit
 from triptych.train.package import Outcome, Package, card_of_run, take_best
 from triptych.train.recipe import Recipe
 
-PLAIN = Sampling()
 MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
 MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
@@ -89,7 +92,7 @@ class Painter:
 
         preset: without one "small-pixels" for RGB, where a pixel is a position, and "small" for grey or with another
         `cell`. factor: how many times an upscaling model enlarges. `changes` are fields of `Config`, by name, of
-        `patch` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
+        `head` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
         """
         expect(pictures, Pictures, *SET)
         if preset is None:
@@ -109,9 +112,11 @@ class Painter:
         smooth_start(model)
         return cls(model.to(where), codec)
 
-    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Painter:
-        """The same painter with another dropout, or another `patch.forget`, for further training."""
-        return Painter(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
+    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Painter:
+        """The same painter with another dropout, or another `input.word_dropout`, for further training."""
+        return Painter(
+            convert.with_dropout(self.model, probability, word_dropout), self.codec, self.card, exact=self._exact
+        )
 
     def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
         """The same painter with these classes, too, for further training: those that it has not are untrained."""
@@ -122,7 +127,7 @@ class Painter:
             return self
         labels = (*self.codec.labels, *new)
         torch.manual_seed(seed)
-        model = self.model.with_classes(len(labels))
+        model = convert.with_classes(self.model, len(labels))
         return Painter(model, replace(self.codec, labels=labels), self.card, exact=self._exact)
 
     @property
@@ -237,14 +242,13 @@ class Painter:
     ) -> Pixels:
         """So many large pictures of each of any number of small ones: [samples, N, height, width, channels]."""
         samples = whole_number(samples, "samples", 1)
-        starts = range(0, len(small), ENLARGED_TOGETHER)
         found = []
         for number in range(samples):
             made = []
-            for part, first in enumerate(starts):
+            for first in range(0, len(small), ENLARGED_TOGETHER):
                 some = small[first : first + ENLARGED_TOGETHER]
-                own = seed + number * len(starts) + part
-                made.append(self.upscale_many(some, sampling=sampling, seed=own))
+                seeds = [derive(seed, number, first + row) for row in range(len(some))]
+                made.append(self.upscale_many(some, sampling=sampling, seed=seeds))
             found.append(np.concatenate(made))
             if progress is not None:
                 progress(number + 1, samples)
@@ -276,11 +280,11 @@ class Painter:
         _check_count(count)
         frames = whole_number(frames, "frames", 1, self.codec.tokens)
         classes = self._classes(label, count)
-        prefix = torch.full((count, self.codec.tokens), FREE).masked_fill(~self._inside, 0)
+        prefix = np.tile(np.where(self.codec.inside, FREE, 0), (count, 1))
         ids = np.zeros((count, self.codec.tokens), np.int64)
         shown = {self.codec.tokens * frame // frames for frame in range(1, frames + 1)}
         for number, column in enumerate(self._columns(prefix, None, classes, sampling, seed), 1):
-            ids[:, number - 1] = column.cpu().numpy()
+            ids[:, number - 1] = column
             if number in shown:
                 yield self.codec.decode(ids)
 
@@ -300,10 +304,9 @@ class Painter:
         self.check("complete")
         _check_count(count)
         expect(picture, np.ndarray, *ARRAY)
-        source = torch.from_numpy(self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]))
-        source = source.expand(count, -1)
+        source = self.codec.encode_source(picture[None], np.asarray(hidden, bool)[None]).repeat(count, 0)
         classes = self._classes(label, count)
-        prefix = source.masked_fill(source == HOLE, FREE)
+        prefix = np.where(source == HOLE, FREE, source)
         return self._whole(prefix, source, classes, sampling, seed)
 
     def upscale(
@@ -328,19 +331,19 @@ class Painter:
         *,
         label: str | Sequence[str] | None = None,
         sampling: Sampling | None = None,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
     ) -> Pixels:
         """A large picture for each of N small ones [N, height / factor, width / factor, channels], which it becomes
-        again when it is made small, exactly (`fitted`). label: a class of all, or one for each.
+        again when it is made small, exactly (`fitted`). label, seed: one of all, or one for each.
         """
         self.check("upscale")
         expect(small, np.ndarray, *ARRAY)
         _check_count(len(small))
         source = self._reads.source(None, small=small)
         assert source is not None
-        prefix = torch.full((len(small), self.codec.tokens), FREE).masked_fill(~self._inside, 0)
+        prefix = np.tile(np.where(self.codec.inside, FREE, 0), (len(small), 1))
         classes = None if label is None else self._classes(label, len(small))
-        return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
+        return fitted(self._whole(prefix, source.numpy(), classes, sampling or self.usual, seed), small)
 
     @torch.no_grad()
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:
@@ -366,39 +369,32 @@ class Painter:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.embedding.weight.device
+        return self.model.device
 
     @property
     def _reads(self) -> PictureModel:
         return PictureModel(self.codec, self.task, self.model.config.aligned)
 
-    @property
-    def _inside(self) -> Tensor:
-        return torch.from_numpy(self.codec.inside)
-
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
 
-    def _classes(self, label: str | Sequence[str] | None, count: int) -> Tensor:
+    def _classes(self, label: str | Sequence[str] | None, count: int) -> Ids:
         """The classes of so many pictures: int64 [count], -1 without a label."""
         several = isinstance(label, Iterable) and not isinstance(label, str | bytes)
         names: list[Any] = list(label) if several and label is not None else [label] * count
         if len(names) != count:
             raise UserError(f"expected one label, or one for each of {count} pictures, got {len(names)}")
         numbers = [-1 if name is None else self.codec.label(name) for name in names]
-        return torch.tensor(numbers, device=self._device)
+        return np.array(numbers)
 
     def _columns(
-        self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int
-    ) -> Iterator[Tensor]:
+        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling, seed: int | Sequence[int]
+    ) -> Iterator[Ids]:
         """Tokens [rows] of all pictures, one after another."""
-        model, rows = self.model.eval(), len(prefix)
-        here = None if source is None else source.to(self._device)
-        if not self.model.config.classes:
-            label = None
-        length = self.codec.tokens
+        decoder, length = TorchDecoder(self.model, exact=self._exact), self.codec.tokens
         return generate(
-            *started(model, length=length, rows=rows, source=here, label=label, exact=self._exact),
+            decoder,
+            decoder.start(length=length, rows=len(prefix), source=source, label=label),
             steps=length,
             sampling=sampling,
             seed=seed,
@@ -406,10 +402,10 @@ class Painter:
         )
 
     def _whole(
-        self, prefix: Tensor, source: Tensor | None, label: Tensor | None, sampling: Sampling, seed: int
+        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling, seed: int | Sequence[int]
     ) -> Pixels:
         columns = list(self._columns(prefix, source, label, sampling, seed))
-        return self.codec.decode(torch.stack(columns, 1).cpu().numpy())
+        return self.codec.decode(np.stack(columns, 1))
 
 
 def _digest(pictures: Pictures) -> str:

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from triptych.attention.pattern import Local2D
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.data import Task
-from triptych.model.config import Config, Positions
-from triptych.model.patch import PlaceEmbedding
+from triptych.model.heads.patch import PatchHead
+from triptych.model.inputs.patches import PlaceEmbedding
+from triptych.model.inputs.tokens import TokenInput
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config, Positions
+from triptych.shape.pattern import Local2D
 
 FINEST = 64.0  # waves over all intensities, of the vectors that these begin with
 COARSEST = 0.25
@@ -34,7 +36,7 @@ SMALL: dict[str, Any] = {
     "norm": "pre",
     "activation": "gelu",
     "pattern": {"kind": "local_1d", "query": 64, "memory": 192},
-    "patch": {"layers": 3, "feed_forward": 512},
+    "head": {"kind": "patch", "layers": 3, "feed_forward": 512},
     "aligned": True,
 }
 # Parmar et al. 2018, section 5.1, CIFAR-10: 12 layers of width 512, memory blocks of 256. Four heads, as its authors'
@@ -50,7 +52,7 @@ CIFAR10: dict[str, Any] = {
     "norm": "post",
     "activation": "relu",
     "pattern": {"kind": "local_1d", "query": 256, "memory": 256},
-    "patch": None,
+    "head": {"kind": "tied"},
     "aligned": False,
 }
 # Section 5.3, super-resolution: encoder and decoder of width 512 with 8 heads, dropout 0.1, local 1-D attention.
@@ -66,10 +68,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small-pixels": {  # a position is a pixel, written by a mixture of logistics
         **SMALL,
         "cell": "pixel",
-        "patch": {"logistics": 10},
+        "head": {"kind": "mixture", "components": 10},
     },
     "tiny": {**SMALL, "width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
-    | {"patch": {"layers": 1, "feed_forward": 64}},
+    | {"head": {"kind": "patch", "layers": 1, "feed_forward": 64}},
     "cifar10": CIFAR10,
     # Its blocks of 8 rows and 16 columns with 8 rows above and 32 columns beside are those of the authors' code.
     "cifar10-2d": {
@@ -90,7 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "feed_forward": 512,
         "decoder_layers": 14,
         "dropout": 0.1,
-        "patch": {"logistics": 10},
+        "head": {"kind": "mixture", "components": 10},
     },
     "upscaling": UPSCALING,
     "upscaling-2d": {
@@ -112,16 +114,16 @@ def usual_preset(channels: int, changes: Mapping[str, Any]) -> str:
     """The preset that is taken unless another is asked for. A square of 2 x 2 subpixels cuts through the pixels of a
     colour picture: a mixture of whole pixels learns their colours far sooner (docs/image.md).
     """
-    patch = changes.get("patch", {})
-    mixture = isinstance(patch, Mapping) and ("logistics" in patch or not patch)
+    head = changes.get("head", "mixture")
+    mixture = (head.get("kind", "mixture") if isinstance(head, Mapping) else head) == "mixture"
     return "small-pixels" if channels == 3 and changes.get("cell", "pixel") == "pixel" and mixture else "small"
 
 
 def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, Any]) -> tuple[Config, PictureCodec]:
     """The configuration of a preset for pictures of that codec, and the codec in the order that it needs.
 
-    changes: fields of `Config`, and `cell`; of a `patch` what is left out is the preset's, and the size of a local 2-D
-    `pattern` that of the picture.
+    changes: fields of `Config`, and `cell`, which chooses the input; what is left out of a `head` of the preset's kind
+    is the preset's, and the size of a local 2-D `pattern` that of the picture.
     """
     for name in ("vocabulary", "source_vocabulary", "classes"):
         if name in changes:
@@ -133,15 +135,7 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
         block = pattern.get("query_rows", 1), pattern.get("query_columns", 1)
         codec = replace(codec, block=block)
         shape["pattern"] = {"height": codec.rows, "width": codec.columns, **pattern}
-    tokens = math.prod(codec.cell)
-    patch = shape["patch"]
-    if isinstance(patch, Mapping) or tokens > 1:
-        inner = {**(PRESETS[preset]["patch"] or {}), **(patch if isinstance(patch, Mapping) else {}), "size": tokens}
-        if inner.get("logistics") and codec.cell != (1, codec.channels):
-            raise UserError(
-                f"expected cell='pixel' with patch.logistics, got {list(codec.cell)}; a mixture is a pixel's"
-            )
-        shape["patch"] = inner if tokens > 1 or inner.get("logistics") else None
+    shape["input"], shape["head"] = _parts(codec, PRESETS[preset]["head"], changes)
     if task == "paint":
         shape |= {"encoder_layers": 0, "aligned": False}
     elif not shape["encoder_layers"]:
@@ -155,6 +149,28 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
     return Config.from_dict(shape), codec
 
 
+def _parts(
+    codec: PictureCodec, usual: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The input and the head of a model with the codec's cells: by that of the preset, `usual`, and what is changed."""
+    given = changes.get("head", {})
+    given = {"kind": given} if isinstance(given, str) else given
+    if not isinstance(given, Mapping):
+        raise UserError(f"expected head to be a table with its kind, got {given!r}")
+    head = {**usual, **given} if given.get("kind", usual["kind"]) == usual["kind"] else dict(given)
+    tokens = math.prod(codec.cell)
+    if head["kind"] == "mixture":
+        if codec.cell != (1, codec.channels):
+            raise UserError(f"expected cell='pixel' with head mixture, got {list(codec.cell)}; a mixture is a pixel's")
+        return {"kind": "pixels", "channels": codec.channels}, head
+    if tokens == 1:
+        return {"kind": "tokens"}, {"kind": "tied"}
+    reads = changes.get("input", {})
+    if not isinstance(reads, Mapping) or not set(reads) <= {"word_dropout", "repeat_features"}:
+        raise UserError(f"expected of input only word_dropout and repeat_features with cells, got {reads!r}")
+    return {"kind": "patches", "size": tokens, **reads}, head if head["kind"] == "patch" else {"kind": "patch"}
+
+
 def check_fit(config: Config, codec: PictureCodec) -> None:
     """Raise UserError unless a model of that configuration reads and writes in the order of the codec."""
     source = None if not config.encoder_layers else LEVELS if codec.factor > 1 else HOLE + 1
@@ -165,7 +181,7 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
         )
     if codec.factor > 1 and not config.encoder_layers:
         raise UserError(f"expected encoder_layers from 1 in a model that upscales by {codec.factor}, got 0")
-    size = config.patch.size if config.patch else 1
+    size = config.input.size
     if size != math.prod(codec.cell) or config.classes != len(codec.labels):
         raise UserError(
             f"expected patches of {math.prod(codec.cell)} and {len(codec.labels)} classes, as the codec has, got "
@@ -194,15 +210,22 @@ def smooth_start(model: Transformer) -> None:
 
     What is learned of one intensity then holds for its neighbours from the first update on.
     """
+    width = model.config.width
     with torch.no_grad():
-        tables = [model.embedding.weight.view(1, LEVELS, -1)]
-        for module in model.modules():
-            if isinstance(module, PlaceEmbedding):
-                tables.append(module.tokens.weight.view(-1, module.vocabulary, model.config.width)[:, :LEVELS])
-        if hasattr(model, "source_embedding"):
-            tables.append(model.source_embedding.weight[None, :LEVELS])
-        for table in tables:
-            table.copy_(_waves(len(table), model.config.width))
+        for module in (model.input, model.head, model.condition.source):
+            for part in () if module is None else module.modules():
+                if isinstance(part, PlaceEmbedding):
+                    _smooth(part.tokens.weight.view(-1, part.vocabulary, width)[:, :LEVELS])
+        for table in (model.input, model.condition.source):
+            if isinstance(table, TokenInput):
+                _smooth(table.embedding.weight[None, :LEVELS])
+        if isinstance(model.head, PatchHead):
+            _smooth(model.head.output.weight[None])
+
+
+def _smooth(table: Tensor) -> None:
+    """Write waves into vectors of intensities [count, LEVELS, width]."""
+    table.copy_(_waves(len(table), table.size(-1)))
 
 
 def _waves(count: int, width: int) -> Tensor:

@@ -94,7 +94,7 @@ def likelihood(
     codec, count = reads.codec, len(pictures)
     if hidden is not None and hidden.shape != pictures.pictures.shape[:3]:
         raise UserError(f"expected masks {list(pictures.pictures.shape[:3])}, got {list(hidden.shape)}; one a picture")
-    device = model.eval().embedding.weight.device
+    device = model.eval().device
     nats, counts = np.zeros(count), np.zeros(count, np.int64)
     bits, times = np.zeros(codec.tokens), np.zeros(codec.tokens, np.int64)
     rows = max(1, TOGETHER // codec.tokens)

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.attention.attend import attend, choose
-from triptych.attention.pattern import Full, Local1D, Pattern
 from triptych.bench.measure import extra_memory, interleaved
+from triptych.shape.pattern import Full, Local1D, Pattern
 from triptych.train.memory import keep_freed_memory
 
 Kind = Literal["full", "lstm", "convolution", "local"]

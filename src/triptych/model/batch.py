@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.model.config import Config
+from triptych.shape.config import Config
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,64 +5,55 @@ The decoder's input is shifted by one: at position i it reads token i - 1 and pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.model.cache import Cache
-from triptych.model.config import Config
+from triptych.attention.relation import ByCoordinate
+from triptych.decode.history import History
+from triptych.shape.config import Relative
 
 # Of what is no pitch, as query and as key: no table reaches from there to a pitch, or from one to the other.
 NO_PITCH = (2**20, -(2**20))
 
 
-@dataclass(frozen=True)
 class Coordinates:
-    """Coordinates of queries and keys, int64 [B, queries] and [B, keys], as far as the relation asks for them."""
+    """The coordinates of a relation; `unit`: positions of one step of time."""
 
-    intervals: tuple[Tensor, Tensor] | None = None
-    steps: tuple[Tensor, Tensor] | None = None
+    def __init__(self, relation: Relative, unit: int) -> None:
+        self.pitches, self.unit, self.far = relation.intervals, unit, relation.far
 
+    def whole(self, ids: Tensor, intervals: Tensor | None, steps: Tensor | None) -> list[ByCoordinate]:
+        """Relations of all positions of ids [B, L], by tables of intervals and of steps: the pitch of the token that is
+        read at each, and the time, for queries of the token that is predicted, for keys of the one that is read.
+        """
+        read = torch.cat((torch.full_like(ids[:, :1], self.pitches), ids[:, :-1]), 1)
+        positions = torch.arange(ids.size(1), device=ids.device).expand_as(ids)
+        return self._relations(read, read, positions, positions, intervals, steps)
 
-def of_targets(config: Config, target: Tensor) -> Coordinates | None:
-    """Coordinates of all positions of target [B, L]: the pitch of the token that is read there, and the time, for
-    queries of the token that is predicted, for keys of the one that is read.
-    """
-    relation = config.relation
-    if relation is None or not (relation.intervals or relation.steps):
-        return None
-    intervals = steps = None
-    if relation.intervals:
-        query, key = (_pitch(target[:, :-1], relation.intervals, far) for far in NO_PITCH)
-        first = [torch.full_like(target[:, :1], far) for far in NO_PITCH]
-        intervals = torch.cat((first[0], query), 1), torch.cat((first[1], key), 1)
-    if relation.steps:
-        positions = torch.arange(target.size(1), device=target.device).expand_as(target)
-        steps = positions // config.positions.grid[0], (positions - 1) // config.positions.grid[0]
-    return Coordinates(intervals, steps)
+    def step(
+        self, history: History, slots: int, intervals: Tensor | None, steps: Tensor | None, device: torch.device
+    ) -> list[ByCoordinate]:
+        """Relations of the next position to all slots of a ring, in which position p lies in slot p % slots."""
+        now = history.position
+        held = now - (now - np.arange(slots)) % slots  # the latest position of each slot
+        before = np.maximum(held - 1, 0)
+        read = np.where(held >= 1, history.ids[:, before, 0], self.pitches)  # [rows, slots]
+        key, query = torch.from_numpy(read).to(device), torch.from_numpy(read[:, now % slots, None]).to(device)
+        positions = torch.from_numpy(held).to(device).expand_as(key)
+        here = torch.full_like(query, now)
+        return self._relations(query, key, here, positions, intervals, steps)
 
-
-def of_step(config: Config, ids: Tensor | None, cache: Cache) -> Coordinates | None:
-    """Coordinates of one query against all slots of the cache; the pitch of `ids` [rows], just read, joins it."""
-    relation = config.relation
-    if relation is None or not (relation.intervals or relation.steps):
-        return None
-    intervals = steps = None
-    position, slots = cache.position, cache.slots
-    if relation.intervals:
-        assert cache.pitches is not None
-        read = cache.pitches.new_full((cache.rows,), 2**24) if ids is None else ids
-        query, key = (_pitch(read, relation.intervals, far) for far in NO_PITCH)
-        cache.pitches[:, position % slots] = key
-        intervals = query[:, None], cache.pitches
-    if relation.steps:
-        device = cache.keys[0].device
-        held = position - (position - torch.arange(slots, device=device)) % slots
-        now = torch.full((cache.rows, 1), position // config.positions.grid[0], device=device)
-        steps = now, ((held - 1) // config.positions.grid[0]).expand(cache.rows, slots)
-    return Coordinates(intervals, steps)
-
-
-def _pitch(ids: Tensor, pitches: int, far: int) -> Tensor:
-    return ids.masked_fill(ids >= pitches, far)
+    def _relations(
+        self, query: Tensor, key: Tensor, at: Tensor, positions: Tensor, intervals: Tensor | None, steps: Tensor | None
+    ) -> list[ByCoordinate]:
+        """Of ids that queries and keys have read, and of their positions."""
+        found = []
+        if intervals is not None:
+            query, key = (
+                ids.masked_fill(ids >= self.pitches, far) for ids, far in zip((query, key), NO_PITCH, strict=True)
+            )
+            found.append(ByCoordinate(intervals, query, key, far="zero"))
+        if steps is not None:
+            found.append(ByCoordinate(steps, at // self.unit, (positions - 1) // self.unit, far=self.far))
+        return found

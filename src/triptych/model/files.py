@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.plain import from_json, read_bounded
+from triptych.shape.plain import from_json, read_bounded
 
 MARK = "triptych-part"  # ends the name of what is being written by its only writer, who may remove it after a kill
 DIGEST = "digest"  # of a JSON file: the sha256 of the file without this entry

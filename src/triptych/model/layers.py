@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from triptych.attention.attend import attend
 from triptych.attention.dense import weights as attention_weights
-from triptych.attention.pattern import Full, Pattern
-from triptych.attention.relation import ByCoordinate, ByDistance, Relation
+from triptych.attention.relation import ByDistance, Relation
 from triptych.attention.step import step as attend_step
 from triptych.model.cache import Cache
-from triptych.model.config import Config
 from triptych.model.coordinates import Coordinates
 from triptych.model.dropout import Dropout
+from triptych.shape.config import Config
+from triptych.shape.pattern import Full, Pattern
 
 
 @dataclass
@@ -60,35 +60,44 @@ class SelfAttention(nn.Module):
                 self.intervals = nn.Parameter(torch.empty(config.heads, 2 * size.intervals - 1, width))
             if size.steps and first:
                 self.steps = nn.Parameter(torch.empty(config.heads, 2 * size.steps - 1, width))
+        self.coordinates: Coordinates | None = None
+        if self.relation is not None and (self.intervals is not None or self.steps is not None):
+            self.coordinates = Coordinates(self.relation, config.positions.grid[0] if config.positions.grid else 1)
 
     def tables(self) -> list[Tensor]:
         """The learned tables of the relations."""
         return [table for table in (self.distances, self.intervals, self.steps) if table is not None]
 
-    def forward(
-        self, hidden: Tensor, lengths: Tensor | None, where: Coordinates | None, maps: list[Tensor] | None
-    ) -> Tensor:
-        """Mix hidden [B, L, W]; with `maps`, the probabilities are appended there."""
+    def forward(self, hidden: Tensor, lengths: Tensor | None, ids: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+        """Mix hidden [B, L, W] of ids [B, L], which coordinates are read from; with `maps`, the probabilities are
+        appended there.
+        """
         query, key, value = self._project(hidden)
-        relations = self._relations(where)
+        relations = self._relations(ids)
         mixed = attend(query, key, value, pattern=self.pattern, relations=relations, lengths=lengths)
         if maps is not None:
             maps.append(attention_weights(query, key, pattern=self.pattern, relations=relations, lengths=lengths))
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
-    def step(self, hidden: Tensor, cache: Cache, layer: int, where: Coordinates | None) -> Tensor:
-        """One position, or at the beginning several: hidden [rows, L, W]; keys and values join the cache."""
+    def step(self, hidden: Tensor, cache: Cache, layer: int, ids: Tensor | None) -> Tensor:
+        """The next position, or from the beginning several, of ids [rows, L]: hidden [rows, L, W]; keys and values join
+        the cache.
+        """
         query, key, value = self._project(hidden)
         cache.append(layer, key, value)
-        if hidden.size(1) > 1:
-            return self.output(_join(attend(query, key, value, pattern=self.pattern, relations=self._relations(where))))  # type: ignore[no-any-return]
+        if ids is not None:
+            return self.output(_join(attend(query, key, value, pattern=self.pattern, relations=self._relations(ids))))  # type: ignore[no-any-return]
+        relations = self._by_distance()
+        if self.coordinates is not None:
+            coordinates = self.coordinates.step(cache.history, cache.slots, self.intervals, self.steps, hidden.device)
+            relations = (*relations, *coordinates)
         mixed = attend_step(
             query,
             cache.keys[layer],
             cache.values[layer],
             position=cache.column,
             pattern=self.pattern,
-            relations=self._relations(where),
+            relations=relations,
         )
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
@@ -96,19 +105,16 @@ class SelfAttention(nn.Module):
         query, key, value = (_split(part, self.heads) for part in self.query_key_value(hidden).chunk(3, -1))
         return query, key, value
 
-    def _relations(self, where: Coordinates | None) -> tuple[Relation, ...]:
-        if self.relation is None:
+    def _by_distance(self) -> tuple[Relation, ...]:
+        if self.relation is None or self.distances is None:
             return ()
-        found: list[Relation] = []
-        if self.distances is not None:
-            found.append(ByDistance(self.distances, self.relation.far, self.offset))
-        if self.intervals is not None:
-            assert where is not None and where.intervals is not None
-            found.append(ByCoordinate(self.intervals, *where.intervals, far="zero"))
-        if self.steps is not None:
-            assert where is not None and where.steps is not None
-            found.append(ByCoordinate(self.steps, *where.steps, far=self.relation.far))
-        return tuple(found)
+        return (ByDistance(self.distances, self.relation.far, self.offset),)
+
+    def _relations(self, ids: Tensor | None) -> tuple[Relation, ...]:
+        if self.coordinates is None:
+            return self._by_distance()
+        assert ids is not None
+        return (*self._by_distance(), *self.coordinates.whole(ids, self.intervals, self.steps))
 
 
 class CrossAttention(nn.Module):
@@ -224,13 +230,13 @@ class DecoderLayer(nn.Module):
         hidden: Tensor,
         source: Tensor | None,
         lengths: Tensor | None,
-        where: Coordinates | None,
+        ids: Tensor,
         maps: AttentionMaps | None,
         drop: Dropout | None,
     ) -> Tensor:
-        """Decode hidden [B, L, W] a layer further, with the encoded source [B, S, W] and its lengths [B]."""
+        """Decode hidden [B, P, W] of ids [B, L] a layer further, with the encoded source [B, Q, W] and lengths [B]."""
         around = self.around_attention
-        update = self.attention(around.enter(hidden), None, where, maps.decoder if maps else None)
+        update = self.attention(around.enter(hidden), None, ids, maps.decoder if maps else None)
         hidden = around.leave(hidden, update, drop)
         if source is not None:
             around = self.around_cross
@@ -240,10 +246,10 @@ class DecoderLayer(nn.Module):
         around = self.around_feed_forward
         return around.leave(hidden, self.feed_forward(around.enter(hidden)), drop)
 
-    def step(self, hidden: Tensor, cache: Cache, layer: int, where: Coordinates | None) -> Tensor:
-        """One position, or at the beginning several: hidden [rows, L, W]."""
+    def step(self, hidden: Tensor, cache: Cache, layer: int, ids: Tensor | None = None) -> Tensor:
+        """The next position, or from the beginning several, of ids [rows, L]: hidden [rows, P, W]."""
         around = self.around_attention
-        hidden = around.leave(hidden, self.attention.step(around.enter(hidden), cache, layer, where))
+        hidden = around.leave(hidden, self.attention.step(around.enter(hidden), cache, layer, ids))
         if self.crosses:
             around = self.around_cross
             hidden = around.leave(hidden, self.cross.step(around.enter(hidden), cache, layer))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Local2D, Pattern, order
+from triptych.attention.tables import order
 from triptych.errors import UserError
-from triptych.model.config import Positions
+from triptych.shape.config import Positions
+from triptych.shape.pattern import Local2D, Pattern
 
 TOGETHER = 1024  # positions of a picture that are computed at once
 
@@ -21,9 +22,9 @@ class PositionEncoding(nn.Module):
 
     def __init__(self, positions: Positions, width: int, pattern: Pattern) -> None:
         super().__init__()
-        self.positions, self.pattern = positions, pattern
+        self.positions, self.pattern, self.length = positions, pattern, positions.length or 0
         if positions.kind == "learned":
-            self.learned = nn.Embedding(positions.length, width)
+            self.learned = nn.Embedding(self.length, width)
         if positions.kind == "concatenated":
             self.projection = nn.Linear(2 * width, width)
         self.digits = nn.ModuleList(nn.Embedding(size, width) for size in positions.grid)
@@ -32,16 +33,16 @@ class PositionEncoding(nn.Module):
         """Hidden [B, L, W] of positions first, first + 1, ... with their positions."""
         kind, last, width = self.positions.kind, first + hidden.size(1), hidden.size(2)
         if kind == "learned":
-            if last > self.positions.length:
+            if last > self.length:
                 raise UserError(
-                    f"expected at most {self.positions.length} positions (learned), got {last}; "
+                    f"expected at most {self.length} positions (learned), got {last}; "
                     "shorten the input or use a model with sinusoidal or relative positions"
                 )
             hidden = hidden + self.learned.weight[first:last]
         elif kind == "sinusoidal_2d":
             count = -(-last // TOGETHER) * TOGETHER  # in blocks, those of the whole picture, whose order is then given
             count = self.pattern.height * self.pattern.width if isinstance(self.pattern, Local2D) else count
-            waves = _picture(self.pattern, count, self.positions.length, width, hidden.dtype, hidden.device)
+            waves = _picture(self.pattern, count, self.length, width, hidden.dtype, hidden.device)
             hidden = hidden + waves[first:last]
         elif kind != "none":
             waves = _remembered_sinusoids(first, last, width, hidden.dtype, hidden.device)

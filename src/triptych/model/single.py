@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.attention.pattern import Local1D, Local2D, Pattern, ring, visible
-from triptych.model.cache import Recent
-from triptych.model.keyboard import SingleKeyboard, SingleKeys
+from triptych.attention.tables import visible
+from triptych.decode.history import History
+from triptych.decode.inputs import InputSteps, steps_of
+from triptych.model.heads.mixture import MixtureHead
+from triptych.model.heads.patch import PatchHead
+from triptych.model.heads.tied import TiedHead
+from triptych.model.inputs import weighted_sum
+from triptych.model.inputs.patches import patches
 from triptych.model.layers import DecoderLayer, FeedForward
-from triptych.model.mixture import MixtureWriter
-from triptych.model.patch import PatchNetwork
 from triptych.model.single_pixel import Picture, PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
+from triptych.shape.parts import Mixture, PatchNetwork, Tied
+from triptych.shape.pattern import Local1D, Local2D, Pattern, ring
 
 
 @dataclass
@@ -32,17 +38,17 @@ class Row:
     With the columns side by side, one query's products with all keys, and its sums over all values, take half the time.
     Of a local pattern the last columns are kept that a step may need: in one dimension those from `first` on, side by
     side; in two, column c in slot c % slots. places: [columns, width], what the position, the label [1] and an aligned
-    source [1, S] add to what is read. recent, hidden [1, width]: of a model with patches, as in `Cache`. down: the keys
-    of a piano. picture: of a mixture.
+    source [1, S] add to what is read. history, reading: as in `Cache`. hidden [1, width]: the decoder's output at the
+    present column, normalised. picture: of a mixture.
     """
 
     layers: list[Tensor]
     places: Tensor
+    history: History
+    reading: InputSteps
     source: Tensor | None = None
     label: Tensor | None = None
-    recent: Recent | None = None
     hidden: Tensor | None = None
-    down: SingleKeys | None = None
     picture: Picture | None = None
     first: int = 0
     position: int = 0
@@ -56,10 +62,6 @@ class Row:
                 store[..., : column - start] = kept.clone()  # where it goes may overlap where it was
             self.first = start
         return column - self.first
-
-    def select(self, rows: Tensor) -> None:
-        """One row can only go on with itself."""
-        assert rows.tolist() == [0]
 
 
 _Linear = tuple[Tensor, Tensor]  # weight and bias
@@ -76,14 +78,15 @@ class _Layer:
 
 def fits(model: Transformer) -> bool:
     """Whether `SingleRow` can stand for the model: a pre-norm decoder alone, or with a source that is aligned, related
-    by distance, which in 2-D there is none for, that is not told the metre.
+    by distance, which in 2-D there is none for; with an activation and a head that it knows.
     """
     config, relation = model.config, model.config.relation
     return (
         (config.aligned or not config.encoder_layers)
         and config.norm == "pre"
-        and config.activation != "swiglu"
+        and config.activation in ("relu", "gelu")
         and not config.positions.metre
+        and type(config.head) in (Tied, PatchNetwork, Mixture)
         and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
     )
 
@@ -96,27 +99,6 @@ def _slots(pattern: Pattern, columns: int) -> int:
     return ring(pattern, columns)
 
 
-def started(
-    model: Transformer,
-    *,
-    length: int,
-    rows: int = 1,
-    source: Tensor | None = None,
-    label: Tensor | None = None,
-    metre: Tensor | None = None,
-    exact: bool = False,
-) -> tuple[Any, Any]:
-    """What makes the steps, the model or for one row its flattened form where that fits, and a fresh cache for it.
-
-    length, rows, source, label, metre: as `Transformer.start` takes them. exact: in no other number format than the
-    model's.
-    """
-    if rows == 1 and fits(model):
-        alone = SingleRow(model, model.embedding.weight.dtype if exact else None)
-        return alone, alone.start(length=length, source=source, label=label)
-    return model, model.start(length=length, rows=rows, source=source, label=label, metre=metre)
-
-
 class SingleRow:
     """The steps of a model that `fits`, for one row.
 
@@ -126,129 +108,117 @@ class SingleRow:
     @torch.no_grad()
     def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
         assert fits(model)
-        weight = model.embedding.weight
-        small = weight.dtype == torch.float32 and weight.device.type == "cpu"
-        self._size = 1 if model.config.patch is None else model.config.patch.size
-        self.model, self.dtype = model, dtype or (torch.float16 if small else weight.dtype)
+        small = model.dtype == torch.float32 and model.device.type == "cpu"
+        self._size = model.config.input.size
+        self.model, self.dtype = model, dtype or (torch.float16 if small else model.dtype)
         self._layers = [self._folded(layer) for layer in model.decoder if isinstance(layer, DecoderLayer)]
-        norm = model.decoder_norm
+        norm, head = model.decoder_norm, model.head
         assert isinstance(norm, nn.LayerNorm)
-        everything = torch.arange(model.config.vocabulary, device=norm.weight.device)
-        self._tokens = model.position.without(model.embed(model.embedding, everything))
-        self._pixels = PixelSteps(model) if isinstance(model.writer, MixtureWriter) else None
-        self._keyboard = None if model.keyboard is None else SingleKeyboard(model.keyboard)
+        self._pixels = PixelSteps(head) if isinstance(head, MixtureHead) else None
         self._within: list[tuple[_Linear, _Linear]] = []
         self._hidden_norm = norm
-        if isinstance(model.writer, PatchNetwork):
+        if isinstance(head, PatchHead):
             self._within = [
                 self._network(layer, around.norm)  # type: ignore[arg-type]
-                for layer, around in zip(model.writer.layers, model.writer.around, strict=True)
+                for layer, around in zip(head.layers, head.around, strict=True)
             ]
-            assert isinstance(model.writer.norm, nn.LayerNorm)
-            norm = model.writer.norm
-        output, bias = model.embedding.weight, model.embedding.weight.new_zeros(model.config.vocabulary)
-        if isinstance(model.writer, MixtureWriter):
-            output, bias = model.writer.parameters_of.weight[:, : model.config.width], model.writer.parameters_of.bias
-        self._output = _after(norm, output, bias)
+            assert isinstance(head.norm, nn.LayerNorm)
+            norm = head.norm
+        self._output = _after(norm, *_last(model))
         self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
 
     @torch.no_grad()
     def start(self, *, length: int, source: Tensor | None = None, label: Tensor | None = None) -> Row:
         """A cache for at most `length` steps; source [1, S], which is encoded once, here; label [1]."""
-        config = self.model.config
+        config, like = self.model.config, self._output[1]
         columns = -(-length // self._size)
         shape = (2, config.heads, config.width // config.heads, _slots(config.pattern, columns))
-        stores = [self._tokens.new_empty(shape) for _ in self._layers]
-        places = self.model.position(self._tokens.new_zeros(1, columns, config.width), 0)[0]
+        stores = [like.new_empty(shape) for _ in self._layers]
+        places = self.model.position(like.new_zeros(1, columns, config.width), 0)[0]
+        beside = None
         if source is not None:
             places = places + self.model.encode(source, None)[0, :columns]
-        vector = self.model.label(label, 1)
-        picture, recent = None, None
-        if self._pixels is not None:
-            picture = self._pixels.start(columns, self.model.shown(source, columns))
-        elif config.patch is not None:
-            recent = Recent.nothing(1, self._size, places.device)
-        places = places if vector is None else places + vector
-        down = None if self._keyboard is None else self._keyboard.start()
-        return Row(stores, places, source, label, recent, down=down, picture=picture)
+            beside = patches(source, self._size)[:, :columns].cpu().numpy()
+        vectors = self.model.condition.labels(label, 1)
+        places = places if vectors is None else places + vectors
+        history = History(1, length, self._size, beside)
+        picture = None if self._pixels is None else self._pixels.start(columns, beside)
+        return Row(stores, places, history, steps_of(config, 1), source, label, picture=picture)
 
     @torch.no_grad()
     def step(self, ids: Tensor | None, cache: Row) -> Tensor:
-        """Logits [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
+        """Log-probabilities [1, vocabulary] of the next token; `ids` [1] is the last one, None at the first step."""
         if cache.picture is not None:
             numbers = self._advance(ids, cache, cache.picture).next()
-            return torch.from_numpy(numbers)[None].to(self._tokens.device)
-        model, position = self.model, cache.position
-        if cache.recent is None or model.reader is None:
-            read = None
-            if ids is not None:
-                read = self._tokens[ids]
-                if self._keyboard is not None and cache.down is not None:
-                    read = read + model.position.without(self._keyboard.step(int(ids), cache.down))
-            hidden = self._column(read, position, cache)
-        else:
-            if ids is not None:
-                cache.recent.append(ids, position - 1)
-            column, place = divmod(position, self._size)
-            if place == 0:
-                read = None if ids is None else model.position.without(model.read_patch(cache.recent))
-                cache.hidden = self._hidden_norm(self._column(read, column, cache))
-            assert cache.hidden is not None
-            assert isinstance(model.writer, PatchNetwork)
-            hidden = cache.hidden + model.writer.told(cache.recent, position)
+            return torch.from_numpy(numbers)[None].to(self._output[1].device)
+        if ids is not None:
+            cache.history.append(ids.cpu().numpy())
+        head = self.model.head
+        if cache.history.place == 0:
+            cache.hidden = self._column(self._read(cache), cache.history.position, cache)
+            if isinstance(head, PatchHead):
+                cache.hidden = self._hidden_norm(cache.hidden)
+        hidden = cache.hidden
+        assert hidden is not None
+        if isinstance(head, PatchHead):
+            hidden = hidden + head.joined(cache.history)
             for network in self._within:
                 hidden = hidden + self._forward(hidden, *network)
         cache.position += 1
-        return self._told(hidden)
+        return self._scores(hidden).log_softmax(-1)
 
-    def _told(self, hidden: Tensor) -> Tensor:
+    def _read(self, cache: Row) -> Tensor | None:
+        """What the next position reads, [1, width]; None at the first."""
+        found = cache.reading.read(cache.history)
+        return self.model.position.without(weighted_sum(self.model.input, found, 1)[:, 0]) if found else None
+
+    def _scores(self, hidden: Tensor) -> Tensor:
         """Logits, or of a mixture parameters but for what known pixels add, from the residual stream [1, width]."""
         return functional.linear(torch.layer_norm(hidden, hidden.shape[1:]), *self._output)
 
-    def draw(self, ids: Tensor | None, cache: Row, uniforms: Tensor) -> Tensor | None:
-        """Of a mixture, the next channel [1] itself where uniforms [1] falls in its cumulative distribution.
+    @torch.no_grad()
+    def draw(self, ids: Tensor | None, cache: Row, uniform: float) -> NDArray[np.int64] | None:
+        """Of a mixture, the next channel [1] itself where `uniform` falls in its cumulative distribution.
 
-        For others None, and nothing has changed. Raises FloatingPointError where the distribution is not finite. Called
-        without gradients, as `generate` does.
+        For others None, and nothing has changed. Raises FloatingPointError where the distribution is not finite.
         """
         if cache.picture is None:
             return None
-        return torch.from_numpy(self._advance(ids, cache, cache.picture).draw(float(uniforms))).to(self._tokens.device)
+        return self._advance(ids, cache, cache.picture).draw(uniform)
 
     def _advance(self, ids: Tensor | None, cache: Row, picture: Picture) -> SinglePixel:
         """Advance to the next channel of a mixture; `ids` [1] is the last one."""
         assert self._pixels is not None
-        column, channel = divmod(cache.position, self._pixels.channels)
         if ids is not None:
-            picture.put(int(ids), cache.position - 1)
+            picture.put(int(ids), cache.history.length)
+            cache.history.append(ids.cpu().numpy())
+        column, channel = cache.history.position, cache.history.place
         if channel == 0:
-            read = None if ids is None else self.model.position.without(self._pixels.read(picture, column))
-            picture.logistics = self._pixels.begin(picture, self._told(self._column(read, column, cache)), column)
-        assert picture.logistics is not None
+            hidden = self._column(self._read(cache), column, cache)
+            picture.pixel = self._pixels.begin(picture, self._scores(hidden), column)
+        assert picture.pixel is not None
         if channel:
-            picture.logistics.take(int(picture.written[column, channel - 1]))
+            picture.pixel.take(int(cache.history.last()[0]))
         cache.position += 1
-        return picture.logistics
+        return picture.pixel
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, cache: Row) -> Tensor:
         """The first steps in one parallel pass, by the model itself: see `Transformer.prefill`. ids [1, n]."""
-        length = len(cache.places) * self._size
-        whole = self.model.start(length=length, source=cache.source, label=cache.label)
+        whole = self.model.start(length=len(cache.places) * self._size, rows=1, source=cache.source, label=cache.label)
         taken = self.model.prefill(ids, whole)
-        first = max(0, whole.column - whole.slots)
+        last = taken.size(1) // self._size
+        first = max(0, last - whole.slots)
         cache.first = 0 if isinstance(self.model.config.pattern, Local2D) else first
-        columns = torch.arange(first, whole.column, device=taken.device)
+        columns = torch.arange(first, last, device=taken.device)
         theirs, ours = columns % whole.slots, (columns - cache.first) % cache.layers[0].size(3)
         for store, keys, values in zip(cache.layers, whole.keys, whole.values, strict=True):
             store[0][..., ours], store[1][..., ours] = keys[0, :, theirs].mT, values[0, :, theirs].mT
-        cache.position = whole.position
-        if cache.down is not None and whole.down is not None:
-            cache.down.follow(whole.down)
-        if cache.picture is None:
-            cache.recent = whole.recent
-        elif taken.numel() and whole.recent is not None:
-            cache.picture.follow(whole.recent)
+        cache.position, cache.reading = whole.taken, whole.reading
+        whole.history.source = cache.history.source
+        cache.history = whole.history
+        if cache.picture is not None:
+            cache.picture.follow(whole.history)
         return taken
 
     def _column(self, read: Tensor | None, column: int, cache: Row) -> Tensor:
@@ -286,7 +256,7 @@ class SingleRow:
         """The columns that are seen: in one dimension a range that ends here."""
         pattern = self.model.config.pattern
         if isinstance(pattern, Local2D):
-            return visible(pattern, column).to(self._tokens.device)
+            return visible(pattern, column).to(self.model.device)
         first = 0
         if isinstance(pattern, Local1D):
             first = max(0, column // pattern.query * pattern.query - pattern.memory)
@@ -323,6 +293,16 @@ class SingleRow:
 
     def _kept(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return weight.detach().to(self.dtype), bias.detach().to(self.dtype)
+
+
+def _last(model: Transformer) -> _Linear:
+    """Weight and bias of the product that follows the last norm, but for what known pixels add."""
+    head = model.head
+    if isinstance(head, MixtureHead):
+        return head.parameters_of.weight[:, : model.config.width], head.parameters_of.bias
+    assert isinstance(head, TiedHead | PatchHead)
+    weight = head.weight if isinstance(head, TiedHead) else head.output.weight
+    return weight, weight.new_zeros(len(weight))
 
 
 def _after(norm: nn.LayerNorm, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The pixels of one picture alone: what `MixtureWriter`, `Logistics` and the vectors of pixels compute, in numpy.
+"""The pixels of one picture alone: what `MixtureHead` and `Logistics` compute, in numpy.
 
 A pixel is described by a hundred numbers, for which a call of torch costs more than the arithmetic. Probabilities are
 differences of the distribution function, in float64: below 1e-16 they cancel, which shows from a temperature of 5 on,
@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from triptych.model.cache import Recent
-from triptych.model.mixture import HALF, KNOWN, LEAST_LOG_SCALE, LEVELS, MixtureWriter, stand_ins
-from triptych.model.surroundings import NOTHING
-from triptych.model.transformer import Transformer
+from triptych.decode.history import MISSING, History, Ids
+from triptych.model.heads.mixture import HALF, KNOWN, LEAST_LOG_SCALE, MixtureHead, stand_ins
+from triptych.shape.parts import LEVELS
 
 Numbers = NDArray[np.float64]
 
@@ -29,46 +28,33 @@ LEAST = 1e-300  # of a probability, of which there are logarithms then
 
 @dataclass
 class Picture:
-    """The pixels of a picture, in the order of the attention.
+    """The pixels of a picture as numbers, in the order of the attention.
 
     Attributes:
-        written: int64 [columns, C], `NOTHING` where there is none yet.
-        values: the same as numbers from -1 to 1, then an aligned source, then a zero: [(columns or twice as many) * C
-            + 1].
-        known_at: where in `values` the components of each pixel find what they begin from, as `MixtureWriter.beside`
+        values: those that were written, from -1 to 1, then an aligned source, then a zero: [(columns or twice as many)
+            * C + 1].
+        known_at: where in `values` the components of each pixel find what they begin from, as `MixtureHead.beside`
             says: int64 [columns, KNOWN * C].
-        above: the column of the upper neighbour, -1 where there is none.
-        runs: [C], how often the last intensity of each channel had stood there before, as in `Recent`.
-        logistics: of the pixel that is being drawn.
+        pixel: the one that is being drawn.
     """
 
-    written: NDArray[np.int64]
     values: Numbers
-    known_at: NDArray[np.int64]
-    above: list[int]
-    runs: NDArray[np.int64]
-    logistics: SinglePixel | None = None
+    known_at: Ids
+    pixel: SinglePixel | None = None
 
-    def put(self, intensity: int, position: int) -> None:
-        """Write the token at a position."""
-        column, channel = divmod(position, self.written.shape[1])
-        again = column > 0 and self.written[column - 1, channel] == intensity
-        self.runs[channel] = self.runs[channel] + 1 if again else 0
-        self.written[column, channel] = intensity
-        self.values[position] = VALUES[intensity]
+    def put(self, intensity: int, place: int) -> None:
+        """Write the token number `place`."""
+        self.values[place] = VALUES[intensity]
 
-    def follow(self, recent: Recent) -> None:
+    def follow(self, history: History) -> None:
         """Go on after pixels that were taken at once."""
-        assert recent.written is not None
-        self.written[:] = recent.written[0].cpu().numpy()
-        self.values[: self.written.size] = VALUES[self.written].reshape(-1)  # nobody asks for what is not yet there
-        self.runs[:] = recent.runs[0].cpu().numpy()
+        self.values[: history.length] = VALUES[history.ids.reshape(-1)[: history.length]]
 
 
 class SinglePixel:
     """What `Logistics` gives for one pixel, channel by channel.
 
-    From its parameters [numbers, K], as `MixtureWriter` computes them, and base [C, K].
+    From its parameters [numbers, K], as `MixtureHead` computes them, and base [C, K].
     """
 
     def __init__(self, parameters: Numbers, base: Numbers) -> None:
@@ -131,66 +117,44 @@ class SinglePixel:
 
 
 class PixelSteps:
-    """Reads and writes the pixels of a `Picture` as a model with a mixture does."""
+    """Writes the pixels of a `Picture` as a mixture does."""
 
-    def __init__(self, model: Transformer) -> None:
-        writer, reader = model.writer, model.reader
-        assert isinstance(writer, MixtureWriter) and reader is not None and model.surroundings is not None
-        self.channels, self.components, self.recall = writer.channels, writer.components, reader.longest
-        self.surroundings = model.surroundings
-        tables = [reader.tokens.weight * reader.scale]
-        tables += [] if reader.runs is None else [reader.runs.weight * reader.scale]
-        # In the table the vectors of the intensities by channel, then those of the runs, then of the pixel above: here
-        # the first row of each channel.
-        channels = np.arange(self.channels)
-        self.token_rows, self.run_rows = LEVELS * channels, LEVELS * self.channels + self.recall * channels
-        self.above_rows = None if model.above is None else (LEVELS + self.recall) * self.channels + LEVELS * channels
-        tables += [] if model.above is None else [model.above.tokens.weight * model.above.scale]
-        self.table = torch.cat(tables).detach()
-        of_known = writer.parameters_of.weight.detach()[:, model.config.width :].cpu().double().numpy()
+    def __init__(self, head: MixtureHead) -> None:
+        self.head, self.components = head, head.components
+        channels, width = np.arange(head.channels), head.parameters_of.in_features - (KNOWN - 1) * head.channels
+        of_known = head.parameters_of.weight.detach()[:, width:].cpu().double().numpy()
         self.of_known = np.ascontiguousarray(of_known)
         # In known pixels [KNOWN * C]: the first one, against the others; and what the components [C, K] begin from.
         self.first = np.tile(channels, KNOWN - 1)
-        self.base = channels[:, None] + self.channels * (np.arange(self.components) % KNOWN)
+        self.base = channels[:, None] + head.channels * (np.arange(head.components) % KNOWN)
 
-    def start(self, columns: int, shown: Tensor | None) -> Picture:
-        """An empty picture of so many pixels; shown [1, columns, C]: of an aligned source."""
-        written = np.full((columns, self.channels), NOTHING)
-        values, source = np.zeros(written.size + 1), None
-        if shown is not None:
-            source = shown[0].cpu()
-            values = np.concatenate((values[:-1], VALUES[source.clamp(max=LEVELS - 1).numpy()].reshape(-1), [0.0]))
-        places = self.surroundings.places(columns)
-        known_at = _known_at(places, source, self.channels)
-        return Picture(written, values, known_at, places[:, 1].tolist(), np.zeros(self.channels, np.int64))
+    def start(self, columns: int, source: Ids | None) -> Picture:
+        """An empty picture of so many pixels; source [1, columns, C]: one that lies beside it."""
+        count = columns * self.head.channels
+        values = np.zeros(count + 1)
+        if source is not None:
+            values = np.concatenate((values[:-1], VALUES[np.minimum(source[0], LEVELS - 1)].reshape(-1), [0.0]))
+        places = self.head.neighbours(columns)
+        return Picture(values, _known_at(places, None if source is None else source[0], self.head.channels))
 
-    def read(self, picture: Picture, column: int) -> Tensor:
-        """What a column reads of the pixel before it and of the one above it: [1, W]."""
-        rows = [self.token_rows + picture.written[column - 1]]
-        if self.recall:
-            rows.append(self.run_rows + np.minimum(picture.runs, self.recall - 1))
-        place = picture.above[column]
-        if self.above_rows is not None and place >= 0:
-            rows.append(self.above_rows + picture.written[place])
-        chosen = torch.from_numpy(np.concatenate(rows)).to(self.table.device)
-        return self.table.index_select(0, chosen).sum(0, keepdim=True)
-
-    def begin(self, picture: Picture, told: Tensor, column: int) -> SinglePixel:
-        """The distribution of the pixel at a column, of whose parameters the decoder tells this: [1, numbers]."""
+    def begin(self, picture: Picture, scores: Tensor, column: int) -> SinglePixel:
+        """The distribution of the pixel at a column, of whose parameters the decoder gives this: [1, numbers]."""
         known = picture.values[picture.known_at[column]]
-        parameters = told.double().cpu().numpy()[0] + self.of_known @ (known[self.channels :] - known[self.first])
+        apart = known[self.head.channels :] - known[self.first]
+        parameters = scores.double().cpu().numpy()[0] + self.of_known @ apart
         return SinglePixel(parameters.reshape(-1, self.components), known[self.base])
 
 
-def _known_at(places: Tensor, source: Tensor | None, channels: int) -> NDArray[np.int64]:
-    """Where the components of each pixel find what they begin from, as `MixtureWriter.beside` says: [columns,
+def _known_at(places: Ids, source: Ids | None, channels: int) -> Ids:
+    """Where the components of each pixel find what they begin from, as `MixtureHead.beside` says: [columns,
     KNOWN * C], of places [columns, 2] and an aligned source [columns, C], whose numbers stand behind all the picture's.
-    NOTHING is the last place, which holds a zero.
+    MISSING is the last place, which holds a zero.
     """
-    here = torch.arange(channels)
-    left, above = (torch.where(place[:, None] >= 0, place[:, None] * channels + here, NOTHING) for place in places.T)
-    shown = torch.full_like(left, NOTHING)
+    here = np.arange(channels)
+    left, above = (np.where(place[:, None] >= 0, place[:, None] * channels + here, MISSING) for place in places.T)
+    shown = np.full_like(left, MISSING)
     if source is not None:
-        behind = source.numel() + torch.arange(source.numel()).view_as(source)
-        shown = torch.where(source < LEVELS, behind, NOTHING)
-    return torch.cat(stand_ins(shown, left, above), 1).numpy()
+        behind = source.size + np.arange(source.size).reshape(source.shape)
+        shown = np.where(source < LEVELS, behind, MISSING)
+    found = stand_ins(*(torch.from_numpy(each) for each in (shown, left, above)))
+    return torch.cat(found, 1).numpy()

@@ -23,11 +23,11 @@ from safetensors.torch import save as save_tensors
 from torch.overrides import TorchFunctionMode
 
 from triptych.errors import UserError, plain, printable
-from triptych.model.config import Config
 from triptych.model.device import use_device
 from triptych.model.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
-from triptych.model.plain import from_json, read_bounded
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
+from triptych.shape.plain import from_json, read_bounded
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.json"
 # A training run's pointer to its checkpoints: {"best": folder, "last": folder}.
@@ -233,7 +233,7 @@ def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
     """The model with its weights. No memory is taken for a shape that the weights do not have."""
     try:
         tensors = load_tensors(data)
-        inside = config.patch.layers if config.patch is not None and not config.patch.logistics else 0
+        inside = getattr(config.head, "layers", 0)
         if config.encoder_layers + config.decoder_layers + inside > len(tensors):
             raise RuntimeError(f"{len(tensors)} tensors are too few for its layers")
         if odd := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from triptych.music.codec import (
     END,
@@ -83,9 +81,8 @@ class ChoraleGrammar:
         self._rests = np.zeros((0, 4), np.int64)  # [rows, voices], sixteenths for which each has rested
         self._stood = np.zeros(0, np.int64)  # [rows], sixteenths for which the chord has stood
 
-    def __call__(self, ids: Tensor) -> Tensor:
+    def __call__(self, written: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where a token may come next, bool [rows, vocabulary], after ids [rows, t]."""
-        written = ids.cpu().numpy()
         rows, position = written.shape
         self._count(written)
         step, place = divmod(position, 4)
@@ -101,7 +98,7 @@ class ChoraleGrammar:
             self._close(allowed, written, voice)
         if self.end is not None and position > self.end and position % QUARTER == 0:
             allowed[:, END] = self._may_end(written)
-        return torch.from_numpy(allowed).to(ids.device)
+        return allowed
 
     def _count(self, written: NDArray[np.int64]) -> None:
         """Count rests and standing chords up to the last whole moment of ids [rows, t]."""

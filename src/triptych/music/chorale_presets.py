@@ -16,7 +16,8 @@ SMALL: dict[str, Any] = {
     "activation": "gelu",
     "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
     "relation": {"distances": 256},
-    "patch": {"size": 4, "layers": 3, "feed_forward": 512, "recall": 16},
+    "input": {"kind": "patches", "size": 4, "repeat_features": 16},
+    "head": {"kind": "patch", "layers": 3, "feed_forward": 512},
 }
 # A position a note, as in Huang et al. 2018, with relations and without.
 RELATIVE: dict[str, Any] = {
@@ -25,7 +26,8 @@ RELATIVE: dict[str, Any] = {
     "decoder_layers": 5,
     "positions": {"kind": "none", "grid": (4, 4, 4)},
     "relation": {"distances": 512},
-    "patch": None,
+    "input": "tokens",
+    "head": "tied",
 }
 
 
@@ -45,6 +47,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "feed_forward": 128,
         "decoder_layers": 2,
         "relation": {"distances": 64},
-        "patch": {"size": 4, "layers": 1, "feed_forward": 128, "recall": 16},
+        "head": {"kind": "patch", "layers": 1, "feed_forward": 128},
     },
 }

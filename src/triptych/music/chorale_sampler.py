@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from triptych.errors import UserError, whole_number
 from triptych.generation.forced import FREE
-from triptych.generation.sample import Sampling, generate
-from triptych.model.single import started
+from triptych.generation.protocol import Ids
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling
+from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.music.chorale_grammar import ChoraleGrammar, Rules
 from triptych.music.codec import END, HOLE, ChoraleCodec, Grid
@@ -43,13 +43,13 @@ class ChoraleSampler:
         label: Label | None,
         steps: int | None,
         sampling: Sampling,
-        seed: int,
+        seed: int | Sequence[int],
         *,
         rows: int = 1,
         primer: Grid = NOTHING,
         before: int = 0,
         bars: Bars | None = None,
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Ids]:
         """Tokens [rows] of one position after another, those of the primer first, in which -2 is a note to be found.
 
         label: a key is also the one in which the piece ends. steps: sixteenths of the whole, of which `before` are not
@@ -70,16 +70,18 @@ class ChoraleSampler:
         length = 4 * (wanted - before)
         forced = None
         if len(primer):
-            ids = torch.from_numpy(self.codec.encode(primer, holes=True))
-            forced = ids.masked_fill(ids == HOLE, FREE).expand(rows, -1)
+            ids = self.codec.encode(primer, holes=True)
+            forced = np.tile(np.where(ids == HOLE, FREE, ids), (rows, 1))
         stop = None if steps is not None else length // 4
         end = 4 * len(primer) if steps is None else None
         conditions: dict[str, Any] = {
-            "label": self._classes(label, rows),
+            "label": np.full(rows, class_of(label)),
             "metre": self._metre(bars, before, length // 4),
         }
+        decoder = TorchDecoder(self.model, exact=self.exact)
         return generate(
-            *started(self.model.eval(), length=length, rows=rows, exact=self.exact, **conditions),
+            decoder,
+            decoder.start(length=length, rows=rows, **conditions),
             steps=length,
             end=END if steps is None else None,
             sampling=sampling,
@@ -103,33 +105,31 @@ class ChoraleSampler:
 
         bars: in which sixteenth `before` is the first of the grid, for models that are told the metre.
         """
-        source = torch.from_numpy(self.codec.encode(grid, holes=True))[None]
+        source = self.codec.encode(grid, holes=True)[None]
         if len(grid) > MOST_FILLED:
             raise UserError(f"expected a piece of at most {MOST_FILLED:,} sixteenths, got {len(grid):,}; cut it")
-        length, where = source.size(1), self.model.embedding.weight.device
-        conditions: dict[str, Any] = {"label": self._classes(label, 1), "metre": self._metre(bars, before, len(grid))}
+        length = source.shape[1]
+        conditions: dict[str, Any] = {
+            "label": np.full(1, class_of(label)),
+            "metre": self._metre(bars, before, len(grid)),
+        }
+        decoder = TorchDecoder(self.model, exact=self.exact)
         columns = generate(
-            *started(self.model.eval(), length=length, source=source.to(where), exact=self.exact, **conditions),
+            decoder,
+            decoder.start(length=length, source=source, **conditions),
             steps=length,
             sampling=sampling,
             seed=seed,
             allow=ChoraleGrammar(self.codec, known=grid, key=key, rules=self.rules),
-            prefix=source.masked_fill(source == HOLE, FREE),
+            prefix=np.where(source == HOLE, FREE, source),
         )
         return self.codec.decode([int(column[0]) for column in columns])
 
-    def _metre(self, bars: Bars | None, before: int, steps: int) -> Tensor | None:
-        """The metre [1, steps, 2] of some sixteenths of a piece; None for a model that is not told it."""
+    def _metre(self, bars: Bars | None, before: int, steps: int) -> Ids | None:
+        """The metre [1, steps, 2] of some sixteenths of a piece; None for a model that does not read it."""
         longest = self.model.config.positions.metre
         if bars is None or not longest:
             return None
         early = max(0, -before)  # a quarter note may begin before the piece does
         places = places_of(bars, before + early, before + steps, longest)
-        found = torch.from_numpy(np.pad(places, ((early, 0), (0, 0))))[None]
-        return found.to(self.model.embedding.weight.device)
-
-    def _classes(self, label: Label | None, rows: int) -> Tensor | None:
-        """The classes [rows] of a label; None for a model that has none."""
-        if not self.model.config.classes:
-            return None
-        return torch.full((rows,), class_of(label), device=self.model.embedding.weight.device)
+        return np.pad(places, ((early, 0), (0, 0)))[None]

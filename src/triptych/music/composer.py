@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.attention.pattern import Pattern
 from triptych.errors import UserError, expect, whole_number
-from triptych.generation.sample import Sampling
-from triptych.model.config import Config
+from triptych.generation.protocol import Ids
+from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.seeds import derive
+from triptych.model import convert
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.patch import turned
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.augmentation import AUGMENTED, Augmentation
@@ -53,6 +53,8 @@ from triptych.music.key import Key
 from triptych.music.labels import LABELS, Label, read_label
 from triptych.music.piece import Note, Piece
 from triptych.music.score import likelihood
+from triptych.shape.config import Config
+from triptych.shape.pattern import Pattern
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
 from triptych.train.loop import fit
@@ -60,7 +62,6 @@ from triptych.train.package import Outcome, Package, card_of_run, take_best, unm
 from triptych.train.recipe import Recipe
 
 Task = Literal["compose", "infill"]
-PLAIN = Sampling()
 MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
 COMPOSED_TOGETHER = 128  # pieces side by side, of many
 
@@ -91,8 +92,8 @@ class Composer:
             )
         if config.positions.kind == "learned":
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
-        if config.positions.metre and (config.patch is None or config.patch.size != 4):
-            raise UserError("expected a position a moment (patch.size=4) with positions.metre, got another; set both")
+        if config.positions.metre and config.input.size != 4:
+            raise UserError("expected a position a moment (input.size=4) with positions.metre, got another; set both")
         if config.classes not in (0, LABELS):
             raise UserError(
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
@@ -145,20 +146,22 @@ class Composer:
         torch.manual_seed(seed)
         return cls(Transformer(config).to(where), ChoraleCodec(order))
 
-    def with_dropout(self, probability: float | None = None, forget: float | None = None) -> Composer:
-        """The same composer with another dropout, or another `patch.forget`, for further training."""
-        return Composer(self.model.with_dropout(probability, forget), self.codec, self.card, exact=self._exact)
+    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Composer:
+        """The same composer with another dropout, or another `input.word_dropout`, for further training."""
+        return Composer(
+            convert.with_dropout(self.model, probability, word_dropout), self.codec, self.card, exact=self._exact
+        )
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
-        return Composer(self.model.with_pattern(pattern), self.codec, unmeasured(self.card), exact=self._exact)
+        return Composer(convert.with_pattern(self.model, pattern), self.codec, unmeasured(self.card), exact=self._exact)
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
         """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
         and to fill in. UserError where there is one already.
         """
         torch.manual_seed(seed)
-        model = self.model.with_encoder(self.codec.source_vocabulary, layers)
+        model = convert.with_encoder(self.model, self.codec.source_vocabulary, layers)
         return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
 
     def with_metre(self, longest: int) -> Composer:
@@ -168,7 +171,7 @@ class Composer:
         known = self.model.config.positions.metre
         if known not in (0, longest):
             raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
-        model = self.model.with_metre(longest)
+        model = convert.with_metre(self.model, longest)
         return Composer(model, self.codec, unmeasured(self.card), exact=self._exact)
 
     def with_order(self, order: Sequence[str]) -> Composer:
@@ -176,7 +179,7 @@ class Composer:
         is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
         """
         codec = ChoraleCodec(order)
-        model = turned(self.model, [self.codec.order.index(name) for name in codec.order])
+        model = convert.with_order(self.model, [self.codec.order.index(name) for name in codec.order])
         return Composer(model, codec, unmeasured(self.card), exact=self._exact)
 
     @property
@@ -248,9 +251,9 @@ class Composer:
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
         """Grids of so many different pieces, to train another model with."""
-        count = whole_number(count, "the number of pieces")
-        batches = [(first, min(COMPOSED_TOGETHER, count - first)) for first in range(0, count, COMPOSED_TOGETHER)]
-        pieces = [piece for first, rows in batches for piece in self.compose_many(rows, seed=seed + first)]
+        seeds = [derive(seed, piece) for piece in range(whole_number(count, "the number of pieces"))]
+        batches = [seeds[first : first + COMPOSED_TOGETHER] for first in range(0, count, COMPOSED_TOGETHER)]
+        pieces = [piece for batch in batches for piece in self.compose_many(len(batch), seed=batch)]
         return [from_piece(piece)[0] for piece in pieces]
 
     def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> dict[str, Any]:
@@ -290,18 +293,20 @@ class Composer:
         label: str | None = None,
         steps: int | None = None,
         sampling: Sampling = PLAIN,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         tempo: float = TEMPO,
     ) -> list[Piece]:
-        """`count` different pieces, side by side; the first is that of `compose` with the same settings, unless the
-        rounding of half precision there makes a draw fall to another note.
+        """`count` different pieces, side by side, of one seed or one for each.
+
+        The first is that of `compose` with the same settings, unless the rounding of half precision there makes a draw
+        fall to another note.
         """
         Piece((), tempo=tempo)  # one that is none is refused before any piece is composed
         count = whole_number(count, "the number of pieces")
         if count < 1:
             raise UserError(f"expected at least 1 piece, got {count}")
         columns = list(self._composed(label, steps, sampling, seed, count))
-        return [to_piece(self.codec.decode(ids), tempo) for ids in torch.stack(columns, 1).tolist()]
+        return [to_piece(self.codec.decode(ids), tempo) for ids in np.stack(columns, 1).tolist()]
 
     def continue_(
         self,
@@ -422,7 +427,7 @@ class Composer:
     def attention(self, grid: Grid) -> list[Tensor]:
         """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, positions, positions].
 
-        A position is a sixteenth of all voices, or a note for models without `Config.patch`. Row i writes position i;
+        A position is a sixteenth of all voices, or a note for models that read tokens. Row i writes position i;
         column j has read position j - 1, column 0 nothing. An infilling model knows all notes.
         """
         expect(grid, np.ndarray | list, "a grid [steps, 4]", "music.codec.from_piece makes one")
@@ -439,14 +444,14 @@ class Composer:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.embedding.weight.device
+        return self.model.device
 
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
 
     def _composed(
-        self, label: str | None, steps: int | None, sampling: Sampling, seed: int, rows: int = 1
-    ) -> Iterator[Tensor]:
+        self, label: str | None, steps: int | None, sampling: Sampling, seed: int | Sequence[int], rows: int = 1
+    ) -> Iterator[Ids]:
         """Tokens [rows] of one position after another."""
         self._must("compose", "composing and continuing", "chorales")
         return self._sampler.compose(self._label(label), steps, sampling, seed, rows=rows)

@@ -29,7 +29,7 @@ def probabilities(model: Transformer, batch: Batch, keys: Sequence[int] = KEYS) 
     that the piece itself has no name for is missing from the sum.
     """
     assert len(batch) == 1
-    batch = batch.to(model.embedding.weight.device)
+    batch = batch.to(model.device)
     shifts = torch.tensor(keys, device=batch.target.device)[:, None]
     target, outside = _moved(batch.target, shifts)
     alive = torch.zeros_like(outside)  # whether the key has all tokens before this one

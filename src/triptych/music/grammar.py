@@ -6,9 +6,7 @@ import math
 from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.music.performance import (
@@ -70,17 +68,17 @@ class PerformanceGrammar:
         self._before = np.empty(0, np.int64) if before is None else before
         self._seen = 0
 
-    def __call__(self, ids: Tensor) -> Tensor:
-        """Whether each event may follow: bool [rows, vocabulary] on the CPU, for ids [rows, t] on any device."""
-        if self._seen == 0 or ids.size(1) < self._seen:
-            self._start(ids.size(0))
-        for column in ids[:, self._seen :].cpu().numpy().T:
+    def __call__(self, ids: Ids) -> NDArray[np.bool_]:
+        """Whether each event may follow: bool [rows, vocabulary], for ids [rows, t]."""
+        rows, length = ids.shape
+        if self._seen == 0 or length < self._seen:
+            self._start(rows)
+        for column in ids[:, self._seen :].T:
             self._hear(column)
-        self._seen = ids.size(1)
-        return torch.from_numpy(self._allowed())
+        self._seen = length
+        return self._allowed()
 
     def _start(self, rows: int) -> None:
-        # NumPy, because a step is some fifty operations on a few numbers: torch takes several times as long for them.
         self._seen = 0
         self._struck = np.full((rows, KEYS), SILENT)  # the step in which each sounding key went down
         self._now = np.zeros(rows, np.int64)

@@ -113,7 +113,7 @@ def _asked(
     known = None if source is None else torch.from_numpy(source)[None]
     source_length = None if source is None else length
     piece = Batch(torch.from_numpy(ids)[None], length, known, source_length, torch.tensor([label]))
-    with autocast(teacher.embedding.weight.device, dtype):
+    with autocast(teacher.device, dtype):
         return probabilities(teacher, piece).cpu()
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import UserError, expect, shown
-from triptych.model.plain import bounded
 from triptych.music.piece import Note, Piece
+from triptych.shape.plain import bounded
 
 LOWEST, HIGHEST = 21, 108  # MIDI pitches of a piano's keys, A0 to C8
 KEYS = HIGHEST - LOWEST + 1
@@ -30,7 +30,7 @@ NOTE_ON, NOTE_OFF = 0, KEYS  # the first id of each kind; a note's id less NOTE_
 TIME_SHIFT = NOTE_OFF + KEYS
 VELOCITY = TIME_SHIFT + LONGEST_SHIFT
 END = VELOCITY + BINS
-KEYBOARD = (KEYS, LONGEST_SHIFT, BINS)  # as `Positions.keyboard` has it
+KEYBOARD = (KEYS, LONGEST_SHIFT, BINS)  # as `Tokens.keyboard` has it
 START_BIN = 19  # velocities 77 to 80: heard where notes come before any velocity
 FILE = "performance.json"
 

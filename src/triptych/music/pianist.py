@@ -11,13 +11,13 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from triptych.attention.pattern import Pattern
 from triptych.errors import UserError, expect, number, whole_number
-from triptych.generation.sample import Sampling, generate
-from triptych.model.config import Config
+from triptych.generation.sample import generate
+from triptych.generation.sampling import PLAIN, Sampling
+from triptych.model import convert
+from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.single import started
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.music.grammar import PerformanceGrammar
@@ -48,13 +48,14 @@ from triptych.music.performance_data import (
 from triptych.music.piece import Note, Piece
 from triptych.music.reading import MusicReader, read_performance
 from triptych.music.shards import VALID, Shards
+from triptych.shape.config import Config
+from triptych.shape.pattern import Pattern
 from triptych.train.folder import RunFolder
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
 from triptych.train.recipe import Recipe
 
 Music = str | Path | Piece | Performance
-PLAIN = Sampling()
 LENGTH = 2048  # tokens of a crop, as in Huang et al. 2018: about 50 seconds
 USUAL_TOKENS = 4096  # after which music that has not ended by itself is cut
 MOST_TOKENS = 1 << 17
@@ -123,10 +124,9 @@ class Pianist:
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
         if config.classes != len(codec.labels):
             raise UserError(f"expected classes={len(codec.labels)}, one a label, got {config.classes}; leave it out")
-        if config.positions.keyboard not in (None, KEYBOARD):
-            raise UserError(
-                f"expected positions.keyboard={list(KEYBOARD)} for performances, got {list(config.positions.keyboard)}"
-            )
+        keyboard = getattr(config.input, "keyboard", None)
+        if keyboard not in (None, KEYBOARD):
+            raise UserError(f"expected input.keyboard={list(KEYBOARD)} for performances, got {list(keyboard)}")
         self.model, self.codec, self.card = model, codec, dict(card or {})
         self._exact = exact
 
@@ -183,15 +183,15 @@ class Pianist:
 
     def with_dropout(self, probability: float | None = None) -> Pianist:
         """The same pianist with another dropout, for further training."""
-        return Pianist(self.model.with_dropout(probability), self.codec, self.card, exact=self._exact)
+        return Pianist(convert.with_dropout(self.model, probability), self.codec, self.card, exact=self._exact)
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
-        return Pianist(self.model.with_pattern(pattern), self.codec, unmeasured(self.card), exact=self._exact)
+        return Pianist(convert.with_pattern(self.model, pattern), self.codec, unmeasured(self.card), exact=self._exact)
 
     def with_keyboard(self) -> Pianist:
-        """The same pianist, to be told from now on which keys are down and for how long: see `Positions.keyboard`."""
-        return Pianist(self.model.with_keyboard(KEYBOARD), self.codec, self.card, exact=self._exact)
+        """The same pianist, to be told from now on which keys are down and for how long: see `Tokens.keyboard`."""
+        return Pianist(convert.with_keyboard(self.model, KEYBOARD), self.codec, self.card, exact=self._exact)
 
     @property
     def task(self) -> Task:
@@ -369,8 +369,9 @@ class Pianist:
         expect(ids, np.ndarray, "ids as an array", "PerformanceCodec.encode makes them")
         if len(ids) > LENGTH:
             raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
-        maps, device = AttentionMaps(), self.model.embedding.weight.device
-        self.model.eval()(torch.from_numpy(ids)[None].to(device), label=self._class(label), maps=maps)
+        maps, device = AttentionMaps(), self.model.device
+        classes = torch.from_numpy(self._class(label)).to(device)
+        self.model.eval()(torch.from_numpy(ids)[None].to(device), label=classes, maps=maps)
         return maps.decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -378,10 +379,9 @@ class Pianist:
     def _files(self) -> dict[str, bytes]:
         return {FILE: self.codec.to_bytes()}
 
-    def _class(self, label: str | None) -> torch.Tensor:
+    def _class(self, label: str | None) -> Ids:
         """The class of a label, or that of none: [1]."""
-        number = -1 if label is None else self.codec.label(label)
-        return torch.tensor([number], device=self.model.embedding.weight.device)
+        return np.array([-1 if label is None else self.codec.label(label)])
 
     def _must(self, task: Task, what: str) -> None:
         if self.task != task:
@@ -409,18 +409,18 @@ class Pianist:
         melody: Performance | None = None,
     ) -> Iterator[int]:
         """At most `room` ids that follow those that are read."""
-        model = self.model.eval()
-        device = model.embedding.weight.device
         steps = len(read) + room
-        source = None if melody is None else torch.from_numpy(MelodyCodec().encode(melody))[None].to(device)
+        source = None if melody is None else MelodyCodec().encode(melody)[None]
+        decoder = TorchDecoder(self.model, exact=self._exact)
         columns = generate(
-            *started(model, length=steps, source=source, label=self._class(label), exact=self._exact),
+            decoder,
+            decoder.start(length=steps, rows=1, source=source, label=self._class(label)),
             steps=steps,
             end=END,
             sampling=sampling,
             seed=seed,
             allow=grammar,
-            prefix=torch.from_numpy(read)[None] if len(read) else None,
+            prefix=read[None] if len(read) else None,
         )
         return (int(column[0]) for column in islice(columns, len(read), None))
 

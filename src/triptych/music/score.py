@@ -21,12 +21,12 @@ from triptych.music.every_key import probabilities
 @torch.no_grad()
 def token_nll(model: Transformer, batch: Batch) -> Tensor:
     """`Transformer.nll` of a batch on any device, without dropout."""
-    return model.eval().nll(batch.to(model.embedding.weight.device))
+    return model.eval().nll(batch.to(model.device))
 
 
 def token_nll_in_every_key(model: Transformer, batch: Batch) -> Tensor:
     """The same by the mean of the probabilities that a piece has in twelve keys. One row at a time."""
-    found = probabilities(model, batch).gather(1, batch.target.T.to(model.embedding.weight.device))
+    found = probabilities(model, batch).gather(1, batch.target.T.to(model.device))
     return -found.log().T.float()
 
 

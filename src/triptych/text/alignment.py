@@ -26,7 +26,7 @@ def alignment(model: Transformer, source: Sequence[int], target: Sequence[int]) 
 def look(model: Transformer, source: Sequence[int], target: Sequence[int], maps: AttentionMaps) -> None:
     """Collect the attention probabilities while `target` is written into `maps`."""
     model.eval()
-    device = model.embedding.weight.device
+    device = model.device
     ids = (torch.tensor([list(one)], device=device) for one in (target, source))
     model(next(ids), source=next(ids), maps=maps)
 

@@ -10,17 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
-from triptych.generation.sample import Sampling, generate
-from triptych.model.config import Config
+from triptych.generation.protocol import Ids
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling
+from triptych.generation.seeds import derive
+from triptych.model import convert
+from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.shape.config import Config
 from triptych.text.alignment import alignment, look
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
@@ -126,7 +131,7 @@ class Translator:
 
     def with_dropout(self, probability: float) -> Translator:
         """The same translator with another dropout for further training."""
-        return Translator(self.model.with_dropout(probability), self.codec, self.card)
+        return Translator(convert.with_dropout(self.model, probability), self.codec, self.card)
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
@@ -232,18 +237,15 @@ class Translator:
         expect(prefix, str, "a text as the prefix", "give one text")
         forced = self.codec.encode(prefix)[:-1] if prefix else []
         for rows in _by_length(sources, beam):
-            ids, lengths = _padded([sources[row] for row in rows], self._device)
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
-            cache = self._start(ids, lengths, beam, max(limits))
             hypotheses = beam_search(
-                self.model,
-                cache,
+                *self._start([sources[row] for row in rows], beam, max(limits)),
                 end=TextCodec.END,
                 max_length=limits,
                 beam=beam,
                 nbest=nbest,
                 penalty=length_penalty,
-                prefix=torch.tensor([forced] * len(rows), dtype=torch.int64) if forced else None,
+                prefix=np.array([forced] * len(rows)) if forced else None,
             )
             for row, choices in zip(rows, hypotheses, strict=True):
                 found[row] = [self._translation(sources[row], choice, align) for choice in choices]
@@ -257,13 +259,16 @@ class Translator:
         sources = self._sources(lines)
         found = [Translation("", 0.0, (), ()) for _ in sources]
         for rows in _by_length(sources, 1):
-            ids, lengths = _padded([sources[row] for row in rows], self._device)
-            steps = self._steps(ids.size(1)) - 1  # END comes after them
-            seeds = [seed * 1_000_003 + row for row in rows]
-            cache = self._start(ids, lengths, 1, steps)
-            columns = list(generate(self.model, cache, steps=steps, end=TextCodec.END, sampling=sampling, seed=seeds))
-            for row, drawn in zip(rows, torch.stack(columns, 1).tolist(), strict=True):
-                own = [*drawn[: self._steps(len(sources[row])) - 1], TextCodec.END]
+            limits = [self._steps(len(sources[row])) - 1 for row in rows]  # END comes after them
+            columns = generate(
+                *self._start([sources[row] for row in rows], 1, max(limits)),
+                steps=max(limits),
+                end=TextCodec.END,
+                sampling=sampling,
+                seed=[derive(seed, row) for row in rows],
+            )
+            for row, limit, drawn in zip(rows, limits, np.stack(list(columns), 1).tolist(), strict=True):
+                own = [*drawn[:limit], TextCodec.END]  # what the line would be alone
                 kept = tuple(own[: own.index(TextCodec.END) + 1])
                 log_probs = self._score(sources[row], kept)
                 found[row] = self._translation(sources[row], Hypothesis(kept, sum(log_probs), log_probs), align)
@@ -278,10 +283,9 @@ class Translator:
     def _written(self, source: Sequence[int], sampling: Sampling, seed: int) -> Iterator[str]:
         if len(source) < 2:
             return
-        ids, lengths = _padded([source], self._device)
         steps, told, written = self._steps(len(source)), "", []
-        cache = self._start(ids, lengths, 1, steps)
-        for column in generate(self.model, cache, steps=steps, end=TextCodec.END, sampling=sampling, seed=seed):
+        started = self._start([source], 1, steps)
+        for column in generate(*started, steps=steps, end=TextCodec.END, sampling=sampling, seed=seed):
             written.append(int(column[0]))
             # Bytes of one character come one by one: what is not yet a character waits.
             now = self.codec.decode(written)
@@ -348,7 +352,7 @@ class Translator:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.embedding.weight.device
+        return self.model.device
 
     def _files(self) -> dict[str, bytes]:
         return {TOKENIZER: self.codec.to_bytes()}
@@ -364,13 +368,13 @@ class Translator:
     def _longest(self) -> int:
         """The most tokens of a source: learned positions may end before."""
         positions = self.model.config.positions
-        return min(LONGEST, positions.length) if positions.kind == "learned" else LONGEST
+        return LONGEST if positions.length is None else min(LONGEST, positions.length)
 
     def _steps(self, read: int) -> int:
         """The most tokens that a translation of `read` tokens may have."""
         most = 2 * read + 10
         positions = self.model.config.positions
-        return min(most, positions.length) if positions.kind == "learned" else most
+        return most if positions.length is None else min(most, positions.length)
 
     def _sources(self, lines: Iterable[str]) -> list[list[int]]:
         texts = text_lines(lines)
@@ -383,10 +387,10 @@ class Translator:
             )
         return self.codec.encode_lines(texts)
 
-    @torch.no_grad()
-    def _start(self, ids: Tensor, lengths: Tensor, beams: int, length: int) -> Any:
-        self.model.eval()
-        return self.model.start(source=ids, source_lengths=lengths, beams=beams, length=length)
+    def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[TorchDecoder, Rows]:
+        """What steps translations of these sources, and fresh rows for them."""
+        decoder, (ids, lengths) = TorchDecoder(self.model), _padded(sources)
+        return decoder, decoder.start(source=ids, source_lengths=lengths, beams=beams, length=length)
 
     def _translation(self, source: Sequence[int], found: Hypothesis, align: bool) -> Translation:
         return Translation(
@@ -425,12 +429,13 @@ def _by_length(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int
         order = order[count:]
 
 
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
+    """Ids [rows, longest], filled up with 0, and lengths [rows]."""
+    lengths = np.array([len(row) for row in rows])
+    ids = np.zeros((len(rows), lengths.max()), np.int64)
     for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
-    return ids.to(device), lengths.to(device)
+        ids[number, : len(row)] = row
+    return ids, lengths
 
 
 def _expect_pairs(pairs: object) -> None:

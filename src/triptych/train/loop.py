@@ -110,7 +110,7 @@ class _Run:
     ) -> None:
         self.model, self.data, self.held_out = model, data, held_out
         self.recipe, self.folder, self.package, self.measure = recipe, folder, package, measure
-        self.device = model.embedding.weight.device
+        self.device = model.device
         self.processes = Processes.join()
         self.processes.begin(model)
         self.optimizers: list[torch.optim.Optimizer] = []
@@ -422,7 +422,7 @@ def held_out_loss(model: Transformer, batches: Sequence[Batch]) -> float:
     """Negative log-likelihood in nats a token over all batches, in float32, without dropout or smoothing."""
     training = model.training
     model.eval()
-    device = model.embedding.weight.device
+    device = model.device
     total, tokens = 0.0, 0
     for batch in batches:
         total += float(model.loss(batch.to(device))[1])

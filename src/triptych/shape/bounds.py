@@ -1,0 +1,26 @@
+"""Checks of single settings: their type, their range, their choices. Each failure is one line."""
+
+from __future__ import annotations
+
+from triptych.errors import UserError
+
+
+def is_a(name: str, value: object, *kinds: type) -> None:
+    """Raise UserError unless the setting is of one of the kinds; a truth value is no number."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise UserError(f"expected {name} to be {wanted}, got {value!r}")
+
+
+def in_range(name: str, value: object, least: int, most: int) -> None:
+    """Raise UserError unless the setting is a whole number in the range."""
+    is_a(name, value, int)
+    assert isinstance(value, int)
+    if not least <= value <= most:
+        raise UserError(f"expected {name} {f'>= {least}' if value < least else f'<= {most}'}, got {value}")
+
+
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise UserError unless the setting is one of the words."""
+    if value not in list(allowed):  # a list asks for no hash, which what a file names need not have
+        raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")

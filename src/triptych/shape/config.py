@@ -1,0 +1,281 @@
+"""What a Transformer is made of: one frozen dataclass, three presets, and its JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from triptych.errors import UserError
+from triptych.shape.bounds import in_range, is_a, one_of
+from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
+
+CAUSAL = Full(causal=True)
+PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
+    "full": Full,
+    "local_1d": Local1D,
+    "local_2d": Local2D,
+}
+# The least and the most of each size. The bounds keep a mistyped or hostile configuration from being built for hours.
+SIZES = {
+    "vocabulary": (1, 2**24),
+    "width": (1, 2**16),
+    "heads": (1, 2**16),
+    "feed_forward": (1, 2**20),
+    "encoder_layers": (0, 1000),
+    "decoder_layers": (1, 1000),
+    "classes": (0, 2**24),
+}
+MOST_DIGITS = 8  # of a grid
+MOST_PLACES = 2**24  # of the table of who looks at whom
+
+
+@dataclass(frozen=True)
+class Positions:
+    """How the model knows where a token stands: `kind`, and the digits of the position in a grid.
+
+    kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
+    both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further;
+    "sinusoidal_2d" gives half of the width to the row and half to the column of a picture (Parmar et al. 2018, section
+    3.1), `length` positions a row, in the order of the pattern.
+    grid: position p has the digits p % grid[0], p // grid[0] % grid[1], ..., each with a learned vector; (4, 16) are
+    the voice and the sixteenth in the bar of a chorale, (3, 32, 32) the channel, column and row of a picture. Positions
+    are those of the attention: of an input with several tokens at a position, patches and not tokens.
+    length: of "learned" (1,024 unless given) and of "sinusoidal_2d"; the other kinds have none.
+    metre: of music: each position is joined by its place in the bar and by the length of the bar, in positions, where
+    bars are no longer than this; both may be withheld (`Batch.metre`). 0: it reads neither.
+    source: the same of the source, where it is not as the target is: a small picture for a large one.
+    """
+
+    kind: Literal["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"] = "sinusoidal"
+    length: int | None = None
+    grid: tuple[int, ...] = ()
+    metre: int = 0
+    source: Positions | None = None
+
+    def __post_init__(self) -> None:
+        one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"))
+        if self.kind == "learned" and self.length is None:
+            object.__setattr__(self, "length", 1024)
+        if self.kind in ("learned", "sinusoidal_2d"):
+            in_range("positions.length", self.length, 1, 2**24)
+        elif self.length is not None:
+            raise UserError(f"expected no positions.length with {self.kind} positions, got {self.length}; leave it out")
+        in_range("positions.metre", self.metre, 0, 2**12)
+        is_a("grid", self.grid, list, tuple)
+        if len(self.grid) > MOST_DIGITS:
+            raise UserError(f"expected a grid of at most {MOST_DIGITS} sizes, got {len(self.grid)}; leave some out")
+        object.__setattr__(self, "grid", tuple(self.grid))
+        for size in self.grid:
+            in_range("each size of the grid", size, 1, 2**16)
+        if math.prod(self.grid) > 2**20:
+            raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
+        if isinstance(self.source, Mapping):  # as JSON has it
+            if self.source.get("source") is not None:  # type: ignore[unreachable]  # before it is followed inwards
+                raise UserError("expected no positions.source in positions.source, got one; leave it out")
+            object.__setattr__(self, "source", Positions(**self.source))
+        is_a("positions.source", self.source, Positions, type(None))
+        if self.source is not None and self.source.metre:
+            raise UserError("expected no metre in positions.source, got one; the target has it")
+        if self.source is not None and self.source.source is not None:
+            raise UserError("expected no positions.source in positions.source, got one; leave it out")
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Relative self-attention (Huang et al. 2018, section 3.4), a table per head and kind.
+
+    distances: in every layer, so many distances between positions are learned, in the encoder to both sides; those past
+    the table add nothing (`far="zero"`) or take its last row ("clip"). In the decoder's first layer (section 4.1):
+    intervals: differences of ids are learned where both are below it, so that ids must be pitches in semitones. steps:
+    differences of time are learned up to it, where a step is `positions.grid[0]` positions.
+    """
+
+    distances: int = 0
+    far: Literal["zero", "clip"] = "clip"
+    intervals: int = 0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("distances", "intervals", "steps"):
+            in_range(name, getattr(self, name), 0, 2**24)
+        one_of("far", self.far, ("zero", "clip"))
+        if not (self.distances or self.intervals or self.steps):
+            raise UserError("expected a relation with distances, intervals or steps, got none; leave it out instead")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
+
+    `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
+    between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
+    target position. `input` and `head` are what a panel brings: how the tokens at a position are read, on both sides,
+    and how they are predicted.
+
+    aligned: position i of the source is about position i of the target, as in a piece with holes: what the encoder says
+    of it is added to the decoder's input there, and there is no attention to the source.
+    """
+
+    vocabulary: int
+    source_vocabulary: int | None = None
+    width: int = 512
+    heads: int = 8
+    feed_forward: int = 2048
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    dropout: float = 0.1
+    norm: Literal["post", "pre"] = "post"
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    positions: Positions = field(default_factory=Positions)
+    classes: int = 0
+    pattern: Pattern = CAUSAL
+    relation: Relative | None = None
+    aligned: bool = False
+    input: InputSettings = field(default_factory=Tokens)
+    head: HeadSettings = field(default_factory=Tied)
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in SIZES.items():
+            in_range(name, getattr(self, name), least, most)
+        if self.source_vocabulary is not None:
+            in_range("source_vocabulary", self.source_vocabulary, *SIZES["vocabulary"])
+        is_a("dropout", self.dropout, int, float)
+        is_a("pattern", self.pattern, Full, Local1D, Local2D)
+        _check_pattern(self.pattern)
+        is_a("positions", self.positions, Positions)
+        is_a("relation", self.relation, Relative, type(None))
+        is_a("aligned", self.aligned, bool)
+        is_a("input", self.input, *INPUTS.values())
+        is_a("head", self.head, *HEADS.values())
+        if self.width % self.heads:
+            raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
+        for positions in (self.positions, self.positions.source or self.positions):
+            parts = {"sinusoidal": 2, "concatenated": 2, "sinusoidal_2d": 4}.get(positions.kind, 1)
+            if self.width % parts:
+                raise UserError(
+                    f"expected a width divisible by {parts} for {positions.kind} positions, got {self.width}"
+                )
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
+        one_of("norm", self.norm, ("post", "pre"))
+        one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
+        if self.aligned and not self.encoder_layers:
+            raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
+        if self.relation is not None and self.relation.steps and not self.positions.grid:
+            raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
+        if isinstance(self.pattern, Full) and not self.pattern.causal:
+            raise UserError("expected a causal pattern for the decoder, got Full(causal=False); use Full(causal=True)")
+        self._check_effect()
+        self.input.check(self)
+        self.head.check(self)
+
+    def _check_effect(self) -> None:
+        """Raise UserError for settings that would change nothing."""
+        if self.positions.source is not None and not self.encoder_layers:
+            raise UserError("expected encoder_layers from 1 with positions.source, got 0; leave positions.source out")
+
+    @classmethod
+    def preset(cls, name: str, vocabulary: int, **changes: Any) -> Config:
+        """The preset `base`, `small` or `tiny` with the given vocabulary, and any field changed."""
+        if name not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
+            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}")
+        return cls.from_dict({"vocabulary": vocabulary, **PRESETS[name], **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dictionary of plain values, as `config.json` holds it."""
+        plain = dataclasses.asdict(self)
+        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
+        plain["pattern"] = {"kind": kind, **plain["pattern"]}
+        plain["input"], plain["head"] = part_to(self.input, INPUTS), part_to(self.head, HEADS)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Config:
+        """The inverse of `to_dict`. An unknown key is a `UserError` that names the nearest field.
+
+        `positions` may also be the name of a kind alone.
+        """
+        values = dict(plain)
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+                raise UserError(f"unknown model setting {key!r}; {hint}")
+        try:
+            if isinstance(values.get("pattern"), Mapping | str):
+                values["pattern"] = _pattern(values["pattern"])
+            if isinstance(values.get("positions"), str):
+                values["positions"] = {"kind": values["positions"]}
+            if isinstance(values.get("positions"), Mapping):
+                values["positions"] = Positions(**values["positions"])
+            if isinstance(values.get("relation"), Mapping):
+                values["relation"] = Relative(**values["relation"])
+            for name, known_parts in (("input", INPUTS), ("head", HEADS)):
+                if isinstance(values.get(name), Mapping | str):
+                    values[name] = part_from(values[name], known_parts, name)
+                elif name in values and type(values[name]) not in known_parts.values():
+                    raise UserError(f"expected {name} to be a table with its kind, got {values[name]!r}")
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None
+
+
+def _pattern(plain: Mapping[str, Any] | str) -> Pattern:
+    """The pattern of a mapping with its `kind` and fields, as `to_dict` writes it; or of a kind that needs no more."""
+    given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
+    kind = given.pop("kind", None)
+    known = {name: [field.name for field in dataclasses.fields(pattern)] for name, pattern in PATTERNS.items()}
+    if kind == "full":
+        given.setdefault("causal", True)
+    # A list asks for no hash, which what a file names need not have.
+    if kind not in list(known) or sorted(given) != sorted(known[kind]) or given.get("causal", True) is not True:
+        ways = " or ".join(f"{name}: {', '.join(names)}" for name, names in known.items() if name != "full")
+        raise UserError(f"expected a pattern of a kind with its numbers (full; {ways}), got {plain!r}")
+    return PATTERNS[kind](**given)
+
+
+# Literal and complete: `base` is the paper's table 3; the other two are for CPUs, with pre-norm because it needs
+# no long warm-up to be stable.
+PRESETS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "small": {
+        "width": 256,
+        "heads": 8,
+        "feed_forward": 512,
+        "encoder_layers": 3,
+        "decoder_layers": 3,
+        "dropout": 0.3,
+        "norm": "pre",
+    },
+    "tiny": {
+        "width": 128,
+        "heads": 4,
+        "feed_forward": 256,
+        "encoder_layers": 4,
+        "decoder_layers": 4,
+        "dropout": 0.3,
+        "norm": "pre",
+    },
+}
+
+
+def _check_pattern(pattern: Pattern) -> None:
+    """Raise UserError for sizes whose tables of positions would not fit into memory."""
+    if isinstance(pattern, Full):
+        return
+    for each in dataclasses.fields(pattern):
+        in_range(f"pattern.{each.name}", getattr(pattern, each.name), 0, 2**20)
+    if isinstance(pattern, Local2D):
+        memory = (pattern.memory_rows + pattern.query_rows) * (2 * pattern.memory_columns + pattern.query_columns)
+        blocks = -(-pattern.height * pattern.width // block_size(pattern))
+        if pattern.height * pattern.width > 2**20 or memory * blocks > MOST_PLACES:
+            raise UserError(
+                f"expected a picture and a memory with at most {MOST_PLACES:,} pairs of a block and a position in its "
+                f"sight, got {pattern}; make the memory smaller or the blocks larger"
+            )

@@ -1,0 +1,227 @@
+"""What a panel brings to the Transformer: the settings of an input, which reads tokens, and of a head, which predicts.
+
+Each kind is a dataclass, registered here under its name in `config.json`. What an input computes is registered with it
+in `decode.inputs` (a step, without torch) and `model.inputs` (whole sequences); what a head computes, in `model.heads`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from triptych.errors import UserError
+from triptych.shape.bounds import in_range, is_a
+
+if TYPE_CHECKING:
+    from triptych.shape.config import Config
+
+LEVELS = 256  # intensities of a channel of a pixel
+
+
+@runtime_checkable
+class InputSettings(Protocol):
+    """The settings of an input."""
+
+    @property
+    def size(self) -> int:
+        """Tokens at one position."""
+        ...
+
+    def check(self, config: Config) -> None:
+        """Raise UserError where the rest of the configuration does not go with it."""
+        ...
+
+    def of_source(self) -> InputSettings:
+        """The settings of the input that reads a source beside it."""
+        ...
+
+
+@runtime_checkable
+class HeadSettings(Protocol):
+    """The settings of a head."""
+
+    def check(self, config: Config) -> None:
+        """Raise UserError where the rest of the configuration does not go with it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A position is one token, read as its embedding.
+
+    keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. The
+    embedding is joined by the keys that are down, for how long, and how loud the last one was, as far as the target
+    tells: what went down before it begins is not known.
+    """
+
+    keyboard: tuple[int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keyboard is None:
+            return
+        is_a("input.keyboard", self.keyboard, list, tuple)
+        layout = tuple(self.keyboard)
+        if len(layout) != 3:
+            raise UserError(f"expected input.keyboard to be [keys, shifts, velocities], got {list(layout)}")
+        for size in layout:
+            in_range("each number of input.keyboard", size, 1, 2**10)
+        object.__setattr__(self, "keyboard", layout)
+
+    @property
+    def size(self) -> int:
+        """Tokens at one position."""
+        return 1
+
+    def check(self, config: Config) -> None:
+        """Raise UserError where the keyboard has more ids than the vocabulary."""
+        keys, shifts, velocities = self.keyboard or (0, 0, 0)
+        least = 2 * keys + shifts + velocities  # of each key one to press and one to release it
+        if least > config.vocabulary:
+            raise UserError(
+                f"expected a vocabulary from {least} with input.keyboard, got {config.vocabulary}; "
+                "leave the keyboard out"
+            )
+
+    def of_source(self) -> Tokens:
+        """A source has no keyboard."""
+        return Tokens()
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A position is `size` tokens in succession, such as the four voices of a moment, read as the sum of a vector for
+    each (MEGABYTE, Yu et al. 2023; RQ-Transformer, Lee et al. 2022): there are `size` times fewer positions.
+
+    repeat_features: each token is joined by a vector for how many patches in succession it had stood in its place
+    before, as far as so many tell them apart (after Peracha 2019); 0: none.
+    word_dropout: in training, the share of the target's tokens that is not read (Bowman et al. 2016, section 3.1).
+    """
+
+    size: int
+    repeat_features: int = 0
+    word_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        in_range("input.size", self.size, 1, 64)
+        in_range("input.repeat_features", self.repeat_features, 0, 2**16)
+        is_a("input.word_dropout", self.word_dropout, int, float)
+        if not 0 <= self.word_dropout < 1:
+            raise UserError(f"expected 0 <= input.word_dropout < 1, got {self.word_dropout}")
+
+    def check(self, config: Config) -> None:
+        """Raise UserError for relations between single tokens."""
+        refuse_coordinates(config)
+
+    def of_source(self) -> Patches:
+        """A source is read whole."""
+        return dataclasses.replace(self, word_dropout=0.0)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A position is a pixel of so many channels, read as the sum of a vector for each; where the width of the picture
+    is known (by a 2-D pattern or 2-D positions), joined by those of the pixel above the one that comes next.
+    """
+
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        in_range("input.channels", self.channels, 1, 4)
+
+    @property
+    def size(self) -> int:
+        """Tokens at one position."""
+        return self.channels
+
+    def check(self, config: Config) -> None:
+        """Raise UserError for another vocabulary than that of intensities."""
+        refuse_coordinates(config)
+        if config.vocabulary != LEVELS:
+            raise UserError(f"expected vocabulary={LEVELS} with input pixels, got {config.vocabulary}")
+
+    def of_source(self) -> Patches:
+        """A source is read without neighbours."""
+        return Patches(self.channels)
+
+
+@dataclass(frozen=True)
+class Tied:
+    """A softmax over the vocabulary, by the matrix that embeds the tokens (Press and Wolf 2017)."""
+
+    def check(self, config: Config) -> None:
+        """Raise UserError unless a position is one token."""
+        if not isinstance(config.input, Tokens):
+            raise UserError("expected input tokens with head tied, got another one; use head patch or mixture")
+
+
+@dataclass(frozen=True)
+class PatchNetwork:
+    """The tokens of a patch one after another, by a network without attention over the tokens before each: `layers`
+    position-wise layers with `feed_forward` inner units.
+    """
+
+    layers: int = 3
+    feed_forward: int = 512
+
+    def __post_init__(self) -> None:
+        in_range("head.layers", self.layers, 1, 100)
+        in_range("head.feed_forward", self.feed_forward, 1, 2**20)
+
+    def check(self, config: Config) -> None:
+        """Raise UserError unless a position is a patch."""
+        if not isinstance(config.input, Patches):
+            raise UserError("expected input patches with head patch, got another one; use head tied or mixture")
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The channels of a pixel, by a discretized mixture of so many logistics (Salimans et al. 2017)."""
+
+    components: int = 10
+
+    def __post_init__(self) -> None:
+        in_range("head.components", self.components, 1, 1000)
+
+    def check(self, config: Config) -> None:
+        """Raise UserError unless a position is a pixel."""
+        if not isinstance(config.input, Pixels):
+            raise UserError("expected input pixels with head mixture, got another one; use head tied or patch")
+
+
+INPUTS: dict[str, type[Any]] = {"tokens": Tokens, "patches": Patches, "pixels": Pixels}
+HEADS: dict[str, type[Any]] = {"tied": Tied, "patch": PatchNetwork, "mixture": Mixture}
+
+Part = TypeVar("Part")
+
+
+def refuse_coordinates(config: Config) -> None:
+    """Raise UserError for relations by coordinate, which relate single tokens, where a position has several."""
+    relation = config.relation
+    if relation is not None and (relation.intervals or relation.steps):
+        raise UserError("expected no relation.intervals or steps with several tokens a position; leave them out")
+
+
+def part_from(plain: Mapping[str, Any] | str, known: Mapping[str, type[Any]], name: str) -> Any:
+    """The input or head (`name`) of a mapping with its `kind` and fields, or of a kind alone."""
+    given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
+    kind = given.pop("kind", None)
+    if kind not in list(known):
+        near = difflib.get_close_matches(str(kind), list(known), 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise UserError(f"expected {name}.kind to be one that is registered, got {str(kind)[:40]!r}; {hint}")
+    fields = [field.name for field in dataclasses.fields(known[kind])]
+    if odd := [key for key in given if key not in fields]:
+        raise UserError(f"unknown setting {name}.{odd[0]} of {kind}; known are {', '.join(fields) or 'none'}")
+    try:
+        return known[kind](**given)
+    except TypeError as error:
+        raise UserError(f"expected complete settings of {name} {kind}, got {given}: {error}") from None
+
+
+def part_to(part: Any, known: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """The inverse of `part_from`."""
+    kind = next(kind for kind, settings in known.items() if type(part) is settings)
+    return {"kind": kind, **dataclasses.asdict(part)}

@@ -1,0 +1,164 @@
+"""A new input and a new head, in this file alone: they train, step, prefill, beam, save and load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from triptych.decode import inputs as steps
+from triptych.decode.history import History
+from triptych.decode.inputs import Rows, Stateless
+from triptych.errors import UserError
+from triptych.generation import beam_search, generate
+from triptych.model import heads, inputs
+from triptych.model.batch import Batch
+from triptych.model.cross_entropy import log_probabilities
+from triptych.model.decoder import TorchDecoder
+from triptych.model.dropout import Dropout
+from triptych.model.heads.base import Categorical, Head
+from triptych.model.inputs.base import Input
+from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.transformer import Transformer
+from triptych.shape import parts
+from triptych.shape.config import Config
+from triptych.shape.parts import Tokens
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A token a position, and the sum of all ids so far, modulo `modulus`."""
+
+    modulus: int = 3
+    size: int = 1
+
+    def check(self, config: Config) -> None:
+        if not 2 <= self.modulus <= 9:
+            raise UserError(f"expected a modulus of 2 to 9, got {self.modulus}")
+
+    def of_source(self) -> Tokens:
+        return Tokens()
+
+
+@dataclass(frozen=True)
+class Untied:
+    """An output matrix of its own, with a bias."""
+
+    def check(self, config: Config) -> None:
+        """It goes with everything."""
+
+
+class CountedSteps(Stateless):
+    def __init__(self, config: Config, rows: int) -> None:
+        assert isinstance(config.input, Counted)
+        self.modulus = config.input.modulus
+
+    def read(self, history: History) -> Sequence[Rows]:
+        if not history.length:
+            return ()
+        total = history.ids[:, : history.length, 0].sum(1, keepdims=True) % self.modulus
+        return Rows("tokens", history.last()[:, None]), Rows("sums", total, np.full(total.shape, 0.5))
+
+
+class CountedInput(Input):
+    def __init__(self, settings: Counted, vocabulary: int, config: Config) -> None:
+        super().__init__()
+        self.modulus = settings.modulus
+        self.embedding = nn.Embedding(vocabulary, config.width)
+        self.sums = nn.Embedding(settings.modulus, config.width)
+
+    def read(self, ids: Tensor) -> Tensor:
+        return self.embedding(ids) + 0.5 * self.sums(ids.cumsum(1) % self.modulus)  # type: ignore[no-any-return]
+
+    def tables(self) -> Mapping[str, tuple[Tensor, float]]:
+        return {"tokens": (self.embedding.weight, 1.0), "sums": (self.sums.weight, 1.0)}
+
+
+class UntiedHead(Head):
+    def __init__(self, settings: Untied, config: Config, source: Input) -> None:
+        super().__init__()
+        self.output = nn.Linear(config.width + 1, config.vocabulary)
+
+    def whole(self, hidden: Tensor, batch: Batch, drop: Dropout | None) -> Categorical:
+        return Categorical(self._joined(hidden), self.output.weight, batch)
+
+    def begin(self, hidden: Tensor, history: History) -> Tensor:
+        return self._joined(hidden[:, 0])
+
+    def step(self, begun: Tensor, history: History) -> Tensor:
+        return log_probabilities(begun, self.output.weight)
+
+    def _joined(self, hidden: Tensor) -> Tensor:
+        return torch.cat((hidden, torch.ones_like(hidden[..., :1])), -1)
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setitem(parts.INPUTS, "counted", Counted)
+    monkeypatch.setitem(parts.HEADS, "untied", Untied)
+    monkeypatch.setitem(steps.STEPS, Counted, CountedSteps)
+    monkeypatch.setitem(inputs.MODULES, Counted, CountedInput)
+    monkeypatch.setitem(heads.MODULES, Untied, UntiedHead)
+    shape = {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 1, "decoder_layers": 1, "dropout": 0.0}
+    parts_of = {"input": {"kind": "counted", "modulus": 4}, "head": "untied"}
+    return Config.from_dict({"vocabulary": 9, "source_vocabulary": 9, "norm": "pre", **shape, **parts_of})
+
+
+def batch_of(rows: int, length: int) -> Batch:
+    """The target is the source, so that there is something to learn; 1 is END."""
+    ids = torch.randint(2, 9, (rows, length), generator=torch.Generator().manual_seed(0))
+    ids[:, -1] = 1
+    lengths = torch.full((rows,), length)
+    return Batch(ids, lengths, ids, lengths)
+
+
+def test_it_trains_steps_prefills_beams_saves_and_loads(config: Config, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, batch = Transformer(config), batch_of(8, 7)
+    adam = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(60):
+        loss, _ = model.loss(batch, 0.1)
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if name != "head.output.bias")
+
+    decoder, source = TorchDecoder(model), batch.source.numpy()  # type: ignore[union-attr]
+    target = batch.target.numpy()
+    want = model(batch.target, source=batch.source).log_softmax(-1).detach().numpy()
+    for taken in (0, 4):
+        rows = decoder.start(length=7, source=source)
+        assert decoder.prefill(target[:, :taken], rows).shape[1] == taken
+        for at in range(taken, 7):
+            got = decoder.step(target[:, at - 1] if at else None, rows)
+            np.testing.assert_allclose(got, want[:, at], atol=1e-5)
+
+    sampled = list(generate(decoder, decoder.start(length=7, source=source), steps=7, seed=1))
+    assert np.stack(sampled).shape == (7, 8)
+    found = beam_search(decoder, decoder.start(length=9, source=source, beams=3), end=1, max_length=9, beam=3, nbest=2)
+    for choices in found:
+        best = choices[0]
+        assert best.ids[-1] == 1 and sum(best.log_probs) <= 0
+
+    save_pretrained(tmp_path / "model", model, {}, {})
+    again = load_pretrained(tmp_path / "model").model
+    assert again.config == config
+    assert torch.equal(again(batch.target, source=batch.source), model.eval()(batch.target, source=batch.source))
+
+
+def test_its_mistakes_are_one_line(config: Config) -> None:
+    plain = config.to_dict()
+    with pytest.raises(UserError, match="a modulus of 2 to 9, got 1"):
+        Config.from_dict({**plain, "input": {"kind": "counted", "modulus": 1}})
+    with pytest.raises(UserError, match=r"unknown setting input\.modulos of counted; known are modulus"):
+        Config.from_dict({**plain, "input": {"kind": "counted", "modulos": 1}})
+    with pytest.raises(UserError, match="did you mean 'counted'"):
+        Config.from_dict({**plain, "input": "count"})

@@ -1,0 +1,126 @@
+import dataclasses
+import json
+
+import pytest
+
+from triptych.errors import UserError
+from triptych.shape.config import PRESETS, Config, Positions, Relative
+from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tokens
+from triptych.shape.pattern import Full, Local1D, Local2D
+
+
+def test_base_is_the_paper() -> None:
+    base = Config.preset("base", 37_000)
+    assert (base.width, base.heads, base.feed_forward, base.encoder_layers, base.decoder_layers) == (512, 8, 2048, 6, 6)
+    assert (base.norm, base.activation, base.positions, base.dropout) == ("post", "relu", Positions(), 0.1)
+
+
+def test_few_fields() -> None:
+    assert len(dataclasses.fields(Config)) <= 17
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(Config.preset(name, 300) for name in PRESETS),
+        Config(300, pattern=Local1D(4, 8), relation=Relative(16, "zero")),
+        Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions=Positions("learned", 64)),
+        Config(300, positions=Positions(grid=(4, 4)), relation=Relative(8, "zero", intervals=46, steps=9)),
+        Config(300, input=Tokens((4, 5, 3))),
+        Config(300, input=Patches(4, 8, 0.1), head=PatchNetwork(2, 8), aligned=True),
+        Config(256, input=Pixels(3), head=Mixture(4)),
+    ],
+)
+def test_json_round_trip(config: Config) -> None:
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width": 10, "heads": 3}, "divisible by heads=3, got 10"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"norm": "middle"}, "norm to be one of post, pre"),
+        ({"activation": "tanh"}, "activation"),
+        ({"decoder_layers": 0}, "decoder_layers >= 1"),
+        ({"encoder_layers": -1}, "encoder_layers >= 0"),
+        ({"positions": "rotary"}, "positions"),
+        ({"width": 9, "heads": 3}, "width divisible by 2"),
+        ({"pattern": Full(causal=False)}, "causal"),
+        ({"widht": 64}, "did you mean 'width'"),
+        ({"relation": {"distances": 0}}, "distances, intervals or steps, got none"),
+        ({"relation": {"steps": 8}}, "positions.grid with relation.steps"),
+        ({"positions": {"grid": [0]}}, "each size of the grid >= 1"),
+        ({"positions": {"grid": [4096, 4096]}}, "at most 2..20 places"),
+        ({"positions": {"kind": "learned", "length": 0}}, "length >= 1"),
+        ({"positions": {"kind": "sinusoidal_2d"}}, "positions.length to be int, got None"),
+        ({"positions": {"length": 9}}, "no positions.length with sinusoidal positions, got 9"),
+        ({"positions": {"source": "x"}}, "positions.source to be Positions"),
+        (
+            {"encoder_layers": 0, "positions": {"source": {"kind": "none"}}},
+            "encoder_layers from 1 with positions.source",
+        ),
+        ({"input": "token"}, "did you mean 'tokens'"),
+        ({"input": {"kind": "patches"}}, "complete settings of input patches"),
+        ({"input": {"kind": "patches", "size": 0}, "head": "patch"}, "input.size >= 1, got 0"),
+        ({"input": {"kind": "patches", "size": 65}, "head": "patch"}, "input.size <= 64, got 65"),
+        (
+            {"input": {"kind": "patches", "size": 4, "repeat_features": True}},
+            "repeat_features to be int, got True",
+        ),
+        ({"input": {"kind": "patches", "size": 4, "word_dropout": 1}}, "0 <= input.word_dropout < 1, got 1"),
+        ({"input": {"kind": "patches", "length": 4}}, "unknown setting input.length of patches"),
+        ({"input": {"kind": "patches", "size": 4}}, "input tokens with head tied"),
+        ({"input": {"kind": "patches", "size": 4}, "head": {"kind": "patch", "layers": 0}}, "head.layers >= 1, got 0"),
+        ({"head": "patch"}, "input patches with head patch"),
+        ({"head": 4}, "head to be a table with its kind, got 4"),
+        ({"input": 4}, "input to be a table with its kind, got 4"),
+        ({"input": {"kind": [4]}}, "input.kind to be one that is registered"),
+        (
+            {"input": {"kind": "patches", "size": 4}, "head": "patch", "relation": {"intervals": 9}},
+            "no relation.intervals or steps with several tokens a position",
+        ),
+        ({"encoder_layers": 0, "aligned": True}, "encoder_layers from 1 with aligned, got 0"),
+        ({"aligned": 1}, "aligned to be bool, got 1"),
+        (
+            {"input": {"kind": "tokens", "keyboard": [4, 5]}},
+            r"\[keys, shifts, velocities\], got \[4, 5\]",
+        ),
+        ({"input": {"kind": "tokens", "keyboard": 5}}, "input.keyboard to be list or tuple, got 5"),
+        ({"input": {"kind": "tokens", "keyboard": [4, 0, 3]}}, "each number of input.keyboard >= 1, got 0"),
+        ({"input": {"kind": "tokens", "keyboard": [40, 50, 5]}}, "vocabulary from 135 with input.keyboard, got 100"),
+        ({"positions": {"kind": "none", "lenght": 4}}, "complete model configuration"),
+        ({"positions": 3}, "positions to be Positions, got 3"),
+        (
+            {"pattern": {"kind": "round"}},
+            r"pattern of a kind with its numbers \(full; local_1d: query, memory or local_2d: ",
+        ),
+        ({"pattern": "local_1d"}, "pattern of a kind with its numbers"),
+        ({"pattern": {"kind": "local_1d", "query": 4}}, "pattern of a kind with its numbers"),
+        ({"pattern": {"kind": "full", "causal": "yes"}}, "pattern of a kind with its numbers"),
+        ({"pattern": {"kind": [1]}}, "pattern of a kind with its numbers"),
+        ({"pattern": 5}, "pattern to be Full or Local1D or Local2D, got 5"),
+        ({"relation": 5}, "relation to be Relative or NoneType, got 5"),
+        ({"relation": {"distances": 1.5}}, "distances to be int"),
+        ({"width": "a"}, "width to be int, got 'a'"),
+        ({"width": True}, "width to be int, got True"),
+        ({"width": 512.0}, "width to be int, got 512.0"),
+        ({"width": 2**40}, "width <= 65536"),
+        ({"decoder_layers": 10**9}, "decoder_layers <= 1000"),
+        ({"source_vocabulary": 0}, "source_vocabulary >= 1"),
+        ({"dropout": "a"}, "dropout to be int or float"),
+        ({"dropout": float("nan")}, "dropout < 1"),
+        ({"norm": ["post"]}, "norm to be one of"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        Config.from_dict({"vocabulary": 100, **changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_preset() -> None:
+    with pytest.raises(UserError, match="base, small, tiny"):
+        Config.preset("huge", 100)
+    with pytest.raises(UserError, match="base, small, tiny"):
+        Config.preset(["tiny"], 100)  # type: ignore[arg-type]  # as a file may name it
