@@ -14,7 +14,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(OURS)
 	$(BIN)/ruff check $(OURS)
 	$(BIN)/mypy src $(wildcard benchmarks)
-	$(BIN)/pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 tests
 
 # The long trials of docs/reliability.md: each script prints its figures and fails where something did not hold.
 soak: $(VENV)/.installed-dev

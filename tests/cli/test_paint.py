@@ -158,15 +158,32 @@ def test_old_pictures_are_not_mixed_with_new_ones(run: Any, folder: Path, tmp_pa
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-@pytest.mark.parametrize("name", ["large-given.png", "large-2.png"])
-def test_upscale_replaces_nothing_of_a_persons(run: Any, folder: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["large.png", "large-given.png", "large-2.png"])
+def test_upscale_replaces_nothing_of_a_persons(run: Any, folder: Path, tmp_path: Path, name: str, count: int) -> None:
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / name)
-    asked = ["upscale", folder / "small.png", "--count", 3, *common(folder, "upscale"), "--out", tmp_path / "large.png"]
+    asked = [
+        "upscale",
+        folder / "small.png",
+        "--count",
+        count,
+        *common(folder, "upscale"),
+        "--out",
+        tmp_path / "large.png",
+    ]
     ran = run(*asked)
     assert ran.code == 2 and f"{name}', which is none that was written here" in ran.err and names_in(tmp_path) == [name]
     write_picture(tmp_path / "s.png", np.zeros((2, 2, 3), np.uint8))
     ran = run("upscale", tmp_path / "s.png", *common(folder, "upscale"), "--out", tmp_path / "s.png")
     assert ran.code == 2 and "another name than that of the small picture" in ran.err
+
+
+def test_upscale_does_not_mix_old_and_new(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["upscale", folder / "small.png", *common(folder, "upscale"), "--out", tmp_path / "large.png"]
+    assert run(*asked, "--count", 2).code == 0
+    ran = run(*asked)
+    assert ran.code == 0 and f"3 earlier pictures in '{tmp_path}' replaced" in ran.err
+    assert names_in(tmp_path) == ["large-given.png", "large.png"]
 
 
 def test_complete_what_is_transparent(run: Any, folder: Path, tmp_path: Path) -> None:

@@ -147,6 +147,12 @@ def test_train_alone_is_a_split(tmp_path: Path) -> None:
         (["x/data/cats/a.png", "x/data/dogs/b.png"], "data' if these are the classes"),
         (["train/images/cats/a.png", "train/images/dogs/b.png", "val/images/cats/c.png"], "if these are the classes"),
         (["a.png", "b.png", "thumbs/c.png"], "2 beside the folders 'thumbs' and 1 in them; move them"),
+        (["images/a.png", "test/b.png"], "got 'test' beside 'images'; move"),
+        (["images/a.png", "test/images/b.png"], "got 'test', with folders in it, beside 'images'; move"),
+        (["images/a.png", "test_images/b.png"], "'test_images' beside 'images'; move"),
+        (["train/cat/a.png", "unlabelled/b.png"], "got 'train', with folders in it, beside 'unlabelled'; move"),
+        (["caf\u00e9/a.png", "cafe\u0301/b.png"], r"told apart, got 'cafe\\u0301' and 'caf\\xe9'|got 'caf\\xe9' and"),
+        (["cat/a.png", "cat /b.png"], "told apart, got 'cat ' and 'cat'"),
         (["train/Cat/a.png", "test/cat/b.png"], "one name for a class in all splits of '.*', got 'Cat', 'cat'; rename"),
     ],
 )

@@ -370,6 +370,22 @@ def test_bars_are_those_of_the_score(
     assert found.bars.pickup == pickup % 16
 
 
+def test_voices_that_a_piece_has_not_are_imagined(filler: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no rests to the model, and nothing of them is written where they are not asked for."""
+    asked = []
+
+    def fill(_: ChoraleSampler, grid: Grid, *__: object, **___: object) -> Grid:
+        asked.append(grid)
+        return np.where(grid < 0, 55, grid)
+
+    monkeypatch.setattr(ChoraleSampler, "fill", fill)
+    grid = grid_of(0, 48)
+    grid[:, 0], grid[:, 1:] = 72, SILENT
+    found = filler.infill(to_piece(grid, pickup=0), ["bass"], first=2, last=2)
+    assert (asked[0][:, 1:] == UNKNOWN).all() and (asked[0][:, 0] == 72).all()
+    assert [(note.start, note.end, note.voice) for note in found.notes] == [(0, 48, 0), (16, 32, 3)]
+
+
 def test_other_voices_stay_as_they_are(filler: Composer, tmp_path: Path) -> None:
     grid = grid_of(4, 32)
     piece = to_piece(grid, 70.0, struck=np.random.default_rng(0).random(grid.shape) < 0.3)

@@ -176,6 +176,15 @@ def test_the_key_is_that_of_the_signature_or_of_what_sounds(signatures: tuple[Ke
     assert named.read_key() == Key(9, minor=True) and named.answer(filled(found)).keys[0].minor
 
 
+def test_the_key_at_the_end_is_that_of_the_last_signature() -> None:
+    keys = (KeySignature(0, 1, minor=False), KeySignature(16, -4, minor=False))
+    found = given_melody(Piece(tune_of([67, 71, 74, 67, 68, 72, 75, 68], 4), keys=keys))
+    assert (found.read_key(), found.ending_key()) == (Key(7, minor=False), Key(8, minor=False))
+    beyond = given_melody(Piece(tune_of([67, 71, 74, 67]), keys=keys))
+    assert beyond.ending_key() == Key(7, minor=False), "where nothing sounds any more"
+    assert found.in_key(Key(0, minor=False)).ending_key() == Key(0, minor=False)
+
+
 def test_words_of_transposition() -> None:
     assert [read_transpose(text) for text in ("auto", "stay", "octaves", "-3", "+12", "0")] == [
         "auto",

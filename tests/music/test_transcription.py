@@ -96,5 +96,8 @@ def test_beats_of_a_file_are_kept_where_they_mean_anything() -> None:
     found = in_time_of(sounding, given_)
     assert found.metrical and [str(metre) for metre in found.metres] == ["3/4"] and found.keys == given_.keys
     assert [round(note.start / found.resolution, 2) for note in found.notes] == list(range(8))
+    rest = in_time_of(sounding, given_, begin=given_.seconds_at(4 * 480))
+    assert rest.tempo == 60.0 and rest.keys == given_.keys and not rest.tempos
+    assert (rest.pickup, [str(metre) for metre in rest.metres]) == (2 * rest.resolution, ["3/4"]), "beat 2 of its bar"
     free = replace(given_, notes=tuple(Note(n.start + 61 * n.pitch % 173, n.end + 300, n.pitch) for n in notes))
     assert not on_grid(free) and in_time_of(sounding, free) is sounding

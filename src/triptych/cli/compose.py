@@ -192,8 +192,8 @@ def continue_(
         if seconds is None and tokens is None:
             _tell_ended(primer, found.seconds - (0 if only_new else played.seconds))
         found = _barred(found, metre, None)
-        if not only_new:
-            found = in_time_of(found, _read(primer, metre, upbeat, quiet=True))
+        begin = played.seconds if only_new else 0.0
+        found = in_time_of(found, _read(primer, metre, upbeat, quiet=True), begin)
         _tell(found, model, out, soundfont, program, as_json=json)
         return
     changes = read_transpose(transpose)

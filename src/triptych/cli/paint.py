@@ -148,7 +148,7 @@ def upscale(
         raise UserError(f"expected another name than that of the small picture, got {str(out)!r}; change --out")
     names = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
     beside = out.with_stem(f"{out.stem}-given")
-    pattern = re.escape(out.stem) + (r"-given" if count == 1 else r"-([1-9]\d*|given)") + re.escape(out.suffix)
+    pattern = re.escape(out.stem) + r"(-([1-9]\d*|given))?" + re.escape(out.suffix)
     earlier = _earlier(out.parent, pattern, picture)
     painter = load_painter(model, device, threads, dtype.value)
     painter.check("upscale", label)
@@ -160,7 +160,7 @@ def upscale(
     for name, large in zip(names, made, strict=True):
         write_picture(name, large)
     write_picture(beside, small.repeat(factor, 0).repeat(factor, 1))
-    _remove(earlier if count > 1 else [], [*names, beside])
+    _remove(earlier, [*names, beside])
     files = [str(name) for name in names]
     told = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": seed}
     shape = {"height": height, "width": width, "temperature": sampling.temperature}

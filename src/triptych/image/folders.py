@@ -217,11 +217,12 @@ def _tops(path: Path, names: list[str]) -> dict[str, str]:
     if not several and set(known) != set(folders):  # one of the classes is called like a split, or it is one after all
         for folder in known:
             inner = {name.split("/")[1] for name in names if name.startswith(f"{folder}/") and name.count("/") > 1}
-            if len(inner) > 1:
+            if inner or all(_split_and_rest(name) == (None, ()) for name in folders if name not in known):
+                others = _some(name for name in folders if name != folder)
                 raise UserError(
-                    f"expected the folders of splits alone or those of classes alone in {here}, got {folder!r}, with "
-                    f"folders in it, beside {_some(name for name in folders if name != folder)}; move these "
-                    "elsewhere, or give the other folder"
+                    f"expected the folders of splits alone or those of classes alone in {here}, got {folder!r}"
+                    f"{', with folders in it,' * bool(inner)} beside {others}; move these elsewhere, or give the other "
+                    "folder"
                 )
         return {"train": ""}
     for split, same in chosen.items():
@@ -249,7 +250,16 @@ def _check_strays(top: Path, counts: Counter[str]) -> None:
 
 
 def _check_names(path: Path, inside: dict[str, dict[str, int]]) -> None:
-    """Raise UserError where a class is written in one way in one split, and in another in the other."""
+    """Raise UserError where a class is written in one way in one split, and in another in the other, or in two ways in
+    one split that look the same. Classes of one split may differ in capitals alone: those of letters do.
+    """
+    for names in inside.values():
+        seen: dict[str, str] = {}
+        for name in names:
+            if (other := seen.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)) != name:
+                raise UserError(
+                    f"expected classes of {str(path)!r} that can be told apart, got {name!a} and {other!a}; rename one"
+                )
     alike: dict[str, set[str]] = {}
     for names in inside.values():
         for name in names:

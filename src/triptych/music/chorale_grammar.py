@@ -95,7 +95,7 @@ class ChoraleGrammar:
             held = (now == before[:, :3]).all(1) & (self._stood >= self.rules.chord)
             allowed[held, before[held, 3]] = False
         if self._last is not None and step in self._last:
-            self._close(allowed, written, voice)
+            self._close(allowed, written, step, voice)
         if self.end is not None and position > self.end and position % QUARTER == 0:
             allowed[:, END] = self._may_end(written)
         return allowed
@@ -125,8 +125,10 @@ class ChoraleGrammar:
     def _open(self, step: int) -> bool:
         return self.known is None or bool((self.known[step] == UNKNOWN).all())
 
-    def _close(self, allowed: NDArray[np.bool_], written: NDArray[np.int64], voice: int) -> None:
-        """Leave the tones of the tonic chord alone, the tonic for the bass, and one third of the two of a minor key."""
+    def _close(self, allowed: NDArray[np.bool_], written: NDArray[np.int64], step: int, voice: int) -> None:
+        """Leave the tones of the tonic chord alone, the tonic for the bass, and one third of the two of a minor key;
+        the third for the last voice above the bass if no other has it.
+        """
         assert self._last is not None and self._tonic is not None
         root, *others = self._tonic
         classes = _classes(np.arange(REST))
@@ -139,6 +141,13 @@ class ChoraleGrammar:
             for third, other in (others[:2], others[1::-1]):
                 sung = (_classes(written[:, 4 * self._last.start :]) == third).any(1) | (third in heard)
                 allowed[np.ix_(sung, np.flatnonzero(classes == other))] = False
+        open_ = [one for one in self.codec.columns if self.known is None or self.known[step, one] == UNKNOWN]
+        if voice == next((one for one in reversed(open_) if one != BASS), None):
+            thirds = others[:-1]
+            given = [] if self.known is None else self.known[step].tolist()
+            if not any(pitch >= 0 and pitch % 12 in thirds for pitch in given):
+                without = ~np.isin(_classes(written[:, 4 * step :]), thirds).any(1)
+                allowed[np.ix_(without, np.flatnonzero(~np.isin(classes, thirds)))] = False
 
     def _may_end(self, written: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each row's last moment is the tonic chord, over its root."""

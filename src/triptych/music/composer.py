@@ -402,6 +402,7 @@ class Composer:
         """The piece with some voices written anew from bar `first` to bar `last`, both included.
 
         Bars are counted from 1 as in a score: an upbeat is bar 0. Every other note comes back as it was, on the grid.
+        For voices that the piece has not, the model imagines notes, which it goes by and which are not written.
         transpose, told: see `given_voices`.
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
@@ -414,9 +415,14 @@ class Composer:
             raise UserError(f"expected bars from {bars.first} to {bars.last}, first to last, got {start} to {stop}")
         anew = bars.ticks(start, stop)
         begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
-        grid = given.grid.copy()
-        grid[0 if begin <= given.early else begin : end, columns] = UNKNOWN
-        return given.answer(self._filled(given, grid, None, sampling, seed))
+        span = slice(0 if begin <= given.early else begin, end)
+        imagined = np.repeat((given.grid == SILENT).all(0)[None], len(given.grid), 0)
+        imagined[span, columns] = False
+        grid = np.where(imagined, UNKNOWN, given.grid)
+        grid[span, columns] = UNKNOWN
+        found = self._filled(given, grid, None, sampling, seed)
+        found[: len(imagined)][imagined] = SILENT
+        return given.answer(found)
 
     def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
@@ -466,9 +472,8 @@ class Composer:
 
     def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling, seed: int) -> Grid:
         """A grid of what is given with its unknown notes found, in its key: a model that knows labels is told that."""
-        key = given.read_key()
-        kind = key if label is None and self._knows_labels else label
-        return self._sampler.fill(grid, sampling, seed, label=kind, key=key, **given.place())
+        kind = given.read_key() if label is None and self._knows_labels else label
+        return self._sampler.fill(grid, sampling, seed, label=kind, key=given.ending_key(), **given.place())
 
     def _must(self, task: Task, what: str, shipped: str) -> None:
         if self.task != task:

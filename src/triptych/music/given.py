@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,7 @@ from triptych.music.codec import (
 )
 from triptych.music.key import Key, key_of
 from triptych.music.melody import OCTAVE, melody_notes
-from triptych.music.metre import Metre
-from triptych.music.piece import KeySignature, Note, Piece, Tempo
+from triptych.music.piece import KeySignature, Note, Piece
 from triptych.music.reading import read_piece
 from triptych.music.upbeat import in_bars
 
@@ -77,6 +76,15 @@ class Given:
         """The key in which the grid stands."""
         return self.key.transposed(self.semitones)
 
+    def ending_key(self) -> Key:
+        """The key in which the grid ends: that of the last key signature, where there are several."""
+        said = [one for one in self.piece.keys if one.start < self.before + len(self.grid)]
+        if len(said) < 2:
+            return self.read_key()
+        rest = self.grid[max(0, said[-1].start - self.before) :]
+        sounding = np.where(rest >= 0, rest - self.semitones, SILENT)
+        return _key(said[-1:], sounding).transposed(self.semitones)
+
     def in_key(self, key: Key) -> Given:
         """The same in a key that a person names."""
         return replace(self, key=key, piece=replace(self.piece, keys=(key.signature,)))
@@ -93,19 +101,9 @@ class Given:
 
     def added(self, found: Grid) -> Piece:
         """What was found after the end of the grid, as a piece by itself: its first bar is what is left of the bar."""
-        start, said = self.first + len(self.grid) - self.early, self._said()
-        bar = self.answer(found).bars.at(start)
-        tempo = next((one.quarters for one in reversed(said.tempos) if one.start <= start), said.tempo)
-        rest = replace(
-            said,
-            notes=(),
-            length=0,
-            metres=(replace(bar.metre, start=0), *_later(said.metres, start)) if said.metres else (),
-            keys=(replace(said.key_at(start), start=0), *_later(said.keys, start)) if said.keys else (),
-            tempos=_later(said.tempos, start),
-        )
-        left = 0 if start == bar.start else bar.end - start
-        return to_piece(self._whole(found)[start:], tempo, pickup=left, like=rest)
+        start = self.first + len(self.grid) - self.early
+        rest = self._said().after(start)
+        return to_piece(self._whole(found)[start:], rest.tempo, pickup=rest.pickup, like=rest)
 
     @property
     def pickup(self) -> int:
@@ -127,14 +125,6 @@ class Given:
         struck = np.zeros((self.first + steps - self.early, 4), bool)
         struck[self.first : self.first + len(self.struck) - self.early] = self.struck[self.early :]
         return struck
-
-
-Change = TypeVar("Change", Metre, KeySignature, Tempo)
-
-
-def _later(changes: Sequence[Change], start: int) -> tuple[Change, ...]:
-    """The changes after a tick, counted from it."""
-    return tuple(replace(change, start=change.start - start) for change in changes if change.start > start)
 
 
 def silent(word: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from triptych.errors import UserError, number
 from triptych.music.metre import Bars, Metre
@@ -110,6 +112,25 @@ class Piece:
                 found = key
         return found
 
+    def after(self, tick: int) -> Piece:
+        """What is said of bars, keys and tempos from a tick on, without notes; the pickup is the rest of its bar."""
+        bar = self.bars.at(tick)
+        metres: tuple[Metre, ...] = ()
+        if self.metres:
+            metres = (replace(bar.metre, start=0), *_later(self.metres, tick))
+        keys = (replace(self.key_at(tick), start=0), *_later(self.keys, tick)) if self.keys else ()
+        tempo = next((one.quarters for one in reversed(self.tempos) if one.start <= tick), self.tempo)
+        return replace(
+            self,
+            notes=(),
+            length=0,
+            tempo=tempo,
+            pickup=0 if tick == bar.start else bar.end - tick,
+            metres=metres,
+            keys=keys,
+            tempos=_later(self.tempos, tick),
+        )
+
     def seconds_at(self, tick: float) -> float:
         """Seconds from the beginning to a tick, by all tempos."""
         starts, begins, tempos = self._clock
@@ -163,6 +184,14 @@ class Piece:
 
 
 SUFFIXES = (".mid", ".midi", ".wav", ".musicxml", ".svg", ".png")
+
+
+Change = TypeVar("Change", Metre, KeySignature, Tempo)
+
+
+def _later(changes: Sequence[Change], start: int) -> tuple[Change, ...]:
+    """The changes after a tick, counted from it."""
+    return tuple(replace(change, start=change.start - start) for change in changes if change.start > start)
 
 
 def check_suffix(path: Path) -> str:

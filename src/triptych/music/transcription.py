@@ -133,8 +133,11 @@ def _crowds(start: Seconds, beats: Seconds) -> float:
     return 1 - len(np.unique(_grid(moments, beats))) / len(moments)
 
 
-def in_time_of(played: Piece, given: Piece) -> Piece:
-    """What was played on in free time, in the beats of a file that was given, if these mean anything: see `on_grid`."""
+def in_time_of(played: Piece, given: Piece, begin: float = 0.0) -> Piece:
+    """What was played on in free time, in the beats of a file that was given, if these mean anything: see `on_grid`.
+
+    begin: seconds of the file at which what was played begins.
+    """
     if not on_grid(given):
         return played
     factor = max(1, -(-960 // given.resolution))
@@ -150,6 +153,7 @@ def in_time_of(played: Piece, given: Piece) -> Piece:
         voices=played.voices,
         programs=played.programs,
     )
+    given = given.after(_tick(given, begin)) if begin else given
     ticks = [
         (_tick(given, played.seconds_at(note.start)), _tick(given, played.seconds_at(note.end)))
         for note in played.notes
