@@ -218,10 +218,10 @@ def _tops(path: Path, names: list[str]) -> dict[str, str]:
         for folder in known:
             inner = {name.split("/")[1] for name in names if name.startswith(f"{folder}/") and name.count("/") > 1}
             if inner or all(_split_and_rest(name) == (None, ()) for name in folders if name not in known):
-                others = _some(name for name in folders if name != folder)
+                beside = _some(name for name in folders if name != folder)
                 raise UserError(
                     f"expected the folders of splits alone or those of classes alone in {here}, got {folder!r}"
-                    f"{', with folders in it,' * bool(inner)} beside {others}; move these elsewhere, or give the other "
+                    f"{', with folders in it,' * bool(inner)} beside {beside}; move these elsewhere, or give the other "
                     "folder"
                 )
         return {"train": ""}
