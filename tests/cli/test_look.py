@@ -223,3 +223,7 @@ def test_a_file_is_no_sentence(run: Any, tmp_path: Path, monkeypatch: pytest.Mon
     ran = run("look", "attention", name, "--out", "a.png")
     assert ran.code == 2 and f"got the file '{name}'; save it as .mid or .png" in ran.err and ran.err.count("\n") == 1
     assert not Path("a.png").exists()
+    ran = run("look", "attention", ".", "--out", "a.png")
+    assert ran.code == 2 and "got the folder '.'" in ran.err
+    ran = run("look", "attention", ".", "--out", "a.png")
+    assert ran.code == 2 and "got the folder '.'" in ran.err

@@ -1,6 +1,7 @@
 """The verbs on piano performances, on small untrained models: what goes in, what comes out, and a person's mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import pytest
 
 from triptych.music.composer import Composer
+from triptych.music.metre import Metre
 from triptych.music.midi import write_midi
 from triptych.music.performance import Performance, on_grid, onsets
 from triptych.music.pianist import Pianist
-from triptych.music.reading import read_performance
+from triptych.music.piece import KeySignature, Note, Piece
+from triptych.music.reading import read_performance, read_piece
 from triptych.shape.pattern import Local1D
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
@@ -80,6 +83,21 @@ def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     found, _ = read_performance(tmp_path / "a.mid")
     assert set(onsets(on_grid(given))) <= set(onsets(found))
     assert told["notes"] == len(found) and found.seconds <= given.seconds + 3.01
+
+
+@pytest.mark.parametrize("more", [[], ["--only-new"]])
+def test_continue_is_in_the_time_and_key_of_what_was_given(
+    run: Any, folder: Path, tmp_path: Path, more: list[str]
+) -> None:
+    scale = tuple(Note(4 * at, 4 * at + 4, pitch) for at, pitch in enumerate([62, 66, 69, 73, 74, 69, 66, 62]))
+    piece = Piece(scale, tempo=100.0, metres=(Metre(0, 3, 4),), pickup=0)
+    options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--seconds", 3, *more]
+    for keys, wanted in (((KeySignature(0, -3),), -3), ((), 2)):  # of the file; of D major, which sounds
+        write_midi(replace(piece, keys=keys), tmp_path / "given.mid")
+        assert run("continue", tmp_path / "given.mid", *options).code == 0
+        found, _ = read_piece(tmp_path / "a.mid")
+        assert found.tempo == pytest.approx(100) and str(found.metres[0]) == "3/4"
+        assert [key.fifths for key in found.keys] == [wanted]
 
 
 def test_continue_says_that_a_piece_has_ended(

@@ -402,7 +402,7 @@ def test_other_voices_stay_as_they_are(filler: Composer, tmp_path: Path) -> None
     ("voices", "first", "last", "told"),
     [
         (["descant"], None, None, "a voice of soprano, alto, tenor, bass, got 'descant'"),
-        (["alto"], 0, None, "expected bars from 1 to 2, first to last, got 0 to 2"),
+        (["alto"], 0, None, "expected bars from 1 to 2, the first not after the last, got 0 to 2"),
         (["alto"], 2, 1, "got 2 to 1"),
         (["alto"], 1, 3, "got 1 to 3"),
         (["alto"], -1, None, "got -1 to 2"),

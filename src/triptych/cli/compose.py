@@ -180,6 +180,7 @@ def continue_(
     """Continue a primer; --seconds and --tokens count what is added to it."""
     from triptych.music.bars import in_sixteenths
     from triptych.music.given import read_transpose
+    from triptych.music.key import signed
     from triptych.music.transcription import in_time_of
 
     _check(out, seconds, tokens, program=program, metre=metre, upbeat=upbeat)
@@ -193,7 +194,9 @@ def continue_(
             _tell_ended(primer, found.seconds - (0 if only_new else played.seconds))
         found = _barred(found, metre, None)
         begin = played.seconds if only_new else 0.0
-        found = in_time_of(found, _read(primer, metre, upbeat, quiet=True), begin)
+        given = signed(_read(primer, metre, upbeat, quiet=True))
+        found = in_time_of(found, given, begin)
+        found = found if found.keys else replace(found, keys=(replace(given.key_at(0), start=0),))
         _tell(found, model, out, soundfont, program, as_json=json)
         return
     changes = read_transpose(transpose)

@@ -252,13 +252,13 @@ def _refuse_file(what: str) -> None:
     from triptych.music.music_files import SUFFIXES as MUSIC
 
     try:
-        there = Path(what).is_file()
+        there = Path(what).exists()
     except (OSError, ValueError):  # too long a name, or one that no file can have
         return
     if there:
         raise UserError(
-            f"expected a sentence, a piece ({', '.join(MUSIC)}) or a picture ({', '.join(SUFFIXES)}), got the file "
-            f"{what!r}; save it as .mid or .png"
+            f"expected a sentence, a piece ({', '.join(MUSIC)}) or a picture ({', '.join(SUFFIXES)}), got the "
+            f"{'folder' if Path(what).is_dir() else 'file'} {what!r}; save it as .mid or .png"
         )
 
 

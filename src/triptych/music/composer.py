@@ -331,8 +331,8 @@ class Composer:
         missing = (given.grid == SILENT).all(0)
         if missing.any():
             *most, last = (name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
-            names = f"{', '.join(most)} and {last}" if most else last
-            told(f"{names} begin where the music goes on; harmonize or infill write from the beginning")
+            who = f"{', '.join(most)} and {last} begin" if most else f"{last} begins"
+            told(f"{who} where the music goes on; harmonize or infill write from the beginning")
         read = np.where(missing, UNKNOWN, given.grid)
         columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, **given.place())
         grid = self.codec.decode(int(column[0]) for column in columns)
@@ -412,7 +412,9 @@ class Composer:
         start = bars.first if first is None else whole_number(first, "the first bar")
         stop = bars.last if last is None else whole_number(last, "the last bar")
         if not bars.first <= start <= stop <= bars.last:
-            raise UserError(f"expected bars from {bars.first} to {bars.last}, first to last, got {start} to {stop}")
+            raise UserError(
+                f"expected bars from {bars.first} to {bars.last}, the first not after the last, got {start} to {stop}"
+            )
         anew = bars.ticks(start, stop)
         begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
         span = slice(0 if begin <= given.early else begin, end)
