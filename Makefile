@@ -10,11 +10,13 @@ OURS := $(wildcard src tests benchmarks)
 run: $(VENV)/.installed
 	$(BIN)/triptych demo
 
+# Two processes of a thread each.
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(OURS)
 	$(BIN)/ruff check $(OURS)
 	$(BIN)/mypy src $(wildcard benchmarks)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 tests
+	$(BIN)/pytest --numprocesses=2 tests
 
 # The long trials of docs/reliability.md: each script prints its figures and fails where something did not hold.
 soak: $(VENV)/.installed-dev
