@@ -76,8 +76,9 @@ VALUES: list[Any] = [
     [1] * 5000, ["x"] * 5000, [0.5, None], nested(1), nested(2), nested(800), {"kind": "full", "causal": False},
     {"kind": "local_1d", "query": 1, "memory": 2**20}, {"kind": "local_1d", "query": 2**20, "memory": 2**20},
     {"kind": "local_1d", "query": 1, "memory": 2**62}, local_2d(4, 2**20), local_2d(2**10, 2), local_2d(2**20, 2**20),
-    {"distances": 2**24}, {"distances": 4, "intervals": 2**20, "steps": 2**20}, {"size": 64, "layers": 100},
-    {"size": 3, "logistics": 1000}, {"keyboard": [88, 100, 32]}, {"grid": [2**10, 2**10]}, {"grid": [1] * 5000},
+    {"distances": 2**24}, {"distances": 4, "intervals": 2**20, "steps": 2**20}, {"kind": "patches", "size": 64},
+    {"kind": "mixture", "components": 1000}, {"kind": "tokens", "keyboard": [88, 100, 32]},
+    {"kind": "patch", "layers": 100}, {"grid": [2**10, 2**10]}, {"grid": [1] * 5000},
     {"kind": "sinusoidal_2d", "length": 2**24}, {"kind": "learned", "length": 2**24},
     {f"x{n}": n for n in range(20_000)},
     json.loads("[" * 900 + "]" * 900), json.loads('{"a":' * 900 + "1" + "}" * 900),
@@ -99,7 +100,7 @@ def make_models(place: Path) -> None:
     (place / "text").write_text("one two three\nfour five six seven\neight nine ten\n")
     pairs = read_pairs(place / "text", place / "text")
     Translator.new(pairs, encoder_layers=1, **SHAPE).save(place / "translator")
-    mixture: dict[str, Any] = {"cell": "pixel", "patch": {"logistics": 2}}
+    mixture: dict[str, Any] = {"cell": "pixel", "head": {"kind": "mixture", "components": 2}}
     Painter.new(pictures, preset="tiny", **SHAPE, **mixture).save(place / "painter")
     Painter.new(pictures, preset="tiny", task="complete", cell=[2, 2], **SHAPE).save(place / "completer")
     Composer.new(preset="tiny", **SHAPE).save(place / "composer")
@@ -263,7 +264,7 @@ def refusals(models: Path) -> dict[str, float]:
     """Seconds of a processor that each odd value of a configuration takes to be refused, the median of three."""
     found = {}
     for number, value in enumerate(VALUES):
-        for key in ("positions", "width", "pattern", "relation", "patch", "unknown"):
+        for key in ("positions", "width", "pattern", "relation", "input", "head", "unknown"):
             folder = models / "refused"
             shutil.copytree(models / "composer", folder)
             config = {**json.loads((folder / CONFIG).read_bytes()), key: value}
