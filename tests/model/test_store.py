@@ -9,7 +9,7 @@ import torch
 from triptych.errors import UserError
 from triptych.model import store
 from triptych.model.files import sealed
-from triptych.model.store import load_pretrained, save_pretrained, shipped
+from triptych.model.store import load_pretrained, save_pretrained, shipped, write_card
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 
@@ -128,6 +128,13 @@ def test_other_things_are_not_replaced_by_a_model(tmp_path: Path, folder: Path) 
 def test_a_card_may_hold_a_date(tmp_path: Path) -> None:
     save_pretrained(tmp_path / "model", tiny(), {}, {"made": datetime.date(2026, 1, 2)})
     assert load_pretrained(tmp_path / "model").card["made"] == "2026-01-02"
+
+
+def test_a_model_gets_another_card(folder: Path) -> None:
+    before = load_pretrained(folder)
+    write_card(folder, {**before.card, "scores": {"bleu": 30.5}})
+    after = load_pretrained(folder)
+    assert after.card["scores"] == {"bleu": 30.5} and after.card["sha256"] == before.card["sha256"]
 
 
 def test_unknown_name() -> None:

@@ -328,7 +328,7 @@ class Composer:
         """
         self._must("compose", "composing and continuing", "chorales")
         given, kind = self._labelled(given_voices(read_given(primer, told), transpose, told), label)
-        missing = (given.grid == SILENT).all(0)
+        missing = given.missing
         if missing.any():
             *most, last = (name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
             who = f"{', '.join(most)} and {last} begin" if most else f"{last} begins"
@@ -418,7 +418,7 @@ class Composer:
         anew = bars.ticks(start, stop)
         begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
         span = slice(0 if begin <= given.early else begin, end)
-        imagined = np.repeat((given.grid == SILENT).all(0)[None], len(given.grid), 0)
+        imagined = np.repeat(given.missing[None], len(given.grid), 0)
         imagined[span, columns] = False
         grid = np.where(imagined, UNKNOWN, given.grid)
         grid[span, columns] = UNKNOWN

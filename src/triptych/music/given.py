@@ -68,6 +68,12 @@ class Given:
         """Sixteenths of the piece before the grid begins; negative where the grid begins before the piece."""
         return self.first - self.early
 
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which voices the piece has not, [4]: a model imagines them, and nothing of that is written."""
+        found: NDArray[np.bool_] = (self.grid == SILENT).all(0)
+        return found
+
     def place(self) -> dict[str, Any]:
         """The bars of the piece, and the sixteenth of them with which the grid begins, as `ChoraleSampler` has it."""
         return {"bars": self.piece.bars, "before": self.before}
