@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from triptych.cli.output import answer
 from triptych.look.similarity import WINDOW, repetition, similarity
 from triptych.model.batch import Batch
-from triptych.music.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
-from triptych.music.composer import Composer
-from triptych.music.data import BAR_TOKENS, read_chorales, whole_quarters
-from triptych.music.key import Key, key_of
-from triptych.music.labels import label_of
-from triptych.music.score import token_nll
-from triptych.music.voice_leading import VoiceLeading, voice_leading
+from triptych.music.chorales.codec import HOLE, STEPS_PER_QUARTER, UNKNOWN, Grid, from_piece, to_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.chorales.data import BAR_TOKENS, read_chorales, whole_quarters
+from triptych.music.chorales.labels import label_of
+from triptych.music.chorales.score import token_nll
+from triptych.music.chorales.voice_leading import VoiceLeading, voice_leading
+from triptych.music.piece.key import Key, key_of
 
 
 def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid]) -> list[dict[str, object]]:

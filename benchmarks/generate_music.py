@@ -27,7 +27,7 @@ from triptych.cli.output import answer
 from triptych.generation.sample import generate
 from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.transformer import Transformer
-from triptych.music.composer import Composer
+from triptych.music.chorales.composer import Composer
 from triptych.shape.config import Config
 from triptych.shape.parts import Tied, Tokens
 from triptych.shape.pattern import Full

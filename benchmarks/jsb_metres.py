@@ -2,7 +2,7 @@
 
 The pieces of the data set say nothing of their bars. music21's corpus of Bach's chorales does; a piece is found there
 by its soprano and bass, in whatever key, and its time signatures and its first bar are written down, and nothing else:
-no note of the corpus is kept. The table is `src/triptych/music/jsb_metres.json`, by digests of pieces (`metre_table`).
+no note of the corpus is kept. The table is `src/triptych/music/piece/jsb_metres.json`, by digests of pieces (`metre_table`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from triptych.music.codec import Grid, to_piece
-from triptych.music.data import read_chorales
-from triptych.music.metre import Metre
-from triptych.music.metre_table import TABLE, digest, metres_of
-from triptych.music.upbeat import found_upbeat
+from triptych.music.chorales.codec import Grid, to_piece
+from triptych.music.chorales.data import read_chorales
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.metre_table import TABLE, digest, metres_of
+from triptych.music.piece.upbeat import found_upbeat
 
 SPLITS = ("train", "valid")
 WINDOW = 8  # steps of a passage

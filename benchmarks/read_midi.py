@@ -26,11 +26,11 @@ from pathlib import Path
 from types import FrameType
 
 from triptych.errors import UserError
-from triptych.music.composer import Composer
-from triptych.music.music_files import SUFFIXES
-from triptych.music.pianist import Pianist
-from triptych.music.piece import Piece
-from triptych.music.reading import MusicReader
+from triptych.music.chorales.composer import Composer
+from triptych.music.files.folder import SUFFIXES
+from triptych.music.files.reading import MusicReader
+from triptych.music.performances.pianist import Pianist
+from triptych.music.piece.piece import Piece
 
 MIDI = (".mid", ".midi", ".kar")
 SECONDS = 1e-3  # by which onsets may differ: a piece has its tempos to the hundredth where a file may have them so

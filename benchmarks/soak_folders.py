@@ -92,8 +92,8 @@ def make_models(place: Path) -> None:
     """A small model of every panel, whole, and a run of each; a picture and a tune to begin with."""
     from triptych import Composer, Painter, Pianist, Translator, read_pairs
     from triptych.image.files import Pictures
-    from triptych.music.codec import to_piece
-    from triptych.music.midi import write_midi
+    from triptych.music.chorales.codec import to_piece
+    from triptych.music.files.midi import write_midi
 
     picture = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     pictures = Pictures(picture, np.arange(6) % 2, ("cat", "dog"))

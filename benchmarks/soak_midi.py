@@ -1,4 +1,4 @@
-"""Damaged MIDI and MusicXML files, read through `triptych.music.reading`: each has to give music or a UserError.
+"""Damaged MIDI and MusicXML files, read through `triptych.music.files.reading`: each has to give music or a UserError.
 
     python benchmarks/soak_midi.py [--data ZIP_OR_FOLDER] [--files 40] [--mutations 10000] [--seed 1]
 
@@ -27,11 +27,11 @@ from io import BytesIO
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.music.midi import midi_bytes
-from triptych.music.music_files import MusicFiles
-from triptych.music.notation import musicxml
-from triptych.music.piece import KeySignature, Note, Piece
-from triptych.music.reading import MusicReader
+from triptych.music.files.folder import MusicFiles
+from triptych.music.files.midi import midi_bytes
+from triptych.music.files.notation import musicxml
+from triptych.music.files.reading import MusicReader
+from triptych.music.piece.piece import KeySignature, Note, Piece
 
 MAX_SECONDS = 2.0
 MAX_MEGABYTES = 300

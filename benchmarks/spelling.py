@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from triptych.music.piece import KeySignature, Note, Piece
-from triptych.music.spelling import STEPS, places
+from triptych.music.files.spelling import STEPS, places
+from triptych.music.piece.piece import KeySignature, Note, Piece
 
 COMPOSERS = {
     "mozart": 12,

@@ -31,17 +31,17 @@ from numpy.typing import NDArray
 
 from triptych.cli.output import answer
 from triptych.generation.sampling import Sampling
-from triptych.music.chorale_grammar import ALONE
-from triptych.music.chorale_sampler import KEYED_STEPS
-from triptych.music.codec import SILENT, from_piece, to_piece
-from triptych.music.composer import Composer
-from triptych.music.data import read_chorales
-from triptych.music.key import Key, key_of
-from triptych.music.metre import Metre
-from triptych.music.midi import write_midi
-from triptych.music.piece import Piece
-from triptych.music.tunes import TUNES
-from triptych.music.voice_leading import voice_leading
+from triptych.music.chorales.codec import SILENT, from_piece, to_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.chorales.data import read_chorales
+from triptych.music.chorales.grammar import ALONE
+from triptych.music.chorales.sampler import KEYED_STEPS
+from triptych.music.chorales.voice_leading import voice_leading
+from triptych.music.files.midi import write_midi
+from triptych.music.piece.key import Key, key_of
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.piece import Piece
+from triptych.music.piece.tunes import TUNES
 
 SCALES = {False: {0, 2, 4, 5, 7, 9, 11}, True: {0, 2, 3, 5, 7, 8, 9, 10, 11}}
 MEANS = ("ended", "mode", "steps", "signature", "key", "scale", "tonic", "fifths", "octaves")

@@ -31,8 +31,8 @@ FLOORS = {
     "triptych.bench": 4,
     "triptych.text.translator": 5,
     "triptych.image.painter": 5,
-    "triptych.music.composer": 5,
-    "triptych.music.pianist": 5,
+    "triptych.music.chorales.composer": 5,
+    "triptych.music.performances.pianist": 5,
     "triptych.cli": 6,
 }
 # Rooms of one floor that know nothing of each other.

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from triptych.image.files import read_pictures
     from triptych.image.painter import Painter
     from triptych.model.transformer import Transformer
-    from triptych.music.composer import Composer
-    from triptych.music.pianist import Pianist
+    from triptych.music.chorales.composer import Composer
+    from triptych.music.performances.pianist import Pianist
     from triptych.shape.config import Config
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "Composer": "triptych.music.composer",
+    "Composer": "triptych.music.chorales.composer",
     "Config": "triptych.shape.config",
     "Painter": "triptych.image.painter",
-    "Pianist": "triptych.music.pianist",
+    "Pianist": "triptych.music.performances.pianist",
     "Recipe": "triptych.train.recipe",
     "Transformer": "triptych.model.transformer",
     "Translator": "triptych.text.translator",

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from triptych.look.arcs import draw
-from triptych.music.composer import Composer
-from triptych.music.metre import Metre
-from triptych.music.midi import write_midi
-from triptych.music.pianist import Pianist
-from triptych.music.piece import KeySignature, Note, Piece
-from triptych.music.reading import read_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.files.midi import write_midi
+from triptych.music.files.reading import read_piece
+from triptych.music.performances.pianist import Pianist
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.piece import KeySignature, Note, Piece
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 FEW = ["--threads", 1, "--seed", 1]

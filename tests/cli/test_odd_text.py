@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from triptych.cli import translate
+from triptych.cli.verbs import translate
 from triptych.text.translator import Translator
 
 LONG = "A dog runs. " * 400  # 1,600 tokens

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.music.composer import Composer
-from triptych.music.metre import Metre
-from triptych.music.midi import write_midi
-from triptych.music.performance import Performance, on_grid, onsets
-from triptych.music.pianist import Pianist
-from triptych.music.piece import KeySignature, Note, Piece
-from triptych.music.reading import read_performance, read_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.files.midi import write_midi
+from triptych.music.files.reading import read_performance, read_piece
+from triptych.music.performances.performance import Performance, on_grid, onsets
+from triptych.music.performances.pianist import Pianist
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.shape.pattern import Local1D
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}

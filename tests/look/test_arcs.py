@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 
 from triptych.errors import UserError
 from triptych.look.arcs import COLOURS, STRONGEST, Arc, Arcs, draw
-from triptych.music.piece import Note, Piece
+from triptych.music.piece.piece import Note, Piece
 from triptych.picture import save
 
 PITCHES = (72, 67, 60, 48)

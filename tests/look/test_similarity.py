@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.look.similarity import FAITHFUL, MOST_BEATS, beats_of, draw, repetition, similarity
-from triptych.music.metre import Metre
-from triptych.music.piece import Note, Piece
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.piece import Note, Piece
 
 
 def tune(pitches: list[int], resolution: int = 4, **more: Any) -> Piece:

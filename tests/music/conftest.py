@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from triptych.model.transformer import Transformer
-from triptych.music.codec import ChoraleCodec
-from triptych.music.labels import LABELS
-from triptych.music.reading import MusicReader
+from triptych.music.chorales.codec import ChoraleCodec
+from triptych.music.chorales.labels import LABELS
+from triptych.music.files.reading import MusicReader
 from triptych.shape.config import Config
 
 ModelOf = Callable[..., Transformer]

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.generation.sample import Sampling
-from triptych.music.composer import Composer
-from triptych.music.metre import Metre
-from triptych.music.midi import midi_bytes
-from triptych.music.notation import musicxml
-from triptych.music.piece import KeySignature, Note, Piece
-from triptych.music.reading import MusicReader
-from triptych.music.upbeat import with_bars
+from triptych.music.chorales.composer import Composer
+from triptych.music.files.midi import midi_bytes
+from triptych.music.files.notation import musicxml
+from triptych.music.files.reading import MusicReader
+from triptych.music.piece.metre import Metre
+from triptych.music.piece.piece import KeySignature, Note, Piece
+from triptych.music.piece.upbeat import with_bars
 
 METRES = ["2/4", "3/4", "4/4", "6/8", "9/8", "12/8", "3/2", "2/2", "5/4", "7/8", "3/8"]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from triptych.errors import UserError
-from triptych.music.codec import to_piece
-from triptych.music.composer import Composer
-from triptych.music.pianist import Pianist
+from triptych.music.chorales.codec import to_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.performances.pianist import Pianist
 
 SHAPE: dict[str, Any] = {"preset": "tiny", "width": 16, "heads": 2, "feed_forward": 16}
 GRID = np.tile(np.array([[60, 55, 50, 40]]), (16, 1))

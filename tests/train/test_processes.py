@@ -22,8 +22,8 @@ from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
 from triptych.cli.main import main
 from triptych.image.files import Pictures
 from triptych.model import condition
-from triptych.music import shards as music
-from triptych.music.shards import Shards
+from triptych.music.performances import shards as music
+from triptych.music.performances.shards import Shards
 
 SMALL: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.0}
 RECIPE: dict[str, Any] = {"epochs": 3, "dtype": "float32", "warmup": 2, "label_smoothing": 0.0, "evaluations": 4}
@@ -129,9 +129,9 @@ def shards(tmp_path: Path) -> Path:
 
 
 def prepared(tmp_path: Path) -> Path:
-    from triptych.music.midi import midi_bytes
-    from triptych.music.performance import Performance
-    from triptych.music.shards import prepare
+    from triptych.music.files.midi import midi_bytes
+    from triptych.music.performances.performance import Performance
+    from triptych.music.performances.shards import prepare
 
     random = np.random.default_rng(0)
     for split in ("train", "valid"):

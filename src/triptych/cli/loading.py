@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from triptych.image.codec import Pixels
     from triptych.image.files import Pictures
     from triptych.image.painter import Painter
-    from triptych.music.codec import Grid
-    from triptych.music.composer import Composer
-    from triptych.music.pianist import Pianist
-    from triptych.music.shards import Shards
+    from triptych.music.chorales.codec import Grid
+    from triptych.music.chorales.composer import Composer
+    from triptych.music.performances.pianist import Pianist
+    from triptych.music.performances.shards import Shards
     from triptych.text.translator import Translator
 
 WORDS = 10  # that are said about files
@@ -44,7 +44,7 @@ def load_painter(model: str, device: str, threads: int | None, dtype: str) -> Pa
 
 def load_composer(model: str, device: str, threads: int | None, dtype: str) -> Composer:
     """The composer of that name, its terms told."""
-    from triptych.music.composer import Composer
+    from triptych.music.chorales.composer import Composer
 
     composer = Composer.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(composer.card)
@@ -53,7 +53,7 @@ def load_composer(model: str, device: str, threads: int | None, dtype: str) -> C
 
 def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pianist:
     """The pianist of that name, its terms told."""
-    from triptych.music.pianist import Pianist
+    from triptych.music.performances.pianist import Pianist
 
     pianist = Pianist.load(named(model), device=device, threads=threads, dtype=dtype)
     tell_terms(pianist.card)
@@ -72,8 +72,8 @@ def named(model: str) -> str:
 def plays_performances(model: str) -> bool:
     """Whether the model of that name is a pianist and no composer: its codec says so. Raises UserError for others."""
     from triptych.model.store import another_kind, locate, read_card
-    from triptych.music.codec import FILE as CHORALE
-    from triptych.music.performance import FILE as PERFORMANCE
+    from triptych.music.chorales.codec import FILE as CHORALE
+    from triptych.music.performances.performance import FILE as PERFORMANCE
 
     card = read_card(locate(model))
     if PERFORMANCE not in card["sha256"] and CHORALE not in card["sha256"]:
@@ -120,7 +120,7 @@ def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) 
 
 def load_chorales(path: Path, split: str) -> list[Grid]:
     """The chorales of a split; what was changed or left out on the way is told."""
-    from triptych.music.data import read_chorales
+    from triptych.music.chorales.data import read_chorales
 
     grids, words = read_chorales(path, split)
     tell_some(words, f"about the split {split!r}")
@@ -131,7 +131,7 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
     """Prepared music: that of a folder, or of a folder or zip of MIDI files, prepared in `place`, or there already if
     it is asked for again. Of several processes the first one prepares, and the others wait for it.
     """
-    from triptych.music.shards import INDEX, Shards
+    from triptych.music.performances.shards import INDEX, Shards
     from triptych.train.processes import Processes
 
     if (path / INDEX).is_file():
@@ -147,7 +147,7 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
 
 def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]:
     """What `prepare` makes of MIDI files, while a bar shows how many are done."""
-    from triptych.music.shards import prepare
+    from triptych.music.performances.shards import prepare
 
     with progress() as bar:
         job = bar.add_task("reading")

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 import triptych
-from triptych.cli import bench, compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
 from triptych.cli.output import prepare_streams
+from triptych.cli.verbs import bench, compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
 from triptych.errors import DivergedError, UserError, one_line
 
 app = typer.Typer(

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.music.codec import pitch_name
-from triptych.music.piece import Piece
-from triptych.music.roll import draw_row, pitch_range
+from triptych.music.chorales.codec import pitch_name
+from triptych.music.files.roll import draw_row, pitch_range
+from triptych.music.piece.piece import Piece
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

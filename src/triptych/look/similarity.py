@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.music.piece import Piece
-from triptych.music.roll import BAR
+from triptych.music.files.roll import BAR
+from triptych.music.piece.piece import Piece
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

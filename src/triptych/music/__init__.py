@@ -1,1 +1,1 @@
-"""The music panel: pieces and their files, notes to tokens and back, data, measures, the composer."""
+"""The music panel: pieces, their files, chorales and piano performances."""

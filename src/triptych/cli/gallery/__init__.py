@@ -1,0 +1,1 @@
+"""The pages that `triptych demo` writes."""

@@ -1,0 +1,1 @@
+"""The commands of `triptych`, a file a verb."""

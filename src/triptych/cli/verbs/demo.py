@@ -1,0 +1,88 @@
+"""`triptych demo`: the tour on shipped weights, offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from triptych.cli import options
+from triptych.cli.loading import load_composer, load_painter, load_pianist, load_translator
+from triptych.cli.output import answer, parts, say
+
+TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
+PAINTER, COMPLETER, UPSCALER = "fashion", "fashion-complete", "emoji-upscale"
+PIANIST = "piano"
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="Folder of the pages.")] = Path(
+        "gallery"
+    ),
+    device: options.Device = "auto",
+    threads: Annotated[
+        int,
+        typer.Option("--threads", min=1, metavar="N", help="Processor threads.", rich_help_panel=options.MACHINE),
+    ] = 1,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser.
+
+    It computes in one thread unless told otherwise: most of it is made one token after another, where a second thread
+    mostly waits for the first.
+    """
+    from triptych.cli.gallery import notes as gallery_notes
+    from triptych.cli.gallery import piano as gallery_piano
+    from triptych.cli.gallery import pixels as gallery_pixels
+    from triptych.cli.gallery import words as gallery_words
+    from triptych.cli.gallery.pages import CONTENTS, finished, renewed, write_page
+    from triptych.model.store import shipped
+
+    there = {card["name"] for card in shipped()}
+    settings = device, threads, dtype.value
+    painting, *more_pixels = gallery_pixels.PARTS
+    shares: dict[str, float] = {}
+    if words := _ships(there, TRANSLATOR):
+        shares |= gallery_words.PARTS
+    if pixels := _ships(there, PAINTER):
+        shares[painting] = gallery_pixels.PARTS[painting]
+    also = [pixels and _ships(there, name) for name in (COMPLETER, UPSCALER)]
+    shares |= {name: gallery_pixels.PARTS[name] for name, ships in zip(more_pixels, also, strict=True) if ships}
+    if notes := _ships(there, COMPOSER, FILLER):
+        shares |= gallery_notes.PARTS
+    if piano := _ships(there, PIANIST):
+        shares |= gallery_piano.PARTS
+
+    making = renewed(out)
+
+    def sections(begin: Callable[[str], None]) -> Iterator[str]:
+        if words:
+            yield from gallery_words.words(load_translator(TRANSLATOR, *settings), TRANSLATOR, making, begin)
+        if pixels:
+            completer, upscaler = (
+                load_painter(name, *settings) if ships else None
+                for name, ships in zip((COMPLETER, UPSCALER), also, strict=True)
+            )
+            yield from gallery_pixels.pixels(load_painter(PAINTER, *settings), completer, upscaler, making, begin)
+        if notes:
+            composer, filler = (load_composer(name, *settings) for name in (COMPOSER, FILLER))
+            yield from gallery_notes.notes(composer, filler, making, begin)
+        if piano:
+            yield from gallery_piano.piano(load_pianist(PIANIST, *settings), making, begin)
+
+    with parts(shares) as begin:
+        write_page(sections(begin), making)
+    page = finished(making, out)
+    count = sum(path.name != CONTENTS for path in out.rglob("*.*"))
+    answer({"page": str(page), "files": count}, [str(page)], as_json=json)
+
+
+def _ships(there: set[str], *names: str) -> bool:
+    """Whether this build has the models; a panel without them is left out with a word."""
+    missing = [name for name in names if name not in there]
+    if missing:
+        say(f"the gallery is without {' and '.join(missing)}: not in this build")
+    return not missing

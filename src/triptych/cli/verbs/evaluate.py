@@ -1,0 +1,238 @@
+"""`triptych evaluate`: how good is a model on data it has not seen? One command a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from triptych.cli import options
+from triptych.cli.loading import (
+    load_chorales,
+    load_composer,
+    load_painter,
+    load_pianist,
+    load_pictures,
+    load_shards,
+    load_translator,
+    plays_performances,
+)
+from triptych.cli.output import answer, progress, say
+from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    from triptych.image.files import Pictures
+    from triptych.image.painter import Painter
+    from triptych.text.data import Pairs
+
+app = typer.Typer(name="evaluate", help="Measure a model on data that it has not seen.")
+
+
+@app.command()
+def text(
+    source: Annotated[
+        Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
+    ],
+    target: Annotated[
+        Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")
+    ] = None,
+    model: options.Model = "captions-en-de",
+    reference_tokenised: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference-tokenised",
+            metavar="FILE",
+            help="The translations lower-cased and Moses-tokenised: adds bleu_lc_tok, the older papers' measure.",
+        ),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="CODE", help="Of the translations: de, fr; else as in the card.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pairs only.")] = None,
+    beam: Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")] = 5,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
+    from triptych.text.data import read_pairs
+
+    pairs = read_pairs(source, target)
+    if pairs.report.skipped:
+        say(str(pairs.report))
+    tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
+    translator = load_translator(model, device, threads, dtype.value)
+    if strange := len(translator.codec.unfamiliar(pairs.source[:limit])):
+        say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
+    result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
+    if result.get("note") is not None:
+        say(f"note: {result['note']}")
+    if result.get("bleu_lc_tok", 0) is None:
+        named = language or translator.language
+        why = (
+            f"Moses has no rules for {named!r}" if named else f"the card of {model} names no language; give --language"
+        )
+        say(f"note: there is no bleu_lc_tok: {why}")
+    answer({"model": model, **result}, _table({**result, "note": None}), as_json=json)
+
+
+@app.command()
+def image(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", metavar="PATH", help="A folder of pictures or of IDX files, or a .npz; several are joined."
+        ),
+    ],
+    model: options.Model = "fashion",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", metavar="NAME", help="train, valid (of a folder without: every tenth by name) or test."
+        ),
+    ] = "valid",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="So many pictures, evenly from all.")
+    ] = None,
+    hide: Annotated[
+        Literal["top", "bottom", "left", "right", "random"] | None,
+        typer.Option("--hide", help="Count only this half, or a random 60 % of the pixels, given all the others."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, metavar="N", help="Of an upscaling model: tries for each picture.")
+    ] = 5,
+    seed: options.Seed = 0,
+    heat: Annotated[
+        Path | None,
+        typer.Option("--heat", dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf."),
+    ] = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
+
+    Pictures without labels, or of classes that the model has not, are measured without a class, and their number is
+    told. A model that completes is measured with --hide, and knows all the rest; one that paints is forced with it, and
+    knows what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
+    """
+    from triptych.image.data import hiding
+    from triptych.image.score import missing, worded
+    from triptych.picture import check_picture, save
+
+    if heat is not None:
+        check_picture(heat)
+    painter = load_painter(model, device, threads, dtype.value)
+    height, width, channels = painter.codec.shape
+    pictures = load_pictures(data, split, channels=channels, size=(height, width))
+    pictures = pictures.evenly(limit or len(pictures))
+    _tell_labels(painter, pictures)
+    hidden = None if hide is None else hiding(hide, len(pictures), height, width)
+    with progress() as bar:
+        task = bar.add_task("bits", total=len(pictures))
+        found = painter.evaluate(pictures, hidden=hidden, progress=lambda done, _: bar.update(task, completed=done))
+        enlarged = {}
+        if painter.task == "upscale":
+            task = bar.add_task("samples", total=samples)
+            enlarged = painter.evaluate_enlargement(
+                pictures, samples=samples, seed=seed, progress=lambda done, _: bar.update(task, completed=done)
+            )
+            enlarged["temperature"] = painter.usual.temperature
+    if heat is not None:
+        from triptych.look.heat import draw
+
+        save(draw(found.heat), heat)
+    figures = {**found.to_dict(), **enlarged}
+    for word in missing(figures, min(height, width)):
+        say(f"note: {word}")
+    everything = "all" if painter.task == "complete" else None
+    told = {"model": model, "split": split, "hidden": hide or everything}
+    answer({**told, **figures}, worded(figures), as_json=json)
+
+
+@app.command()
+def music(
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
+    ],
+    model: options.Model = "chorales",
+    split: Annotated[
+        str,
+        typer.Option("--split", metavar="NAME", help="train, valid (of a folder or zip: every tenth by name) or test."),
+    ] = "valid",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="So many pieces only.")] = None,
+    every_key: Annotated[
+        bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
+    ] = False,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    dtype: options.Dtype = options.DtypeName.auto,
+    json: options.Json = False,
+) -> None:
+    """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
+
+    Of a model that harmonizes: of the three lower voices, given the soprano. Of a pianist: of every event but the end,
+    in windows of 2,048 that half overlap; of one that accompanies, given the melody. --limit then takes pieces evenly
+    from all, else the first.
+    """
+    if plays_performances(model):
+        if every_key:
+            raise UserError("expected a model of chorales for --every-key, got one of piano music; leave it out")
+        pianist = load_pianist(model, device, threads, dtype.value)
+        with TemporaryDirectory() as folder:
+            shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
+            found = pianist.evaluate(shards, split, pieces=limit)
+        line = f"nll  {found['nll']:.4f} nats a token over {found['tokens']:,} tokens of {found['pieces']:,} pieces"
+        answer({"model": model, "split": split, **found}, [line], as_json=json)
+        return
+    from triptych.music.chorales.score import worded
+
+    grids = load_chorales(data, split)[:limit]
+    composer = load_composer(model, device, threads, dtype.value)
+    result = composer.evaluate(grids, every_key=every_key)
+    if data.suffix.lower() != ".json":
+        say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
+    told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
+    answer({**told, **result}, worded(result), as_json=json)
+
+
+def _tell_labels(painter: Painter, pictures: Pictures) -> None:
+    """Say what becomes of labels that are not the model's."""
+    labels = painter.codec.labels
+    if pictures.labels is None or not labels:
+        if labels:
+            say("the pictures have no labels: all are measured without a class")
+        elif pictures.names:
+            say("the model knows no classes: all pictures are measured without one")
+        return
+    numbers = painter.codec.numbers(pictures.names)
+    counts = pictures.counts()
+    others = [name for name, number in zip(pictures.names, numbers, strict=True) if number < 0 and counts[name]]
+    if others:
+        count, shown = sum(counts[name] for name in others), ", ".join(others[:10]) + ", ..." * (len(others) > 10)
+        say(f"{count:,} of {len(pictures):,} pictures are measured without a class: the model has no {shown}")
+    elif not set(pictures.names) <= set(labels):
+        say(f"the classes have numbers: they are taken for the model's in order, 0 for {labels[0]}")
+
+
+def _aligned(path: Path, pairs: Pairs) -> list[str]:
+    """Read the lines of a file that belong to the pairs: some of their lines may have been skipped."""
+    from triptych.text.files import read_lines
+
+    lines, whole = read_lines(path), len(pairs) + pairs.report.skipped
+    if len(lines) != whole:
+        wanted = f"at least {whole}" if len(lines) < whole else f"{whole}"
+        raise UserError(f"expected {wanted} lines in {path}, got {len(lines)}; align it with --target")
+    return [lines[pairs.line(index) - 1] for index in range(len(pairs))]
+
+
+def _table(result: Mapping[str, Any]) -> list[str]:
+    shown = {key: value for key, value in result.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    return [f"{key:<{width}}  {f'{value:.2f}' if isinstance(value, float) else value}" for key, value in shown.items()]

@@ -1,0 +1,1 @@
+"""Chorales: tokens, data, grammar, scores, and the product `Composer`."""

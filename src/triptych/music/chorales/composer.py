@@ -1,0 +1,497 @@
+"""The product of the music panel: load or train a composer; compose, continue, harmonize, fill in, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.errors import UserError, expect, whole_number
+from triptych.generation.protocol import Ids
+from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.seeds import derive
+from triptych.model import convert
+from triptych.model.device import use_device
+from triptych.model.layers import AttentionMaps
+from triptych.model.store import load_for, save_pretrained
+from triptych.model.transformer import Transformer
+from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
+from triptych.music.chorales.codec import (
+    END,
+    FILE,
+    LOWEST,
+    REST,
+    SILENT,
+    TEMPO,
+    UNKNOWN,
+    VOICES,
+    ChoraleCodec,
+    Grid,
+    from_piece,
+    to_piece,
+    voice_numbers,
+)
+from triptych.music.chorales.data import HELD_OUT, ChoraleData, Lessons, held_out, listed
+from triptych.music.chorales.given import (
+    Given,
+    Told,
+    Transpose,
+    given_melody,
+    given_voices,
+    lower_voices,
+    read_given,
+    silent,
+)
+from triptych.music.chorales.grammar import BACH, Rules
+from triptych.music.chorales.labels import LABELS, Label, read_label
+from triptych.music.chorales.presets import PRESETS
+from triptych.music.chorales.sampler import ChoraleSampler
+from triptych.music.chorales.score import likelihood
+from triptych.music.piece.key import Key
+from triptych.music.piece.piece import Note, Piece
+from triptych.shape.config import Config
+from triptych.shape.pattern import Pattern
+from triptych.train.folder import RunFolder
+from triptych.train.inputs import digest_of
+from triptych.train.loop import fit
+from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
+from triptych.train.recipe import Recipe
+
+Task = Literal["compose", "infill"]
+MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
+COMPOSED_TOGETHER = 128  # pieces side by side, of many
+
+
+class Composer:
+    """A Transformer over chorales, its vocabulary and its card.
+
+    A decoder alone composes and continues; an encoder-decoder, whose source is a piece with holes, harmonizes and fills
+    in.
+
+    >>> composer = Composer.load("chorales")                      # doctest: +SKIP
+    >>> composer.compose(label="minor", seed=7).save("out.mid")   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: Transformer, codec: ChoraleCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
+    ) -> None:
+        """Join a model to its codec; both count the same vocabulary. A model has all labels or none.
+
+        exact: one piece alone too is composed in the model's own number format, not with matrices in float16.
+        """
+        config = model.config
+        wanted = codec.source_vocabulary if config.encoder_layers else None
+        if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
+            raise UserError(
+                f"expected a model of {codec.vocabulary} notes (source: {wanted}), got {config.vocabulary} "
+                f"(source: {config.source_vocabulary}); load a model of chorales"
+            )
+        if config.positions.kind == "learned":
+            raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
+        if config.positions.metre and config.input.size != 4:
+            raise UserError("expected a position a moment (input.size=4) with positions.metre, got another; set both")
+        if config.classes not in (0, LABELS):
+            raise UserError(
+                f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
+            )
+        self.model, self.codec, self.card = model, codec, dict(card or {})
+        self.rules: Rules = BACH  # of the grammar by which notes are drawn
+        self._exact = exact
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
+    ) -> Composer:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
+        stored = load_for(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype)
+        codec = ChoraleCodec.from_bytes(stored.files[FILE])
+        # Who asks for a number format gets no other.
+        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
+
+    @classmethod
+    def new(
+        cls,
+        *,
+        task: Task = "compose",
+        preset: str = "small",
+        order: Sequence[str] = VOICES,
+        seed: int = 1,
+        device: str = "auto",
+        threads: int | None = None,
+        **changes: Any,
+    ) -> Composer:
+        """An untrained composer. order: of the voices within a moment. `changes` are fields of `Config`, by name; for
+        infilling, an encoder as deep as the decoder unless they say otherwise.
+        """
+        if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
+            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
+        for name in ("vocabulary", "source_vocabulary"):
+            if name in changes:
+                raise UserError(f"expected no {name}, got {changes[name]!r}; that of chorales is given, leave it out")
+        where, _ = use_device(device, threads, "float32")
+        shape = {"vocabulary": ChoraleCodec.vocabulary, "classes": LABELS, **PRESETS[preset]}
+        if task == "infill":
+            shape["source_vocabulary"] = ChoraleCodec.source_vocabulary
+            shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
+            shape["aligned"] = True
+        shape |= changes
+        if (shape["encoder_layers"] != 0) != (task == "infill"):
+            wanted = "from 1" if task == "infill" else "0"
+            raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
+        config = Config.from_dict(shape)
+        torch.manual_seed(seed)
+        return cls(Transformer(config).to(where), ChoraleCodec(order))
+
+    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Composer:
+        """The same composer with another dropout, or another `input.word_dropout`, for further training."""
+        return Composer(
+            convert.with_dropout(self.model, probability, word_dropout), self.codec, self.card, exact=self._exact
+        )
+
+    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
+        """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
+        return Composer(convert.with_pattern(self.model, pattern), self.codec, unmeasured(self.card), exact=self._exact)
+
+    def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
+        """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
+        and to fill in. UserError where there is one already.
+        """
+        torch.manual_seed(seed)
+        model = convert.with_encoder(self.model, self.codec.source_vocabulary, layers)
+        return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
+
+    def with_metre(self, longest: int) -> Composer:
+        """This composer, to be told the metre in further training: bars of up to so many sixteenths. UserError where it
+        is told that of others already.
+        """
+        known = self.model.config.positions.metre
+        if known not in (0, longest):
+            raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
+        model = convert.with_metre(self.model, longest)
+        return Composer(model, self.codec, unmeasured(self.card), exact=self._exact)
+
+    def with_order(self, order: Sequence[str]) -> Composer:
+        """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
+        is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
+        """
+        codec = ChoraleCodec(order)
+        model = convert.with_order(self.model, [self.codec.order.index(name) for name in codec.order])
+        return Composer(model, codec, unmeasured(self.card), exact=self._exact)
+
+    @property
+    def task(self) -> Task:
+        """What the model was made for."""
+        return "infill" if self.model.config.encoder_layers else "compose"
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        _, number = use_device("cpu", None, dtype)
+        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
+
+    def fit(
+        self,
+        grids: Sequence[Grid],
+        *,
+        held_out_grids: Sequence[Grid] | None = None,
+        recipe: Recipe,
+        out: str | Path | RunFolder,
+        resume: bool = False,
+        length: int = 1024,
+        augmentation: Augmentation = AUGMENTED,
+        lessons: Lessons | None = None,
+        card: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+    ) -> Outcome:
+        """Train on chorales and become the checkpoint with the lowest held-out loss.
+
+        `length` is that of the crops in tokens. Without `held_out_grids`, every tenth piece is held out. What counts is
+        the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
+        voices. lessons: what `music.lessons` collected from trained composers for this task.
+        """
+        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+        grids = listed(grids)
+        if held_out_grids is None:
+            held_out_grids = grids[HELD_OUT - 1 :: HELD_OUT]
+            grids = [grid for number, grid in enumerate(grids, 1) if number % HELD_OUT]
+        data = ChoraleData(
+            grids,
+            self.codec,
+            task=self.task,
+            tokens_per_batch=recipe.tokens_per_batch,
+            length=length,
+            augmentation=augmentation,
+            lessons=lessons,
+            metre=self.model.config.positions.metre,
+            seed=recipe.seed,
+        )
+        checked = held_out(held_out_grids, self.codec, self.task)
+        facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
+        facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        shares = {name: getattr(augmentation, name) for name in ("rests", "shift", "thin")}
+        facts |= {name: share for name, share in shares.items() if share}
+        described = card_of_run(self.card, card or {}, facts)
+        examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
+        settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}
+        outcome = fit(
+            self.model,
+            data,
+            checked,
+            recipe,
+            out,
+            package=Package(self._files(), described, examples, settings),
+            resume=resume,
+            quiet=quiet,
+        )
+        self.card = take_best(self.model, outcome.folder)
+        return outcome
+
+    def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
+        """Grids of so many different pieces, to train another model with."""
+        seeds = [derive(seed, piece) for piece in range(whole_number(count, "the number of pieces"))]
+        batches = [seeds[first : first + COMPOSED_TOGETHER] for first in range(0, count, COMPOSED_TOGETHER)]
+        pieces = [piece for batch in batches for piece in self.compose_many(len(batch), seed=batch)]
+        return [from_piece(piece)[0] for piece in pieces]
+
+    def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> dict[str, Any]:
+        """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
+        (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
+
+        The metre is withheld. Of a model that can be told it, `with_metre` has the same figures where it is told.
+        """
+        grids = listed(grids)
+        pieces = held_out(grids, self.codec, self.task)
+        found = likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
+        metre = self.model.config.positions.metre
+        if not metre or every_key:
+            return found
+        told = held_out(grids, self.codec, self.task, metre=metre)
+        return {**found, "with_metre": likelihood(self.model, told, codec=self.codec)}
+
+    def compose(
+        self,
+        *,
+        label: str | None = None,
+        steps: int | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        tempo: float = TEMPO,
+    ) -> Piece:
+        """A piece from nothing. label: "major", "minor", or a key such as "G minor". steps: sixteenths; without, the
+        piece ends where the model ends it.
+        """
+        (piece,) = self.compose_many(1, label=label, steps=steps, sampling=sampling, seed=seed, tempo=tempo)
+        return piece
+
+    def compose_many(
+        self,
+        count: int,
+        *,
+        label: str | None = None,
+        steps: int | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int | Sequence[int] = 0,
+        tempo: float = TEMPO,
+    ) -> list[Piece]:
+        """`count` different pieces, side by side, of one seed or one for each.
+
+        The first is that of `compose` with the same settings, unless the rounding of half precision there makes a draw
+        fall to another note.
+        """
+        Piece((), tempo=tempo)  # one that is none is refused before any piece is composed
+        count = whole_number(count, "the number of pieces")
+        if count < 1:
+            raise UserError(f"expected at least 1 piece, got {count}")
+        columns = list(self._composed(label, steps, sampling, seed, count))
+        return [to_piece(self.codec.decode(ids), tempo) for ids in np.stack(columns, 1).tolist()]
+
+    def continue_(
+        self,
+        primer: str | Path | Piece,
+        *,
+        label: str | None = None,
+        steps: int | None = None,
+        transpose: Transpose = "auto",
+        only_new: bool = False,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        told: Told = silent,
+    ) -> Piece:
+        """The primer, a MIDI file or a piece, and what the model adds in all four voices: a sixteenth or more.
+
+        For voices that the primer has not, the model imagines notes, which it goes on from and which are not written.
+        label: as of `compose`. steps: sixteenths of the whole; without, the piece ends where the model ends it.
+        transpose, told: see `given_voices`. only_new: what is added alone.
+        """
+        self._must("compose", "composing and continuing", "chorales")
+        given, kind = self._labelled(given_voices(read_given(primer, told), transpose, told), label)
+        missing = given.missing
+        if missing.any():
+            *most, last = (name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
+            who = f"{', '.join(most)} and {last} begin" if most else f"{last} begins"
+            told(f"{who} where the music goes on; harmonize or infill write from the beginning")
+        read = np.where(missing, UNKNOWN, given.grid)
+        columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, **given.place())
+        grid = self.codec.decode(int(column[0]) for column in columns)
+        grid[: len(read), missing] = SILENT
+        return given.added(grid) if only_new else given.answer(grid)
+
+    def stream(
+        self,
+        *,
+        label: str | None = None,
+        steps: int | None = None,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+    ) -> Iterator[Note]:
+        """The notes of `compose` with the same settings, each as soon as its end is known (in sixteenths)."""
+        sounding: list[tuple[int, int] | None] = [None] * 4  # start and pitch
+        step = -1
+        for number, column in enumerate(self._composed(label, steps, sampling, seed)):
+            token = int(column[0])
+            if token == END:
+                break
+            step, place = divmod(number, 4)
+            voice = self.codec.columns[place]
+            pitch = token + LOWEST if token < REST else SILENT
+            before = sounding[voice]
+            if before is not None and before[1] != pitch:
+                yield Note(before[0], step, before[1], voice=voice)
+            if before is None or before[1] != pitch:
+                sounding[voice] = (step, pitch) if pitch >= 0 else None
+        for voice, held in enumerate(sounding):
+            if held is not None:
+                yield Note(held[0], step + 1, held[1], voice=voice)
+
+    def harmonize(
+        self,
+        melody: str | Path | Piece,
+        *,
+        label: str | None = None,
+        transpose: Transpose = "auto",
+        only_new: bool = False,
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        told: Told = silent,
+    ) -> Piece:
+        """The melody of a MIDI file or piece as a soprano over three voices that begin and end with it.
+
+        label: its key, or major or minor; without, the key of its signature or the one that is found. transpose, told:
+        see `given_melody`. only_new: alto, tenor and bass alone.
+        """
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        given, kind = self._labelled(given_melody(read_given(melody, told), transpose, told), label)
+        piece = given.answer(self._filled(given, given.grid, kind, sampling, seed))
+        return lower_voices(piece) if only_new else piece
+
+    def infill(
+        self,
+        piece: str | Path | Piece,
+        voices: str | Iterable[str],
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        transpose: Transpose = "auto",
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        told: Told = silent,
+    ) -> Piece:
+        """The piece with some voices written anew from bar `first` to bar `last`, both included.
+
+        Bars are counted from 1 as in a score: an upbeat is bar 0. Every other note comes back as it was, on the grid.
+        For voices that the piece has not, the model imagines notes, which it goes by and which are not written.
+        transpose, told: see `given_voices`.
+        """
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        given = given_voices(read_given(piece, told), transpose, told)
+        columns = voice_numbers(voices)
+        bars = given.answer(given.grid).bars
+        start = bars.first if first is None else whole_number(first, "the first bar")
+        stop = bars.last if last is None else whole_number(last, "the last bar")
+        if not bars.first <= start <= stop <= bars.last:
+            raise UserError(
+                f"expected bars from {bars.first} to {bars.last}, the first not after the last, got {start} to {stop}"
+            )
+        anew = bars.ticks(start, stop)
+        begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
+        span = slice(0 if begin <= given.early else begin, end)
+        imagined = np.repeat(given.missing[None], len(given.grid), 0)
+        imagined[span, columns] = False
+        grid = np.where(imagined, UNKNOWN, given.grid)
+        grid[span, columns] = UNKNOWN
+        found = self._filled(given, grid, None, sampling, seed)
+        found[: len(imagined)][imagined] = SILENT
+        return given.answer(found)
+
+    def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
+        """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        return self._sampler.fill(grid, sampling, seed)
+
+    @torch.no_grad()
+    def attention(self, grid: Grid) -> list[Tensor]:
+        """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, positions, positions].
+
+        A position is a sixteenth of all voices, or a note for models that read tokens. Row i writes position i;
+        column j has read position j - 1, column 0 nothing. An infilling model knows all notes.
+        """
+        expect(grid, np.ndarray | list, "a grid [steps, 4]", "music.codec.from_piece makes one")
+        if len(grid) > MOST_LOOKED_AT:
+            raise UserError(
+                f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"
+            )
+        ids = torch.from_numpy(self.codec.encode(grid))[None].to(self._device)
+        maps = AttentionMaps()
+        self.model.eval()(ids, source=ids if self.task == "infill" else None, maps=maps)
+        return maps.decoder
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.device
+
+    def _files(self) -> dict[str, bytes]:
+        return {FILE: self.codec.to_bytes()}
+
+    def _composed(
+        self, label: str | None, steps: int | None, sampling: Sampling, seed: int | Sequence[int], rows: int = 1
+    ) -> Iterator[Ids]:
+        """Tokens [rows] of one position after another."""
+        self._must("compose", "composing and continuing", "chorales")
+        return self._sampler.compose(self._label(label), steps, sampling, seed, rows=rows)
+
+    def _labelled(self, given: Given, label: str | None) -> tuple[Given, Label | None]:
+        """What is given, in the key of the label if that is one, and the label as the model reads it."""
+        kind = self._label(label)
+        if not isinstance(kind, Key):
+            return given, kind
+        given = given.in_key(kind)
+        return given, given.read_key()
+
+    def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling, seed: int) -> Grid:
+        """A grid of what is given with its unknown notes found, in its key: a model that knows labels is told that."""
+        kind = given.read_key() if label is None and self._knows_labels else label
+        return self._sampler.fill(grid, sampling, seed, label=kind, key=given.ending_key(), **given.place())
+
+    def _must(self, task: Task, what: str, shipped: str) -> None:
+        if self.task != task:
+            kind = "a decoder alone" if task == "compose" else "an encoder-decoder trained on pieces with holes"
+            raise UserError(f"expected {kind} for {what}, got a model of the other kind; use --model {shipped}")
+
+    @property
+    def _sampler(self) -> ChoraleSampler:
+        return ChoraleSampler(self.model, self.codec, self.rules, exact=self._exact)
+
+    @property
+    def _knows_labels(self) -> bool:
+        return bool(self.model.config.classes) and self.card.get("labelled") is not False
+
+    def _label(self, text: str | None) -> Label | None:
+        """The mode or key that a label names, if the model knows any."""
+        if text is not None and not self._knows_labels:
+            raise UserError(f"expected a model with labels for --label {text}, got one without; leave the label out")
+        return None if text is None else read_label(text)

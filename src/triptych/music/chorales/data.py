@@ -1,0 +1,451 @@
+"""Chorales from files, and in batches: what training and measuring the music models read.
+
+Files: the JSON of the JSB chorales (`{"train": [piece, ...], "valid": ...}`, a piece a list of steps of four pitches),
+or a folder or zip of MIDI files, of which every tenth by name is the validation split.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from triptych.errors import UserError, shown
+from triptych.model.batch import Batch
+from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
+from triptych.music.chorales.codec import (
+    END,
+    HIGHEST,
+    HOLE,
+    LOWEST,
+    REST,
+    SILENT,
+    STEPS_PER_QUARTER,
+    ChoraleCodec,
+    Grid,
+    check_grid,
+    from_piece,
+)
+from triptych.music.chorales.labels import label_of
+from triptych.music.piece.bars import BAR
+from triptych.music.piece.key import Key, key_of
+from triptych.music.piece.metre_table import known_places
+from triptych.music.piece.piece import Piece
+
+LARGEST_JSON = 200_000_000  # bytes
+HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
+WITHHELD = 0.25  # share of the crops in training that are not told their metre
+KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
+BAR_TOKENS = 4 * BAR
+FURTHEST = 6  # semitones of transposition
+
+Ids = NDArray[np.int64]
+Said = NDArray[np.float16]  # probabilities [tokens, vocabulary]
+Mask = NDArray[np.bool_]  # [steps, 4]
+
+
+def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], list[str]]:
+    """The chorales of a split as grids [steps, 4], and a word about each file that was left out or changed.
+
+    Raises UserError where nothing can be read, or the split is empty.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"expected a folder, a zip or a JSON file of chorales, got {path}, which is not there")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        grids, words = _from_midi(path, split)
+    else:
+        grids, words = _from_json(path, split), []
+    if not grids:
+        reason = f"; first: {words[0]}" if words else f"; of MIDI files, every {HELD_OUT}th by name is 'valid'"
+        raise UserError(f"expected chorales in the split {split!r} of {path}, got none{reason}")
+    return grids, words
+
+
+def _from_json(path: Path, split: str) -> list[Grid]:
+    if path.stat().st_size > LARGEST_JSON:
+        raise UserError(f"expected a JSON file of at most {LARGEST_JSON:,} bytes, got more in {path}; split it")
+    try:
+        splits = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        splits = None
+    if not isinstance(splits, dict):
+        raise UserError(
+            f"expected a folder, a zip, or JSON of splits, pieces and steps of four pitches, got other things in {path}"
+        )
+    pieces = splits.get(split)
+    if not isinstance(pieces, list):
+        known = ", ".join(repr(name[:20]) for name in list(splits)[:10])
+        raise UserError(f"expected one of the splits of {path}, a list of pieces, got {split!r}; its names: {known}")
+    grids = []
+    for number, piece in enumerate(pieces, 1):
+        try:
+            grids.append(check_grid(_array(piece)))
+        except UserError as error:
+            raise UserError(f"piece {number} of the split {split!r} in {path}: {error}") from None
+    return grids
+
+
+def _array(steps: object) -> Grid:
+    try:
+        return np.array(steps)
+    except (ValueError, TypeError, OverflowError):
+        raise UserError("expected integers [steps, 4], got lists of different lengths or depths") from None
+
+
+def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
+    from triptych.music.files.folder import MusicFiles
+    from triptych.music.files.reading import read_many
+
+    with MusicFiles(path) as files:
+        names = _of_split(files.names, split)
+        return _grids(read_many(names, lambda reader, name: reader.read_piece(files.source(name), name=name)))
+
+
+def _of_split(files: Sequence[str], split: str) -> list[str]:
+    if split not in ("train", "valid"):
+        raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
+    return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
+
+
+def _grids(files: Iterable[tuple[str, tuple[Piece, list[str]] | UserError]]) -> tuple[list[Grid], list[str]]:
+    grids, words = [], []
+    for name, found in files:
+        if isinstance(found, UserError):  # which names the file
+            words.append(str(found))
+            continue
+        try:
+            grid, said = from_piece(found[0])
+        except UserError as error:
+            words.append(f"{name!r}: {error}")
+        else:
+            grids.append(grid)
+            words.extend(f"{name!r}: {word}" for word in found[1] + said)
+    return grids, words
+
+
+def whole_quarters(grid: Grid) -> Grid:
+    """The grid with rests to the end of its last quarter note, where alone a piece of a composer can end."""
+    missing = -len(grid) % STEPS_PER_QUARTER
+    return np.concatenate((grid, np.full((missing, 4), SILENT, np.int64))) if missing else grid
+
+
+def transpositions(grid: Grid) -> list[int]:
+    """Semitones by which the piece can be moved, from five down to six up, while the vocabulary has all its pitches.
+
+    Twelve keys of a piece are worth more than voices that stay in their ranges: these a model learns all the same.
+    """
+    pitches = grid[grid >= 0]
+    if not pitches.size:
+        return [0]
+    most = range(max(1 - FURTHEST, LOWEST - int(pitches.min())), min(FURTHEST, HIGHEST - int(pitches.max())) + 1)
+    return list(most)
+
+
+def transposed(grid: Grid, semitones: int) -> Grid:
+    """The grid moved by semitones; rests stay."""
+    return np.where(grid >= 0, grid + semitones, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What teachers say of the pieces of a training set, and of others that they composed; `lessons` asks them.
+
+    said: by piece and kind of label (none, mode, key) the probabilities of its tokens, to compose with END.
+    composed: pieces that are no data: what is said of them is all that is learned there.
+    share: how much of what is learned of a note of the data is what is said, from 0 to 1.
+    holes: to fill in, by piece the masks [steps, 4] about which teachers were asked, and `said` is by mask instead.
+    """
+
+    said: Sequence[Sequence[Said]]
+    composed: Sequence[Grid]
+    said_of_composed: Sequence[Sequence[Said]]
+    share: float
+    holes: Sequence[Sequence[Mask]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A piece to train on: in its key, with its transpositions, and what is to be learned of it (see `Lessons`)."""
+
+    grid: Grid
+    key: Key
+    shifts: Sequence[int]
+    said: Sequence[Said]
+    share: float
+    holes: Sequence[Mask]
+    places: Ids | None
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        said: Sequence[Said] = (),
+        share: float = 0.0,
+        holes: Sequence[Mask] = (),
+        places: Ids | None = None,
+    ) -> _Piece:
+        return cls(grid, key_of(grid), transpositions(grid), said, share, holes, places)
+
+
+class ChoraleData:
+    """Chorales in batches of about `tokens_per_batch` target tokens, by epoch.
+
+    task: "compose" trains a decoder on whole pieces with END, or on crops of at most `length` tokens that begin after
+    whole bars, as many of a piece as cover it, its beginning and its end among them; "infill" gives as source the same
+    tokens with holes, and needs no END.
+    lessons: what teachers say is learned beside the notes; of pieces that they composed, at most half as many as there
+    are data are drawn for an epoch.
+    metre: that of `Positions.metre`; if it is not 0, most crops are told the metres of their pieces (`known_places`).
+    Everything random is a function of (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[Grid],
+        codec: ChoraleCodec,
+        *,
+        task: Literal["compose", "infill"] = "compose",
+        tokens_per_batch: int = 8192,
+        length: int = 1024,
+        augmentation: Augmentation = AUGMENTED,
+        lessons: Lessons | None = None,
+        metre: int = 0,
+        seed: int = 1,
+    ) -> None:
+        if length < BAR_TOKENS or length % BAR_TOKENS:
+            raise UserError(f"expected data.length in whole bars ({BAR_TOKENS} tokens each), got {length}")
+        self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
+        self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
+        self.augmentation, self.metre, self.seed = augmentation, metre, seed
+        self._pieces, self._composed = self._records(lessons)
+
+    def _records(self, lessons: Lessons | None) -> tuple[list[_Piece], list[_Piece]]:
+        """The pieces of the data and those that were composed, with what is said of them."""
+        if lessons is None:
+            return [_Piece.of(grid, places=self._places(grid)) for grid in self.grids], []
+        holes = lessons.holes or [()] * len(self.grids)
+        of_data = zip(self.grids, lessons.said, holes, strict=True)
+        composed = zip(lessons.composed, lessons.said_of_composed, strict=True)
+        return (
+            [_Piece.of(grid, said, lessons.share, masks, self._places(grid)) for grid, said, masks in of_data],
+            [_Piece.of(grid, said, 1.0) for grid, said in composed],
+        )
+
+    def _places(self, grid: Grid) -> Ids | None:
+        return known_places(grid, self.metre) if self.metre else None
+
+    def __len__(self) -> int:
+        """The number of pieces."""
+        return len(self.grids)
+
+    def epoch(self, number: int) -> Examples:
+        """The batches of epoch `number`, counted from 0."""
+        random = np.random.default_rng([self.seed, number])
+        targets, sources, labels = [], [], []
+        wanted: list[Tensor] = []
+        metres: list[Ids] = []
+        drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
+        for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
+            shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
+            changed = self.augmentation.changed(piece.grid, random)
+            grid, empty = (piece.grid, np.zeros(piece.grid.shape, bool)) if changed is None else changed
+            moved, tonality = transposed(grid, shift), piece.key.transposed(shift)
+            for start in self._starts(4 * len(moved), random):
+                crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
+                whole = start + self.length >= 4 * len(moved) and self.task == "compose"
+                targets.append(np.append(crop, END) if whole else crop)
+                kind = self._kind(random)
+                labels.append((-1, label_of(tonality, mode_only=True), label_of(tonality))[kind])
+                if self.task == "infill":
+                    if piece.holes and changed is None:  # teachers were asked about these alone, without a label
+                        kind, labels[-1] = int(random.integers(len(piece.holes))), -1
+                        hidden = self.codec.ordered(piece.holes[kind])[start : start + len(crop)]
+                    else:
+                        holes = draw_holes(len(crop) // 4, random)
+                        hidden = self.codec.ordered(holes & ~empty[start // 4 : (start + len(crop)) // 4])
+                    sources.append(np.where(hidden, HOLE, crop))
+                if self.metre:
+                    told = piece.places is not None and random.random() >= WITHHELD
+                    first = start // 4 - (
+                        len(grid) - len(piece.grid)
+                    )  # all that comes or goes does so at the beginning
+                    metres.append(_crop(piece.places if told else None, first, -(-len(targets[-1]) // 4)))
+                if piece.said and changed is None:
+                    part = piece.said[kind][start : start + len(targets[-1])]
+                    wanted.append(learned(part, targets[-1], shift, piece.share))
+                elif piece.said:  # of what it has become nobody was asked
+                    wanted.append(functional.one_hot(torch.from_numpy(targets[-1]), self.codec.vocabulary).float())
+        groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
+        return Examples(targets, sources or None, labels, groups, wanted, metres)
+
+    def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
+        """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
+
+        All after whole bars, so that a token knows its place in the bar as it does in a whole piece.
+        """
+        if tokens <= self.length:
+            return [0]
+        last = -(-(tokens - self.length) // BAR_TOKENS)
+        more = -(-tokens // self.length) - 2
+        return [0, *(BAR_TOKENS * random.integers(1, last + 1, more)).tolist(), BAR_TOKENS * last]
+
+    def _kind(self, random: np.random.Generator) -> int:
+        """Which kind of label a crop gets: none, mode, key."""
+        drawn = random.random()  # drawn even where no label is given, so that all else stays the same
+        return int(np.searchsorted(np.cumsum(KINDS)[:-1], drawn, "right")) if self.augmentation.label else 0
+
+
+def _crop(places: Ids | None, first: int, steps: int) -> Ids:
+    """The places of some steps, [steps, 2]; where there are none, before the first and past the last, withheld."""
+    found = np.zeros((steps, 2), np.int64)
+    if places is not None:
+        part = places[max(0, first) : max(0, first + steps)]
+        found[max(0, -first) : max(0, -first) + len(part)] = part
+    return found
+
+
+def learned(said: Said, ids: Ids, semitones: int, share: float) -> Tensor:
+    """The probabilities to learn [L, vocabulary] of ids [L], whose piece was moved up by semitones: to `share` what is
+    said of it where it was, and for the rest the ids themselves.
+    """
+    found = moved_pitches(torch.from_numpy(said.astype(np.float32)), semitones)
+    found *= share / found.sum(-1, keepdim=True).clamp(min=1e-6)
+    found[torch.arange(len(ids)), torch.from_numpy(ids)] += 1 - share
+    return found
+
+
+def moved_pitches(values: Tensor, semitones: int) -> Tensor:
+    """Values [..., vocabulary] about a piece as those about the piece moved up by semitones; what falls out is gone."""
+    low, high = max(0, semitones), min(REST, REST + semitones)
+    found = torch.zeros_like(values)
+    found[..., low:high] = values[..., low - semitones : high - semitones]
+    found[..., REST:] = values[..., REST:]
+    return found
+
+
+def listed(grids: object) -> list[Grid]:
+    """Return a list of grids [steps, 4] of any iterable of them. UserError for one grid alone, or a file's name."""
+    alone = isinstance(grids, str | bytes) or (isinstance(grids, np.ndarray) and grids.ndim < 3)
+    if alone or not isinstance(grids, Iterable):
+        raise UserError(f"expected pieces as a list of grids, got {shown(grids)}; read_chorales reads a file of them")
+    return list(grids)
+
+
+def held_out(
+    grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose", *, metre: int = 0
+) -> list[Batch]:
+    """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.
+
+    For infilling, the three lower voices are hidden. metre: that of `Positions.metre`, if the metre is told.
+    """
+    found = []
+    for grid in listed(grids):
+        ids = codec.encode(grid)
+        hidden = np.zeros_like(grid, dtype=bool)
+        hidden[:, 1:] = True
+        sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
+        metres = [known_places(grid, metre)] if metre else []
+        found.append(Examples([ids], sources, [-1], [np.array([0])], metres=metres)[0])
+    return found
+
+
+def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
+    """A random mask of what is to be found, bool [steps, 4]: voices, a span, both, or single notes.
+
+    A third each: one to all voices throughout; some or all voices within a span; every quarter note of every voice
+    by itself, as often as a number that is drawn first.
+    """
+    hidden = np.zeros((steps, 4), bool)
+    kind = random.integers(3)
+    if kind == 2:
+        quarters = random.random((-(-steps // STEPS_PER_QUARTER), 4)) < random.random()
+        return np.repeat(quarters, STEPS_PER_QUARTER, 0)[:steps]
+    voices = random.permutation(4)[: random.integers(1, 5)]
+    start, stop = (0, steps) if kind == 0 else sorted(random.integers(0, steps + 1, 2).tolist())
+    hidden[start:stop, voices] = True
+    return hidden
+
+
+class Indexed(Protocol):
+    """Ids by place: a list of them, or what makes them when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> Ids:
+        """Ids of one example."""
+        ...
+
+
+class Examples(Sequence[Batch]):
+    """Padded batches of some examples, made when they are asked for."""
+
+    def __init__(
+        self,
+        targets: Indexed,
+        sources: Indexed | None,
+        labels: Sequence[int],
+        groups: Sequence[Ids],
+        wanted: Sequence[Tensor] = (),
+        metres: Sequence[Ids] = (),
+    ) -> None:
+        self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
+        self._wanted, self._metres = wanted, metres
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    @overload
+    def __getitem__(self, item: int) -> Batch: ...
+    @overload
+    def __getitem__(self, item: slice) -> Examples: ...
+    def __getitem__(self, item: int | slice) -> Batch | Examples:
+        if isinstance(item, slice):
+            return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted, self._metres)
+        rows = self._groups[item].tolist()
+        target, lengths = padded([self._targets[row] for row in rows])
+        label = torch.tensor([self._labels[row] for row in rows])
+        wanted = None
+        if self._wanted:
+            wanted = torch.zeros(*target.shape, ChoraleCodec.vocabulary)
+            for place, row in enumerate(rows):
+                wanted[place, : len(self._wanted[row])] = self._wanted[row]
+        metre = None
+        if self._metres:
+            metre = torch.zeros(len(rows), max(len(self._metres[row]) for row in rows), 2, dtype=torch.int64)
+            for place, row in enumerate(rows):
+                metre[place, : len(self._metres[row])] = torch.from_numpy(self._metres[row])
+        if self._sources is None:
+            return Batch(target, lengths, label=label, wanted=wanted, metre=metre)
+        source, source_lengths = padded([self._sources[row] for row in rows])
+        return Batch(target, lengths, source, source_lengths, label, wanted, metre=metre)
+
+
+def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+    """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.from_numpy(row)
+    return ids, lengths
+
+
+def grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
+    """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
+    # Noise before sorting, so that the neighbours change every epoch.
+    order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))
+    groups: list[list[int]] = []
+    longest = 0
+    for row in order.tolist():
+        longest = max(longest, lengths[row])
+        if not groups or (len(groups[-1]) + 1) * longest > tokens:
+            groups.append([])
+            longest = lengths[row]
+        groups[-1].append(row)
+    return [np.array(groups[place]) for place in random.permutation(len(groups))]

@@ -1,0 +1,1 @@
+"""The guarded process that parses files which nobody knows, and what it answers."""

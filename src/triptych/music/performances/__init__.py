@@ -1,0 +1,1 @@
+"""Piano performances: events, grammar, data, and the product `Pianist`."""

@@ -1,0 +1,228 @@
+"""Prepared performances -> batches: random crops, stretched and transposed, to train on; windows to measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.music.chorales.data import Examples, grouped, padded
+from triptych.music.performances.melody import REST, MelodyCodec
+from triptych.music.performances.melody import STEPS as MELODY_STEPS
+from triptych.music.performances.performance import (
+    FURTHEST,
+    STEPS,
+    Ids,
+    Performance,
+    PerformanceCodec,
+    moment,
+    shifts,
+    stretched,
+    transposed,
+    transpositions,
+)
+from triptych.music.performances.shards import TRAIN, VALID, Entry, Shards
+
+Task = Literal["compose", "accompany"]
+MELODY = MelodyCodec()
+
+
+@dataclass(frozen=True)
+class PerformanceAugmentation:
+    """What is drawn anew for every crop.
+
+    stretch: all times are multiplied by a factor from 1 - stretch to 1 + stretch. semitones: the furthest
+    transposition, up or down. unlabelled: the share of crops whose label is hidden.
+    """
+
+    stretch: float = 0.05
+    semitones: int = FURTHEST
+    unlabelled: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.stretch < 1 or self.semitones < 0 or not 0 <= self.unlabelled <= 1:
+            raise UserError(
+                "expected a stretch from 0 to below 1, semitones from 0 and a share of unlabelled crops from 0 to 1, "
+                f"got {self.stretch}, {self.semitones} and {self.unlabelled}; change them"
+            )
+
+
+AUGMENTED = PerformanceAugmentation()
+
+
+class PerformanceData:
+    """Crops of `length` tokens in batches of about `tokens_per_batch`, by epoch.
+
+    Of every piece come as many crops as it has lengths: one from its beginning, one up to its END, the others from the
+    moment of a random note. They are cut from the events of the whole piece, so keys may be released that went down
+    before. A label is the codec's class of that name. Everything random is a function of (seed, epoch).
+
+    task: "accompany" gives as source the melody of the seconds that a crop takes, stretched and transposed with it.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        codec: PerformanceCodec,
+        split: str = TRAIN,
+        *,
+        task: Task = "compose",
+        length: int = 2048,
+        tokens_per_batch: int = 8192,
+        augmentation: PerformanceAugmentation = AUGMENTED,
+        seed: int = 1,
+    ) -> None:
+        if length < 2:
+            raise UserError(f"expected data.length from 2 tokens, got {length}; the paper's is 2048")
+        self.shards, self.codec, self.entries, self.task = shards, codec, shards.of_split(split), task
+        if task == "accompany":
+            _check_melodies(shards, self.entries)
+        self.length, self.tokens_per_batch = length, max(tokens_per_batch, length)
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        """The number of pieces."""
+        return len(self.entries)
+
+    def epoch(self, number: int) -> Examples:
+        """The batches of epoch `number`, counted from 0."""
+        random = np.random.default_rng([self.seed, number])
+        tokens = np.array([entry.tokens + 1 for entry in self.entries])  # with END
+        counts = -(-tokens // self.length)
+        piece = np.repeat(np.arange(len(counts)), counts)
+        place = random.random(len(piece))
+        last = counts.cumsum() - 1
+        several = counts > 1
+        place[last[several]] = 1.0
+        place[(last - counts + 1)[several]] = 0.0
+        spread = self.augmentation.stretch
+        factor = random.uniform(1 - spread, 1 + spread, len(piece))
+        crops = _Crops(self, piece, place, factor, random.random(len(piece)))
+        labels = np.array([self._label(entry) for entry in self.entries])[piece]
+        labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
+        lengths = np.minimum(tokens, self.length)[piece].tolist()
+        sources = _Melodies(crops) if self.task == "accompany" else None
+        return Examples(crops, sources, labels.tolist(), grouped(lengths, self.tokens_per_batch, random))
+
+    def _label(self, entry: Entry) -> int:
+        return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """Crops of an epoch, encoded when they are asked for.
+
+    piece [crops]: an entry of the data. place [crops]: from 0, at its beginning, to 1, as far as its END. factor
+    [crops]: its stretch. key [crops]: its transposition, as a share of those that there are.
+    """
+
+    data: PerformanceData
+    piece: NDArray[np.int64]
+    place: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    key: NDArray[np.float64]
+
+    def __getitem__(self, crop: int) -> Ids:
+        return self.cut(crop)[0]
+
+    def cut(self, crop: int) -> tuple[Ids, int]:
+        """The ids of a crop, and the step of its piece in which it begins."""
+        data, entry, place = self.data, self.data.entries[self.piece[crop]], self.place[crop]
+        played = self.changed(crop, data.shards.performance(entry))
+        if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
+            first = max(0, entry.notes - data.length // 2)
+            ids = data.codec.excerpt(played, first)
+            return ids[-data.length :], moment(played, first) + int(shifts(ids[: -data.length]).sum())
+        latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
+        first = int(place * (latest + 1))
+        return data.codec.excerpt(played, first, data.length), moment(played, first)
+
+    def changed(self, crop: int, notes: Performance) -> Performance:
+        """Some notes of its piece, stretched and transposed as a crop is."""
+        entry = self.data.entries[self.piece[crop]]
+        offered = transpositions(self.data.shards.performance(entry), self.data.augmentation.semitones)
+        return stretched(transposed(notes, offered[int(self.key[crop] * len(offered))]), float(self.factor[crop]))
+
+
+@dataclass(frozen=True)
+class _Melodies:
+    """The melodies of the same crops."""
+
+    crops: _Crops
+
+    def __getitem__(self, crop: int) -> Ids:
+        data = self.crops.data
+        melody = data.shards.melody(data.entries[self.crops.piece[crop]])
+        ids, begin = self.crops.cut(crop)
+        return melody_ids(self.crops.changed(crop, melody), begin, int(shifts(ids).sum()))
+
+
+def melody_ids(melody: Performance, begin: int, steps: int) -> Ids:
+    """Ids of the notes of a melody that begin within some steps of a performance, rests up to the last of these.
+
+    There is at least one id, as a source must have.
+    """
+    first = np.floor(STEPS * melody.notes["start"] + 0.5) - begin
+    notes = melody.notes[(first >= 0) & (first < steps)]
+    notes["start"] = np.maximum(notes["start"] - begin / STEPS, 0)
+    notes["end"] = np.minimum(notes["end"] - begin / STEPS, steps / STEPS)
+    found = np.full(max(1, -(-steps * MELODY_STEPS // STEPS)), REST)
+    ids = MELODY.encode(Performance(notes))[: len(found)]
+    found[: len(ids)] = ids
+    return found
+
+
+def _check_melodies(shards: Shards, entries: Sequence[Entry]) -> None:
+    """Complain before the training and not in its middle."""
+    for entry in entries:
+        shards.melody(entry)
+
+
+def held_out_windows(
+    shards: Shards,
+    codec: PerformanceCodec,
+    split: str = VALID,
+    *,
+    task: Task = "compose",
+    length: int = 2048,
+    context: int | None = None,
+    tokens_per_batch: int = 8192,
+    most: int | None = None,
+) -> list[Batch]:
+    """Pieces as they are, without label and END, in windows of `length` tokens, so that each token counts once.
+
+    Every token but the first ones of a piece is predicted from at least `context` tokens before it, half a window if
+    None; a window begins with so many that only are read (`Batch.context`). With 0 the windows lie side by side,
+    which takes half of the time, and is how Magenta measures. most: so many pieces at most, evenly from all.
+    task: "accompany" gives as source the melody of the seconds that a window takes.
+    """
+    context = length // 2 if context is None else context
+    if not 0 <= context < length:
+        raise UserError(f"expected a context from 0 to below the length {length}, got {context}; half of it is usual")
+    entries = shards.evenly(split, most)
+    windows: list[tuple[Ids, int, Ids | None]] = []
+    for entry in entries:
+        ids = codec.encode(shards.performance(entry))
+        now = np.append(0, shifts(ids).cumsum())
+        melody = shards.melody(entry) if task == "accompany" else None
+        for at in [0, *range(length - context, len(ids) - context, length - context)]:
+            last = min(at + length, len(ids))
+            source = None if melody is None else melody_ids(melody, int(now[at]), int(now[last] - now[at]))
+            windows.append((ids[at:last], context if at else 0, source))
+    rows = max(1, tokens_per_batch // length)
+    return [_window_batch(windows[first : first + rows]) for first in range(0, len(windows), rows)]
+
+
+def _window_batch(windows: Sequence[tuple[Ids, int, Ids | None]]) -> Batch:
+    target, lengths = padded([ids for ids, _, _ in windows])
+    melodies = [melody for _, _, melody in windows if melody is not None]
+    source, source_lengths = padded(melodies) if melodies else (None, None)
+    label = torch.full((len(windows),), -1)
+    context = torch.tensor([context for _, context, _ in windows])
+    return Batch(target, lengths, source, source_lengths, label, context=context)

@@ -1,0 +1,1 @@
+"""Pieces of music without files or models: notes, bars, metre, key, instruments, tunes."""

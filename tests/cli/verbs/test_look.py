@@ -1,0 +1,229 @@
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.look import complexity
+from triptych.music.chorales.codec import RANGES, to_piece
+from triptych.music.chorales.composer import Composer
+from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.performances import pianist
+from triptych.music.performances.performance import Performance
+from triptych.music.performances.pianist import Pianist
+from triptych.music.piece.piece import Note, Piece
+
+
+def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "new" / "a.png"
+    ran = run("look", "attention", "a dog", "--out", picture, "--layer", 2, "--head", 1, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["translation"] == "dog a" and told["layers"] == ["layer 2"] and told["heads"] == ["head 1"]
+    assert sum(told["weights"][0][0][0]) == pytest.approx(1, abs=1e-4)
+    assert len(told["weights"][0][0]) == len(told["queries"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_translation_of_ones_own(run: Any, translator: Any, tmp_path: Path) -> None:
+    ran = run("look", "attention", "a dog", "--out", tmp_path / "a.svg", "--translation", "Hund", "--kind", "decoder",
+              "--mean", "--json")  # fmt: skip
+    told = json.loads(ran.out)
+    assert told["translation"] == "Hund" and told["keys"][0] == "(start)" and told["heads"] == ["mean of 2 heads"]
+
+
+def test_mistakes(run: Any, translator: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    assert "expected a layer from 1 to 2, got 3" in run("look", "attention", "a", "--out", out, "--layer", 3).err
+    assert "got both" in run("look", "attention", "a", "--out", out, "--head", 1, "--mean").err
+    translator.calls.clear()
+    assert "expected a picture named *.png" in run("look", "attention", "a", "--out", tmp_path / "a.gif").err
+    assert translator.calls == [], "a wrong suffix is told before the model is loaded"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The measurement with a clock that only adds up; says which lengths and widths it was asked for."""
+    asked = []
+
+    def clock(kinds: Sequence[str], length: int, width: int, repeats: int) -> dict[str, float]:
+        asked.append((length, width))
+        return {kind: 1e-9 * (length**2 * width if kind == "full" else 2 * length * width**2) for kind in kinds}
+
+    def scale(kind: str, length: int, width: int) -> float:
+        return 1e-3 * length
+
+    monkeypatch.setattr(complexity, "measure", partial(complexity.measure, clock=clock, scale=scale))
+    return asked
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_complexity_numbers_and_picture(run: Any, quick: Any, tmp_path: Path, suffix: str) -> None:
+    picture = tmp_path / "new" / f"table{suffix}"
+    ran = run("look", "complexity", "--out", picture, "--width", 32, "--longest", 4096, "--repeats", 6, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["out"] == str(picture) and told["repeats"] == 6 and told["layer"]["width"] == 32
+    assert told["seconds_by_length"]["full"]["exponent"] == pytest.approx(2)
+    assert told["crossing"]["measured"] == pytest.approx(64)
+    assert {(256, 32), (4096, 32), (64, 8), (64, 128)} <= set(quick)
+    assert picture.stat().st_size > 10_000
+
+
+def test_complexity_says_where_the_picture_is(run: Any, quick: Any, tmp_path: Path) -> None:
+    ran = run("look", "complexity", "--out", tmp_path / "a.png")
+    assert ran.code == 0 and ran.out == f"{tmp_path / 'a.png'}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--width", 0], "expected a width that is a power of two from 16 to 4,096, got 0"),
+        (["--longest", 512], "at least 2,048 at width 256, got 512"),
+        (["--repeats", 1], "expected at least 5 repeats"),
+        (["--threads", 10**6], "threads"),
+        (["--out", "a.gif"], "expected a picture named *.png"),
+    ],
+)
+def test_mistakes_of_complexity(run: Any, quick: Any, tmp_path: Path, options: list[Any], told: str) -> None:
+    ran = run("look", "complexity", "--out", tmp_path / "a.png", *options)
+    assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1
+    assert quick == [] and not list(tmp_path.iterdir()), "told before anything is measured"
+
+
+def test_complexity_needs_a_place_for_the_picture(run: Any, quick: Any) -> None:
+    ran = run("look", "complexity")
+    assert ran.code == 2 and "--out" in ran.err and quick == []
+
+
+@pytest.fixture
+def piece(tmp_path: Path) -> Path:
+    """Twice the same four bars, and a model that composes."""
+    random = np.random.default_rng(0)
+    bars = np.repeat(np.stack([random.integers(low, high + 1, 16) for low, high in RANGES], 1), 4, 0)
+    write_midi(to_piece(np.concatenate((bars, bars))), tmp_path / "piece.mid")
+    shape = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 2}
+    Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "model")
+    return tmp_path / "piece.mid"
+
+
+def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
+    ran = run("look", "attention", piece, *options, "--step", 5, "--voice", "tenor", "--layer", 1)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["layer"] == "layer 1" and told["heads"] == ["head 1", "head 2"] and told["chosen"] == 4 * 4 + 2
+    assert sum(told["weights"][1]) + told["start"][1] == pytest.approx(1, abs=1e-4)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    # A position is a sixteenth of all voices: the arcs end at the same voice, a sixteenth or more before.
+    assert [at for at, weight in enumerate(told["weights"][0]) if weight] == [2, 6, 10, 14]
+    last = json.loads(run("look", "attention", piece, *options, "--head", 2).out)
+    assert last["chosen"] == 4 * 127 and last["layer"] == "layer 2" and last["heads"] == ["head 2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--step", 129], "--step from 1 to 128, got 129"),
+        (["--layer", 3], "--layer from 1 to 2, got 3"),
+        (["--head", 3], "--head from 1 to 2, got 3"),
+    ],
+)
+def test_attention_of_no_note(run: Any, piece: Path, tmp_path: Path, options: list[Any], said: str) -> None:
+    ran = run("look", "attention", piece, "--model", tmp_path / "model", "--out", tmp_path / "a.png", *options)
+    assert ran.code == 2 and said in ran.err and not (tmp_path / "a.png").exists()
+
+
+def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "a.png"]
+    for option, value in (("--kind", ["cross"]), ("--mean", []), ("--translation", ["a"]), ("--beam", [5])):
+        ran = run("look", "attention", piece, *out, option, *value)
+        assert ran.code == 2 and f"expected no {option} for a piece" in ran.err
+    for option, value in (("--step", [1]), ("--voice", ["soprano"])):
+        ran = run("look", "attention", "a dog", *out, option, *value)
+        assert ran.code == 2 and f"expected no {option} for a sentence" in ran.err
+
+
+def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.array([(at / 4, at / 4 + 0.5, 40 + 3 * at, 60 + at) for at in range(12)])
+    piece = Performance.of(*rows.T).to_piece()
+    piece.save(tmp_path / "played.mid")
+    Pianist.new((), preset="tiny", width=32, device="cpu").save(tmp_path / "model")
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
+    ran = run("look", "attention", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["pitches"][told["chosen"]] == 40 + 3 * 4 and told["ticks"][told["chosen"]] == 1000, "milliseconds"
+    assert told["chosen"] == len(told["ticks"]) - 1 == len(told["weights"][0]), "what follows is not read"
+    assert {40, -1} <= set(told["pitches"]), "time shifts and velocities have none"
+    assert sum(told["weights"][0]) + told["start"][0] == pytest.approx(1, abs=1e-4)
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
+    # Of a piece of more events than are read, the end, at the times of the whole.
+    monkeypatch.setattr(pianist, "LENGTH", 8)
+    cut = json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)
+    assert len(cut["ticks"]) == 8 and cut["ticks"][0] > 1_000 and cut["ticks"][-1] == 11 * 250
+    for more, said in (
+        (["--note", 13], "--note from 1 to 12, got 13"),
+        (["--step", 2], "expected no --step for piano music"),
+    ):
+        ran = run("look", "attention", tmp_path / "played.mid", *options, *more)
+        assert ran.code == 2 and said in ran.err
+
+
+def test_a_note_by_its_number_is_for_piano_music(run: Any, piece: Path, tmp_path: Path) -> None:
+    options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--note", 2]
+    ran = run("look", "attention", piece, *options)
+    assert ran.code == 2 and "expected no --note for a chorale" in ran.err
+
+
+def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path) -> None:
+    shape = {"width": 36, "heads": 9, "feed_forward": 16, "decoder_layers": 1}
+    Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "many")
+    ran = run("look", "attention", piece, "--model", tmp_path / "many", "--out", tmp_path / "a.png", "--json")
+    assert "of 9 heads the first 8 are drawn" in ran.err and len(json.loads(ran.out)["heads"]) == 8
+
+
+def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
+    ran = run("look", "similarity", piece, "--out", tmp_path / "s.png", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["repetition"] == 1.0 and len(told["similarity"]) == 32
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    write_midi(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
+    assert json.loads(run("look", "similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"] is None
+    assert "expected a picture named" in run("look", "similarity", piece, "--out", tmp_path / "s.mid").err
+
+
+def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_path: Path) -> None:
+    piece = Piece(tuple(Note(4 * beat, 4 * beat + 4, 60 + beat % 5) for beat in range(40)), voices=("melody",))
+    outs = []
+    for suffix in (".mid", ".musicxml"):
+        piece.save(tmp_path / f"a{suffix}")
+        ran = run("look", "similarity", tmp_path / f"a{suffix}", "--out", tmp_path / "a.png", "--json")
+        assert (ran.code, ran.err) == (0, "")
+        outs.append(json.loads(ran.out)["similarity"])
+    assert outs[0] == outs[1]
+    data = midi_bytes(piece)
+    (tmp_path / "open.kar").write_bytes(data.replace(bytes([0x80, 64, 0]), bytes([0x80, 99, 0])))
+    ran = run("look", "similarity", tmp_path / "open.kar", "--out", tmp_path / "a.png")
+    assert ran.code == 0 and "open.kar: 1 note without an end, which ends with its part" in ran.err
+    (tmp_path / "no.mid").write_bytes(data[:90])
+    ran = run("look", "similarity", tmp_path / "no.mid", "--out", tmp_path / "a.png")
+    assert ran.code == 2 and "its track 1 ends in the middle; export it again" in ran.err
+
+
+@pytest.mark.parametrize("name", ["a.avif", "notes.txt", "plain", "a.pngx"])
+def test_a_file_is_no_sentence(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("A dog.")
+    ran = run("look", "attention", name, "--out", "a.png")
+    assert ran.code == 2 and f"got the file '{name}'; save it as .mid or .png" in ran.err and ran.err.count("\n") == 1
+    assert not Path("a.png").exists()
+    ran = run("look", "attention", ".", "--out", "a.png")
+    assert ran.code == 2 and "got the folder '.'" in ran.err
+    ran = run("look", "attention", ".", "--out", "a.png")
+    assert ran.code == 2 and "got the folder '.'" in ran.err

@@ -1,0 +1,93 @@
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triptych.cli.verbs import translate
+
+
+class StandardInput(io.TextIOWrapper):
+    def __init__(self, data: bytes, *, terminal: bool) -> None:
+        super().__init__(io.BytesIO(data))
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes, *, terminal: bool = False) -> None:
+    monkeypatch.setattr(sys, "stdin", StandardInput(data, terminal=terminal))
+
+
+def test_arguments(run: Any, translator: Any) -> None:
+    assert run("translate", "a b c", "d e").out == "c b a\ne d\n"
+
+
+def test_standard_input_keeps_every_line(run: Any, translator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate, "LINES_AT_ONCE", 2)
+    # A carriage return ends no line of its own, and neither does U+2028; an empty line stays one.
+    standard_input(monkeypatch, "a b\r\n\nc\u2028d e\nf ü".encode())
+    assert run("translate").out == "b a\n\ne d c\nü f\n"
+    assert [call[1]["lines"] for call in translator.calls if call[0] == "translate"] == [2, 2]
+
+
+def test_a_file(run: Any, translator: Any, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("a b\nc d\n", "utf-8")
+    assert run("translate", "--file", tmp_path / "lines").out == "b a\nd c\n"
+
+
+def test_json(run: Any, translator: Any) -> None:
+    ran = run("translate", "--json", "--nbest", "2", "a b")
+    assert ran.err == ""
+    told = json.loads(ran.out)
+    assert told["model"] == "captions-en-de"
+    assert told["translations"][0]["source"] == "a b"
+    assert [choice["score"] for choice in told["translations"][0]["hypotheses"]] == [-0.5, -1.5]
+    keys = {"text", "score", "tokens", "log_probs", "source_tokens", "alignment"}
+    assert told["translations"][0]["hypotheses"][0].keys() == keys
+    assert translator.calls[-1][1]["align"] is True
+
+
+def test_what_was_never_learned_is_counted_and_told_once(run: Any, translator: Any) -> None:
+    ran = run("translate", "A dog.", "A 🤖.", "日本")
+    assert ran.out.count("\n") == 3
+    assert ran.err == (
+        "note: 2 of 3 lines have characters that captions-en-de never learned (lines 2, 3); such lines come out badly\n"
+    )
+    assert run("translate", "A brown dog sees two small cats.").err == ""
+
+
+def test_nbest_lines_are_numbered(run: Any, translator: Any) -> None:
+    assert (
+        run("translate", "--nbest", 2, "a b", "c").out
+        == "1\t-0.5000\tb a\n1\t-1.5000\tb a\n2\t-0.5000\tc\n2\t-1.5000\tc\n"
+    )
+
+
+def test_options_arrive(run: Any, translator: Any) -> None:
+    search = ["--beam", 7, "--length-penalty", 1, "--length-convention", "power"]
+    machine = ["--dtype", "float32", "--threads", 2, "--device", "cpu", "--model", "m"]
+    assert run("translate", "a", *search, *machine).code == 0
+    (_, loaded), (_, asked) = translator.calls
+    assert loaded == {"name": "m", "device": "cpu", "threads": 2, "dtype": "float32"}
+    assert asked["beam"] == 7
+    assert (asked["length_penalty"].convention, asked["length_penalty"].alpha) == ("power", 1.0)
+
+
+def test_sampling_options_sample(run: Any, translator: Any) -> None:
+    assert run("translate", "a b", "--top-k", 3, "--seed", 5).out == "A B\n"
+    sampling, seed = translator.calls[-1][1]
+    assert (sampling.temperature, sampling.top_k, sampling.top_p, seed) == (1.0, 3, 1.0, 5)
+
+
+def test_mistakes(run: Any, translator: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    standard_input(monkeypatch, b"", terminal=True)
+    assert "expected TEXT, --file or lines on standard input" in run("translate").err
+    assert "got both" in run("translate", "a", "--file", tmp_path / "x").err
+    assert "expected --nbest 1 when sampling" in run("translate", "a", "--nbest", 2, "--top-p", 0.5).err
+    standard_input(monkeypatch, b"fine\n\xff\xfe\n")
+    ran = run("translate")
+    assert ran.code == 2 and "line 2" in ran.err

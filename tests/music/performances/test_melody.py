@@ -1,0 +1,137 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.music.performances.melody import HOLD, REST, MelodyCodec, melody_of, melody_of_parts, skyline
+from triptych.music.performances.performance import LOWEST, Performance
+
+CODEC = MelodyCodec()
+NOTES = st.tuples(st.integers(0, 300), st.integers(1, 200), st.integers(21, 108))
+
+
+def played(*rows: tuple[float, float, int]) -> Performance:
+    """Notes of start, end and pitch."""
+    start, end, pitch = zip(*rows, strict=True) if rows else ((), (), ())
+    return Performance.of(start, end, pitch, [80] * len(rows))
+
+
+def heard(performance: Performance) -> list[tuple[float, float, int]]:
+    return [(start, end, pitch) for start, end, pitch, _ in performance.notes.tolist()]
+
+
+def test_the_vocabulary() -> None:
+    assert (CODEC.vocabulary, HOLD, REST) == (90, 88, 89)
+
+
+def test_the_ids_of_a_melody() -> None:
+    melody = played((0.2, 0.51, 60), (0.49, 0.7, 60), (0.9, 0.91, 108), (0.96, 1.2, 21))
+    assert CODEC.encode(melody).tolist() == [REST, REST, 39, HOLD, HOLD, 39, HOLD, REST, REST, 87, 0, HOLD]
+    assert not len(CODEC.encode(played()))
+
+
+def test_of_one_step_the_last_note_is_kept_or_the_highest() -> None:
+    assert CODEC.encode(played((0.0, 0.5, 60), (0.0, 0.2, 72))).tolist() == [51, HOLD, REST, REST, REST]
+    assert CODEC.encode(played((0.0, 0.1, 72), (0.02, 0.3, 60))).tolist() == [39, HOLD, HOLD]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.integers(21, 108)), max_size=20))
+def test_melodies_and_back(steps: list[tuple[int, int, int]]) -> None:
+    rows, now = [], 0
+    for rest, hold, pitch in steps:
+        rows.append(((now + rest) / 10, (now + rest + hold) / 10, pitch))
+        now += rest + hold
+    melody = played(*rows)
+    ids = CODEC.encode(melody)
+    assert CODEC.decode(ids) == melody
+    assert len(ids) == now
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.one_of(st.sampled_from([0, 0, 1, HOLD, HOLD, REST]), st.integers(-(2**70), 2**70)), max_size=30))
+def test_any_ids_are_a_melody(ids: list[int]) -> None:
+    melody = CODEC.decode(iter(ids))
+    again = CODEC.encode(melody).tolist()
+    plain = [token if 0 <= token <= HOLD else REST for token in ids]
+    for place, token in enumerate(plain):
+        if token == HOLD and (place == 0 or plain[place - 1] == REST):
+            plain[place] = REST
+    while plain and plain[-1] == REST:
+        plain.pop()
+    assert again == plain
+    assert (melody.notes["pitch"] >= LOWEST).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(NOTES, min_size=1, max_size=20))
+def test_the_skyline(rows: list[tuple[int, int, int]]) -> None:
+    performance = played(*((start / 100, (start + more) / 100, pitch) for start, more, pitch in rows))
+    found = heard(skyline(performance))
+    for start, end, pitch in heard(performance):
+        higher = [other for other in heard(performance) if other[2] > pitch]
+        covered = any(other[0] <= start and other[1] > start + 0.1 for other in higher)
+        covered |= any(start - 0.03 <= other[0] and other[0] - 0.03 <= start for other in higher)
+        assert ((start, end, pitch) in found) == (not covered), (start, end, pitch)
+
+
+def test_a_melody_of_one_voice_is_kept_whole() -> None:
+    # the second note is lower, and begins while the first still sounds: legato
+    melody = played((0.0, 0.55, 64), (0.5, 1.0, 60), (1.0, 1.5, 67))
+    assert melody_of(melody) == (melody, [])
+    assert skyline(melody) == melody
+
+
+def test_a_melody_over_chords_is_their_skyline() -> None:
+    chords = [(beat / 2, beat / 2 + 0.5, pitch) for beat in range(4) for pitch in (48, 52, 55)]
+    tune = [(0.0, 1.0, 72), (1.0, 1.5, 74), (1.5, 2.0, 71)]
+    found, words = melody_of(played(*chords, *tune))
+    assert heard(found) == tune
+    assert words == ["the melody is the highest notes: 3 of 15"]
+    # where the melody rests, the highest of the chord does not take its place
+    assert heard(melody_of(played(*chords, *tune[:1]))[0]) == tune[:1]
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_many_notes_at_once(count: int) -> None:
+    chord = played(*((float(beat), beat + 3.0, pitch) for beat in range(count) for pitch in range(21, 109, 8)))
+    assert len(skyline(chord)) == count
+    assert CODEC.encode(skyline(chord)).tolist().count(80) == count
+
+
+def test_no_notes() -> None:
+    assert melody_of(played()) == (played(), [])
+    assert CODEC.decode([REST, HOLD]) == played()
+
+
+def test_the_melody_of_parts() -> None:
+    tune = Performance.of([0, 1], [1, 2], [60, 62], [80, 80])
+    chords = Performance.of([0, 0, 1, 1], [1, 1, 2, 2], [70, 74, 71, 75], [80] * 4)
+    for name in (" Melody", "VOICE", "Lead", "Vocals", "Soprano 1", "lead vocal", "melody_2"):
+        word = f"the melody is the part {name!r}"
+        assert melody_of_parts([("PIANO", chords), (name, tune)]) == (tune, [word]), "the part of that name"
+    for name in ("voice 2", "backing vocals", "bass voice", "leader", ""):
+        found, words = melody_of_parts([("PIANO", chords), (name, tune)])
+        assert found.notes["pitch"].tolist() == [74, 75] and words == ["the melody is the highest notes: 2 of 6"]
+    assert melody_of_parts([("Melody", tune)]) == (tune, [])
+
+
+def test_a_part_that_lies_far_below_is_no_melody_where_that_rests() -> None:
+    tune = played((0.0, 1.0, 67), (2.0, 3.0, 69), (4.0, 5.0, 71))
+    bass = played((1.0, 2.0, 40), (3.0, 4.0, 45), (4.0, 6.0, 43))
+    found, words = melody_of_parts([("voice 1", bass), ("voice 2", tune)])
+    assert found == tune and words == ["the melody is the highest notes: 3 of 6"]
+    nearer = played((1.0, 2.0, 64), (3.0, 4.0, 65), (4.0, 6.0, 62))
+    assert len(melody_of_parts([("violin", nearer), ("flute", tune)])[0]) == 6, "a melody may pass on to another"
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(60, 81), st.booleans()), min_size=4, max_size=24), st.sampled_from([1, 2, 4]))
+def test_a_tune_that_rests_is_found_over_a_left_hand(tune: list[tuple[int, bool]], often: int) -> None:
+    beats = [(beat / 2, beat / 2 + 0.5, pitch) for beat, (pitch, sung) in enumerate(tune) if sung or beat % 4 < 2]
+    left = [(at / often / 2, (at + 1) / often / 2, 36 + at % 5) for at in range(often * len(tune))]
+    found, _ = melody_of(played(*beats, *left))
+    assert heard(found) == beats
+
+
+def test_nothing_has_no_melody() -> None:
+    assert melody_of_parts([]) == (played(), [])

@@ -1,0 +1,338 @@
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from triptych.errors import UserError
+from triptych.music.files.sound import render
+from triptych.music.performances.performance import (
+    END,
+    HIGHEST,
+    LONGEST,
+    LOWEST,
+    NOTE_OFF,
+    NOTE_ON,
+    TIME_SHIFT,
+    VELOCITY,
+    Performance,
+    PerformanceCodec,
+    from_piece,
+    moment,
+    on_grid,
+    onsets,
+    shifts,
+    stretched,
+    sustained,
+    together,
+    transposed,
+    transpositions,
+)
+from triptych.music.piece.piece import Note, Piece
+
+CODEC = PerformanceCodec()
+
+# Few keys, and moments that are near each other, so that keys are struck again and share steps.
+MOMENTS = st.one_of(st.floats(0, 3), st.integers(0, 300).map(lambda step: step / 100), st.floats(0, 100))
+DURATIONS = st.one_of(st.floats(1e-5, 0.03), st.floats(0.01, 2), st.floats(0.1, 300))
+NOTES = st.tuples(
+    MOMENTS, DURATIONS, st.one_of(st.sampled_from([21, 60, 61, 108]), st.integers(21, 108)), st.integers(1, 127)
+)
+
+
+def played(rows: list[tuple[float, float, int, int]]) -> Performance:
+    """The performance of rows of start, duration, pitch, velocity."""
+    start, duration, pitch, velocity = (np.array(column) for column in zip(*rows, strict=True)) if rows else [[]] * 4
+    return Performance.of(start, np.add(start, duration), pitch, velocity)
+
+
+def performances(most: int = 40) -> st.SearchStrategy[Performance]:
+    return st.lists(NOTES, max_size=most).map(played)
+
+
+def check_keyboard(performance: Performance) -> None:
+    notes = performance.notes
+    assert (notes["end"] > notes["start"]).all() and (notes["start"] >= 0).all()
+    assert notes.tolist() == sorted(notes.tolist(), key=lambda note: (note[0], note[2]))
+    for pitch in np.unique(notes["pitch"]):
+        for one, other in pairwise(notes[notes["pitch"] == pitch].tolist()):
+            assert one[1] <= other[0]
+
+
+# -- performances -----------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(NOTES, max_size=30), st.randoms(use_true_random=False))
+def test_one_keyboard(rows: list[tuple[float, float, int, int]], random: object) -> None:
+    performance = played(rows)
+    check_keyboard(performance)
+    assert performance == played(random.sample(rows, len(rows)))  # type: ignore[attr-defined]
+    struck = {(start, pitch): 0.0 for start, _, pitch, _ in rows}
+    for start, duration, pitch, _ in rows:
+        struck[start, pitch] = max(struck[start, pitch], start + duration)
+    assert len(performance) == len(struck)
+    for start, end, pitch, velocity in performance.notes.tolist():
+        again = min((other for other, same in struck if same == pitch and other > start), default=math.inf)
+        assert end == min(struck[start, pitch], again)
+        assert velocity == max(row[3] for row in rows if (row[0], row[2]) == (start, pitch))
+    assert performance.seconds == max((row[1] for row in performance.notes.tolist()), default=0.0)
+    halves = [played(rows[::2]), played(rows[1::2])]
+    check_keyboard(together(halves))
+    assert together([performance]) == performance and together([]) == played([])
+
+
+@pytest.mark.parametrize(
+    ("note", "got"),
+    [
+        ((-0.1, 1.0, 60, 80), r"\(-0\.1, 1\.0, 60, 80\)"),
+        ((1.0, 1.0, 60, 80), r"1\.0, 1\.0"),
+        ((0.0, LONGEST + 1, 60, 80), "21601"),
+        ((math.nan, 1.0, 60, 80), "nan"),
+        ((0.0, math.inf, 60, 80), "inf"),
+        ((0.0, 1.0, 20, 80), "20, 80"),
+        ((0.0, 1.0, 109, 80), "109"),
+        ((0.0, 1.0, 2**16 + 60, 80), "65596"),
+        ((0.0, 1.0, 60, 0), "60, 0"),
+        ((0.0, 1.0, 60, 128), "128"),
+    ],
+)
+def test_a_note_that_cannot_be(note: tuple[float, float, int, int], got: str) -> None:
+    with pytest.raises(UserError, match=rf"^expected notes with 0 <= start < end.*{got}.*; cut") as caught:
+        Performance.of(*zip((0.0, 1.0, 60, 80), note, strict=True))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_piece_and_back() -> None:
+    piece = Piece((Note(0, 3, 60, 70), Note(1, 2, 20), Note(2, 6, 64, voice=1)), 4, 60.0, ("a", "b"))
+    performance, words = from_piece(piece)
+    assert performance.notes.tolist() == [(0.0, 0.75, 60, 70), (0.5, 1.5, 64, 80)]
+    assert words == ["1 of 3 notes left out, which are off the 88 keys of a piano"]
+    again = performance.to_piece()
+    assert again.seconds_at(1) == 0.001 and again.voices == ("piano",)
+    assert again.notes == (Note(0, 750, 60, 70), Note(500, 1500, 64, 80))
+    assert from_piece(again) == (performance, []) and from_piece(Piece(())) == (played([]), [])
+
+
+def test_a_performance_is_heard(tmp_path: Path) -> None:
+    soft_and_loud = Performance.of([0.0, 3.0], [1.0, 4.0], [60, 60], [20, 120])
+    sound = render(soft_and_loud.to_piece(), rate=8_000)
+    assert sound[24_000:32_000].std() > 5 * sound[:8_000].std() > 0
+    for name, begins in (("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG")):
+        soft_and_loud.to_piece().save(tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(begins)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 8)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 24), st.booleans()), max_size=8),
+)
+def test_the_pedal_holds_what_is_released_while_it_is_down(
+    keys: list[tuple[int, int]], changes: list[tuple[int, bool]]
+) -> None:
+    release = np.array([start + held for start, held in keys])
+    found = sustained(release, np.array(changes, np.int64).reshape(-1, 2))
+    ordered = sorted(changes, key=lambda change: change[0])
+    for at, end in zip(release.tolist(), found.tolist(), strict=True):
+        down = False
+        for tick, state in ordered:
+            if tick <= at:
+                down = state
+        ups = [tick for tick, state in ordered if not state and tick > at]
+        assert end == (at if not down else ups[0] if ups else release.max())
+
+
+@settings(deadline=None, max_examples=60)
+@given(performances(), st.sampled_from([0.95, 0.975, 1.0, 1.05, 2.0]))
+def test_stretching(performance: Performance, factor: float) -> None:
+    found = stretched(performance, factor)
+    check_keyboard(found)
+    np.testing.assert_allclose(found.notes["start"], factor * performance.notes["start"])
+    np.testing.assert_allclose(found.notes["end"], factor * performance.notes["end"])
+    assert (found.notes["pitch"] == performance.notes["pitch"]).all()
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, math.nan, math.inf])
+def test_a_stretch_that_cannot_be(factor: float) -> None:
+    with pytest.raises(UserError, match="expected a positive factor"):
+        stretched(played([(0.0, 1.0, 60, 80)]), factor)
+
+
+@settings(deadline=None, max_examples=60)
+@given(performances())
+def test_transpositions_keep_to_the_keys(performance: Performance) -> None:
+    offered = transpositions(performance)
+    assert 0 in offered and offered.start >= -3 and offered[-1] <= 3
+    for semitones in range(-4, 5):
+        pitches = performance.notes["pitch"] + semitones
+        if len(pitches) and not (pitches.min() >= 21 and pitches.max() <= 108):
+            assert semitones not in offered
+            with pytest.raises(UserError, match=f"by {semitones} semitones"):
+                transposed(performance, semitones)
+        else:
+            assert (semitones in offered) == (abs(semitones) <= 3)
+            found = transposed(performance, semitones)
+            check_keyboard(found)
+            assert found.notes["pitch"].tolist() == pitches.tolist()
+            assert transposed(found, -semitones) == performance
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_vocabulary() -> None:
+    assert (NOTE_ON, NOTE_OFF, TIME_SHIFT, VELOCITY, END, CODEC.vocabulary) == (0, 88, 176, 276, 308, 309)
+
+
+def test_the_ids_of_a_performance() -> None:
+    performance = played([(0.5, 2.5, 21, 64), (0.5, 0.1, 108, 64), (3.0, 1.0, 60, 127), (3.0, 1.0, 21, 127)])
+    low, middle, high = 0, 39, 87
+    assert CODEC.encode(performance).tolist() == [
+        TIME_SHIFT + 49, VELOCITY + 15, low, high,
+        TIME_SHIFT + 9, NOTE_OFF + high,
+        TIME_SHIFT + 99, TIME_SHIFT + 99, TIME_SHIFT + 39, NOTE_OFF + low, VELOCITY + 31, low, middle,
+        TIME_SHIFT + 99, NOTE_OFF + low, NOTE_OFF + middle,
+    ]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(performances())
+def test_events_and_back(performance: Performance) -> None:
+    ids = CODEC.encode(performance)
+    assert ids.dtype == np.int64 and (not len(ids) or (ids.min() >= 0 and ids.max() < END))
+    grid = on_grid(performance)
+    check_keyboard(grid)
+    assert CODEC.decode(ids) == CODEC.decode(ids.tolist()) == grid
+    assert on_grid(grid) == grid
+    np.testing.assert_array_equal(CODEC.encode(grid), ids)
+    assert len(grid) == len(performance)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.floats(0, 3), st.floats(1e-4, 1), st.integers(21, 108), st.integers(1, 127)), max_size=30))
+def test_every_note_survives(rows: list[tuple[float, float, int, int]]) -> None:
+    """Where no key is struck twice: its times move by less than 10 ms, its velocity stays in its bin."""
+    performance = played(list({row[2]: row for row in rows}.values()))
+    before = performance.notes[np.argsort(performance.notes["pitch"])]
+    after = CODEC.decode(CODEC.encode(performance)).notes
+    after = after[np.argsort(after["pitch"])]
+    assert (before["pitch"] == after["pitch"]).all()
+    for name in ("start", "end"):
+        assert np.abs(before[name] - after[name]).max(initial=0) < 0.01 + 1e-9
+    assert ((before["velocity"] - 1) // 4 == (after["velocity"] - 1) // 4).all()
+
+
+@settings(deadline=None, max_examples=300)
+@given(performances(60), st.data())
+def test_an_excerpt_stands_in_the_whole(performance: Performance, data: st.DataObject) -> None:
+    if not len(performance):
+        return
+    first = data.draw(st.integers(0, len(performance) - 1))
+    length = data.draw(st.one_of(st.none(), st.integers(2, 60)))
+    whole = np.append(CODEC.encode(performance), END)
+    now, begin = 0, 0
+    moment = math.floor(100 * performance.notes["start"][first] + 0.5)
+    while now < moment:
+        now += whole[begin] - TIME_SHIFT + 1 if TIME_SHIFT <= whole[begin] < VELOCITY else 0
+        begin += 1
+    found = CODEC.excerpt(performance, first, length)
+    assert found.tolist() == whole[begin:][:length].tolist()
+
+
+def test_the_shortest_excerpts_of_a_long_performance_end() -> None:
+    performance = played([(0.0, 0.5, key, 64) for key in range(21, 100)])
+    whole = CODEC.encode(performance).tolist()
+    assert [CODEC.excerpt(performance, 0, length).tolist() for length in (1, 2, 3)] == [whole[:1], whole[:2], whole[:3]]
+
+
+def test_an_excerpt_may_miss_the_beginning_of_a_note_within_half_a_step() -> None:
+    """Its one step lies before the moment to which its beginning rounds, so only its end is in the excerpt."""
+    performance = played([(1.625, 1 / 256, 21, 1)])
+    assert CODEC.excerpt(performance, 0).tolist() == [*CODEC.encode(performance).tolist()[-1:], END]
+
+
+def test_a_note_within_a_step_is_a_step_around_it() -> None:
+    for start, end, expected in [(0.0, 0.001, (0.0, 0.01)), (0.507, 0.509, (0.5, 0.51)), (0.511, 0.514, (0.51, 0.52))]:
+        assert on_grid(played([(start, end - start, 60, 1)])).notes.tolist() == [(*expected, 60, 2)]
+
+
+def test_a_key_struck_twice_in_a_step_has_two_notes() -> None:
+    twice = played([(0.0, 0.001, 60, 1), (0.002, 0.5, 60, 5), (0.6, 0.1, 60, 9)])
+    assert on_grid(twice).notes.tolist() == [(0.0, 0.01, 60, 2), (0.01, 0.5, 60, 6), (0.6, 0.7, 60, 10)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([0, 1, NOTE_OFF, NOTE_OFF + 1, TIME_SHIFT, TIME_SHIFT + 99, VELOCITY, VELOCITY + 31, END]),
+            st.integers(0, END - 1),
+            st.integers(-3, END + 3),
+            st.integers(-(2**70), 2**70),
+        ),
+        max_size=60,
+    )
+)
+def test_any_ids_are_a_performance(ids: list[int]) -> None:
+    performance = CODEC.decode(iter(ids))
+    check_keyboard(performance)
+    assert performance == CODEC.decode(CODEC.encode(performance))
+    assert len(performance.to_piece().notes) == len(performance)
+    # one key after the other, as plainly as can be
+    before_end = ids[: ids.index(END)] if END in ids else ids
+    expected = []
+    for key in range(88):
+        now, loud, began = 0, 78, None
+        for token in [*before_end, NOTE_OFF + key]:
+            if token in (key, NOTE_OFF + key):
+                if began is not None and began[0] < now:
+                    expected.append((began[0] / 100, now / 100, LOWEST + key, began[1]))
+                began = (now, loud) if token == key else None
+            now += token - TIME_SHIFT + 1 if TIME_SHIFT <= token < VELOCITY else 0
+            loud = 4 * (token - VELOCITY) + 2 if VELOCITY <= token < END else loud
+    assert performance.notes.tolist() == sorted(expected, key=lambda note: (note[0], note[2]))
+
+
+def test_velocities_stand_within_their_bins() -> None:
+    for velocity in range(1, 128):
+        found = on_grid(played([(0.0, 1.0, 60, velocity)])).notes["velocity"][0]
+        assert abs(found - velocity) <= 2 and (found - 1) // 4 == (velocity - 1) // 4
+    loud = CODEC.decode([LOWEST, TIME_SHIFT]).notes["velocity"][0]
+    assert 77 <= loud <= 80, "as a note is that says nothing"
+
+
+def test_what_a_folder_keeps() -> None:
+    codec = PerformanceCodec(("Bach", "Chopin"))
+    assert PerformanceCodec.from_bytes(codec.to_bytes()).labels == ("Bach", "Chopin")
+    assert codec.label("chopin") == 1
+    with pytest.raises(UserError, match="got 'Liszt'; its labels: Bach, Chopin"):
+        codec.label("Liszt")
+    with pytest.raises(UserError, match="its labels: none"):
+        CODEC.label("Liszt")
+    for other in (
+        b"", b"{}", b"[]", b"7", b"\xff", b"[" * 100_000, codec.to_bytes().replace(b"21", b"20"),
+        codec.to_bytes().replace(b'"Bach"', b"7"), codec.to_bytes().replace(b'["Bach", "Chopin"]', b"null"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=r"expected a codec of performances in performance\.json"):
+            PerformanceCodec.from_bytes(other)
+
+
+def test_the_keys_are_those_of_a_piano() -> None:
+    assert (LOWEST, HIGHEST) == (21, 108)
+
+
+def test_notes_are_heard_as_they_end() -> None:
+    ids = [VELOCITY + 5, 10, 20, TIME_SHIFT + 9, NOTE_OFF + 20, TIME_SHIFT + 4, NOTE_OFF + 10, 30, TIME_SHIFT, END, 40]
+    heard = PerformanceCodec().heard(iter(ids))
+    assert list(heard) == [(0, 10, 41, 22), (0, 15, 31, 22), (15, 16, 51, 22)]
+    assert shifts(np.array(ids)).tolist() == [0, 0, 0, 10, 0, 5, 0, 0, 1, 0, 0]
+
+
+def test_onsets_are_those_of_the_events() -> None:
+    performance = Performance.of([0.3, 0.1, 0.104], [1, 1, 1], [40, 70, 60], [80] * 3)
+    assert onsets(performance) == [(10, 39), (10, 49), (30, 19)]
+    assert moment(performance, 2) == 30

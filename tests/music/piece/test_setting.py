@@ -1,0 +1,23 @@
+import pytest
+
+from triptych.music.chorales.codec import HIGHEST, LOWEST
+from triptych.music.piece.setting import VOICES, four_voices
+from triptych.music.piece.tunes import TUNES
+
+
+@pytest.mark.parametrize("name", TUNES)
+def test_a_tune_in_four_voices(name: str) -> None:
+    tune = TUNES[name]
+    alone = tune.piece()
+    found = four_voices(alone, tune.key.tonic, minor=tune.key.minor)
+    assert found.voices == VOICES and (found.metres, found.pickup) == (alone.metres, alone.pickup)
+    sung = [(note.start, note.end, note.pitch) for note in found.notes if note.voice == 0]
+    assert sung == [(note.start, note.end, note.pitch) for note in alone.notes], "the melody stays as it is"
+    for tick in range(found.length):
+        chord = {note.voice: note.pitch for note in found.notes if note.start <= tick < note.end}
+        if 0 in chord:
+            assert sorted(chord) == [0, 1, 2, 3], "all voices sound with the melody"
+            pitches = [chord[voice] for voice in range(4)]
+            assert pitches == sorted(pitches, reverse=True) and pitches[-1] >= LOWEST and pitches[0] <= HIGHEST
+    last = [note.pitch for note in found.notes if note.end == found.length]
+    assert (min(last) - tune.key.tonic) % 12 == 0, "it ends on its tonic"
