@@ -1,3 +1,4 @@
+import numpy as np
 import torch
 
 from triptych.model.batch import Batch
@@ -22,3 +23,11 @@ def test_parts_with_their_context_are_the_whole() -> None:
     # the second part begins where the whole does: all that its tokens see is the same
     second = model.loss(Batch(ids, torch.tensor([10]), context=torch.tensor([6])))[1]
     torch.testing.assert_close(first + second, whole)
+
+
+def test_a_batch_of_arrays() -> None:
+    target, lengths, context = np.array([[3, 4, 1], [5, 1, 0]]), np.array([3, 2]), np.array([1, 0])
+    batch = Batch.of(target, lengths, None, context=context)
+    for tensor, array in ((batch.target, target), (batch.lengths, lengths), (batch.context, context)):
+        assert isinstance(tensor, torch.Tensor) and tensor.dtype == torch.int64 and tensor.tolist() == array.tolist()
+    assert batch.source is None and batch.tokens == 4

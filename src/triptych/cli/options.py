@@ -46,7 +46,8 @@ Model = Annotated[
 
 # Every verb that generates.
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION)
+    int,
+    typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION),
 ]
 Temperature = Annotated[
     float | None,
@@ -79,14 +80,33 @@ TopP = Annotated[
         rich_help_panel=GENERATION,
     ),
 ]
+MinP = Annotated[
+    float | None,
+    typer.Option(
+        "--min-p",
+        min=0.0,
+        max=1.0,
+        metavar="P",
+        help="Draw from the tokens at least P times as probable as the best one.",
+        rich_help_panel=GENERATION,
+    ),
+]
 
 
-def sampling(temperature: float | None, top_k: int | None, top_p: float | None, *, usual: float = 1.0) -> Sampling:
-    """What the three options ask for; one that was not given restricts nothing. usual: the temperature otherwise."""
+def sampling(
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    min_p: float | None = None,
+    *,
+    usual: float = 1.0,
+) -> Sampling:
+    """What the four options ask for; one that was not given restricts nothing. usual: the temperature otherwise."""
     from triptych.generation.sampling import Sampling
 
     return Sampling(
         temperature=usual if temperature is None else temperature,
         top_k=top_k or 0,
         top_p=1.0 if top_p is None else top_p,
+        min_p=min_p or 0.0,
     )

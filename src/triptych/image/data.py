@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from triptych.errors import UserError, expect
 from triptych.image.codec import Ids, PictureCodec, Pixels
@@ -115,7 +113,7 @@ class PictureModel:
     task: Task
     aligned: bool = True
 
-    def source(self, pictures: Pixels | None, hidden: Mask | None = None, small: Pixels | None = None) -> Tensor | None:
+    def source(self, pictures: Pixels | None, hidden: Mask | None = None, small: Pixels | None = None) -> Ids | None:
         """The source [N, S] that stands beside pictures [N, ...]: what is not hidden [N, height, width] of them, or
         small [N, ...] ones. None for painting, which has none.
         """
@@ -123,19 +121,17 @@ class PictureModel:
             return None
         if self.task == "complete":
             assert pictures is not None and hidden is not None
-            return torch.from_numpy(self.codec.encode_source(pictures, hidden))
+            return self.codec.encode_source(pictures, hidden)
         assert small is not None
-        return torch.from_numpy(self.codec.encode_small(small, aligned=self.aligned))
+        return self.codec.encode_small(small, aligned=self.aligned)
 
     def batch(self, pictures: Pixels, labels: Ids | None, hidden: Mask | None = None) -> Batch:
         """A batch of pictures with their conditions: labels [N] (-1 is none), and what is hidden where it completes."""
-        target = torch.from_numpy(self.codec.encode(pictures))
+        target = self.codec.encode(pictures)
         small = shrunk(pictures, self.codec.factor) if self.task == "upscale" else None
         source = self.source(pictures, hidden, small)
-        lengths = torch.full((len(target),), target.size(1))
-        source_lengths = None if source is None else torch.full((len(source),), source.size(1))
-        label = torch.from_numpy(labels) if labels is not None and self.codec.labels else None
-        return Batch(target, lengths, source, source_lengths, label)
+        lengths, source_lengths = (None if ids is None else np.full(*ids.shape) for ids in (target, source))
+        return Batch.of(target, lengths, source, source_lengths, labels if self.codec.labels else None)
 
 
 class PictureData:

@@ -20,13 +20,14 @@ from triptych.generation.seeds import derive
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
 from triptych.image.files import Pictures
-from triptych.image.presets import PRESETS, check_fit, shaped, smooth_start, usual_preset
+from triptych.image.presets import PRESETS, check_fit, shaped, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.model import convert
 from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.store import load_for, save_pretrained
+from triptych.model.parameters import smooth_start
 from triptych.model.transformer import Transformer
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
@@ -343,7 +344,7 @@ class Painter:
         assert source is not None
         prefix = np.tile(np.where(self.codec.inside, FREE, 0), (len(small), 1))
         classes = None if label is None else self._classes(label, len(small))
-        return fitted(self._whole(prefix, source.numpy(), classes, sampling or self.usual, seed), small)
+        return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
 
     @torch.no_grad()
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:

@@ -7,21 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.data import Task
-from triptych.model.heads.patch import PatchHead
-from triptych.model.inputs.patches import PlaceEmbedding
-from triptych.model.inputs.tokens import TokenInput
-from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
-
-FINEST = 64.0  # waves over all intensities, of the vectors that these begin with
-COARSEST = 0.25
 
 # For a CPU: cells of 2 x 2 subpixels, so that there are four times fewer positions. `encoder_layers` are those of a
 # model with a source, which stands beside its target cell by cell.
@@ -203,37 +193,6 @@ def _check_positions(positions: Positions, columns: int) -> None:
     """Raise UserError unless 2-D positions are of so many columns."""
     if positions.kind == "sinusoidal_2d" and positions.length != columns:
         raise UserError(f"expected positions of {columns} columns, as the codec has, got {positions.length}")
-
-
-def smooth_start(model: Transformer) -> None:
-    """Let vectors of like intensities begin alike: random waves over 0 to 255, as large as what they replace.
-
-    What is learned of one intensity then holds for its neighbours from the first update on.
-    """
-    width = model.config.width
-    with torch.no_grad():
-        for module in (model.input, model.head, model.condition.source):
-            for part in () if module is None else module.modules():
-                if isinstance(part, PlaceEmbedding):
-                    _smooth(part.tokens.weight.view(-1, part.vocabulary, width)[:, :LEVELS])
-        for table in (model.input, model.condition.source):
-            if isinstance(table, TokenInput):
-                _smooth(table.embedding.weight[None, :LEVELS])
-        if isinstance(model.head, PatchHead):
-            _smooth(model.head.output.weight[None])
-
-
-def _smooth(table: Tensor) -> None:
-    """Write waves into vectors of intensities [count, LEVELS, width]."""
-    table.copy_(_waves(len(table), table.size(-1)))
-
-
-def _waves(count: int, width: int) -> Tensor:
-    """[count, LEVELS, width], of variance 1 / width."""
-    octaves = math.log2(FINEST / COARSEST)
-    rate = COARSEST * 2 ** (octaves * torch.rand(count, 1, width))
-    phase = 2 * math.pi * torch.rand(count, 1, width)
-    return math.sqrt(2 / width) * torch.cos(2 * math.pi / LEVELS * rate * torch.arange(LEVELS)[:, None] + phase)
 
 
 def _cell(cell: Sequence[int] | str, channels: int) -> tuple[int, int]:

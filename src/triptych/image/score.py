@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.image.codec import Pixels
 from triptych.image.data import Mask, PictureModel, shrunk
 from triptych.image.files import Pictures
-from triptych.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from triptych.model.transformer import Transformer
 
 Progress = Callable[[int, int], None]  # told how much is done, and of how much
 TOGETHER = 32_768  # subpixels of pictures that are measured side by side
@@ -78,7 +79,6 @@ class Likelihood:
         }
 
 
-@torch.no_grad()
 def likelihood(
     model: Transformer,
     reads: PictureModel,
@@ -91,6 +91,8 @@ def likelihood(
 
     The padding of a picture does not count: it is known.
     """
+    from torch import no_grad
+
     codec, count = reads.codec, len(pictures)
     if hidden is not None and hidden.shape != pictures.pictures.shape[:3]:
         raise UserError(f"expected masks {list(pictures.pictures.shape[:3])}, got {list(hidden.shape)}; one a picture")
@@ -103,7 +105,8 @@ def likelihood(
         labels = None if pictures.labels is None else pictures.labels[some]
         mask = None if hidden is None else hidden[some]
         batch = reads.batch(pictures.pictures[some], labels, mask)
-        found = model.nll(batch.to(device)).double().cpu().numpy()
+        with no_grad():
+            found = model.nll(batch.to(device)).double().cpu().numpy()
         counted = np.broadcast_to(codec.inside, found.shape)
         if mask is not None:
             counted = codec.encode(mask[..., None].repeat(codec.channels, 3).astype(np.uint8)).astype(bool)

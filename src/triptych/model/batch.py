@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.shape.config import Config
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B target sequences, each with its condition. Padding is 0, and told by the lengths alone; all tensors
-    but `wanted` are int64.
+    """B target sequences, each with its condition. Padding is 0, and the lengths alone tell it; all tensors but `wanted`
+    are int64.
 
     target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
     tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
@@ -34,12 +38,24 @@ class Batch:
     context: Tensor | None = None
     metre: Tensor | None = None
 
+    @classmethod
+    def of(cls, *parts: NDArray[Any] | None, **named: NDArray[Any] | None) -> Batch:
+        """A batch of arrays, whose memory it shares. The readers of all panels make theirs here, so they need no torch
+        to be imported.
+        """
+        from torch import from_numpy
+
+        tensors = [None if part is None else from_numpy(part) for part in (*parts, *named.values())]
+        return cls(*tensors[: len(parts)], **dict(zip(named, tensors[len(parts) :], strict=True)))  # type: ignore[arg-type]
+
     def __len__(self) -> int:
         return self.target.shape[0]
 
     def counted(self) -> Tensor:
         """Which target tokens count: bool [B, L], those that are neither padding nor context."""
-        places = torch.arange(self.target.size(1), device=self.target.device)
+        from torch import arange
+
+        places = arange(self.target.size(1), device=self.target.device)
         counted = places < self.lengths[:, None]
         return counted if self.context is None else counted & (places >= self.context[:, None])
 

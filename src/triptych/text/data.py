@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
@@ -265,7 +263,7 @@ class Epoch(Sequence[Batch]):
         rows = self.indices[item]
         target, lengths = self._target.padded(rows, self._multiple)
         source, source_lengths = self._source.padded(rows, self._multiple)
-        return Batch(target, lengths, source, source_lengths)
+        return Batch.of(target, lengths, source, source_lengths)
 
     def padding(self) -> tuple[float, float]:
         """Share of padding among all the source and all the target positions, each from 0 to 1."""
@@ -414,13 +412,13 @@ class _Ragged:
         end = self._ends[row]
         return self._ids[end - self.lengths[row] : end]
 
-    def padded(self, rows: Indices, multiple: int) -> tuple[Tensor, Tensor]:
+    def padded(self, rows: Indices, multiple: int) -> tuple[Indices, Indices]:
         """Ids of some rows, int64 [rows, width] filled with 0, and their lengths, int64 [rows]."""
         lengths = self.lengths[rows]
         padded = np.zeros((len(rows), _up(int(lengths.max()), multiple)), np.int64)
         for place, row in enumerate(rows.tolist()):
             padded[place, : lengths[place]] = self[row]
-        return torch.from_numpy(padded), torch.from_numpy(lengths)
+        return padded, lengths
 
 
 @overload
