@@ -36,5 +36,5 @@ def test_these_import_without_torch() -> None:
     code = (
         "import sys, importlib; sys.modules['torch'] = None; [importlib.import_module(name) for name in sys.argv[1:]]"
     )
-    done = subprocess.run([sys.executable, "-c", code, *MODULES], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *MODULES], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -26,8 +26,8 @@ from triptych.model import convert
 from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.store import load_for, save_pretrained
 from triptych.model.parameters import smooth_start
+from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of

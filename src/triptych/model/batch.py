@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B target sequences, each with its condition. Padding is 0, and the lengths alone tell it; all tensors but `wanted`
-    are int64.
+    """B target sequences, each with its condition. The lengths alone tell what is padding, 0. All but `wanted` are
+    int64.
 
     target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
     tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
