@@ -2,7 +2,7 @@
 
 The pieces of the data set say nothing of their bars. music21's corpus of Bach's chorales does; a piece is found there
 by its soprano and bass, in whatever key, and its time signatures and its first bar are written down, and nothing else:
-no note of the corpus is kept. The table is `src/triptych/music/piece/jsb_metres.json`, by digests of pieces (`metre_table`).
+no note of the corpus is kept. The table is `src/triptych/music/piece/jsb_metres.json`, by digests of pieces.
 """
 
 from __future__ import annotations
