@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from triptych.errors import UserError
+from triptych.image.augmentation import Augmentation
 from triptych.image.codec import HOLE, PictureCodec
 from triptych.image.data import (
     PictureData,
@@ -61,7 +62,9 @@ def test_masks_hide_little_and_much() -> None:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_an_epoch_has_every_picture_once(pictures: Pictures, mirror: bool) -> None:
     model = model_of(pictures)
-    data = PictureData(pictures, model, tokens_per_batch=5 * model.codec.tokens, mirror=mirror, seed=3)
+    data = PictureData(
+        pictures, model, tokens_per_batch=5 * model.codec.tokens, augmentation=Augmentation(mirror), seed=3
+    )
     batches = list(data.epoch(0))
     assert [len(batch) for batch in batches] == [5, 5, 2]
     found = model.codec.decode(np.concatenate([batch.target.numpy() for batch in batches]))
@@ -72,7 +75,12 @@ def test_an_epoch_has_every_picture_once(pictures: Pictures, mirror: bool) -> No
         turned = (found == picture[:, ::-1]).all((1, 2, 3))
         assert (same | turned).sum() == 1 and labels[same | turned] == label
         assert mirror or same.any()
-    again, other = PictureData(pictures, model, tokens_per_batch=5 * model.codec.tokens, mirror=mirror, seed=3), data
+    again, other = (
+        PictureData(
+            pictures, model, tokens_per_batch=5 * model.codec.tokens, augmentation=Augmentation(mirror), seed=3
+        ),
+        data,
+    )
     assert np.array_equal(again.epoch(0)[1].target, batches[1].target)
     assert not np.array_equal(other.epoch(1)[1].target, batches[1].target)
     if mirror:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError, expect
+from triptych.image.augmentation import Augmentation
 from triptych.image.codec import Ids, PictureCodec, Pixels
 from triptych.image.files import Pictures
 from triptych.model.batch import Batch
@@ -137,8 +138,7 @@ class PictureModel:
 class PictureData:
     """Pictures in batches of about `tokens_per_batch` subpixels, by epoch; each comes once.
 
-    mirror: each is turned left to right as often as not. For completion each gets a random mask. Everything random is
-    a function of (seed, epoch).
+    Each is augmented. For completion each gets a random mask. Everything random is a function of (seed, epoch).
     """
 
     def __init__(
@@ -147,10 +147,12 @@ class PictureData:
         model: PictureModel,
         *,
         tokens_per_batch: int = 8192,
-        mirror: bool = False,
+        augmentation: Augmentation | None = None,
         seed: int = 1,
     ) -> None:
-        self.pictures, self.model, self.mirror, self.seed = pictures, model, mirror, seed
+        self.pictures, self.model, self.seed = pictures, model, seed
+        self.augmentation = augmentation or Augmentation()
+        self.augmentation.check(*model.codec.shape)
         self.rows = max(1, tokens_per_batch // model.codec.tokens)
 
     def __len__(self) -> int:
@@ -187,9 +189,7 @@ class PictureBatches(Sequence[Batch]):
         rows = self._chosen[place * data.rows : (place + 1) * data.rows]
         pictures, labels = data.pictures.pictures[rows], data.pictures.labels
         random = np.random.default_rng([data.seed, self._number, place])
-        if data.mirror:
-            turned = random.random(len(rows)) < 0.5
-            pictures = np.where(turned[:, None, None, None], pictures[:, :, ::-1], pictures)
+        pictures = data.augmentation(pictures, random)
         hidden = None
         if data.model.task == "complete":
             hidden = np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in rows])

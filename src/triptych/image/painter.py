@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from triptych.generation.protocol import Ids
 from triptych.generation.sample import generate
 from triptych.generation.sampling import PLAIN, Sampling
 from triptych.generation.seeds import derive
+from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
 from triptych.image.files import Pictures
@@ -160,21 +161,21 @@ class Painter:
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
-        mirror: bool = False,
+        augmentation: Augmentation | None = None,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Train on pictures and become the checkpoint with the lowest held-out loss, in nats a subpixel.
 
-        mirror: pictures are turned left to right as often as not. For completion masks are drawn at random, and the
-        loss is that of all subpixels, those that are given included.
+        For completion masks are drawn at random, and the loss is that of all subpixels, those that are given included.
         """
         expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         pictures, held_out_pictures = (matched(some, self.codec) for some in (pictures, held_out_pictures))
+        augmentation = augmentation or Augmentation()
         data = PictureData(
-            pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, mirror=mirror, seed=recipe.seed
+            pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, augmentation=augmentation, seed=recipe.seed
         )
-        facts = {"task": self.task, "pictures": len(pictures), "mirrored": mirror}
+        facts = {"task": self.task, "pictures": len(pictures), "augmentation": asdict(augmentation)}
         described = card_of_run(self.card, card or {}, facts)
         sets = {"the training pictures": pictures, "the held-out pictures": held_out_pictures}
         examples = {name: _digest(some) for name, some in sets.items()}

@@ -373,6 +373,8 @@ def test_evaluating_without_labels_or_with_others(run: Any, folder: Path, tmp_pa
     [
         (["data.size=7"], "data.size to be [height, width]"),
         (["data.mirror=1"], "data.mirror to be true or false"),
+        (["data.shift=0.5"], "data.shift to be a number of pixels"),
+        (["data.hue=wide"], "data.hue to be an angle"),
         (["data.held_out=0"], "data.held_out"),
         (["data.task=draw"], "expected a task"),
         (["data.miror=true"], "did you mean 'mirror'"),

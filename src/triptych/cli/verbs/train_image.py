@@ -24,6 +24,8 @@ SETTINGS: dict[str, Any] = {
     "size": None,
     "channels": None,
     "mirror": False,
+    "shift": 0,
+    "hue": 0.0,
     "held_out": 2000,
 }
 SHOWN = 40  # classes whose counts are told, of many the largest
@@ -44,6 +46,7 @@ def train_painter(
     """Train a new painter, or go on from `start_from`, whose size and channels the pictures are given then, and which
     is given the classes of theirs that it has not.
     """
+    from triptych.image.augmentation import Augmentation
     from triptych.image.painter import Painter
 
     use = _checked(tables["data"])
@@ -69,7 +72,7 @@ def train_painter(
         recipe=run,
         out=out,
         resume=resume,
-        mirror=use["mirror"],
+        augmentation=Augmentation(use["mirror"], use["shift"], use["hue"]),
         card=tables["card"],
     )
 
@@ -130,6 +133,10 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"expected data.channels to be 1 or 3, got {use['channels']!r}")
     if type(use["mirror"]) is not bool:
         raise UserError(f"expected data.mirror to be true or false, got {use['mirror']!r}")
+    if type(use["shift"]) is not int:
+        raise UserError(f"expected data.shift to be a number of pixels, got {use['shift']!r}")
+    if type(use["hue"]) not in (int, float):
+        raise UserError(f"expected data.hue to be an angle in degrees, got {use['hue']!r}")
     if type(use["held_out"]) is not int or use["held_out"] < 1:
         raise UserError(f"expected data.held_out to be a number of pictures from 1, got {use['held_out']!r}")
     return use
