@@ -28,7 +28,6 @@ FLOORS = {
     "triptych.image": 4,
     "triptych.music": 4,
     "triptych.look": 4,
-    "triptych.bench": 4,
     "triptych.text.translator": 5,
     "triptych.image.painter": 5,
     "triptych.music.chorales.composer": 5,
@@ -41,13 +40,10 @@ STRANGERS = [
     {"triptych.generation", "triptych.decode"},
     {"triptych.attention", "triptych.decode"},
     {"triptych.text", "triptych.look"},
-    {"triptych.text", "triptych.bench"},
     {"triptych.text", "triptych.music"},
     {"triptych.text", "triptych.image"},
     {"triptych.image", "triptych.music"},
     {"triptych.image", "triptych.look"},
-    {"triptych.image", "triptych.bench"},
-    {"triptych.music", "triptych.bench"},
 ]
 
 FILES = sorted(SOURCE.rglob("*.py"))

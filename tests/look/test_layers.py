@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from triptych.bench.measure import can_weigh
 from triptych.look import layers
 from triptych.look.layers import TABLE, Kind, Weighed, backend, layer, median_seconds, megabytes
+from triptych.look.measure import can_weigh
 
 KINDS: list[Weighed] = [*TABLE, "dense"]
 

@@ -12,7 +12,7 @@ import typer
 
 import triptych
 from triptych.cli.output import prepare_streams
-from triptych.cli.verbs import bench, compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
+from triptych.cli.verbs import compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
 from triptych.errors import DivergedError, UserError, one_line
 
 app = typer.Typer(
@@ -52,7 +52,6 @@ app.add_typer(prepare.app)
 app.add_typer(train.app)
 app.add_typer(evaluate.app)
 app.add_typer(look.app)
-app.add_typer(bench.app)
 app.command()(models.models)
 
 

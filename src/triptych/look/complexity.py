@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from triptych.bench.measure import LEAST, can_weigh, circumstances
 from triptych.errors import UserError
 from triptych.look.layers import (
     HEAD,
@@ -24,6 +23,7 @@ from triptych.look.layers import (
     median_seconds,
     megabytes,
 )
+from triptych.look.measure import can_weigh, check_repeats, circumstances
 
 SHORTEST = 256  # positions, of the times against length
 LEAST_LONGEST = 2_048
@@ -63,8 +63,7 @@ class Plan:
                 f"expected a longest length that is a power of two of at least {least:,} at width {self.width:,}, "
                 f"got {self.longest:,}"
             )
-        if self.repeats < LEAST:
-            raise UserError(f"expected at least {LEAST} repeats, of which the median is taken, got {self.repeats}")
+        check_repeats(self.repeats)
 
     @property
     def lengths(self) -> list[int]:

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.attention.attend import attend, choose
-from triptych.bench.measure import extra_memory, interleaved
+from triptych.look.measure import extra_memory, interleaved
 from triptych.shape.pattern import Full, Local1D, Pattern
 from triptych.train.memory import keep_freed_memory
 

@@ -1,29 +1,26 @@
 """Tokens a second of composing 1,024 tokens, one piece at a time: ours beside transformers' GPT-2 and x-transformers.
 
-    python benchmarks/generate_music.py [--model chorales] [--json] [--tokens 1024] [--repeats 5]
-
 The peers are decoders with the width, layers, heads and feed-forward network of the model, the vocabulary of chorales
 and random weights; all draw from their whole distribution. Ours is timed as `compose` of the composer does it (matrices
 in float16, with its grammar), in its own number format by the cached steps of `Transformer`, and without a cache, which
 runs the whole prefix again for each token (timed once in the middle of every 64 positions). It puts the four notes of a
-sixteenth at one position; so the same shape with a position a note, as the paper and the peers have it, stands beside
-it with random weights, cached and uncached. Needs: the `bench` extra.
+sixteenth at one position; so the same shape with a position a note, as the paper and the peers have it, is measured
+with random weights too, cached and uncached.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from triptych.bench import peers
-from triptych.bench.measure import circumstances, interleaved, lines, table
-from triptych.cli.output import answer
+from speed import peers
+from speed.tables import Contestants, Settings, Table, table
+from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.transformer import Transformer
@@ -31,8 +28,8 @@ from triptych.music.chorales.composer import Composer
 from triptych.shape.config import Config
 from triptych.shape.parts import Tied, Tokens
 from triptych.shape.pattern import Full
-from triptych.train.memory import keep_freed_memory
 
+TOKENS = 1024
 EVERY = 64  # position at which a pass over the whole prefix is timed
 
 
@@ -111,36 +108,25 @@ def note_by_note(config: Config) -> Transformer:
     ).eval()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="chorales", help="a model that composes")
-    parser.add_argument("--tokens", type=int, default=1024)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    keep_freed_memory()  # for all: it is one process
-    composer = Composer.load(options.model, device="cpu")
-    model = composer.model.eval()
-    config, found = model.config, circumstances()
-    notes = note_by_note(config)
-    contestants = {
-        (f"{Path(options.model).name}, composing", "float32"): composing(composer, options.tokens),
-        (f"{Path(options.model).name}, cached steps", "float32"): cached(model, options.tokens),
-        ("a position a note, composing", "float32"): composing(Composer(notes, composer.codec), options.tokens),
+def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS) -> Iterator[Table]:
+    """One table. model: a name or folder of one that composes. tokens: of a piece, a multiple of 64."""
+    if tokens % EVERY:
+        raise UserError(f"expected --length in multiples of {EVERY} with the case composing, got {tokens}")
+    composer, name = Composer.load(model, device="cpu"), Path(model).name
+    trained = composer.model.eval()
+    config, notes = trained.config, note_by_note(trained.config)
+    contestants: Contestants = {
+        (f"{name}, composing", "float32"): composing(composer, tokens),
+        (f"{name}, cached steps", "float32"): cached(trained, tokens),
+        ("a position a note, composing", "float32"): composing(Composer(notes, composer.codec), tokens),
     }
-    if "transformers" in peers.installed():
-        contestants["transformers GPT-2", "float32"] = gpt2(config, options.tokens)
-    if "x-transformers" in peers.installed():
-        contestants["x-transformers rotary", "float32"] = x_transformers(config, options.tokens)
-    rates = interleaved(contestants, options.repeats)
-    for name, one in ((f"{Path(options.model).name}, no cache", model), ("a position a note, no cache", notes)):
-        rates[name, "float32"] = [uncached(one, options.tokens)] * options.repeats
-    title = f"composing {options.tokens:,} tokens, one piece at a time"
-    reference = next((name for name, _ in contestants if name.startswith("transformers")), next(iter(contestants))[0])
-    report = {**found, "parameters": sum(each.numel() for each in model.parameters())}
-    report["tables"] = [table(title, "tokens/s", rates, reference)]
-    answer(report, lines(report), as_json=options.json)
-
-
-if __name__ == "__main__":
-    main()
+    if "transformers" in settings.peers:
+        contestants["transformers GPT-2", "float32"] = gpt2(config, tokens)
+    if "x-transformers" in settings.peers:
+        contestants["x-transformers rotary", "float32"] = x_transformers(config, tokens)
+    title = f"composing {tokens:,} tokens, one piece at a time"
+    rates = settings.rates(title, contestants)
+    for whole, one in ((f"{name}, no cache", trained), ("a position a note, no cache", notes)):
+        rates[whole, "float32"] = [uncached(one, tokens)] * settings.repeats
+    reference = next((who for who, _ in contestants if who.startswith("transformers")), next(iter(contestants))[0])
+    yield table(title, "tokens/s", rates, reference)

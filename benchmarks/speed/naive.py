@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.bench.plain import PlainTransformer
+from speed.plain import PlainTransformer
 from triptych.shape.config import Config
 
 

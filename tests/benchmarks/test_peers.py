@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from speed import peers
+from speed.ours import Built
 from torch import Tensor, nn
 
 from triptych.attention import Local1D, causality_violations, dense
-from triptych.bench import peers
-from triptych.bench.plain import Built
 from triptych.model.batch import Batch
 from triptych.shape.config import Config
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from speed import plain
 from torch.nn import functional
 
 from triptych.attention import Local1D, causality_violations, dense
-from triptych.bench import plain
 from triptych.model.batch import Batch
 from triptych.shape.config import Config
 

@@ -1,11 +1,10 @@
+import sys
 from functools import partial
 
 import pytest
 import torch
-
-from triptych.attention import Full, Local1D
-from triptych.bench import attention, naive, peers
-from triptych.bench.attention import (
+from speed import attention, naive, peers
+from speed.attention import (
     LOCAL_SHAPES,
     OURS,
     PAIRS,
@@ -16,8 +15,12 @@ from triptych.bench.attention import (
     WEIGHED,
     Form,
     local_forms,
+    prepared,
 )
-from triptych.bench.measure import Settings
+from speed.tables import Settings
+
+from triptych.attention import Full, Local1D
+from triptych.look.measure import extra_memory
 
 # local-attention uses what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -83,3 +86,11 @@ def test_the_sizes_that_are_measured() -> None:
     assert LOCAL_SHAPES == ((1, 8, 3072, 32), (1, 8, 12_288, 32))
     assert local_forms(256, ())["triptych local"].pattern == Local1D(256, 256)
     assert all(form.pattern == Full(causal=True) for form in RELATIVE.values())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not tell")
+def test_extra_memory_is_that_of_the_call() -> None:
+    length = 512
+    logits = 8 * length**2 * 4 / 2**20  # MB of one tensor of all pairs
+    found = extra_memory(partial(prepared, "naive skew"), length)
+    assert 3 * logits < found < 40 * logits

@@ -1,31 +1,26 @@
 """Target tokens a second of beam-5 decoding in batches of 32: ours beside Hugging Face transformers' Marian.
 
-    python benchmarks/decode_text.py [--json] [--sentences 1000] [--vocabulary 10000] [--repeats 7]
-
 Both models have the same shape (width 128, 4 + 4 layers, 4 heads, feed-forward 256, tied embeddings) and random
 weights, so both are made to write the same number of tokens: sentence lengths are those of picture captions, sorted,
-and every hypothesis is as long as the longest source of its batch (`min_length` = `max_length`). Needs: the `bench`
-extra.
+and every hypothesis is as long as the longest source of its batch (`min_length` = `max_length`).
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from triptych.bench import peers
-from triptych.bench.measure import REPEATS, circumstances, interleaved, lines, table
-from triptych.cli.output import answer
+from speed import ours, peers
+from speed.tables import Contestants, Settings, Table, table
 from triptych.generation.beam import LengthPenalty, beam_search
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
-from triptych.train.memory import keep_freed_memory
 
 BEAM, BATCH, END = 5, 32, 1
+SENTENCES = 1000
 
 
 def make_sources(sentences: int, vocabulary: int) -> list[tuple[Tensor, Tensor]]:
@@ -42,7 +37,7 @@ def make_sources(sentences: int, vocabulary: int) -> list[tuple[Tensor, Tensor]]
     return batches
 
 
-def ours(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
+def triptych(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
     torch.manual_seed(0)
     decoder = TorchDecoder(Transformer(config))
 
@@ -67,8 +62,6 @@ def ours(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], f
 
 
 def marian(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
-    if "transformers" not in peers.installed():
-        raise SystemExit(f"the peer is not installed; install it with: {peers.REMEDY}")
     torch.manual_seed(0)
     model = peers.marian(config, end=END)
     model.train(False)
@@ -93,25 +86,11 @@ def marian(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[],
     return run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, default=1000)
-    parser.add_argument("--vocabulary", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    keep_freed_memory()  # for both: it is one process
-    config = Config.preset("tiny", options.vocabulary)
-    batches = make_sources(options.sentences, options.vocabulary)
-    found = circumstances()
-    contestants = {
-        ("transformers Marian", "float32"): marian(config, batches),
-        ("triptych", "float32"): ours(config, batches),
-    }
-    rates = interleaved(contestants, options.repeats)
-    report = {**found, "tables": [table("beam-5 decoding", "tokens/s", rates, "transformers Marian")]}
-    answer(report, lines(report), as_json=options.json)
-
-
-if __name__ == "__main__":
-    main()
+def tables(settings: Settings, *, sentences: int = SENTENCES, config: Config = ours.TEXT) -> Iterator[Table]:
+    """One table: beam search over so many random sentences."""
+    batches = make_sources(sentences, config.vocabulary)
+    contestants: Contestants = {("triptych", "float32"): triptych(config, batches)}
+    if "transformers" in settings.peers:
+        contestants = {("transformers Marian", "float32"): marian(config, batches), **contestants}
+    title = f"beam-{BEAM} decoding of {sentences:,} sentences in batches of {BATCH}"
+    yield table(title, "tokens/s", settings.rates(title, contestants), next(iter(contestants))[0])

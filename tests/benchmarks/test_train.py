@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 import torch
+from speed import ours, peers, train
+from speed.tables import Settings
+from speed.train import Case
 from torch import nn
 
 from triptych.attention import Local1D
-from triptych.bench import peers, train
-from triptych.bench.measure import Settings
-from triptych.bench.train import Case
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
@@ -38,7 +38,7 @@ def test_every_contestant_trains_on_the_same_tokens(name: str, who: str, dtype: 
     torch.manual_seed(0)
     model, loss = chosen.models[who]()
     before = [parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad]
-    tokens = train.training((model, loss), chosen.batches, dtype)()  # raises where a loss or gradient is not finite
+    tokens = ours.training((model, loss), chosen.batches, dtype)()  # raises where a loss or gradient is not finite
     assert tokens == sum(int(batch.lengths.sum()) for batch in chosen.batches)
     after = [parameter for parameter in model.parameters() if parameter.requires_grad]
     moved = sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
@@ -71,7 +71,7 @@ def test_ours_is_the_model_asked_for() -> None:
 def test_a_loss_that_is_not_finite_is_no_contestant() -> None:
     model = nn.Linear(1, 1)
     batch = Batch(torch.zeros(1, 1, dtype=torch.int64), torch.tensor([1]))
-    run = train.training((model, lambda _: model(torch.tensor([torch.inf])).sum()), [batch], torch.float32)
+    run = ours.training((model, lambda _: model(torch.tensor([torch.inf])).sum()), [batch], torch.float32)
     with pytest.raises(UserError, match=r"expected Linear to learn, got loss (-|)inf"):
         run()
 
@@ -96,10 +96,24 @@ def test_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sizes_that_are_measured() -> None:
-    assert sum(parameter.numel() for parameter in Transformer(train.TEXT).parameters()) == pytest.approx(
-        2.6e6, rel=0.05
-    )
+    assert sum(parameter.numel() for parameter in Transformer(ours.TEXT).parameters()) == pytest.approx(2.6e6, rel=0.05)
     shapes = {name: [maker.keywords for maker in makers] for name, makers in train.CASES.items()}  # type: ignore[attr-defined]
     assert [(each["rows"], each["length"]) for each in shapes["relative"]] == [(8, 512), (1, 2048)]
     assert [(each["rows"], each["length"]) for each in shapes["pixels"]] == [(4, 3072)]
-    assert train.PIXELS.pattern == Local1D(256, 256) and train.PIXELS.decoder_layers == 6
+    assert ours.PIXELS.pattern == Local1D(256, 256) and ours.PIXELS.decoder_layers == 6
+
+
+def test_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "PIXELS", replace(SMALL, pattern=Local1D(4, 4)))
+    monkeypatch.setattr(train, "SEQUENCES", (8, 16, 32))
+    monkeypatch.setattr(train, "extra_memory", lambda prepare, size: 3.0 * size)
+    monkeypatch.setattr(train, "can_weigh", lambda: True)
+    (table,) = train.tables(["lengths"], Settings(("float32",), 5), length=16)
+    assert [(row["name"], row["MB"]) for row in table["rows"]] == [("8 positions", 24), ("16 positions", 48)]
+    assert table["slopes"]["float32"]["memory"] == pytest.approx(1)
+    with pytest.raises(UserError, match="expected --length of at least 16 with the case lengths"):
+        list(train.tables(["lengths"], Settings(("float32",), 5), length=8))
+
+
+def test_a_slope_is_the_power() -> None:
+    assert train.slope([1, 2, 8], [3, 12, 192]) == pytest.approx(2)

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from triptych.bench.plain import Built, mean_loss, shifted
+from speed.ours import Built
+from speed.plain import mean_loss, shifted
 from triptych.model.batch import Batch
 from triptych.shape.config import Config
 

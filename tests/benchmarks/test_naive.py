@@ -2,10 +2,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from speed import naive
 from torch import Tensor
 
 from triptych.attention import ByDistance, Full, causality_violations, dense
-from triptych.bench import naive
 from triptych.shape.config import Config
 
 

@@ -1,48 +1,32 @@
 """Whole training steps: forward, loss, backward, clipping, fused Adam. Ours beside others' on the same batches.
 
-Every contestant trains with the same optimizer, in the number formats that autocast gives, as `train/loop.py` does.
+Every contestant trains with the same optimizer, in the number formats of autocast, as `train/loop.py` does.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
 
-from triptych.bench import peers
-from triptych.bench.measure import Settings, Table, interleaved, table
-from triptych.bench.naive import naive_transformer
-from triptych.bench.plain import (
-    Built,
-    Mix,
-    PlainTransformer,
-    TorchTransformer,
-    block_local,
-    causal,
-    decoder_only,
-    mean_loss,
-)
+from speed import ours, peers
+from speed.naive import naive_transformer
+from speed.ours import Built, random_tokens, sentence_pairs, training
+from speed.plain import Mix, PlainTransformer, TorchTransformer, block_local, causal, decoder_only, mean_loss
+from speed.tables import Contestants, More, Settings, Table, table
 from triptych.errors import UserError
+from triptych.look.measure import can_weigh, extra_memory
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.shape.config import Config, Relative
+from triptych.shape.config import Config
 from triptych.shape.pattern import Local1D
-from triptych.train.optimizer import optimizers
 from triptych.train.precision import autocast
-from triptych.train.recipe import Recipe
 
-RECIPE = Recipe(epochs=1, optimizer="adam")
-SMOOTHING = 0.1  # of the labels, for text
-LENGTHS = (10, 13, 16, 22)  # of sentences: those of picture captions, in buckets
-
-TEXT = Config.preset("tiny", 10_000)
-RELATIVE = Config(400, width=256, heads=8, feed_forward=1024, encoder_layers=0, decoder_layers=5)
-PIXELS = Config(
-    256, width=256, heads=8, feed_forward=1024, encoder_layers=0, decoder_layers=6, pattern=Local1D(256, 256)
-)
+SEQUENCES = (1024, 2048, 3072, 6144, 12_288)  # positions of the case `lengths`
 
 
 @dataclass(frozen=True)
@@ -56,15 +40,15 @@ class Case:
 
 def text(packages: Sequence[str], *, config: Config, tokens: int) -> Case:
     """Encoder-decoder models on random sentences, about `tokens` target tokens an update, one update a length."""
-    longest = max(LENGTHS)
+    longest = max(ours.LENGTHS)
     models: dict[str, Callable[[], Built]] = {
         "torch.nn.Transformer": partial(_torch_translator, config),
-        "triptych": partial(ours, config, SMOOTHING),
+        "triptych": partial(ours.build, config, ours.SMOOTHING),
     }
     if "x-transformers" in packages:
-        models["x-transformers XTransformer"] = partial(peers.x_translator, config, longest, SMOOTHING)
+        models["x-transformers XTransformer"] = partial(peers.x_translator, config, longest, ours.SMOOTHING)
     if "transformers" in packages:
-        models["transformers Marian"] = partial(peers.marian_translator, config, SMOOTHING)
+        models["transformers Marian"] = partial(peers.marian_translator, config, ours.SMOOTHING)
     shape = f"{config.encoder_layers} + {config.decoder_layers} layers of {config.width}"
     title = f"text: {shape}, vocabulary {config.vocabulary:,}, about {tokens:,} target tokens an update"
     return Case(title, sentence_pairs(config.vocabulary, tokens), models)
@@ -72,12 +56,11 @@ def text(packages: Sequence[str], *, config: Config, tokens: int) -> Case:
 
 def relative(packages: Sequence[str], *, config: Config, rows: int, length: int) -> Case:
     """Decoder-only models with and without relative attention on `rows` sequences of `length` tokens."""
-    related = replace(config, relation=Relative(length))
     models: dict[str, Callable[[], Built]] = {
         "naive skew": lambda: decoder_only(naive_transformer(config, length)),
         "torch causal, no relation": partial(_plain, config, causal),
-        "triptych relative": partial(ours, related),
-        "triptych, no relation": partial(ours, config),
+        "triptych relative": partial(ours.build, ours.related(config, length)),
+        "triptych, no relation": partial(ours.build, config),
     }
     if "x-transformers" in packages:
         models["x-transformers rotary, flash"] = partial(
@@ -96,7 +79,7 @@ def pixels(packages: Sequence[str], *, config: Config, rows: int, length: int) -
     window = pattern.query
     models: dict[str, Callable[[], Built]] = {
         "torch, blocks in the batch": partial(_plain, config, partial(block_local, block=window)),
-        "triptych local": partial(ours, config),
+        "triptych local": partial(ours.build, config),
     }
     if "local-attention" in packages:
         models["local-attention"] = lambda: decoder_only(peers.local_transformer(config, length, window))
@@ -107,26 +90,31 @@ def pixels(packages: Sequence[str], *, config: Config, rows: int, length: int) -
 
 
 CASES: dict[str, tuple[Callable[..., Case], ...]] = {
-    "text": (partial(text, config=TEXT, tokens=4096),),
-    "relative": (
-        partial(relative, config=RELATIVE, rows=8, length=512),
-        partial(relative, config=RELATIVE, rows=1, length=2048),
+    "text": (partial(text, config=ours.TEXT, tokens=ours.TOKENS),),
+    "relative": tuple(
+        partial(relative, config=ours.RELATIVE, rows=rows, length=length) for rows, length in ours.RELATIVE_SIZES
     ),
-    "pixels": (partial(pixels, config=PIXELS, rows=4, length=3072),),
+    "pixels": tuple(partial(pixels, config=ours.PIXELS, rows=rows, length=length) for rows, length in ours.PIXEL_SIZES),
 }
 
 
 def tables(names: Iterable[str], settings: Settings, *, length: int | None = None) -> Iterator[Table]:
-    """Tokens a second of every case named in CASES. length: positions, where a case has any, instead of its own."""
+    """Tokens a second of every case named in CASES, and `lengths`.
+
+    length: positions, where a case has any, instead of its own; of `lengths` the longest.
+    """
     for name in names:
-        for make in CASES[name]:
+        for make in CASES.get(name, ()):
             given = {} if length is None or name == "text" else {"length": length}
             yield compare(make(settings.peers, **given), settings)
+        if name == "lengths":
+            yield lengths([each for each in SEQUENCES if length is None or each <= length], settings)
 
 
 def compare(case: Case, settings: Settings) -> Table:
     """Measure a case: target tokens a second of each contestant in each dtype, and its number of parameters."""
-    contestants, more = {}, {}
+    contestants: Contestants = {}
+    more: More = {}
     for name, build in case.models.items():
         for dtype in settings.dtypes:
             torch.manual_seed(0)
@@ -135,54 +123,61 @@ def compare(case: Case, settings: Settings) -> Table:
             more[name, dtype] = {
                 "parameters": sum(each.numel() for each in built[0].parameters() if each.requires_grad)
             }
-    rates = interleaved(contestants, settings.repeats, title=case.title, watch=settings.watch)
+    rates = settings.rates(case.title, contestants)
     return table(case.title, "tokens/s", rates, next(iter(case.models)), more)
 
 
-def training(built: Built, batches: Sequence[Batch], dtype: torch.dtype) -> Callable[[], float]:
-    """One update a batch, by the calls of `train/loop.py`; returns the target tokens trained on."""
-    model, mean = built
-    model.train()
-    parameters = list(model.parameters())
-    rate, betas = RECIPE.learning_rate, (RECIPE.beta_1, RECIPE.beta_2)
-    stack = (
-        optimizers(model, RECIPE)
-        if isinstance(model, Transformer)
-        else [torch.optim.Adam(parameters, rate, betas, RECIPE.epsilon, fused=True)]
+def lengths(sizes: Sequence[int], settings: Settings) -> Table:
+    """Time and, on Linux, memory of one sequence forward and backward by its length, with local attention.
+
+    slopes: by dtype those of straight lines through the logarithms of length and time, or memory; 1 is linear.
+    """
+    if len(sizes) < 2:
+        raise UserError(f"expected --length of at least {SEQUENCES[1]:,} with the case lengths, which compares several")
+    names = {size: f"{size:,} positions" for size in sizes}
+    more: More = {}
+    weights: dict[str, list[float]] = {}
+    for dtype in settings.dtypes if can_weigh() else ():
+        for size in sizes:
+            weights.setdefault(dtype, []).append(extra_memory(partial(sequence, dtype), size))
+            more[names[size], dtype] = {"MB": weights[dtype][-1]}
+    title = "one sequence forward and backward, local attention"
+    rates = settings.rates(
+        title, {(names[size], dtype): sequence(dtype, size) for dtype in settings.dtypes for size in sizes}
     )
-    tokens = float(sum(int(batch.lengths.sum()) for batch in batches))
+    slopes: dict[str, dict[str, float]] = {}
+    for dtype in settings.dtypes:
+        slopes[dtype] = {"time": slope(sizes, [1 / statistics.median(rates[names[size], dtype]) for size in sizes])}
+        if dtype in weights:
+            slopes[dtype]["memory"] = slope(sizes, weights[dtype])
+    return {**table(title, "ms", rates, names[sizes[0]], more), "slopes": slopes}
+
+
+def sequence(dtype: str, length: int) -> Callable[[], float]:
+    """One sequence forward and backward, its gradients added to those of before; one unit of work."""
+    torch.manual_seed(0)
+    model = Transformer(ours.PIXELS)
+    (batch,) = random_tokens(ours.PIXELS.vocabulary, 1, length)
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter).fill_(0)  # filled, so that it is there before memory is weighed
 
     def run() -> float:
-        for batch in batches:
-            with autocast(batch.target.device, dtype):
-                loss = mean(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(parameters, RECIPE.clip)
-            if not (bool(loss.isfinite()) and bool(norm.isfinite())):
-                got = f"{type(model).__name__} to learn, got loss {float(loss.detach())}"
-                raise UserError(f"expected {got}; leave peers out with --no-peers")
-            for optimizer in stack:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-        return tokens
+        with autocast(batch.target.device, getattr(torch, dtype)):
+            loss, _ = model.loss(batch)
+        (loss / length).backward()  # type: ignore[no-untyped-call]
+        return 1.0
 
     return run
 
 
-def ours(config: Config, smoothing: float = 0.0) -> Built:
-    """Triptych's model, its loss divided by the tokens as the loop does it."""
-    model = Transformer(config)
-
-    def loss(batch: Batch) -> Tensor:
-        total, _ = model.loss(batch, smoothing)
-        return total / int(batch.lengths.sum())
-
-    return model, loss
+def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Slope of the straight line through the logarithms, by least squares."""
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(value) for value in values]).slope
 
 
 def _torch_translator(config: Config) -> Built:
     model = TorchTransformer(config)
-    return model, lambda batch: mean_loss(model(batch), batch, SMOOTHING)
+    return model, lambda batch: mean_loss(model(batch), batch, ours.SMOOTHING)
 
 
 def _plain(config: Config, mix: Mix) -> Built:
@@ -191,28 +186,6 @@ def _plain(config: Config, mix: Mix) -> Built:
 
 def _x_decoder(config: Config, length: int, **attention: bool) -> Built:
     return decoder_only(peers.x_decoder(config, length, **attention))
-
-
-def random_tokens(vocabulary: int, rows: int, length: int) -> list[Batch]:
-    """One batch of full rows."""
-    ids = torch.randint(vocabulary, (rows, length), generator=torch.Generator().manual_seed(0))
-    return [Batch(ids, torch.full((rows,), length))]
-
-
-def sentence_pairs(vocabulary: int, tokens: int) -> list[Batch]:
-    """One batch a length: sentences within 3 tokens of it, padded to it."""
-    generator = torch.Generator().manual_seed(0)
-    batches = []
-    for length in LENGTHS:
-        rows = max(1, tokens // length)
-        sides = []
-        for _ in range(2):
-            ids = torch.randint(2, vocabulary, (rows, length), generator=generator)
-            lengths = torch.randint(length - 3, length + 1, (rows,), generator=generator)
-            lengths[0] = length
-            sides.append((ids.masked_fill(torch.arange(length) >= lengths[:, None], 0), lengths))
-        batches.append(Batch(*sides[0], *sides[1]))
-    return batches
 
 
 def _title(name: str, config: Config, rows: int, length: int) -> str:

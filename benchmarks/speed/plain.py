@@ -1,7 +1,7 @@
 """Transformers of torch's own modules alone: what a good programmer writes in an afternoon.
 
-They take their shape from a `Config`. A model that takes part in a benchmark comes as `Built`: the module, and the mean
-loss of a batch in nats.
+They take their shape from a `Config`. A model that takes part in a benchmark is `Built`: the module, and the mean loss
+of a batch in nats.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speed.ours import Built
 from triptych.model.batch import Batch
 from triptych.model.positions import sinusoids
 from triptych.shape.config import Config
 
-Loss = Callable[[Batch], Tensor]
-Built = tuple[nn.Module, Loss]
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -1,7 +1,7 @@
 """Attention calls, forward and backward: ours beside the naive form, torch's kernel and local-attention.
 
-Beside every time stands what arithmetic allows: the products that a causal form cannot do without, at the rate at
-which this machine multiplies square matrices in the same dtype.
+A row also has the time that arithmetic allows: the products that a causal form cannot do without, at the rate at which
+this machine multiplies square matrices in the same dtype.
 """
 
 from __future__ import annotations
@@ -15,21 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speed import naive, peers
+from speed.plain import block_local, causal
+from speed.tables import Contestants, More, Settings, Table, product_rates, quadratic, table
 from triptych.attention import ByDistance, Full, Local1D, Pattern, attend, dense, visible
 from triptych.attention.attend import choose
-from triptych.bench import naive, peers
-from triptych.bench.measure import (
-    Name,
-    Settings,
-    Table,
-    can_weigh,
-    extra_memory,
-    interleaved,
-    product_rates,
-    quadratic,
-    table,
-)
-from triptych.bench.plain import block_local, causal
+from triptych.look.measure import can_weigh, extra_memory
 
 Shape = tuple[int, int, int, int]  # batch, heads, length, width of a head
 
@@ -45,7 +36,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 0.1}  # of the larges
 
 @dataclass(frozen=True)
 class Form:
-    """A way to compute attention. What is to be computed, `dense` defines by pattern and relation.
+    """A way to compute attention; `dense` defines the result by pattern and relation.
 
     compute: takes query, key, value [B, H, L, D] and, if `related`, a table [H, L, D] by distance; None is `attend`.
     """
@@ -135,8 +126,8 @@ def compare(
 ) -> Table:
     """Time the forms at one shape. rates: floating point operations a second by dtype, for the limit."""
     title = f"{title}, {' x '.join(f'{size:,}' for size in shape)}, forward and backward"
-    contestants: dict[Name, Callable[[], float]] = {}
-    more: dict[Name, dict[str, object]] = {}
+    contestants: Contestants = {}
+    more: More = {}
     left_out: list[str] = []
     small: Shape = (1, shape[1], min(shape[2], SMALL), shape[3])
     for name, form in forms.items():
@@ -152,7 +143,7 @@ def compare(
             more[name, dtype] = {"limit": 1000 * needed / rates[dtype], "difference": wrong}
             if form.compute is None:
                 more[name, dtype]["backend"] = choose(*tensors[:2], **form.arguments(tensors[3:-1]))
-    measured = interleaved(contestants, settings.repeats, title=title, watch=settings.watch)
+    measured = settings.rates(title, contestants)
     found = table(title, "ms", measured, next(iter(forms)), more)
     return {**found, "left_out": left_out} if left_out else found
 
@@ -164,7 +155,7 @@ def prepared(name: str, length: int) -> Callable[[], object]:
 
 
 def memory(length: int, settings: Settings, names: Sequence[str] = (SKEW, OURS)) -> Table:
-    """Extra memory of naive forms and of ours; that of the former is foretold where the machine has not enough.
+    """Extra memory of naive forms and of ours; that of the former is extrapolated where the machine has not enough.
 
     rows: those of the relation that a form reads, in MiB, as the paper reckons (section 3.4.1: 8.5 GB for one of each
     pair and 4.2 MB for one of each distance, at 2,048 positions and a width of 512); the products are not in it.

@@ -1,0 +1,180 @@
+"""Milliseconds to paint 32 x 32 RGB pictures subpixel by subpixel, beside peers.
+
+6 layers of width 256 with 8 heads and feed-forward networks of 1,024, random weights; 3,072 positions, one a subpixel.
+Local attention in blocks of 256 with the 256 positions before, or in blocks of 8 x 16 with 8 rows above and 32 columns
+beside; the mixture of 10 logistics has a pixel at one position. "painting" is `paint`, as a person calls it; "cached
+steps" are those of `Transformer`, "one row" those of `SingleRow` with matrices in float16, or in the model's own dtype.
+
+Without a cache every step runs the whole prefix again: extrapolated from passes in the middle of every 512 steps, each
+timed once. Peers paint one picture at a time; of `peer_steps`, if fewer, the rest is assumed to be no slower, which
+favours those that slow down with the length. With fewer `steps` all others are timed for these alone, and the time of
+all 3,072 is extrapolated; "painting" is then the steps that `paint` takes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from speed import peers
+from speed.tables import Contestants, More, Settings, Table, table
+from triptych.errors import UserError
+from triptych.generation.sample import generate
+from triptych.image.files import Pictures
+from triptych.image.painter import Painter
+from triptych.model.decoder import Rows, TorchDecoder
+from triptych.model.single import SingleRow, fits
+from triptych.model.transformer import Transformer
+
+SHAPE: dict[str, Any] = {"width": 256, "heads": 8, "feed_forward": 1024, "decoder_layers": 6}
+LOCAL_1D: dict[str, Any] = {"kind": "local_1d", "query": 256, "memory": 256}
+LOCAL_2D: dict[str, Any] = {
+    "kind": "local_2d",
+    "query_rows": 8,
+    "query_columns": 16,
+    "memory_rows": 8,
+    "memory_columns": 32,
+}
+SUBPIXELS = 32 * 32 * 3
+EVERY = 512  # steps for one timed pass without a cache
+REFERENCE = "local 1-D, painting"
+
+
+def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
+    """An untrained one, in that dtype."""
+    blank = Pictures(np.zeros((1, 32, 32, 3), np.uint8), None, ())
+    cell: dict[str, Any] = (
+        {"cell": "pixel", "head": {"kind": "mixture"}} if mixture else {"cell": (1, 1), "head": "tied"}
+    )
+    made = Painter.new(blank, device="cpu", **cell, **SHAPE, **{"pattern": LOCAL_1D, **changes})
+    made.model.to(getattr(torch, dtype)).eval()
+    return made
+
+
+def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
+    """Pictures, or of so many steps their part of them."""
+
+    def run() -> float:
+        assert len(made.paint(rows)) == rows
+        return float(rows)
+
+    alone = SingleRow(made.model) if rows == 1 and fits(made.model) else None
+    return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone)
+
+
+def cached(model: Transformer, rows: int, steps: int, alone: SingleRow | None = None) -> Callable[[], float]:
+    """Pictures, or the part of them that so many steps are; `alone` steps one row instead of the model."""
+
+    def run() -> float:
+        if alone is not None:
+            started = Rows(alone, alone.start(length=SUBPIXELS))
+        else:
+            started = Rows(model, model.start(length=SUBPIXELS, rows=rows))
+        columns = list(generate(TorchDecoder(model), started, steps=steps))
+        return rows * len(columns) / SUBPIXELS
+
+    return run
+
+
+@torch.no_grad()
+def uncached(model: Transformer, rows: int) -> float:
+    """Pictures a second when every token costs a pass over all before it."""
+    ids = torch.randint(model.config.vocabulary, (rows, SUBPIXELS))
+    seconds = 0.0
+    for length in range(EVERY // 2, SUBPIXELS, EVERY):
+        model(ids[:, :length])  # the first of its shape sets things up
+        start = time.perf_counter()
+        model(ids[:, :length])
+        seconds += EVERY * (time.perf_counter() - start)
+    return rows / seconds
+
+
+def local_attention(made: Painter, steps: int) -> Callable[[], float]:
+    torch.manual_seed(0)
+    model: Any = peers.local_transformer(made.model.config, SUBPIXELS + 1, LOCAL_1D["query"]).train(False)
+    model.to(made.model.dtype)
+    start = torch.zeros(1, 1, dtype=torch.int64)
+
+    def run() -> float:
+        found = model.generate(start, steps, filter_thres=0.0)
+        assert found.size(1) == steps
+        return steps / SUBPIXELS
+
+    return run
+
+
+def x_transformers(made: Painter, steps: int) -> Callable[[], float]:
+    from x_transformers import AutoregressiveWrapper
+
+    torch.manual_seed(0)
+    inner = peers.x_decoder(made.model.config, SUBPIXELS + 1, rotary_pos_emb=True, attn_flash=True)
+    model: Any = AutoregressiveWrapper(inner).train(False).to(made.model.dtype)
+    start = torch.zeros(1, 1, dtype=torch.int64)
+
+    @torch.no_grad()
+    def run() -> float:
+        found = model.generate(start, steps, cache_kv=True, filter_logits_fn=lambda logits: logits)
+        assert found.size(1) == steps
+        return steps / SUBPIXELS
+
+    return run
+
+
+PEERS = {"local-attention": local_attention, "x-transformers": x_transformers}
+
+
+def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants, dict[str, Painter]]:
+    """Our ways to paint `rows` pictures side by side, and by dtype the painter with 1-D local attention."""
+    contestants: Contestants = {}
+    plain: dict[str, Painter] = {}
+    for dtype in dtypes:
+        one = plain[dtype] = painter(dtype)
+        others = {"local 2-D": painter(dtype, pattern=LOCAL_2D), "mixture": painter(dtype, mixture=True)}
+        for name, made in {"local 1-D": one, **others}.items():
+            contestants[f"{name}, painting", dtype] = painting(made, rows, steps)
+        if rows == 1 or steps == SUBPIXELS:
+            contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, steps)
+        if rows == 1 and fits(one.model):
+            for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
+                alone = SingleRow(one.model, number)
+                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.model, 1, steps, alone)
+    return contestants, plain
+
+
+def sampling(rows: int, steps: int, peer_steps: int, settings: Settings) -> Table:
+    """Milliseconds a picture, `rows` pictures side by side."""
+    contestants, plain = painters(rows, steps, settings.dtypes)
+    left_out: list[str] = []
+    for dtype, made in plain.items() if rows == 1 else ():
+        for name in set(PEERS).intersection(settings.peers):
+            try:
+                PEERS[name](made, 2)()
+            except RuntimeError as error:  # no package takes every dtype
+                left_out.append(f"{name} in {dtype}: {error}")
+            else:
+                contestants[name, dtype] = PEERS[name](made, min(peer_steps, steps))
+    title = f"painting 32 x 32 RGB, {rows} at once: milliseconds a picture"
+    rates = settings.rates(title, contestants)
+    for dtype, made in plain.items():
+        rates["local 1-D, no cache", dtype] = [uncached(made.model, rows)] * settings.repeats
+    more: More = {}
+    for name, dtype in rates:
+        timed = min(peer_steps, steps) if name in PEERS else steps
+        guessed = timed < SUBPIXELS or name.endswith("no cache")
+        more[name, dtype] = {"seconds": 1 / statistics.median(rates[name, dtype]), "extrapolated": guessed}
+    found = table(title, "ms", rates, REFERENCE, more)
+    return {**found, "left_out": left_out} if left_out else found
+
+
+def tables(
+    settings: Settings, *, rows: Sequence[int] = (1, 16), steps: int = SUBPIXELS, peer_steps: int = SUBPIXELS
+) -> Iterator[Table]:
+    """A table for each number of pictures side by side."""
+    if not 0 < steps <= SUBPIXELS:
+        raise UserError(f"expected --length from 1 to {SUBPIXELS:,} with the case painting, got {steps:,}")
+    yield from (sampling(each, steps, peer_steps, settings) for each in rows)
