@@ -45,7 +45,7 @@ from triptych.image.files import Pictures, read_pictures
 from triptych.image.painter import Painter
 from triptych.image.score import Likelihood
 from triptych.model.condition import LABEL_DROP
-from triptych.model.files import write_file
+from triptych.shape.files import write_file
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizer_tensors, restore_optimizers
 from triptych.train.precision import cost_of_bfloat16, fast_dtype

@@ -20,14 +20,15 @@ from pathlib import Path
 from small_runs import place, run, train
 
 from triptych.errors import UserError
-from triptych.model.store import SHIPPED, load_pretrained
+from triptych.model.weights import transformer_of
+from triptych.shape.store import SHIPPED, read_model
 from triptych.train.folder import RunFolder
 
 
 def model_is_refused(folder: Path) -> str | None:
     """The line with which a model is refused; None if it is loaded."""
     try:
-        load_pretrained(folder)
+        transformer_of(read_model(folder))
     except UserError as error:
         return str(error)
     return None

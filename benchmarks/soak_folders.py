@@ -37,8 +37,9 @@ from PIL import Image
 from triptych.cli.main import main as triptych
 from triptych.cli.output import answer
 from triptych.errors import UserError
-from triptych.model.files import sealed
-from triptych.model.store import CARD, CONFIG, RUN, load_pretrained
+from triptych.model.weights import transformer_of
+from triptych.shape.files import sealed
+from triptych.shape.store import CARD, CONFIG, RUN, read_model
 
 MOST_SECONDS, MOST_MEGABYTES, MOST_REFUSAL = 10, 300, 0.05
 BATCH = 500  # folders a process
@@ -276,7 +277,7 @@ def refusals(models: Path) -> dict[str, float]:
             for _ in range(3):
                 start = time.process_time()
                 with contextlib.suppress(UserError):
-                    load_pretrained(folder)
+                    transformer_of(read_model(folder))
                 times.append(time.process_time() - start)
             found[f"{key} = {str(value)[:40] if not isinstance(value, int) else f'value {number}'}"] = (
                 statistics.median(times)

@@ -21,8 +21,9 @@ from pathlib import Path
 from small_runs import Ran, end, hashes, place, run, start, touched, train, write_foreign
 
 from triptych.errors import UserError
-from triptych.model.files import MARK
-from triptych.model.store import load_pretrained
+from triptych.model.weights import transformer_of
+from triptych.shape.files import MARK
+from triptych.shape.store import read_model
 from triptych.train.state import read_state
 
 OFTEN = "save_every=0.0000001"  # after every update
@@ -37,7 +38,7 @@ def check(holds: bool, what: str) -> None:
 
 def readable(out: Path) -> bool:
     try:
-        load_pretrained(out)
+        transformer_of(read_model(out))
         read_state(out)
     except (UserError, OSError) as error:
         print(error)

@@ -18,7 +18,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
-from triptych.model.files import sealed
+from triptych.shape.files import sealed
 
 BLANK = "0" * 64  # in the place of the digest that a resume state has of itself
 NAMES: list[tuple[str, str]] = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.errors import UserError
-from triptych.model.files import write_file
+from triptych.shape.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,11 +23,12 @@ from triptych.model.decoder import TorchDecoder
 from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Categorical, Head
 from triptych.model.inputs.base import Input
-from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape import parts
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
+from triptych.shape.store import read_model
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def test_it_trains_steps_prefills_beams_saves_and_loads(config: Config, tmp_path
         best = choices[0]
         assert best.ids[-1] == 1 and sum(best.log_probs) <= 0
 
-    save_pretrained(tmp_path / "model", model, {}, {})
-    again = load_pretrained(tmp_path / "model").model
+    save_transformer(tmp_path / "model", model, {}, {})
+    again = transformer_of(read_model(tmp_path / "model"))
     assert again.config == config
     assert torch.equal(again(batch.target, source=batch.source), model.eval()(batch.target, source=batch.source))
 

@@ -1,7 +1,9 @@
-"""Which modules can be imported where there is no torch."""
+"""What can be imported, and done, where there is no torch."""
 
 import subprocess
 import sys
+
+import pytest
 
 MODULES = (
     "triptych.decode.history",
@@ -22,6 +24,13 @@ MODULES = (
     "triptych.look.patches",
     "triptych.look.pixels",
     "triptych.look.similarity",
+    "triptych.shape.config",
+    "triptych.shape.files",
+    "triptych.shape.parts",
+    "triptych.shape.pattern",
+    "triptych.shape.plain",
+    "triptych.shape.store",
+    "triptych.shape.weights",
     "triptych.text.codec",
     "triptych.text.data",
     "triptych.text.files",
@@ -30,11 +39,29 @@ MODULES = (
     "triptych.text.segmentation",
     "triptych.text.split",
 )
+USES = {
+    "listing and reading models": """
+from triptych.shape.store import read_model, shipped
+assert all(read_model(card["name"]).weights for card in shipped())
+""",
+    "triptych models": """
+from triptych.cli.main import main
+assert main(["models"]) == 0
+""",
+}
+
+
+def without_torch(code: str) -> None:
+    """Run the code in a process in which torch cannot be imported."""
+    blocked = f"import sys\nsys.modules['torch'] = None\n{code}"
+    done = subprocess.run([sys.executable, "-c", blocked], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_these_import_without_torch() -> None:
-    code = (
-        "import sys, importlib; sys.modules['torch'] = None; [importlib.import_module(name) for name in sys.argv[1:]]"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *MODULES], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    without_torch("".join(f"import {module}\n" for module in MODULES))
+
+
+@pytest.mark.parametrize("code", USES.values(), ids=USES)
+def test_it_works_without_torch(code: str) -> None:
+    without_torch(code)

@@ -9,10 +9,11 @@ import torch
 
 from triptych import Composer, Painter, Pianist, Translator
 from triptych.errors import UserError
-from triptych.model.files import sealed
-from triptych.model.store import load_pretrained, save_pretrained, shipped
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer
 from triptych.shape.config import Config
+from triptych.shape.files import sealed
+from triptych.shape.store import read_model, shipped, write_model
 
 DOG = "A dog."
 SMALL = Config(50, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1)
@@ -21,7 +22,7 @@ SMALL = Config(50, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_l
 def model_folder(folder: Path, **card: Any) -> Path:
     """A model of no panel, which every command refuses by what its card says of itself."""
     torch.manual_seed(0)
-    save_pretrained(folder, Transformer(SMALL), {}, {"domain": "of nothing", **card})
+    save_transformer(folder, Transformer(SMALL), {}, {"domain": "of nothing", **card})
     return folder
 
 
@@ -136,7 +137,7 @@ def test_a_run_does_not_lead_out_of_its_folder(run: Any, here: Path, best: objec
 def test_a_run_may_itself_be_a_link(here: Path) -> None:
     run_folder(here / "mine")
     (here / "link").symlink_to(here / "mine")
-    assert load_pretrained("./link").card["domain"] == "of nothing"
+    assert read_model("./link").card["domain"] == "of nothing"
 
 
 ESCAPES = "red\x1b[31m\x1b]0;title\x07 \x9b2J\r\nline\u202eback"
@@ -145,12 +146,12 @@ ESCAPES = "red\x1b[31m\x1b]0;title\x07 \x9b2J\r\nline\u202eback"
 def test_a_card_says_nothing_to_the_terminal(
     run: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = load_pretrained("captions-en-de")
+    source = read_model("captions-en-de")
     folder = here / "captions-xx"
     card = {**source.card, "notice": ESCAPES, "domain": ESCAPES, "license": ESCAPES, "scores": {ESCAPES: ESCAPES}}
-    save_pretrained(folder, source.model, source.files, {**card, "languages": {"target": ESCAPES}})
+    write_model(folder, source.config, source.weights, source.files, {**card, "languages": {"target": ESCAPES}})
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
-    monkeypatch.setattr("triptych.model.store.SHIPPED", here)
+    monkeypatch.setattr("triptych.shape.store.SHIPPED", here)
     shown = [
         run("translate", DOG, "--model", "captions-xx"),  # its notice
         run("paint", "--model", "captions-xx", "--out", "pictures"),  # an error, which names its domain
@@ -175,13 +176,13 @@ def test_the_hub_is_asked_for_what_begins_with_hf_alone(monkeypatch: pytest.Monk
     monkeypatch.setattr(hub, "snapshot_download", stand_in)
     model_folder(here / "other")
     with pytest.raises(UserError, match="write hf:someone/model"):
-        load_pretrained("someone/model")
+        read_model("someone/model")
     assert asked == []
-    assert load_pretrained("hf:someone/model").card["domain"] == "of nothing"
+    assert read_model("hf:someone/model").card["domain"] == "of nothing"
     assert asked == ["someone/model"]
     for odd in ("hf:model", "hf:a/b/c", "hf:/b", "hf:a/../b"):
         with pytest.raises(UserError, match="expected hf:owner/name"):
-            load_pretrained(odd)
+            read_model(odd)
 
 
 @pytest.mark.parametrize("without", ["network", "package"])
@@ -199,4 +200,4 @@ def test_without_a_hub_there_is_one_line(run: Any, monkeypatch: pytest.MonkeyPat
 def test_a_shipped_model_that_is_moved_is_a_folder_like_others(here: Path) -> None:
     name = shipped()[0]["name"]
     shutil.copytree(Path(__import__("triptych").__file__).parent / "weights" / name, here / "copy")
-    assert load_pretrained("copy").card["name"] == "copy"
+    assert read_model("copy").card["name"] == "copy"

@@ -14,7 +14,7 @@ from triptych.generation import Sampling
 from triptych.image.data import shrunk
 from triptych.image.files import Pictures
 from triptych.image.painter import MOST_TOGETHER, Painter
-from triptych.model.store import save_pretrained
+from triptych.model.weights import save_transformer
 from triptych.train.recipe import Recipe
 
 PATTERNS: Mapping[str, Mapping[str, Any]] = {
@@ -221,7 +221,7 @@ def test_a_mixture_trains_for_so_many_hours_in_the_faster_number_format(pictures
 
 def test_what_is_no_painter(pictures: Pictures, tmp_path: Path) -> None:
     painter = make(pictures)
-    save_pretrained(tmp_path / "text", painter.model, {"text.model": b""}, {})
+    save_transformer(tmp_path / "text", painter.model, {"text.model": b""}, {})
     with pytest.raises(UserError, match=r"expected a model of pictures, got .*another kind"):
         Painter.load(tmp_path / "text")
 

@@ -12,11 +12,12 @@ import torch
 
 from triptych.cli.main import main
 from triptych.errors import LONGEST, UserError
-from triptych.model.files import sealed
-from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape.config import Config
+from triptych.shape.files import sealed
 from triptych.shape.plain import DEEPEST, bounded, from_json, from_toml
+from triptych.shape.store import read_model
 
 
 def nested(depth: int, key: str = "source") -> Any:
@@ -68,7 +69,7 @@ def test_a_hostile_configuration_is_refused_at_once(
     torch.manual_seed(0)
     model = Transformer(Config(11, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=1))
     sys.set_int_max_str_digits(5000)  # so that we can write what a reader of JSON refuses by itself
-    save_pretrained(tmp_path / "model", model, {"tokenizer.model": b""}, {})
+    save_transformer(tmp_path / "model", model, {"tokenizer.model": b""}, {})
     config, card = tmp_path / "model" / "config.json", tmp_path / "model" / "card.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
     told = json.loads(card.read_text())
@@ -76,7 +77,7 @@ def test_a_hostile_configuration_is_refused_at_once(
     card.write_bytes(sealed(told))
     start = time.perf_counter()
     with pytest.raises(UserError):
-        load_pretrained(tmp_path / "model")
+        transformer_of(read_model(tmp_path / "model"))
     assert time.perf_counter() - start < 1  # 0.05 s on a quiet machine
     assert main(["translate", "A dog.", "--model", str(tmp_path / "model")]) == 2
     told = capsys.readouterr().err

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from copies import Copies, Stopping, make, read_log, recipe
 
 from triptych.errors import UserError
-from triptych.model import store
-from triptych.model.files import MARK
-from triptych.model.store import load_pretrained, save_pretrained
+from triptych.model.weights import save_transformer
+from triptych.shape import store
+from triptych.shape.files import MARK
+from triptych.shape.store import read_model
 from triptych.train import folder as run_folder
 from triptych.train.folder import RunFolder, checkpoints_of
 from triptych.train.loop import fit
@@ -54,12 +56,12 @@ def with_our_name(name: str) -> Callable[[Path], None]:
 
 
 def own_checkpoint_with_a_note(out: Path) -> None:
-    save_pretrained(out / "checkpoints" / "last-0000007", make(), {}, {})
+    save_transformer(out / "checkpoints" / "last-0000007", make(), {}, {})
     (out / "checkpoints" / "last-0000007" / "note.txt").write_text("the good one")
 
 
 def changed_checkpoint(out: Path) -> None:
-    save_pretrained(out / "checkpoints" / "last-0000007", make(), {}, {})
+    save_transformer(out / "checkpoints" / "last-0000007", make(), {}, {})
     (out / "checkpoints" / "last-0000007" / "config.json").write_text("{}")
 
 
@@ -130,7 +132,7 @@ def test_what_others_put_into_a_run_stays(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "elsewhere" / "checkpoints" / "other-project", checkpoints / "other-project")
     (checkpoints / "last-0000018").mkdir()
     (checkpoints / "last-0000018" / "weights.safetensors").write_bytes(b"mine")
-    save_pretrained(checkpoints / "update-0000012", make(), {}, {})
+    save_transformer(checkpoints / "update-0000012", make(), {}, {})
     (checkpoints / "update-0000012" / "note.txt").write_text("keep")
     (checkpoints / f".last-0000099.{MARK}").write_text("no folder of ours")
     (out / "todo.txt").write_text("buy milk")
@@ -149,7 +151,7 @@ def test_what_others_put_into_a_run_stays(tmp_path: Path) -> None:
     assert {name: after.get(name) for name in foreign} == foreign
     assert json.loads((out / "run.json").read_text())["last"] == "checkpoints/last-0000018.2"
     assert (out / "log.jsonl").read_text().splitlines().count("a remark of mine") == 1
-    assert load_pretrained(out).card["training"]["updates"] > 0
+    assert read_model(out).card["training"]["updates"] > 0
 
 
 def test_a_run_that_was_killed_before_its_first_save_starts_anew(tmp_path: Path) -> None:
@@ -239,9 +241,9 @@ def test_signals_while_it_saves_lose_nothing(average: int, tmp_path: Path, monke
         assert read_state(tmp_path / "run").progress.update == outcome.updates
         outcome = train(tmp_path / "run", resume=True, settings=settings)
     assert outcome.reason == "finished"
-    one, other = (load_pretrained(tmp_path / name) for name in ("straight", "run"))
-    for name, value in one.model.state_dict().items():
-        assert other.model.state_dict()[name].equal(value)
+    one, other = (read_model(tmp_path / name) for name in ("straight", "run"))
+    for name, value in one.weights.items():
+        assert np.array_equal(other.weights[name], value)
     assert one.card["sha256"] == other.card["sha256"]
 
 
@@ -260,7 +262,7 @@ def test_kills_while_it_saves_leave_everything_readable(tmp_path: Path) -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         struck += any(MARK in name for name in hashes(out))
-        load_pretrained(out)
+        read_model(out)
         read_state(out)
     assert train(out, resume=True, settings=settings).reason == "finished"
     assert not [name for name in hashes(out) if MARK in name]
@@ -274,15 +276,15 @@ def test_kills_while_it_saves_leave_everything_readable(tmp_path: Path) -> None:
 
 def test_a_model_folder_is_replaced_only_as_it_was_written(tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    save_pretrained(folder, make(), {"tokenizer.model": b"a"}, {})
-    save_pretrained(folder, make(), {}, {"data": "others"})
+    save_transformer(folder, make(), {"tokenizer.model": b"a"}, {})
+    save_transformer(folder, make(), {}, {"data": "others"})
     assert store.read_card(folder)["data"] == "others" and not (folder / "tokenizer.model").exists()
     (folder / "note.txt").write_text("mine")
     before = hashes(folder)
     with pytest.raises(UserError, match="holds other things"):
-        save_pretrained(folder, make(), {}, {})
+        save_transformer(folder, make(), {}, {})
     (folder / "note.txt").unlink()
     (folder / "config.json").write_text("{}")
     with pytest.raises(UserError, match="holds other things"):
-        save_pretrained(folder, make(), {}, {})
+        save_transformer(folder, make(), {}, {})
     assert {**before, "config.json": ""} == {**hashes(folder), "config.json": "", "note.txt": before["note.txt"]}

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from copies import Copies, Stopping, make, read_log, recipe
 
 from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
-from triptych.model.store import load_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer, transformer_of
+from triptych.shape.store import read_model
 from triptych.train import folder as run_folder
 from triptych.train import loop, plan
 from triptych.train.loop import fit, held_out_loss
@@ -53,7 +55,7 @@ def test_resume_is_exact_to_the_bit_in_the_middle_of_an_epoch(changes: dict[str,
     assert outcome.reason == "finished"
     for name, value in straight.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
-    best, other = (load_pretrained(tmp_path / name).model.state_dict() for name in ("straight", "broken"))
+    best, other = (transformer_of(read_model(tmp_path / name)).state_dict() for name in ("straight", "broken"))
     assert all(torch.equal(best[name], other[name]) for name in best)
     pointers = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("straight", "broken")]
     assert pointers[0] == pointers[1]
@@ -164,7 +166,7 @@ def test_patience_stops_and_the_best_is_kept(tmp_path: Path) -> None:
         quiet=True,
     )
     assert outcome.reason == "no better for long enough" and outcome.score == 5.0
-    assert load_pretrained(tmp_path).card["training"]["updates"] == 12
+    assert read_model(tmp_path).card["training"]["updates"] == 12
 
 
 def test_last_checkpoints_are_averaged(tmp_path: Path) -> None:
@@ -186,9 +188,9 @@ def test_a_nan_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
     model = make()
     with pytest.raises(DivergedError, match="no longer finite at update 13"):
         fit(model, Poisoned(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
-    kept = load_pretrained(tmp_path)
+    kept = read_model(tmp_path)
     assert kept.card["training"]["updates"] == 12
-    assert all(value.isfinite().all() for value in kept.model.state_dict().values())
+    assert all(np.isfinite(value).all() for value in kept.weights.values())
     assert read_log(tmp_path)[-1]["event"] == "diverged"
 
 
@@ -219,7 +221,7 @@ def test_weights_that_go_bad_in_an_update_are_not_saved(tmp_path: Path, monkeypa
     pointer = json.loads((tmp_path / "run.json").read_text())
     assert pointer["best"].endswith("0000006") and pointer["last"].endswith("0000006")
     for name in ("best", "last"):
-        kept = load_pretrained(tmp_path / pointer[name]).model
+        kept = transformer_of(read_model(tmp_path / pointer[name]))
         assert all(value.isfinite().all() for value in kept.state_dict().values())
 
 
@@ -234,7 +236,7 @@ def test_a_score_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
         measure=lambda _: {"score": next(scores)},
         quiet=True,
     )
-    assert outcome.score == 2.0 and load_pretrained(tmp_path).card["training"]["updates"] == 12
+    assert outcome.score == 2.0 and read_model(tmp_path).card["training"]["updates"] == 12
 
 
 def test_a_resumed_run_keeps_model_vocabulary_and_data(tmp_path: Path) -> None:
@@ -254,11 +256,11 @@ def test_a_resumed_run_keeps_model_vocabulary_and_data(tmp_path: Path) -> None:
         resume(make(), Copies(batches=5), pieces)
     (tmp_path / "run.json").unlink()  # which the resume state makes up for
     resume(make(), Copies(), pieces)
-    assert load_pretrained(tmp_path).files == {"tokenizer.model": b"pieces"}
+    assert read_model(tmp_path).files == {"tokenizer.model": b"pieces"}
 
 
 def test_a_run_does_not_hide_a_model(tmp_path: Path) -> None:
-    save_pretrained(tmp_path, make(), {}, {})
+    save_transformer(tmp_path, make(), {}, {})
     with pytest.raises(UserError, match="which holds a model"):
         fit(make(), Copies(), Copies().epoch(9), recipe(), tmp_path, quiet=True)
 

@@ -13,7 +13,7 @@ from test_processes import RECIPE, TASKS, prepared, write_pairs
 
 from triptych import Recipe
 from triptych.cli.main import main
-from triptych.model.store import load_pretrained
+from triptych.shape.store import read_model
 from triptych.train import loop
 from triptych.train.state import read_state
 
@@ -65,7 +65,7 @@ def test_every_task_goes_on_to_the_bit(name: str, place: Path, monkeypatch: pyte
     assert found.progress.update == whole.progress.update == 2 * epoch
     for tensor, value in whole.tensors.items():
         assert found.tensors[tensor].equal(value), tensor
-    assert load_pretrained(broken).card["sha256"] == load_pretrained(straight).card["sha256"]
+    assert read_model(broken).card["sha256"] == read_model(straight).card["sha256"]
     assert (found.progress.best, found.progress.worse) == (whole.progress.best, whole.progress.worse)
     logs = [[(line["update"], line["nll"]) for line in read_log(run) if "nll" in line] for run in (straight, broken)]
     assert logs[0] == logs[1]

@@ -62,7 +62,7 @@ def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pi
 
 def named(model: str) -> str:
     """The name of a model as it was given; where a model here has the name of a shipped one, which is meant is told."""
-    from triptych.model.store import is_model, ships
+    from triptych.shape.store import is_model, ships
 
     if model in ships() and is_model(Path(model)):
         say(f"note: {model} is the shipped model; the folder of that name is ./{model}")
@@ -71,9 +71,9 @@ def named(model: str) -> str:
 
 def plays_performances(model: str) -> bool:
     """Whether the model of that name is a pianist and no composer: its codec says so. Raises UserError for others."""
-    from triptych.model.store import another_kind, locate, read_card
     from triptych.music.chorales.codec import FILE as CHORALE
     from triptych.music.performances.performance import FILE as PERFORMANCE
+    from triptych.shape.store import another_kind, locate, read_card
 
     card = read_card(locate(model))
     if PERFORMANCE not in card["sha256"] and CHORALE not in card["sha256"]:

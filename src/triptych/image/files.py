@@ -22,7 +22,7 @@ from triptych.image.arrays import HELD_OUT, LARGEST_ARRAY, has_idx, idx_split, n
 from triptych.image.decoding import MOST_PIXELS, Decoded, Picture, Size, decode, read_header
 from triptych.image.folders import SPLITS, Layout, Words, read_layout, split_of
 from triptych.image.resizing import is_cut, middle, resized, with_channels
-from triptych.model.files import write_file
+from triptych.shape.files import write_file
 
 LARGEST_FILE = 100_000_000  # bytes
 MARK, MARK_BEFORE = re.compile(rb"tEXtSoftware\0triptych ([0-9a-f]{32})"), 200  # and within how many bytes it begins

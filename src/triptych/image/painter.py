@@ -28,8 +28,8 @@ from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
 from triptych.model.parameters import smooth_start
-from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import load_for, save_transformer
 from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
 from triptych.train.loop import fit
@@ -72,10 +72,10 @@ class Painter:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Painter:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        stored = load_for(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype)
+        model, stored = load_for(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype)
         codec = PictureCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
-        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
+        return cls(model, codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -150,8 +150,8 @@ class Painter:
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        _, number = use_device("cpu", None, dtype)
-        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
+        use_device("cpu", None, dtype)
+        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
 
     def fit(
         self,

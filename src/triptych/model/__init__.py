@@ -1,1 +1,1 @@
-"""Floor 1: the Transformer, its configuration, its cache and its form on disk."""
+"""Floor 2: the Transformer, its parts and its cache."""

@@ -1,1 +1,1 @@
-"""Floor 0, without torch: what a model is made of, and who may attend to whom."""
+"""Floor 0, without torch: what a model is made of, and how it lies on the disk."""

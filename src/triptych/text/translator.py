@@ -23,8 +23,8 @@ from triptych.model import convert
 from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import load_for, save_transformer
 from triptych.shape.config import Config
 from triptych.text.alignment import alignment, look
 from triptych.text.codec import TextCodec, text_lines
@@ -96,8 +96,8 @@ class Translator:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Translator:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        stored = load_for(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype)
-        return cls(stored.model, TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
+        model, stored = load_for(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype)
+        return cls(model, TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
 
     @classmethod
     def new(
@@ -135,8 +135,8 @@ class Translator:
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        _, number = use_device("cpu", None, dtype)
-        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
+        use_device("cpu", None, dtype)
+        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
 
     def fit(
         self,

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.files import MARK, sealed, write_file
-from triptych.model.store import CARD, RUN, own_files, remove_pretrained, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer
+from triptych.shape.files import MARK, sealed, write_file
+from triptych.shape.store import CARD, RUN, own_files, remove_model
 from triptych.train.inputs import difference, digests
 from triptych.train.lock import LOCK, Lock
 from triptych.train.ownership import CHECKPOINT, CHECKPOINTS, LOG, is_run, own_entries, own_parts, remove
@@ -169,7 +170,7 @@ class RunFolder:
         for folder in (self.path / CHECKPOINTS).iterdir():
             name = f"{CHECKPOINTS}/{folder.name}"
             if name not in checkpoints_of(progress) and CHECKPOINT.fullmatch(folder.name):
-                remove_pretrained(folder, MARK)
+                remove_model(folder, MARK)
 
     def write_checkpoint(
         self, kind: str, update: int, model: Transformer, files: Mapping[str, bytes], card: Mapping[str, Any]
@@ -179,7 +180,7 @@ class RunFolder:
         while os.path.lexists(self.path / CHECKPOINTS / name):
             number += 1
             name = f"{kind}-{update:07d}.{number}"
-        save_pretrained(self.path / CHECKPOINTS / name, model, files, card, mark=MARK)
+        save_transformer(self.path / CHECKPOINTS / name, model, files, card, mark=MARK)
         return f"{CHECKPOINTS}/{name}"
 
 

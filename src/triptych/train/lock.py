@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.model.files import read_sealed, sealed
+from triptych.shape.files import read_sealed, sealed
 
 LOCK = "run.lock"
 FREE, TAKEN, UNKNOWN = "free", "taken", "unknown"

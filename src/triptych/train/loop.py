@@ -14,9 +14,10 @@ from torch import nn
 
 from triptych.errors import DivergedError, UserError
 from triptych.model.batch import Batch
-from triptych.model.store import load_pretrained
 from triptych.model.transformer import Transformer
-from triptych.train.averaging import MovingAverage, Weights, mean, swapped, weights
+from triptych.model.weights import tensors_of
+from triptych.shape.store import read_model
+from triptych.train.averaging import MovingAverage, Weights, mean, swapped
 from triptych.train.folder import RunFolder, claimed, is_of_update
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
@@ -66,7 +67,7 @@ def fit(
         held_out: batches for the held-out loss (nats a token).
         recipe: see `Recipe`.
         out: the run's folder: new, empty, or with `resume` that of a run; or one that is claimed already.
-            `load_pretrained(out)` gives the best checkpoint.
+            `read_model(out)` reads the best checkpoint.
         package: the codec's files and the card of each checkpoint, and what a run that goes on must find again.
         measure: figures of the model on held-out data, of which "score" (higher is better) chooses the best checkpoint;
             without it the held-out loss does.
@@ -165,8 +166,8 @@ class _Run:
         """A resumed run keeps its model, its vocabulary and its data, or it would not equal an uninterrupted one."""
         advice = "leave it as it was, or start a new run with --from"
         assert self.progress.last_checkpoint is not None, "a state names its checkpoint"
-        stored = load_pretrained(self.folder.path / self.progress.last_checkpoint)
-        saved, ours = stored.model.config.to_dict(), self.model.config.to_dict()
+        stored = read_model(self.folder.path / self.progress.last_checkpoint)
+        saved, ours = stored.config.to_dict(), self.model.config.to_dict()
         changed = [f"{key} was {saved[key]!r}, got {ours[key]!r}" for key in ours if saved[key] != ours[key]]
         if changed:
             raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
@@ -411,7 +412,7 @@ class _Run:
 
     def _average_last(self) -> None:
         """The mean of the last checkpoints competes with the best one. Only the first process has names in `kept`."""
-        many = [weights(load_pretrained(self.folder.path / name).model) for name in self.progress.kept]
+        many = [tensors_of(read_model(self.folder.path / name)) for name in self.progress.kept]
         averaged = {name: value.to(self.device) for name, value in mean(many).items()} if many else None
         self._evaluate(averaged)
         self._save()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.model.files import MARK, read_sealed
-from triptych.model.store import RUN, own_files
+from triptych.shape.files import MARK, read_sealed
+from triptych.shape.store import RUN, own_files
 from triptych.train.lock import LOCK, is_lock
 from triptych.train.state import FILE, State
 

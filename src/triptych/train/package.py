@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.store import load_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import tensors_of
+from triptych.shape.store import read_model
 
 OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
 # What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
@@ -64,7 +65,7 @@ def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
     """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
-    best = load_pretrained(out)
-    model.load_state_dict(best.model.state_dict())
+    best = read_model(out)
+    model.load_state_dict(tensors_of(best))
     model.eval()
     return best.card

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from triptych.errors import UserError
-from triptych.model.files import MARK, write_file
+from triptych.shape.files import MARK, write_file
 from triptych.train.ownership import BOARD, LOG, is_log_line
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.model.store import save_pretrained
+from triptych.model.weights import save_transformer
 from triptych.music.chorales.codec import RANGES, from_piece, to_piece
 from triptych.music.chorales.composer import Composer
 from triptych.music.files.midi import write_midi
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in ("compose", "infill"):
         model = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)
         model.save(folder / task)
-    save_pretrained(folder / "text", model.model, {"text.model": b""}, {})
+    save_transformer(folder / "text", model.model, {"text.model": b""}, {})
     write_midi(to_piece(GRID, 90.0), folder / "piece.mid")
     tune = (Note(0, 230, 67), Note(240, 480, 67), Note(491, 960, 72), Note(0, 480, 20))
     write_midi(Piece(tune, resolution=480, tempo=60.0), folder / "tune.mid")

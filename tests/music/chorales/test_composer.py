@@ -13,7 +13,7 @@ from triptych.cli.verbs.look_music import arcs_of
 from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.model.single import SingleRow
-from triptych.model.store import save_pretrained
+from triptych.model.weights import save_transformer
 from triptych.music.chorales import sampler
 from triptych.music.chorales.augmentation import Augmentation
 from triptych.music.chorales.codec import END, RANGES, SILENT, UNKNOWN, VOICES, ChoraleCodec, Grid, from_piece, to_piece
@@ -490,10 +490,10 @@ def test_saved_and_loaded(task: str, tmp_path: Path) -> None:
 
 
 def test_folders_of_other_models(composer: Composer, tmp_path: Path) -> None:
-    save_pretrained(tmp_path / "text", composer.model, {"text.model": b""}, {})
+    save_transformer(tmp_path / "text", composer.model, {"text.model": b""}, {})
     with pytest.raises(UserError, match=r"expected a model of chorales, got .*text \(another kind of model\)"):
         Composer.load(tmp_path / "text", device="cpu")
-    save_pretrained(tmp_path / "other", composer.model, {"chorale.json": b'{"lowest": 0}'}, {})
+    save_transformer(tmp_path / "other", composer.model, {"chorale.json": b'{"lowest": 0}'}, {})
     with pytest.raises(UserError, match="a codec of chorales"):
         Composer.load(tmp_path / "other", device="cpu")
     big = make(classes=0).model.config.to_dict() | {"vocabulary": 50}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.model.batch import Batch
-from triptych.model.store import save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import save_transformer
 from triptych.music.files.midi import midi_bytes, write_midi
 from triptych.music.performances import pianist as module
 from triptych.music.performances.grammar import PerformanceGrammar
@@ -369,7 +369,7 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     told = exact.with_keyboard()
     assert told.model.config.input == Tokens((88, 100, 32))
     assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
-    save_pretrained(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
+    save_transformer(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a model of piano performances, got .*another kind"):
         Pianist.load(tmp_path / "other")
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from triptych import __version__
 from triptych.cli.verbs.models import worded
 from triptych.errors import UserError
-from triptych.model.files import MARK, read_sealed, sealed, temporary_of, write_file
 from triptych.picture import save
+from triptych.shape.files import MARK, read_sealed, sealed, temporary_of, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

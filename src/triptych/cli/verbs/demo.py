@@ -39,7 +39,7 @@ def demo(
     from triptych.cli.gallery import pixels as gallery_pixels
     from triptych.cli.gallery import words as gallery_words
     from triptych.cli.gallery.pages import CONTENTS, finished, renewed, write_page
-    from triptych.model.store import shipped
+    from triptych.shape.store import shipped
 
     there = {card["name"] for card in shipped()}
     settings = device, threads, dtype.value

@@ -18,7 +18,7 @@ def models(
     json: options.Json = False,
 ) -> None:
     """List the models that ship, with their domain, scores and licence."""
-    from triptych.model.store import shipped
+    from triptych.shape.store import shipped
 
     cards = list(shipped())
     answer({"models": cards}, _described(cards), as_json=json)

@@ -50,7 +50,7 @@ def notes(folder: Folder, json: options.Json = False) -> None:
 
 def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], *, json: bool) -> None:
     """Write the files into a folder in which nothing else is but these very files."""
-    from triptych.model.files import write_file
+    from triptych.shape.files import write_file
 
     files = {"LICENSE": LICENSE.format(what=what, panel=panel).encode(), **files}
     for path in folder.rglob("*"):

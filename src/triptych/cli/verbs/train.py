@@ -241,9 +241,9 @@ def _train_composer(
     resume: bool,
 ) -> Outcome:
     """Train a new composer, or go on from `start_from`."""
-    from triptych.model.store import locate, read_card
     from triptych.music.chorales.augmentation import Augmentation
     from triptych.music.chorales.composer import Composer
+    from triptych.shape.store import locate, read_card
 
     use = tables["data"]
     use.pop("kind", None)

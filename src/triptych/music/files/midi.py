@@ -9,10 +9,10 @@ import struct
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.model.files import write_file
 from triptych.music.piece.key import signed
 from triptych.music.piece.metre import with_upbeat
 from triptych.music.piece.piece import Note, Piece, Tempo
+from triptych.shape.files import write_file
 
 TICKS_PER_QUARTER = 480  # of a written file, at least; the custom of sequencers
 LONGEST_DELTA = 2**28 - 1  # of a variable-length quantity

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triptych.errors import UserError
-from triptych.model.files import write_file
 from triptych.music.files.spelling import STEPS, spell
 from triptych.music.files.staves import MOST_LAYERS, Part, parts_of
 from triptych.music.piece.bars import QUARTER, Symbol, bars_of, beams_of, in_sixteenths, is_whole
@@ -18,6 +17,7 @@ from triptych.music.piece.key import signed
 from triptych.music.piece.metre import Bar
 from triptych.music.piece.piece import Piece, Tempo
 from triptych.music.piece.transcription import transcribed
+from triptych.shape.files import write_file
 
 ACCIDENTALS = ("flat-flat", "flat", "natural", "sharp", "double-sharp")
 TYPES = {32: "breve", 16: "whole", 8: "half", 4: "quarter", 2: "eighth", 1: "16th"}

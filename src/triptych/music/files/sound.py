@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.model.files import write_file
 from triptych.music.piece.piece import Piece
+from triptych.shape.files import write_file
 
 CHOIR = frozenset(("soprano", "alto", "tenor", "bass"))
 LOWEST, HIGHEST = 20.0, 0.45  # partials in between sound: hertz, and cycles a sample (above 0.5 they would alias)

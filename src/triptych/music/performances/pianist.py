@@ -18,8 +18,8 @@ from triptych.model import convert
 from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
 from triptych.model.layers import AttentionMaps
-from triptych.model.store import load_for, save_pretrained
 from triptych.model.transformer import Transformer
+from triptych.model.weights import load_for, save_transformer
 from triptych.music.files.reading import MusicReader, read_performance
 from triptych.music.performances.data import (
     AUGMENTED,
@@ -135,10 +135,12 @@ class Pianist:
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Pianist:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        stored = load_for(name, FILE, "a model of piano performances", device=device, threads=threads, dtype=dtype)
+        model, stored = load_for(
+            name, FILE, "a model of piano performances", device=device, threads=threads, dtype=dtype
+        )
         codec = PerformanceCodec.from_bytes(stored.files[FILE])
         # Who asks for a number format gets no other.
-        return cls(stored.model, codec, stored.card, exact=dtype != "auto")
+        return cls(model, codec, stored.card, exact=dtype != "auto")
 
     @classmethod
     def new(
@@ -200,8 +202,8 @@ class Pianist:
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        _, number = use_device("cpu", None, dtype)
-        save_pretrained(folder, self.model, self._files(), {**self.card, **card}, number)
+        use_device("cpu", None, dtype)
+        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
 
     def fit(
         self,

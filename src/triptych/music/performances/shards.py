@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.model.files import MARK, write_file
 from triptych.music.chorales.data import HELD_OUT
 from triptych.music.files.folder import MusicFiles
 from triptych.music.files.reading import MusicReader, read_many
 from triptych.music.performances.melody import melody_of_parts
 from triptych.music.performances.performance import NOTE, Performance, PerformanceCodec
+from triptych.shape.files import MARK, write_file
 from triptych.train.inputs import digest_of
 
 INDEX = "index.json"

@@ -12,22 +12,15 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch.overrides import TorchFunctionMode
-
 from triptych.errors import UserError, plain, printable
-from triptych.model.device import use_device
-from triptych.model.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
-from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
+from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
 from triptych.shape.plain import from_json, read_bounded
+from triptych.shape.weights import Array, Weights, read_weights, write_weights
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.json"
 # A training run's pointer to its checkpoints: {"best": folder, "last": folder}.
@@ -42,25 +35,26 @@ MOST_ENTRIES = 10_000  # of a folder, that are compared with a mistyped name
 
 @dataclass(frozen=True)
 class Stored:
-    """What a model folder holds: the model, in float32 unless asked for otherwise, the codec's files by name, the card,
-    and where it was.
+    """The content of a model folder: configuration, weights in their stored number format, the codec's files by name,
+    and the card; and the folder.
     """
 
-    model: Transformer
+    config: Config
+    weights: dict[str, Array]
     files: dict[str, bytes]
     card: dict[str, Any]
     folder: Path
 
 
-def save_pretrained(
+def write_model(
     folder: str | Path,
-    model: Transformer,
+    config: Config,
+    weights: Weights,
     files: Mapping[str, bytes],
     card: Mapping[str, Any],
-    dtype: torch.dtype = torch.float32,
     mark: str | None = None,
 ) -> None:
-    """Write the model folder at once. `dtype` is that of the stored weights (float16 halves the folder).
+    """Write the model folder at once, its weights in the number format of the arrays.
 
     A name in the card is left out: it was another folder's. A model in this folder is replaced if it is as it was
     written; anything else there is a `UserError`, because replacing it would delete it. mark: see `write_file`.
@@ -71,23 +65,23 @@ def save_pretrained(
         raise UserError(
             f"expected a new folder or that of an unchanged model, got {path}, which holds other things; name another"
         )
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     contents = {
-        CONFIG: (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
-        WEIGHTS: save_tensors(tensors),
+        CONFIG: (json.dumps(config.to_dict(), indent=2) + "\n").encode(),
+        WEIGHTS: write_weights(weights),
         **{name: files[name] for name in sorted(files)},
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    told = {key: value for key, value in card.items() if key != "name"}
-    contents[CARD] = sealed({**told, "parameters": sum(p.numel() for p in model.parameters()), "sha256": digests})
+    kept = {key: value for key, value in card.items() if key != "name"}
+    parameters = sum(array.size for array in weights.values())
+    contents[CARD] = sealed({**kept, "parameters": parameters, "sha256": digests})
     write_folder(path, contents, replaced=replaced, mark=mark)
 
 
 def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
     """Give a model folder another card, for example with scores; the digests of its files stay as they are."""
     path = Path(folder)
-    told = {key: value for key, value in card.items() if key != "name"}
-    write_file(path / CARD, sealed({**told, "sha256": read_card(path)["sha256"]}))
+    kept = {key: value for key, value in card.items() if key != "name"}
+    write_file(path / CARD, sealed({**kept, "sha256": read_card(path)["sha256"]}))
 
 
 def own_files(folder: Path, *, exactly: bool = True) -> list[str]:
@@ -102,7 +96,7 @@ def own_files(folder: Path, *, exactly: bool = True) -> list[str]:
     return list(digests) if holds(folder, digests, exactly=exactly) else []
 
 
-def remove_pretrained(folder: Path, mark: str) -> None:
+def remove_model(folder: Path, mark: str) -> None:
     """Remove a model folder that is as it was written; anything else stays. It goes under its temporary name first, so
     that a kill leaves nothing that looks like a damaged model. mark: see `write_file`.
     """
@@ -112,8 +106,8 @@ def remove_pretrained(folder: Path, mark: str) -> None:
             leaving.rename(folder)
 
 
-def load_pretrained(name: str | Path) -> Stored:
-    """Load the model of a name: see `locate`.
+def read_model(name: str | Path) -> Stored:
+    """Read and verify the model of a name: see `locate`.
 
     Raises:
         UserError: nothing of that name, a file missing, or a file that is not the one its card names.
@@ -135,26 +129,24 @@ def load_pretrained(name: str | Path) -> Stored:
         if file not in contents:
             raise UserError(f"expected {file} among the files of {folder / CARD}; this is not a Triptych model")
     config = Config.from_dict(from_json(contents.pop(CONFIG), folder / CONFIG))
-    model = _assembled(config, contents.pop(WEIGHTS), folder)
-    return Stored(model.eval(), contents, card, folder)
+    try:
+        weights = read_weights(contents.pop(WEIGHTS))
+        if config.encoder_layers + config.decoder_layers + getattr(config.head, "layers", 0) > len(weights):
+            raise ValueError(f"{len(weights)} tensors are too few for its layers")
+    except ValueError as error:
+        raise misfit(folder, error) from None
+    return Stored(config, weights, contents, card, folder)
 
 
-def load_for(name: str | Path, file: str, what: str, *, device: str, threads: int | None, dtype: str) -> Stored:
-    """Load a model of one kind, as its codec's `file` tells, on a device and in a number format (see `use_device`).
-
-    Raises UserError as `load_pretrained`, and for another kind of model; what: "a translator".
-    """
-    where, number = use_device(device, threads, dtype)
-    stored = load_pretrained(name)
-    if file not in stored.files:
-        raise another_kind(what, name, stored.card)
-    return replace(stored, model=stored.model.to(where, number))
+def misfit(folder: Path, error: Exception) -> UserError:
+    """The mistake of weights that are not those of the configuration."""
+    return UserError(f"the weights in {folder} do not fit its {CONFIG}: {' '.join(str(error).split())[:200]}")
 
 
 def another_kind(what: str, name: str | Path, card: Mapping[str, Any]) -> UserError:
     """What is wrong with a model, of that name and card, where `what` was expected."""
-    told = printable(str(card.get("domain", "another kind of model")), 150)
-    return UserError(f"expected {what}, got {name} ({told}); triptych models shows what there is")
+    domain = printable(str(card.get("domain", "another kind of model")), 150)
+    return UserError(f"expected {what}, got {name} ({domain}); triptych models shows what there is")
 
 
 def locate(name: str | Path) -> Path:
@@ -227,44 +219,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return plain(value) if isinstance(value, str) else value
-
-
-def _assembled(config: Config, data: bytes, folder: Path) -> Transformer:
-    """The model with its weights. No memory is taken for a shape that the weights do not have."""
-    try:
-        tensors = load_tensors(data)
-        inside = getattr(config.head, "layers", 0)
-        if config.encoder_layers + config.decoder_layers + inside > len(tensors):
-            raise RuntimeError(f"{len(tensors)} tensors are too few for its layers")
-        if odd := [name for name, tensor in tensors.items() if not tensor.is_floating_point()]:
-            raise RuntimeError(f"{odd[0]} is not in floating point")
-        with _Shapes():
-            model = Transformer(config)
-        model.load_state_dict(
-            {name: tensor.to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
-        )
-    except (SafetensorError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"the weights in {folder} do not fit its {CONFIG}: {reason}") from None
-    return model
-
-
-class _Shapes(TorchFunctionMode):
-    """Modules that are made within have parameters without memory, and what would fill these does nothing.
-
-    `torch.device("meta")` would do the same, but to fill what has no memory torch imports its compiler: a second.
-    """
-
-    def __torch_function__(
-        self, function: Any, types: Any, arguments: Sequence[Any] = (), settings: Mapping[str, Any] | None = None
-    ) -> Any:
-        settings = dict(settings or {})
-        if function is torch.empty:
-            return function(*arguments, **{**settings, "device": "meta"})
-        name = getattr(function, "__name__", "")
-        if name.endswith("_") and not name.endswith("__"):  # in place
-            return arguments[0] if arguments else settings["tensor"]
-        return function(*arguments, **settings)
 
 
 def _is_empty(path: Path) -> bool:

@@ -3,15 +3,19 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from triptych.errors import UserError
-from triptych.model import store
-from triptych.model.files import sealed
-from triptych.model.store import load_pretrained, save_pretrained, shipped, write_card
 from triptych.model.transformer import Transformer
+from triptych.model.weights import arrays_of, save_transformer, transformer_of
+from triptych.shape import store
 from triptych.shape.config import Config
+from triptych.shape.files import sealed
+from triptych.shape.store import read_model, shipped, write_card, write_model
+from triptych.shape.weights import as_float32, read_weights, write_weights
 
 
 def tiny() -> Transformer:
@@ -21,23 +25,23 @@ def tiny() -> Transformer:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    save_pretrained(tmp_path / "model", tiny(), {"tokenizer.model": b"pieces"}, {"task": "none"})
+    save_transformer(tmp_path / "model", tiny(), {"tokenizer.model": b"pieces"}, {"task": "none"})
     return tmp_path / "model"
 
 
 def test_round_trip(folder: Path) -> None:
-    stored = load_pretrained(folder)
+    stored = read_model(folder)
     for name, tensor in tiny().state_dict().items():
-        assert torch.equal(stored.model.state_dict()[name], tensor)
+        assert np.array_equal(stored.weights[name], tensor.numpy())
     assert stored.files == {"tokenizer.model": b"pieces"}
     assert stored.card["task"] == "none" and stored.card["parameters"] == sum(p.numel() for p in tiny().parameters())
-    assert not stored.model.training
+    assert not transformer_of(stored).training
 
 
 def test_half_precision_halves_the_file(tmp_path: Path, folder: Path) -> None:
-    save_pretrained(tmp_path / "half", tiny(), {}, {}, torch.float16)
+    save_transformer(tmp_path / "half", tiny(), {}, {}, "float16")
     assert (tmp_path / "half" / store.WEIGHTS).stat().st_size < (folder / store.WEIGHTS).stat().st_size * 0.8
-    loaded = load_pretrained(tmp_path / "half").model.decoder[0].attention.output.weight
+    loaded = transformer_of(read_model(tmp_path / "half")).decoder[0].attention.output.weight
     assert loaded.dtype == torch.float32
     torch.testing.assert_close(loaded, tiny().decoder[0].attention.output.weight, rtol=1e-3, atol=1e-4)
 
@@ -48,13 +52,13 @@ def test_a_changed_file_is_refused(folder: Path, file: str) -> None:
     data[-3] ^= 1
     (folder / file).write_bytes(data)
     with pytest.raises(UserError, match="sha256 differs"):
-        load_pretrained(folder)
+        read_model(folder)
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "tokenizer.model").unlink()
     with pytest.raises(UserError, match=r"tokenizer\.model in .* found none"):
-        load_pretrained(folder)
+        read_model(folder)
 
 
 def test_a_card_that_points_outside_is_refused(folder: Path) -> None:
@@ -62,23 +66,23 @@ def test_a_card_that_points_outside_is_refused(folder: Path) -> None:
     card["sha256"]["../secret"] = "0"
     (folder / store.CARD).write_bytes(sealed(card))
     with pytest.raises(UserError, match="plain file names"):
-        load_pretrained(folder)
+        read_model(folder)
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{", '{"sha256": 3}'])
 def test_a_damaged_card(folder: Path, content: str) -> None:
     (folder / store.CARD).write_text(content)
     with pytest.raises(UserError):
-        load_pretrained(folder)
+        read_model(folder)
 
 
 def test_weights_of_another_shape(tmp_path: Path, folder: Path) -> None:
     config = json.loads((folder / store.CONFIG).read_text())
     other = Transformer(Config.from_dict({**config, "width": 16}))
     other.config = Config.from_dict(config)
-    save_pretrained(tmp_path / "odd", other, {}, {})
+    save_transformer(tmp_path / "odd", other, {}, {})
     with pytest.raises(UserError, match=r"do not fit its config\.json"):
-        load_pretrained(tmp_path / "odd")
+        transformer_of(read_model(tmp_path / "odd"))
 
 
 def rewritten(folder: Path, **changes: object) -> None:
@@ -109,44 +113,71 @@ def rewritten(folder: Path, **changes: object) -> None:
 def test_a_hostile_configuration(folder: Path, changes: dict[str, object]) -> None:
     rewritten(folder, **changes)
     with pytest.raises(UserError) as caught:
-        load_pretrained(folder)
+        transformer_of(read_model(folder))
     assert "\n" not in str(caught.value)
 
 
 def test_other_things_are_not_replaced_by_a_model(tmp_path: Path, folder: Path) -> None:
-    save_pretrained(folder, tiny(), {}, {})  # a model is
-    assert load_pretrained(folder).files == {}
+    save_transformer(folder, tiny(), {}, {})  # a model is
+    assert read_model(folder).files == {}
     (tmp_path / "empty").mkdir()
-    save_pretrained(tmp_path / "empty", tiny(), {}, {})
+    save_transformer(tmp_path / "empty", tiny(), {}, {})
     (tmp_path / "file").write_text("mine")
     for precious in (tmp_path, tmp_path / "file"):
         with pytest.raises(UserError, match="holds other things"):
-            save_pretrained(precious, tiny(), {}, {})
+            save_transformer(precious, tiny(), {}, {})
     assert (tmp_path / "file").read_text() == "mine" and folder.is_dir()
 
 
 def test_a_card_may_hold_a_date(tmp_path: Path) -> None:
-    save_pretrained(tmp_path / "model", tiny(), {}, {"made": datetime.date(2026, 1, 2)})
-    assert load_pretrained(tmp_path / "model").card["made"] == "2026-01-02"
+    save_transformer(tmp_path / "model", tiny(), {}, {"made": datetime.date(2026, 1, 2)})
+    assert read_model(tmp_path / "model").card["made"] == "2026-01-02"
 
 
 def test_a_model_gets_another_card(folder: Path) -> None:
-    before = load_pretrained(folder)
+    before = read_model(folder)
     write_card(folder, {**before.card, "scores": {"bleu": 30.5}})
-    after = load_pretrained(folder)
+    after = read_model(folder)
     assert after.card["scores"] == {"bleu": 30.5} and after.card["sha256"] == before.card["sha256"]
 
 
 def test_unknown_name() -> None:
     with pytest.raises(UserError, match="shipped model, the folder of a model or a run, or hf:owner/name"):
-        load_pretrained("captions-en-xx")
+        read_model("captions-en-xx")
 
 
 def test_shipped_models_are_whole_and_described() -> None:
     cards = shipped()
     assert cards, "no model ships"
     for card in cards:
-        load_pretrained(card["name"])
+        stored = read_model(card["name"])
+        assert card["parameters"] == sum(array.size for array in stored.weights.values()), card["name"]
+        transformer_of(stored)
         assert {"task", "domain", "data", "license", "scores", "training"} <= card.keys(), card["name"]
         size = sum(file.stat().st_size for file in (store.SHIPPED / card["name"]).iterdir())
         assert size < 12_000_000
+
+
+def test_bfloat16_is_kept_as_its_bits(tmp_path: Path) -> None:
+    write_model(tmp_path / "model", tiny().config, arrays_of(tiny(), "bfloat16"), {}, {})
+    stored = read_model(tmp_path / "model")
+    tensors = {name: tensor.bfloat16() for name, tensor in tiny().state_dict().items()}
+    for name, tensor in tensors.items():
+        assert stored.weights[name].dtype == np.uint16
+        assert np.array_equal(as_float32(stored.weights[name]), tensor.float().numpy())
+        assert torch.equal(transformer_of(stored).state_dict()[name], tensor.float())
+    assert (tmp_path / "model" / store.WEIGHTS).read_bytes() == save(tensors)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_weights_are_written_as_safetensors_writes_them(dtype: str) -> None:
+    assert write_weights(arrays_of(tiny(), dtype)) == save(
+        {name: tensor.to(getattr(torch, dtype)) for name, tensor in tiny().state_dict().items()}
+    )
+
+
+def test_weights_that_are_no_weights() -> None:
+    with pytest.raises(ValueError, match="x is not in floating point"):
+        read_weights(save({"x": torch.zeros(2, dtype=torch.int16)}))
+    with pytest.raises(ValueError, match="header"):
+        read_weights(b"x")

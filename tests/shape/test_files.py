@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.model.files import write_file, write_folder
+from triptych.shape.files import write_file, write_folder
 
 
 def test_write_file_replaces(tmp_path: Path) -> None:
