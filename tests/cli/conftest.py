@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from triptych.cli.main import main
-from triptych.model.layers import AttentionMaps
+from triptych.decode.maps import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.text.codec import TextCodec

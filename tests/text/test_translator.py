@@ -78,8 +78,8 @@ def test_nbest_scores_tokens_and_alignment(translator: Translator) -> None:
     best = found[0]
     assert best.tokens[-1] == "</s>" and len(best.log_probs) == len(best.tokens)
     assert best.score == pytest.approx(sum(best.log_probs) / LengthPenalty().divisor(len(best.tokens)))
-    assert [target for target, _ in best.alignment] == list(range(len(best.tokens) - 1))
-    assert all(0 <= source < len(best.source_tokens) - 1 for _, source in best.alignment)
+    assert [target for _, target in best.alignment] == list(range(len(best.tokens) - 1))
+    assert all(0 <= source < len(best.source_tokens) - 1 for source, _ in best.alignment)
 
 
 def test_forced_prefix(translator: Translator) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.forced import FREE
 from triptych.generation.protocol import Ids
@@ -26,7 +26,6 @@ from triptych.image.score import Likelihood, Progress, bicubic, enlargement, lik
 from triptych.model import convert
 from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
-from triptych.model.layers import AttentionMaps
 from triptych.model.parameters import smooth_start
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
@@ -347,8 +346,7 @@ class Painter:
         classes = None if label is None else self._classes(label, len(small))
         return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
 
-    @torch.no_grad()
-    def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Tensor]:
+    def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Map]:
         """Attention of the decoder's layers while it writes a picture: each [1, heads, positions, positions].
 
         Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
@@ -362,10 +360,9 @@ class Painter:
         labels = np.array([-1 if label is None else self.codec.label(label)])
         if self.task == "complete" and hidden is None:
             hidden = np.ones(picture.shape[:2], bool)
-        batch = self._reads.batch(picture[None], labels, None if hidden is None else hidden[None]).to(self._device)
-        maps = AttentionMaps()
-        self.model.eval()(batch.target, source=batch.source, label=batch.label, maps=maps)
-        return maps.decoder
+        small = shrunk(picture[None], self.codec.factor) if self.task == "upscale" else None
+        source = self._reads.source(picture[None], None if hidden is None else hidden[None], small)
+        return TorchDecoder(self.model).attention(self.codec.encode(picture[None]), source=source, label=labels).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

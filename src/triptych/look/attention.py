@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from triptych.decode.maps import AttentionMaps, Map
 from triptych.errors import UserError
-from triptych.model.layers import AttentionMaps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +56,7 @@ class AttentionMap:
     """
 
     kind: Kind
-    weights: Tensor
+    weights: Map
     queries: tuple[str, ...]
     keys: tuple[str, ...]
     layers: tuple[str, ...]
@@ -65,8 +64,8 @@ class AttentionMap:
 
     def __post_init__(self) -> None:
         names = tuple(map(len, (self.layers, self.heads, self.queries, self.keys)))
-        if tuple(self.weights.shape) != names:
-            raise UserError(f"expected weights of the shape of their names {names}, got {tuple(self.weights.shape)}")
+        if self.weights.shape != names:
+            raise UserError(f"expected weights of the shape of their names {names}, got {self.weights.shape}")
 
     def only(self, layer: int | None = None, head: int | None = None) -> AttentionMap:
         """Keep one layer and/or one head, counted from 1."""
@@ -81,15 +80,15 @@ class AttentionMap:
 
     def mean(self) -> AttentionMap:
         """Average over the heads."""
-        return replace(self, weights=self.weights.mean(1, keepdim=True), heads=(f"mean of {len(self.heads)} heads",))
+        return replace(self, weights=self.weights.mean(1, keepdims=True), heads=(f"mean of {len(self.heads)} heads",))
 
     def sharpest(self) -> int:
         """Number, from 1, of the layer whose tokens decide most clearly: largest mean maximum of the heads' mean."""
-        return int(self.weights.mean(1).amax(-1).mean(-1).argmax()) + 1
+        return int(self.weights.mean(1).max(-1).mean(-1).argmax()) + 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; probabilities rounded to 6 decimals."""
-        values = self.weights.double().round(decimals=6).tolist()
+        values = self.weights.astype(np.float64).round(6).tolist()
         return {
             "kind": self.kind,
             "layers": list(self.layers),
@@ -139,7 +138,7 @@ def draw(attention: AttentionMap) -> Figure:
             bottom = 1 - (row + 1) * (height + head + gap) / total[1] + gap / total[1]
             axes = figure.add_axes((left, bottom, width / total[0], height / total[1]))
             image = axes.imshow(
-                attention.weights[row, column].numpy(), cmap="Blues", vmin=0, vmax=top, aspect="auto", origin="upper"
+                attention.weights[row, column], cmap="Blues", vmin=0, vmax=top, aspect="auto", origin="upper"
             )
             _label(axes, attention, font, left=column == 0, below=row == rows - 1)
             title = f"{attention.layers[row]}, {attention.heads[column]}"
@@ -153,19 +152,19 @@ def draw(attention: AttentionMap) -> Figure:
     return figure
 
 
-def _named(kind: Kind, layers: list[Tensor], queries: tuple[str, ...], keys: tuple[str, ...]) -> AttentionMap:
+def _named(kind: Kind, layers: list[Map], queries: tuple[str, ...], keys: tuple[str, ...]) -> AttentionMap:
     if len(layers[0]) != 1:
         raise UserError(
             f"expected the attention of a single sequence, got a batch of {len(layers[0])}; give them singly"
         )
-    weights = torch.cat(layers).detach().float().cpu()  # [layers, H, queries, keys]
+    weights = np.concatenate(layers)  # [layers, H, queries, keys]
     return AttentionMap(
         kind,
         weights,
         queries,
         keys,
-        layers=tuple(f"layer {number}" for number in range(1, weights.size(0) + 1)),
-        heads=tuple(f"head {number}" for number in range(1, weights.size(1) + 1)),
+        layers=tuple(f"layer {number}" for number in range(1, weights.shape[0] + 1)),
+        heads=tuple(f"head {number}" for number in range(1, weights.shape[1] + 1)),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from triptych.decode.maps import AttentionMaps
 from triptych.model.cache import Cache
 from triptych.model.single import Row, SingleRow, fits
 from triptych.model.transformer import Transformer
@@ -105,6 +106,15 @@ class TorchDecoder:
         if not isinstance(rows.stepper, SingleRow):
             return None
         return rows.stepper.draw(self._tensor(ids), rows.cache, float(uniforms[0]))
+
+    @torch.no_grad()
+    def attention(
+        self, ids: Ids, *, source: Ids | None = None, label: Ids | None = None, maps: AttentionMaps | None = None
+    ) -> AttentionMaps:
+        """The attention probabilities while ids [B, L] are written, appended to `maps` or new ones."""
+        found = AttentionMaps() if maps is None else maps
+        self.model(self._tensor(ids), source=self._tensor(source), label=self._tensor(label), maps=found)
+        return found
 
     def _tensor(self, ids: Ids | None) -> Tensor | None:
         return None if ids is None else torch.from_numpy(ids).to(self._device)

@@ -5,8 +5,6 @@ Shapes in comments: B rows, L target positions, S source positions, W width, H h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,20 +13,12 @@ from triptych.attention.attend import attend
 from triptych.attention.dense import weights as attention_weights
 from triptych.attention.relation import ByDistance, Relation
 from triptych.attention.step import step as attend_step
+from triptych.decode.maps import AttentionMaps, Map
 from triptych.model.cache import Cache
 from triptych.model.coordinates import Coordinates
 from triptych.model.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.pattern import Full, Pattern
-
-
-@dataclass
-class AttentionMaps:
-    """Attention probabilities of one forward pass: per kind a list over layers of [B, H, queries, keys]."""
-
-    encoder: list[Tensor] = field(default_factory=list)
-    decoder: list[Tensor] = field(default_factory=list)
-    cross: list[Tensor] = field(default_factory=list)
 
 
 class FusedLinear(nn.Linear):
@@ -68,7 +58,7 @@ class SelfAttention(nn.Module):
         """The learned tables of the relations."""
         return [table for table in (self.distances, self.intervals, self.steps) if table is not None]
 
-    def forward(self, hidden: Tensor, lengths: Tensor | None, ids: Tensor | None, maps: list[Tensor] | None) -> Tensor:
+    def forward(self, hidden: Tensor, lengths: Tensor | None, ids: Tensor | None, maps: list[Map] | None) -> Tensor:
         """Mix hidden [B, L, W] of ids [B, L], which coordinates are read from; with `maps`, the probabilities are
         appended there.
         """
@@ -76,7 +66,8 @@ class SelfAttention(nn.Module):
         relations = self._relations(ids)
         mixed = attend(query, key, value, pattern=self.pattern, relations=relations, lengths=lengths)
         if maps is not None:
-            maps.append(attention_weights(query, key, pattern=self.pattern, relations=relations, lengths=lengths))
+            weights = attention_weights(query, key, pattern=self.pattern, relations=relations, lengths=lengths)
+            maps.append(_array(weights))
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int, ids: Tensor | None) -> Tensor:
@@ -137,13 +128,13 @@ class CrossAttention(nn.Module):
         hidden: Tensor,
         source: tuple[Tensor, Tensor],
         lengths: Tensor | None,
-        maps: list[Tensor] | None = None,
+        maps: list[Map] | None = None,
     ) -> Tensor:
         """Mix into hidden [B, L, W] the source given as `project_source` gives it, with its lengths [B]."""
         query = _split(self.query(hidden), self.heads)
         mixed = attend(query, *source, pattern=Full(), lengths=lengths)
         if maps is not None:
-            maps.append(attention_weights(query, source[0], pattern=Full(), lengths=lengths))
+            maps.append(_array(attention_weights(query, source[0], pattern=Full(), lengths=lengths)))
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
@@ -204,9 +195,7 @@ class EncoderLayer(nn.Module):
         self.attention, self.around_attention = SelfAttention(config, Full()), Residual(config)
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)
 
-    def forward(
-        self, hidden: Tensor, lengths: Tensor | None, maps: list[Tensor] | None, drop: Dropout | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, lengths: Tensor | None, maps: list[Map] | None, drop: Dropout | None) -> Tensor:
         """Encode hidden [B, S, W] a layer further."""
         around = self.around_attention
         hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, None, maps), drop)
@@ -259,6 +248,12 @@ class DecoderLayer(nn.Module):
 
 def _split(values: Tensor, heads: int) -> Tensor:
     return values.view(*values.shape[:-1], heads, -1).transpose(1, 2)  # [B, L, W] -> [B, H, L, D]
+
+
+def _array(weights: Tensor) -> Map:
+    """Attention probabilities as an array on the CPU."""
+    found: Map = weights.detach().float().cpu().numpy()
+    return found
 
 
 def _join(values: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from triptych.decode.history import History
 from triptych.decode.inputs import steps_of
+from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.cache import Cache
@@ -22,7 +23,7 @@ from triptych.model.heads import head_of
 from triptych.model.heads.base import Distribution
 from triptych.model.inputs import input_of, weighted_sum
 from triptych.model.inputs.patches import patches
-from triptych.model.layers import AttentionMaps, DecoderLayer
+from triptych.model.layers import DecoderLayer
 from triptych.model.parameters import initialize
 from triptych.model.positions import PositionEncoding
 from triptych.shape.config import Config

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from triptych.model.layers import AttentionMaps
-from triptych.model.transformer import Transformer
+from triptych.decode.maps import AttentionMaps, Map
+
+if TYPE_CHECKING:
+    from triptych.model.decoder import TorchDecoder
 
 
-def alignment(model: Transformer, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return for each target piece the source piece with the most attention, over the heads of the upper layers.
+def alignment(decoder: TorchDecoder, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return, for each target piece, the place of the source piece with the most attention, over the heads of the upper
+    layers, and its own place, both from 0.
 
     `source` and `target` are ids that end with END, which is aligned to nothing.
     """
     maps = AttentionMaps(_Dropped(), _Dropped(), _OverHeads())  # all the maps of a long line would take half a gigabyte
-    look(model, source, target, maps)
-    upper = torch.stack(maps.cross[len(maps.cross) // 2 :]).mean(0)  # [L, S]
-    return tuple((at, int(best)) for at, best in enumerate(upper[:-1, :-1].argmax(-1))) if upper.size(1) > 1 else ()
+    decoder.attention(np.array([target]), source=np.array([source]), maps=maps)
+    upper = np.mean(maps.cross[len(maps.cross) // 2 :], 0)  # [L, S]
+    return tuple((int(best), at) for at, best in enumerate(upper[:-1, :-1].argmax(-1))) if len(source) > 1 else ()
 
 
-@torch.no_grad()
-def look(model: Transformer, source: Sequence[int], target: Sequence[int], maps: AttentionMaps) -> None:
-    """Collect the attention probabilities while `target` is written into `maps`."""
-    model.eval()
-    device = model.device
-    ids = (torch.tensor([list(one)], device=device) for one in (target, source))
-    model(next(ids), source=next(ids), maps=maps)
-
-
-class _Dropped(list[Tensor]):
+class _Dropped(list[Map]):
     """A list that keeps nothing."""
 
-    def append(self, item: Tensor, /) -> None:
-        """Forget the item."""
+    def append(self, item: Map, /) -> None:
+        """Drop the item."""
 
 
-class _OverHeads(list[Tensor]):
-    """A list of attention probabilities [1, H, L, S] that keeps their mean over the heads: [L, S] each."""
+class _OverHeads(list[Map]):
+    """A list of maps [1, H, L, S] that keeps their mean over the heads: [L, S] each."""
 
-    def append(self, item: Tensor, /) -> None:
+    def append(self, item: Map, /) -> None:
         """Keep the mean."""
         super().append(item.mean((0, 1)))

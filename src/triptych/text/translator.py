@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
+from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.protocol import Ids
@@ -22,11 +23,10 @@ from triptych.generation.seeds import derive
 from triptych.model import convert
 from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.device import use_device
-from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
 from triptych.shape.config import Config
-from triptych.text.alignment import alignment, look
+from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import bleu_metric, scorer
@@ -59,7 +59,8 @@ class Translation:
     """One translation: detokenised `text`, its length-normalised log-probability `score`, and the pieces of both sides.
 
     `log_probs` are those of the target pieces (END included), in nats. `alignment` has, for each target piece, the
-    source piece that the last decoder layers attend to most; it is empty unless asked for.
+    place of the source piece that the last decoder layers attend to most, and its own place, both from 0; it is empty
+    unless asked for.
     """
 
     text: str
@@ -339,9 +340,8 @@ class Translator:
         (source,) = self._sources([text])
         if len(source) < 2:
             raise UserError("expected a sentence to look at, got an empty one; write one")
-        target, maps = self.codec.encode(translation), AttentionMaps()
-        look(self.model, source, target, maps)
-        return source, target, maps
+        target = self.codec.encode(translation)
+        return source, target, TorchDecoder(self.model).attention(np.array([target]), source=np.array([source]))
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -399,7 +399,7 @@ class Translator:
             tuple(self.codec.pieces(found.ids)),
             tuple(self.codec.pieces(source)),
             found.log_probs,
-            alignment(self.model, source, found.ids) if align else (),
+            alignment(TorchDecoder(self.model), source, found.ids) if align else (),
         )
 
     @torch.no_grad()

@@ -291,7 +291,7 @@ def test_a_model_is_given_another_order(composer: Composer) -> None:
     turned = composer.with_order(order)
     assert turned.codec.order == order and turned.with_order(VOICES).evaluate([grid]) == composer.evaluate([grid])
     for one, other in zip(composer.attention(grid), turned.attention(grid), strict=True):
-        torch.testing.assert_close(one, other)
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     with pytest.raises(UserError, match="expected a model with several tokens at a position"):
         make(**NOTES).with_order(order)
 
@@ -591,8 +591,8 @@ def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int
     assert len(maps) == one.model.config.decoder_layers
     for found in maps:
         assert found.shape == (1, one.model.config.heads, positions, positions)
-        torch.testing.assert_close(found.sum(-1), torch.ones(1, one.model.config.heads, positions))
-        assert bool((found.triu(1) == 0).all())
+        np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+        assert not np.triu(found, 1).any()
     with pytest.raises(UserError, match="at most 512 sixteenths to look at, got 513"):
         one.attention(grid_of(0, 513))
 

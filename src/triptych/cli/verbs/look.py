@@ -330,7 +330,7 @@ def pixel_of(
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1
     position = int(codec.places[chosen][0])
-    weights = layers[number][0, :, position].float().cpu().numpy()
+    weights = layers[number][0, :, position]
     if not 1 <= (head or len(weights)) <= len(weights):
         raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
     heads = range(len(weights)) if head is None else [head - 1]

@@ -10,8 +10,8 @@ from triptych.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
+    from triptych.decode.maps import Map
     from triptych.look.arcs import Arcs
     from triptych.music.chorales.composer import Composer
     from triptych.music.performances.performance import Performance
@@ -87,7 +87,7 @@ def arcs_of_performance(
 
 
 def _read(
-    layers: list[Tensor], position: int, layer: int | None, head: int | None
+    layers: list[Map], position: int, layer: int | None, head: int | None
 ) -> tuple[NDArray[np.float32], str, tuple[str, ...]]:
     """Attention of the heads that are drawn to the positions before one, [heads, position], and what they are called.
 
@@ -98,8 +98,8 @@ def _read(
     if not 1 <= (layer or len(layers)) <= len(layers):
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1
-    row = layers[number][0, :, position].float()
-    read = (row / row.sum(-1, keepdim=True))[:, 1 : position + 1].cpu().numpy()
+    row = layers[number][0, :, position]
+    read = (row / row.sum(-1, keepdims=True))[:, 1 : position + 1]
     heads = range(len(read)) if head is None else [head - 1]
     if not heads[-1] < len(read):
         raise UserError(f"expected --head from 1 to {len(read)}, got {head}")

@@ -8,15 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.protocol import Ids
 from triptych.generation.sampling import PLAIN, Sampling
 from triptych.generation.seeds import derive
 from triptych.model import convert
+from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
-from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
@@ -431,8 +431,7 @@ class Composer:
         self._must("infill", "harmonizing and filling in", "chorales-infill")
         return self._sampler.fill(grid, sampling, seed)
 
-    @torch.no_grad()
-    def attention(self, grid: Grid) -> list[Tensor]:
+    def attention(self, grid: Grid) -> list[Map]:
         """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, positions, positions].
 
         A position is a sixteenth of all voices, or a note for models that read tokens. Row i writes position i;
@@ -443,10 +442,8 @@ class Composer:
             raise UserError(
                 f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"
             )
-        ids = torch.from_numpy(self.codec.encode(grid))[None].to(self._device)
-        maps = AttentionMaps()
-        self.model.eval()(ids, source=ids if self.task == "infill" else None, maps=maps)
-        return maps.decoder
+        ids = self.codec.encode(grid)[None]
+        return TorchDecoder(self.model).attention(ids, source=ids if self.task == "infill" else None).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, number, whole_number
 from triptych.generation.sample import generate
 from triptych.generation.sampling import PLAIN, Sampling
 from triptych.model import convert
 from triptych.model.decoder import TorchDecoder
 from triptych.model.device import use_device
-from triptych.model.layers import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
 from triptych.music.files.reading import MusicReader, read_performance
@@ -362,8 +362,7 @@ class Pianist:
         rest = [one not in told for one in onsets(tune)]
         return together([played, Performance(on_grid(tune).notes[rest])]).to_piece()
 
-    @torch.no_grad()
-    def attention(self, ids: Ids, *, label: str | None = None) -> list[torch.Tensor]:
+    def attention(self, ids: Ids, *, label: str | None = None) -> list[Map]:
         """Attention of the layers while the model writes up to `LENGTH` ids [L]: each [1, heads, L, L]. Row i writes
         id i; column j has read id j - 1, column 0 nothing.
         """
@@ -371,10 +370,7 @@ class Pianist:
         expect(ids, np.ndarray, "ids as an array", "PerformanceCodec.encode makes them")
         if len(ids) > LENGTH:
             raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
-        maps, device = AttentionMaps(), self.model.device
-        classes = torch.from_numpy(self._class(label)).to(device)
-        self.model.eval()(torch.from_numpy(ids)[None].to(device), label=classes, maps=maps)
-        return maps.decoder
+        return TorchDecoder(self.model).attention(ids[None], label=self._class(label)).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
