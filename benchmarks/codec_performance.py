@@ -28,7 +28,7 @@ import mido
 from triptych.errors import UserError
 from triptych.music.files.folder import MusicFiles
 from triptych.music.files.reading import MusicReader
-from triptych.music.performances.performance import BIN, NOTE_OFF, TIME_SHIFT, VELOCITY, PerformanceCodec
+from triptych.music.performances.codec import BIN, NOTE_OFF, TIME_SHIFT, VELOCITY, PerformanceCodec
 
 Played = dict[int, list[tuple[float, float, int]]]  # by pitch: start and end in seconds, velocity
 

@@ -28,11 +28,12 @@ from triptych.cli.output import answer
 from triptych.errors import UserError
 from triptych.generation.sampling import Sampling
 from triptych.model.batch import Batch
+from triptych.music.performances.codec import on_grid, onsets
 from triptych.music.performances.data import held_out_windows
 from triptych.music.performances.melody import REST
-from triptych.music.performances.performance import Performance, from_piece, on_grid, onsets
 from triptych.music.performances.pianist import LENGTH, Pianist
 from triptych.music.performances.shards import VALID, Entry, Shards
+from triptych.music.piece.performance import Performance, from_piece
 from triptych.train.loop import held_out_loss
 
 STRETCH, EVERY = 64, 8  # tokens that are compared at once, and of how many such stretches one is

@@ -94,7 +94,7 @@ def make_models(place: Path) -> None:
     from triptych import Composer, Painter, Pianist, Translator, read_pairs
     from triptych.image.files import Pictures
     from triptych.music.chorales.codec import to_piece
-    from triptych.music.files.midi import write_midi
+    from triptych.music.files.save import save_music
 
     picture = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     pictures = Pictures(picture, np.arange(6) % 2, ("cat", "dog"))
@@ -108,7 +108,7 @@ def make_models(place: Path) -> None:
     Composer.new(preset="tiny", task="infill", **SHAPE).save(place / "filler")
     Pianist.new(["Bach", "Chopin"], preset="tiny", **SHAPE).save(place / "pianist")
     Image.fromarray(picture[0]).save(place / "given.png")
-    write_midi(to_piece(np.full((8, 4), 60)), place / "tune.mid")
+    save_music(to_piece(np.full((8, 4), 60)), place / "tune.mid")
 
 
 def hostile(whole: Path, place: Path, chance: random.Random) -> tuple[Path, str]:

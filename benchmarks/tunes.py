@@ -37,7 +37,7 @@ from triptych.music.chorales.data import read_chorales
 from triptych.music.chorales.grammar import ALONE
 from triptych.music.chorales.sampler import KEYED_STEPS
 from triptych.music.chorales.voice_leading import voice_leading
-from triptych.music.files.midi import write_midi
+from triptych.music.files.save import save_music
 from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import Piece
@@ -128,10 +128,10 @@ def harmonized(composer: Composer, case: Case, seeds: Sequence[int], unsigned: b
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source, score = Path(folder, "tune.mid"), Path(folder, "score.musicxml")
-        write_midi(replace(case.piece, keys=()) if unsigned else case.piece, source)
+        save_music(replace(case.piece, keys=()) if unsigned else case.piece, source)
         for seed in seeds:
             found = composer.harmonize(source, sampling=Sampling(), seed=seed)
-            found.save(score)
+            save_music(found, score)
             rows.append(measured(case, found, score.read_text("utf-8")))
     return rows
 

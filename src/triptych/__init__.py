@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from triptych.image.painter import Painter
     from triptych.model.transformer import Transformer
     from triptych.music.chorales.composer import Composer
+    from triptych.music.files.save import save_music
     from triptych.music.performances.pianist import Pianist
     from triptych.shape.config import Config
     from triptych.text.data import read_pairs
@@ -35,6 +36,7 @@ __all__ = [
     "generate",
     "read_pairs",
     "read_pictures",
+    "save_music",
 ]
 
 _HOME = {
@@ -50,6 +52,7 @@ _HOME = {
     "generate": "triptych.generation.sample",
     "read_pairs": "triptych.text.data",
     "read_pictures": "triptych.image.files",
+    "save_music": "triptych.music.files.save",
 }
 
 

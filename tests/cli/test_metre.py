@@ -8,8 +8,8 @@ import pytest
 
 from triptych.look.arcs import draw
 from triptych.music.chorales.composer import Composer
-from triptych.music.files.midi import write_midi
 from triptych.music.files.reading import read_piece
+from triptych.music.files.save import save_music
 from triptych.music.performances.pianist import Pianist
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     keys = (KeySignature(0, -3, minor=True),)
     voices = ("soprano", "alto", "tenor", "bass")
-    write_midi(Piece(tuple(notes), 4, 90.0, voices, pickup=4, metres=(Metre(0, 3, 4),), keys=keys), folder / "four.mid")
+    save_music(Piece(tuple(notes), 4, 90.0, voices, pickup=4, metres=(Metre(0, 3, 4),), keys=keys), folder / "four.mid")
     tune = b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk"
     body = b"".join(b"\0\x90%c\x50\x60\x80%c\0" % (pitch, pitch) for pitch in (67, 69, 71, 72) * 6) + b"\0\xff\x2f\0"
     (folder / "bare.mid").write_bytes(tune + len(body).to_bytes(4, "big") + body)
@@ -127,7 +127,7 @@ def test_what_no_score_can_show_is_refused_and_the_rest_is_written(run: Any, fol
     random = np.random.default_rng(1)
     starts = np.cumsum(random.uniform(0.035, 0.06, 300) * 960).astype(int).tolist()
     notes = tuple(Note(start, start + 90, 40 + place % 50) for place, start in enumerate(starts))
-    write_midi(Piece(notes, 480, 120.0, metrical=False), tmp_path / "free.mid")
+    save_music(Piece(notes, 480, 120.0, metrical=False), tmp_path / "free.mid")
     out = ["--out", tmp_path / "a.svg", "--out", tmp_path / "a.musicxml", "--out", tmp_path / "b.mid"]
     ran = run("continue", tmp_path / "free.mid", *out, "--model", folder / "piano", *FEW, "--tokens", 10)
     assert ran.code == 2 and "expected music with a beat for a score" in ran.err and "piano roll" in ran.err

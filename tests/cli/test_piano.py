@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from triptych.music.chorales.composer import Composer
-from triptych.music.files.midi import write_midi
 from triptych.music.files.reading import read_performance, read_piece
-from triptych.music.performances.performance import Performance, on_grid, onsets
+from triptych.music.files.save import save_music
+from triptych.music.performances.codec import on_grid, onsets
 from triptych.music.performances.pianist import Pianist
 from triptych.music.piece.metre import Metre
+from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.shape.pattern import Local1D
 
@@ -41,12 +42,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(20):
         path = folder / "music" / ("Bach", "Chopin")[number // 10] / f"{number:02}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_midi(notes(number).to_piece(), path)
+        save_music(notes(number).to_piece(), path)
     (folder / "index.csv").write_text("file,composer,split\n00.mid,Bach,train\n01.mid,Liszt,valid\n")
     (folder / "broken.mid").write_bytes(b"no music")
-    write_midi(notes(99).to_piece(), folder / "piece.mid")
+    save_music(notes(99).to_piece(), folder / "piece.mid")
     tune = Performance.of([0, 0.5, 1], [0.5, 1, 2], [72, 74, 76], [80] * 3)
-    write_midi(tune.to_piece(), folder / "tune.mid")
+    save_music(tune.to_piece(), folder / "tune.mid")
     return folder
 
 
@@ -93,7 +94,7 @@ def test_continue_is_in_the_time_and_key_of_what_was_given(
     piece = Piece(scale, tempo=100.0, metres=(Metre(0, 3, 4),), pickup=0)
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--seconds", 3, *more]
     for keys, wanted in (((KeySignature(0, -3),), -3), ((), 2)):  # of the file; of D major, which sounds
-        write_midi(replace(piece, keys=keys), tmp_path / "given.mid")
+        save_music(replace(piece, keys=keys), tmp_path / "given.mid")
         assert run("continue", tmp_path / "given.mid", *options).code == 0
         found, _ = read_piece(tmp_path / "a.mid")
         assert found.tempo == pytest.approx(100) and str(found.metres[0]) == "3/4"

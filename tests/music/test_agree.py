@@ -16,6 +16,7 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.files.midi import midi_bytes
 from triptych.music.files.notation import musicxml
 from triptych.music.files.reading import MusicReader
+from triptych.music.files.save import save_music
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.music.piece.upbeat import with_bars
@@ -110,7 +111,7 @@ def test_music21_reads_the_same_from_score_and_midi(reader: MusicReader, piece: 
 def test_our_reader_finds_the_bars_of_our_files(reader: MusicReader, tmp_path: Path, suffix: str) -> None:
     notes = tuple(Note(start, start + 2, 67 + start % 5) for start in range(0, 40, 2))
     piece = Piece(notes, pickup=2, metres=(Metre(0, 6, 8), Metre(26, 3, 4)), keys=(KeySignature(0, -3, minor=True),))
-    piece.save(tmp_path / f"a{suffix}")
+    save_music(piece, tmp_path / f"a{suffix}")
     found = reader.read_piece(tmp_path / f"a{suffix}")[0]
     factor = found.resolution // 4
     assert found.pickup == 2 * factor

@@ -130,8 +130,8 @@ def shards(tmp_path: Path) -> Path:
 
 def prepared(tmp_path: Path) -> Path:
     from triptych.music.files.midi import midi_bytes
-    from triptych.music.performances.performance import Performance
     from triptych.music.performances.shards import prepare
+    from triptych.music.piece.performance import Performance
 
     random = np.random.default_rng(0)
     for split in ("train", "valid"):

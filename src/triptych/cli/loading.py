@@ -72,7 +72,7 @@ def named(model: str) -> str:
 def plays_performances(model: str) -> bool:
     """Whether the model of that name is a pianist and no composer: its codec says so. Raises UserError for others."""
     from triptych.music.chorales.codec import FILE as CHORALE
-    from triptych.music.performances.performance import FILE as PERFORMANCE
+    from triptych.music.performances.codec import FILE as PERFORMANCE
     from triptych.shape.store import another_kind, locate, read_card
 
     card = read_card(locate(model))

@@ -129,7 +129,8 @@ def test_the_melody_that_ships(made: Path) -> None:
 
 def test_the_primer_that_ships(made: Path) -> None:
     from triptych.music.files.reading import read_performance
-    from triptych.music.performances.performance import from_piece, on_grid
+    from triptych.music.performances.codec import on_grid
+    from triptych.music.piece.performance import from_piece
 
     given, longer = (read_performance(made.parent / "piano" / name)[0] for name in ("primer.mid", "continued.mid"))
     assert len(given) == 5 * 16 and given.seconds == pytest.approx(5 * 16 * piano.SIXTEENTH)

@@ -12,8 +12,8 @@ import pytest
 from triptych.model.weights import save_transformer
 from triptych.music.chorales.codec import RANGES, from_piece, to_piece
 from triptych.music.chorales.composer import Composer
-from triptych.music.files.midi import write_midi
 from triptych.music.files.reading import read_piece
+from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
@@ -29,9 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)
         model.save(folder / task)
     save_transformer(folder / "text", model.model, {"text.model": b""}, {})
-    write_midi(to_piece(GRID, 90.0), folder / "piece.mid")
+    save_music(to_piece(GRID, 90.0), folder / "piece.mid")
     tune = (Note(0, 230, 67), Note(240, 480, 67), Note(491, 960, 72), Note(0, 480, 20))
-    write_midi(Piece(tune, resolution=480, tempo=60.0), folder / "tune.mid")
+    save_music(Piece(tune, resolution=480, tempo=60.0), folder / "tune.mid")
     (folder / "broken.mid").write_bytes(b"no music")
     return folder
 
@@ -136,7 +136,7 @@ def test_a_melody_after_rests_is_harmonized_from_its_first_note_on(run: Any, fol
     found = []
     for rests in (0, 2 * 4 * 480, 4 * 4 * 480):
         notes = tuple(replace(note, start=note.start + rests, end=note.end + rests) for note in tune)
-        write_midi(Piece(notes, resolution=480), tmp_path / "tune.mid")
+        save_music(Piece(notes, resolution=480), tmp_path / "tune.mid")
         assert run("harmonize", tmp_path / "tune.mid", "--out", tmp_path / "a.mid", *options).code == 0
         piece = read_piece(tmp_path / "a.mid")[0]
         assert {note.voice for note in piece.notes if note.start == rests} == {0, 1, 2, 3}, "all begin with the tune"
@@ -162,7 +162,7 @@ def test_harmonize_by_key_and_only_what_is_new(run: Any, folder: Path, tmp_path:
 
 
 def test_a_melody_out_of_range(run: Any, folder: Path, tmp_path: Path) -> None:
-    write_midi(Piece((Note(0, 4, 67), Note(4, 8, 83))), tmp_path / "high.mid")
+    save_music(Piece((Note(0, 4, 67), Note(4, 8, 83))), tmp_path / "high.mid")
     options = ["--out", tmp_path / "a.mid", "--model", folder / "infill", "--threads", 1]
     ran = run("harmonize", tmp_path / "high.mid", *options)
     assert ran.code == 0 and "transposed by -2 semitones into C4 to A5, a soprano, and back" in ran.err
@@ -176,7 +176,7 @@ def test_a_melody_out_of_range(run: Any, folder: Path, tmp_path: Path) -> None:
 
 
 def test_continue_one_voice_in_four_and_only_what_is_new(run: Any, folder: Path, tmp_path: Path) -> None:
-    write_midi(Piece(tuple(Note(at, at + 4, 67) for at in range(0, 24, 4))), tmp_path / "one.mid")
+    save_music(Piece(tuple(Note(at, at + 4, 67) for at in range(0, 24, 4))), tmp_path / "one.mid")
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--tokens", 64, "--seed", 1]
     ran = run("continue", tmp_path / "one.mid", *options)
     assert ran.code == 0 and "alto, tenor and bass begin where the music goes on" in ran.err
@@ -279,7 +279,7 @@ def test_the_verbs_take_the_common_options(run: Any, verb: str, monkeypatch: pyt
 
 def test_every_kind_of_file_is_taken_and_what_was_changed_is_told(run: Any, folder: Path, tmp_path: Path) -> None:
     data = (folder / "piece.mid").read_bytes()
-    to_piece(GRID, 90.0).save(tmp_path / "a.musicxml")
+    save_music(to_piece(GRID, 90.0), tmp_path / "a.musicxml")
     with zipfile.ZipFile(tmp_path / "a.mxl", "w") as archive:
         archive.write(tmp_path / "a.musicxml", "a.musicxml")
     (tmp_path / "a.kar").write_bytes(data)

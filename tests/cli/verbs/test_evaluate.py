@@ -10,7 +10,7 @@ from triptych.image.files import Pictures, write_picture
 from triptych.image.painter import Painter
 from triptych.music.chorales.codec import RANGES
 from triptych.music.chorales.composer import Composer
-from triptych.music.files.midi import write_midi
+from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 
 
@@ -115,7 +115,7 @@ def test_music_by_another_kind_of_model(run: Any, tmp_path: Path) -> None:
 
 def test_of_many_words_some_are_said(run: Any, tmp_path: Path) -> None:
     for number in range(14):
-        write_midi(Piece((Note(1, 9, 60),), resolution=8, voices=("alto",)), tmp_path / f"{number:02}.mid")
+        save_music(Piece((Note(1, 9, 60),), resolution=8, voices=("alto",)), tmp_path / f"{number:02}.mid")
     Composer.new(preset="tiny", device="cpu", width=16, heads=2).save(tmp_path / "model")
     ran = run("evaluate", "music", "--data", tmp_path, "--split", "train", "--model", tmp_path / "model", "--json")
     assert ran.code == 0 and json.loads(ran.out)["pieces"] == 13

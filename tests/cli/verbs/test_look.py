@@ -10,10 +10,11 @@ import pytest
 from triptych.look import complexity
 from triptych.music.chorales.codec import RANGES, to_piece
 from triptych.music.chorales.composer import Composer
-from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.files.midi import midi_bytes
+from triptych.music.files.save import save_music
 from triptych.music.performances import pianist
-from triptych.music.performances.performance import Performance
 from triptych.music.performances.pianist import Pianist
+from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import Note, Piece
 
 
@@ -104,7 +105,7 @@ def piece(tmp_path: Path) -> Path:
     """Twice the same four bars, and a model that composes."""
     random = np.random.default_rng(0)
     bars = np.repeat(np.stack([random.integers(low, high + 1, 16) for low, high in RANGES], 1), 4, 0)
-    write_midi(to_piece(np.concatenate((bars, bars))), tmp_path / "piece.mid")
+    save_music(to_piece(np.concatenate((bars, bars))), tmp_path / "piece.mid")
     shape = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 2}
     Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "model")
     return tmp_path / "piece.mid"
@@ -150,7 +151,7 @@ def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_
 def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.array([(at / 4, at / 4 + 0.5, 40 + 3 * at, 60 + at) for at in range(12)])
     piece = Performance.of(*rows.T).to_piece()
-    piece.save(tmp_path / "played.mid")
+    save_music(piece, tmp_path / "played.mid")
     Pianist.new((), preset="tiny", width=32, device="cpu").save(tmp_path / "model")
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
     ran = run("look", "attention", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
@@ -193,7 +194,7 @@ def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
     told = json.loads(ran.out)
     assert told["repetition"] == 1.0 and len(told["similarity"]) == 32
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
-    write_midi(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
+    save_music(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
     assert json.loads(run("look", "similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"] is None
     assert "expected a picture named" in run("look", "similarity", piece, "--out", tmp_path / "s.mid").err
 
@@ -202,7 +203,7 @@ def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_
     piece = Piece(tuple(Note(4 * beat, 4 * beat + 4, 60 + beat % 5) for beat in range(40)), voices=("melody",))
     outs = []
     for suffix in (".mid", ".musicxml"):
-        piece.save(tmp_path / f"a{suffix}")
+        save_music(piece, tmp_path / f"a{suffix}")
         ran = run("look", "similarity", tmp_path / f"a{suffix}", "--out", tmp_path / "a.png", "--json")
         assert (ran.code, ran.err) == (0, "")
         outs.append(json.loads(ran.out)["similarity"])

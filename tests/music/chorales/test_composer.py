@@ -19,7 +19,7 @@ from triptych.music.chorales.augmentation import Augmentation
 from triptych.music.chorales.codec import END, RANGES, SILENT, UNKNOWN, VOICES, ChoraleCodec, Grid, from_piece, to_piece
 from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.sampler import MOST_STEPS, ChoraleSampler
-from triptych.music.files.midi import write_midi
+from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.pattern import Local1D
 from triptych.train.recipe import Recipe
@@ -195,7 +195,7 @@ def test_a_primer_comes_back(seed: int, given_steps: int, more: int) -> None:
 
 def test_a_primer_of_one_note_in_another_resolution(composer: Composer, tmp_path: Path) -> None:
     primer = Piece((Note(0, 480, 67),), resolution=480, tempo=100.0)
-    write_midi(primer, tmp_path / "primer.mid")
+    save_music(primer, tmp_path / "primer.mid")
     whole = composer.continue_(tmp_path / "primer.mid", steps=20, label="C major", seed=3)
     assert whole.tempo == 100.0 and whole.length == 20 and whole.pickup == 0
     assert from_piece(whole)[0][:4].tolist() == [[67, -1, -1, -1]] * 4
@@ -394,7 +394,7 @@ def test_other_voices_stay_as_they_are(filler: Composer, tmp_path: Path) -> None
     assert found != piece and (found.tempo, found.length) == (70.0, 32)
     early = [note for note in piece.notes if note.voice == 2 and note.end < 16]
     assert [note for note in found.notes if note.voice == 2 and note.end < 16] == early
-    write_midi(piece, tmp_path / "piece.mid")
+    save_music(piece, tmp_path / "piece.mid")
     assert filler.infill(tmp_path / "piece.mid", ["tenor"], first=2, last=2, seed=1).notes == found.notes
 
 

@@ -7,6 +7,7 @@ from triptych.errors import UserError
 from triptych.music.files.folder import MusicFiles
 from triptych.music.files.midi import midi_bytes
 from triptych.music.files.reading import MusicReader, read_many
+from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 
 NAMES = ["a/b.MIDI", "a/c/d.mid", "a.mid", "a0/e.mid"]  # folder by folder: as text, "a.mid" comes before "a/b.MIDI"
@@ -57,7 +58,7 @@ def test_every_kind_of_file_of_music_is_found(tmp_path: Path) -> None:
     for name in ("a.KAR", "b.mid", "c.midi"):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "d.rmi").write_bytes(b"RIFF" + bytes(4) + b"RMIDdata" + len(data).to_bytes(4, "little") + data)
-    piece.save(tmp_path / "e.musicxml")
+    save_music(piece, tmp_path / "e.musicxml")
     (tmp_path / "f.xml").write_bytes((tmp_path / "e.musicxml").read_bytes())
     with zipfile.ZipFile(tmp_path / "g.mxl", "w") as archive:
         archive.write(tmp_path / "e.musicxml", "e.musicxml")

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.files.midi import midi_bytes
 from triptych.music.files.parsing.found import NAME_LENGTH
 from triptych.music.files.reading import MusicReader, read_piece
+from triptych.music.files.save import save_music
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
@@ -149,9 +150,9 @@ def test_no_voice_plays_the_drums(reader: MusicReader) -> None:
 
 
 def test_writing_a_file(tmp_path: Path) -> None:
-    write_midi(CHORD, tmp_path / "deep" / "chord.mid")
+    save_music(CHORD, tmp_path / "deep" / "chord.mid")
     assert (tmp_path / "deep" / "chord.mid").read_bytes() == midi_bytes(CHORD)
-    CHORD.save(tmp_path / "chord.midi")
+    save_music(CHORD, tmp_path / "chord.midi")
     expected = read_piece(midi_bytes(CHORD))
     assert read_piece(tmp_path / "chord.midi") == read_piece(str(tmp_path / "chord.midi")) == expected
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from triptych.errors import UserError
 from triptych.music.files import notation
-from triptych.music.files.notation import ENGRAVING, musicxml, svg, write_musicxml, write_svg
+from triptych.music.files.notation import ENGRAVING, musicxml, svg
+from triptych.music.files.save import save_music
 from triptych.music.piece.bars import in_sixteenths
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
@@ -282,7 +283,7 @@ def test_no_such_signature(fifths: int) -> None:
 
 def test_too_long_to_write(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected at most 5,000 bars"):
-        write_musicxml(Piece((Note(0, 2**31, 60),), 480), tmp_path / "a.musicxml")
+        save_music(Piece((Note(0, 2**31, 60),), 480), tmp_path / "a.musicxml")
     assert not list(tmp_path.iterdir())
 
 
@@ -290,13 +291,11 @@ CHORD = Piece(tuple(Note(0, 20, 72 - 7 * voice, voice=voice) for voice in range(
 
 
 def test_the_files(tmp_path: Path) -> None:
-    CHORD.save(tmp_path / "a.musicxml")
-    CHORD.save(tmp_path / "a.svg")
-    write_musicxml(CHORD, tmp_path / "b.musicxml")
-    write_svg(CHORD, tmp_path / "b.svg")
+    for name in ("a.musicxml", "a.svg", "b.musicxml", "b.svg"):
+        save_music(CHORD, tmp_path / name)
     for suffix, text in ((".musicxml", musicxml(CHORD)), (".svg", svg(CHORD))):
         assert (tmp_path / f"a{suffix}").read_text("utf-8") == (tmp_path / f"b{suffix}").read_text("utf-8") == text
-    write_svg(replace(CHORD, keys=(KeySignature(0, 4),)), tmp_path / "c.svg")
+    save_music(replace(CHORD, keys=(KeySignature(0, 4),)), tmp_path / "c.svg")
     assert (tmp_path / "c.svg").read_text("utf-8") == svg(replace(CHORD, keys=(KeySignature(0, 4),))) != svg(CHORD)
 
 
@@ -341,5 +340,5 @@ def test_a_score_of_several_pages_is_one_picture(monkeypatch: pytest.MonkeyPatch
 def test_without_verovio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "verovio", None)
     with pytest.raises(UserError, match=r"pip install 'triptych\[score\]'"):
-        CHORD.save(tmp_path / "a.svg")
+        save_music(CHORD, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())

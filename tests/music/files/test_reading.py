@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.files.midi import midi_bytes
 from triptych.music.files.parsing.found import MAX_NOTES, NAME_LENGTH
 from triptych.music.files.reading import MusicReader, read_performance, read_piece
-from triptych.music.performances.performance import LONGEST, Performance
+from triptych.music.files.save import save_music
 from triptych.music.piece.metre import Metre
+from triptych.music.piece.performance import LONGEST, Performance
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
 CHORD = Piece(
@@ -462,7 +463,7 @@ def test_a_performance_written_and_read_is_the_same(
 
 def test_a_performance_from_a_path(tmp_path: Path) -> None:
     performance = Performance.of([0.0], [LONGEST], [60], [1])
-    performance.to_piece().save(tmp_path / "a.mid")
+    save_music(performance, tmp_path / "a.mid")
     assert read_performance(tmp_path / "a.mid") == (performance, [])
 
 
@@ -482,7 +483,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    write_midi(CHORD, tmp_path / "secret.mid")
+    save_music(CHORD, tmp_path / "secret.mid")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UserError, match="Permission denied; check"):
         read_piece(tmp_path / "secret.mid")

@@ -12,7 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from triptych.music.files.roll import COLOURS, draw_roll, draw_row, pitch_range, write_roll
+from triptych.music.files.roll import COLOURS, draw_roll, draw_row, pitch_range
+from triptych.music.files.save import save_music
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.piece import Note, Piece
 from triptych.picture import MOST_PIXELS
@@ -159,13 +160,13 @@ def test_the_range_has_room(pitches: list[int]) -> None:
 
 
 def test_nothing_at_all_is_a_picture(tmp_path: Path) -> None:
-    write_roll(Piece(()), tmp_path / "empty.png")
+    save_music(Piece(()), tmp_path / "empty.png")
     assert (tmp_path / "empty.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_picture_twice_and_pyplot_knows_nothing_of_it(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
-        chorale().save(tmp_path / "new" / name)
+        save_music(chorale(), tmp_path / "new" / name)
     assert (tmp_path / "new" / "a.png").read_bytes() == (tmp_path / "new" / "b.png").read_bytes()
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
@@ -173,7 +174,7 @@ def test_the_same_picture_twice_and_pyplot_knows_nothing_of_it(tmp_path: Path) -
 def test_names_of_any_kind(tmp_path: Path) -> None:
     names = ("$x^", "日本", "_hidden", "", "long" * 1000, "f", "g", "h", "i")
     piece = Piece(tuple(Note(voice, voice + 1, 60 + voice, voice=voice) for voice in range(9)), voices=names)
-    write_roll(piece, tmp_path / "names.png")
+    save_music(piece, tmp_path / "names.png")
     figure = draw_roll(piece)
     assert legend(figure)[-1] == "3 more" and len(legend(figure)) == len(COLOURS)
     assert max(map(len, legend(figure))) < 40
@@ -186,7 +187,7 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("length", "pitches"), [(2**31, (60,)), (50_000, (0, 127))])
 def test_an_endless_piece_stays_a_picture(tmp_path: Path, length: int, pitches: tuple[int, ...]) -> None:
     piece = Piece(tuple(Note(0, length, pitch) for pitch in pitches), 4)
-    write_roll(piece, tmp_path / "long.png")
+    save_music(piece, tmp_path / "long.png")
     with Image.open(tmp_path / "long.png") as image:
         assert max(image.size) <= MOST_PIXELS * 1.1 and min(image.size) > 1000
     assert all(len(ticks(axes)) <= 16 for axes in draw_roll(piece).axes)

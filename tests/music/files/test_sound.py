@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.music.files.sound import PEAK, TAIL, render, write_wav
+from triptych.music.files.save import save_music
+from triptych.music.files.sound import PEAK, TAIL, render
 from triptych.music.piece.piece import Note, Piece
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
@@ -203,14 +204,14 @@ def test_a_piece_that_fills_no_memory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at most an hour"):
         render(endless)
     with pytest.raises(UserError, match="at most an hour"):
-        write_wav(endless, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
+        save_music(endless, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_file(tmp_path: Path) -> None:
     chord = piece(*(Note(0, 8, pitch, 80, voice) for voice, pitch in enumerate((72, 67, 64, 48))), voices=CHOIR)
-    write_wav(chord, tmp_path / "a.wav")
-    chord.save(tmp_path / "b.wav")
+    save_music(chord, tmp_path / "a.wav")
+    save_music(chord, tmp_path / "b.wav")
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "b.wav"}
     with wave.open(str(tmp_path / "a.wav")) as file:
@@ -222,8 +223,8 @@ def test_the_file(tmp_path: Path) -> None:
 def test_one_piece_gives_one_file_in_every_process(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from triptych.music.piece.piece import Note, Piece\n"
-        "from triptych.music.files.sound import write_wav\n"
-        "write_wav(Piece((Note(0, 3, 60), Note(2, 4, 67))), pathlib.Path(sys.argv[1]))"
+        "from triptych.music.files.save import save_music\n"
+        "save_music(Piece((Note(0, 3, 60), Note(2, 4, 67))), pathlib.Path(sys.argv[1]))"
     )
     for name in ("a.wav", "b.wav"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
@@ -271,7 +272,7 @@ def test_fluidsynth_plays(tmp_path: Path, font: Path, fluidsynth: Callable[[str]
         "arguments.append(pathlib.Path(arguments[-1]).read_bytes()[:4].decode())\n"
         f"pathlib.Path({str(tmp_path / 'seen')!r}).write_text(json.dumps(arguments))\n"
     )
-    NOTE.save(tmp_path / "a.wav", soundfont=font)
+    save_music(NOTE, tmp_path / "a.wav", soundfont=font)
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 44_100)
         written = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32_767
@@ -296,7 +297,7 @@ def test_fluidsynth_fails(
 ) -> None:
     fluidsynth(text)
     with pytest.raises(UserError, match=f"{reason}.*; try another font"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=font)
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
     assert not (tmp_path / "a.wav").exists()
 
 
@@ -309,20 +310,20 @@ def test_fluidsynth_never_ends(
         subprocess, "run", lambda *given, timeout, **named: run(*given, timeout=timeout / 1_000, **named)
     )
     with pytest.raises(UserError, match="got no end"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=font)
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
 
 
 def test_fluidsynth_is_not_there(tmp_path: Path, font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="install fluidsynth"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=font)
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
 
 
 def test_a_font_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.sf2': No such file"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
+        save_music(NOTE, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
     with pytest.raises(UserError, match="Is a directory"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=tmp_path)
+        save_music(NOTE, tmp_path / "a.wav", soundfont=tmp_path)
     (tmp_path / "a.sf2").write_text("RIFF, but no font")
     with pytest.raises(UserError, match="another kind of file"):
-        write_wav(NOTE, tmp_path / "a.wav", soundfont=str(tmp_path / "a.sf2"))
+        save_music(NOTE, tmp_path / "a.wav", soundfont=str(tmp_path / "a.sf2"))

@@ -9,20 +9,11 @@ from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.music.files.midi import midi_bytes
+from triptych.music.performances.codec import END, TIME_SHIFT, VELOCITY, PerformanceCodec, onsets, shifts
 from triptych.music.performances.data import PerformanceAugmentation, PerformanceData, held_out_windows
 from triptych.music.performances.melody import MelodyCodec
-from triptych.music.performances.performance import (
-    END,
-    TIME_SHIFT,
-    VELOCITY,
-    Performance,
-    PerformanceCodec,
-    onsets,
-    shifts,
-    transposed,
-    transpositions,
-)
 from triptych.music.performances.shards import Shards, prepare
+from triptych.music.piece.performance import Performance, transposed, transpositions
 from triptych.shape.config import Config
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.recipe import Recipe

@@ -8,16 +8,9 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.generation.sample import generate
+from triptych.music.performances.codec import END, NOTE_OFF, TIME_SHIFT, VELOCITY, PerformanceCodec, onsets
 from triptych.music.performances.grammar import PerformanceGrammar
-from triptych.music.performances.performance import (
-    END,
-    NOTE_OFF,
-    TIME_SHIFT,
-    VELOCITY,
-    Performance,
-    PerformanceCodec,
-    onsets,
-)
+from triptych.music.piece.performance import Performance
 
 CODEC = PerformanceCodec()
 ON, OFF, SHIFT = range(88), range(NOTE_OFF, TIME_SHIFT), range(TIME_SHIFT, VELOCITY)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.music.performances.melody import HOLD, REST, MelodyCodec, melody_of, melody_of_parts, skyline
-from triptych.music.performances.performance import LOWEST, Performance
+from triptych.music.piece.performance import LOWEST, Performance
 
 CODEC = MelodyCodec()
 NOTES = st.tuples(st.integers(0, 300), st.integers(1, 200), st.integers(21, 108))

@@ -8,23 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
+from triptych.music.files.save import save_music
 from triptych.music.files.sound import render
-from triptych.music.performances.performance import (
+from triptych.music.performances.codec import (
     END,
-    HIGHEST,
-    LONGEST,
-    LOWEST,
     NOTE_OFF,
     NOTE_ON,
     TIME_SHIFT,
     VELOCITY,
-    Performance,
     PerformanceCodec,
-    from_piece,
     moment,
     on_grid,
     onsets,
     shifts,
+)
+from triptych.music.piece.performance import (
+    HIGHEST,
+    LONGEST,
+    LOWEST,
+    Performance,
+    from_piece,
     stretched,
     sustained,
     together,
@@ -122,7 +125,7 @@ def test_a_performance_is_heard(tmp_path: Path) -> None:
     sound = render(soft_and_loud.to_piece(), rate=8_000)
     assert sound[24_000:32_000].std() > 5 * sound[:8_000].std() > 0
     for name, begins in (("a.mid", b"MThd"), ("a.wav", b"RIFF"), ("a.png", b"\x89PNG")):
-        soft_and_loud.to_piece().save(tmp_path / name)
+        save_music(soft_and_loud, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(begins)
 
 

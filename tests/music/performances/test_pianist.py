@@ -14,24 +14,24 @@ from triptych.generation import Sampling
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer
-from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.files.midi import midi_bytes
+from triptych.music.files.save import save_music
 from triptych.music.performances import pianist as module
-from triptych.music.performances.grammar import PerformanceGrammar
-from triptych.music.performances.performance import (
+from triptych.music.performances.codec import (
     END,
     NOTE_OFF,
     STEPS,
     TIME_SHIFT,
     VELOCITY,
-    Performance,
     PerformanceCodec,
-    from_piece,
     on_grid,
     onsets,
     shifts,
 )
+from triptych.music.performances.grammar import PerformanceGrammar
 from triptych.music.performances.pianist import MOST_TOKENS, PRESETS, Pianist
 from triptych.music.performances.shards import Shards, prepare
+from triptych.music.piece.performance import Performance, from_piece
 from triptych.music.piece.piece import Piece
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
@@ -229,7 +229,7 @@ def test_a_long_primer_is_read_from_a_moment_on(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_primers_from_files(pianist: Pianist, tmp_path: Path) -> None:
-    write_midi(random_notes(1, 10).to_piece(), tmp_path / "primer.mid")
+    save_music(random_notes(1, 10).to_piece(), tmp_path / "primer.mid")
     one = pianist.continue_(tmp_path / "primer.mid", tokens=20, seed=1)
     assert one == pianist.continue_(str(tmp_path / "primer.mid"), tokens=20, seed=1)
     assert one == pianist.continue_(random_notes(1, 10), tokens=20, seed=1)
@@ -261,7 +261,7 @@ def test_the_rest_of_a_melody_is_there_even_without_room(monkeypatch: pytest.Mon
 def test_melodies_from_files(tmp_path: Path) -> None:
     pianist = make("accompany")
     tune = played([(0, 50, 72, 80), (50, 50, 74, 80)])
-    write_midi(tune.to_piece(), tmp_path / "tune.mid")
+    save_music(tune.to_piece(), tmp_path / "tune.mid")
     one = pianist.accompany(tmp_path / "tune.mid", seed=1)
     assert one == pianist.accompany(tune.to_piece(), seed=1) == pianist.accompany(tune, seed=1)
     assert one != pianist.accompany(tune, seed=2)
@@ -336,7 +336,7 @@ def test_training_and_going_on(shards: Shards, task: str, tmp_path: Path) -> Non
 
 def test_melodies_must_have_been_kept(tmp_path: Path) -> None:
     for number in range(10):
-        write_midi(random_notes(number, 10).to_piece(), tmp_path / "music" / f"{number}.mid")
+        save_music(random_notes(number, 10).to_piece(), tmp_path / "music" / f"{number}.mid")
     bare, _ = prepare(tmp_path / "music", tmp_path / "out")
     recipe = Recipe(epochs=1)
     with pytest.raises(

@@ -9,8 +9,9 @@ import pytest
 from triptych.errors import UserError
 from triptych.music.files.midi import midi_bytes
 from triptych.music.performances import shards as module
-from triptych.music.performances.performance import NOTE, Performance, PerformanceCodec
+from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.shards import Shards, prepare
+from triptych.music.piece.performance import NOTE, Performance
 from triptych.music.piece.piece import Note, Piece
 
 CODEC = PerformanceCodec()

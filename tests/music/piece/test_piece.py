@@ -1,6 +1,5 @@
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.music.files import sound
 from triptych.music.piece.metre import Metre
-from triptych.music.piece.piece import SUFFIXES, KeySignature, Note, Piece, Tempo, check_suffix
+from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
 NOTES = st.builds(
     lambda start, length, pitch, velocity, voice: Note(start, start + length, pitch, velocity, voice),
@@ -20,7 +18,6 @@ NOTES = st.builds(
     st.integers(1, 127),
     st.integers(0, 2),
 )
-SHORT = Piece((Note(0, 1, 60), Note(1, 2, 64, voice=1)), tempo=240.0, voices=("a", "b"))
 
 
 @settings(deadline=None, max_examples=50)
@@ -85,39 +82,3 @@ def test_changes_are_in_order_and_the_last_of_a_tick_holds() -> None:
 def test_instruments_are_of_voices(programs: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="expected an instrument of 0 to 127 for each of 2 voices"):
         Piece((), voices=("a", "b"), programs=programs)
-
-
-@pytest.mark.parametrize(
-    ("name", "begins"),
-    [
-        ("a.mid", b"MThd"),
-        ("a.MIDI", b"MThd"),
-        ("a.wav", b"RIFF"),
-        ("a.musicxml", b"<?xml"),
-        ("a.svg", b"<svg"),
-        ("new/folders/a.png", b"\x89PNG"),
-    ],
-)
-def test_the_suffix_says_as_what_it_is_saved(tmp_path: Path, name: str, begins: bytes) -> None:
-    if name.endswith(".svg"):
-        pytest.importorskip("verovio")
-    SHORT.save(tmp_path / name)
-    first = (tmp_path / name).read_bytes()
-    assert begins in first[:200]
-    SHORT.save(str(tmp_path / name))
-    assert (tmp_path / name).read_bytes() == first, "the same piece gives the same bytes"
-
-
-def test_a_soundfont_is_for_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(sound, "write_wav", lambda piece, path, soundfont: asked.append((path, soundfont)))
-    SHORT.save(tmp_path / "a.wav", soundfont="a.sf2")
-    assert asked == [(tmp_path / "a.wav", "a.sf2")]
-
-
-@pytest.mark.parametrize("name", ["a", "a.mp3", "a.mid.txt", ".mid"])
-def test_other_suffixes(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"expected a file named \*\.mid"):
-        SHORT.save(tmp_path / "folder" / name)
-    assert not list(tmp_path.iterdir()), "nothing is made for a name that is wrong"
-    assert {check_suffix(Path(f"a{suffix}")) for suffix in SUFFIXES} == set(SUFFIXES)

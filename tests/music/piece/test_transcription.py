@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.music.files.hands import hands, needs_two, shortened
 from triptych.music.files.notation import musicxml
-from triptych.music.performances.performance import Performance
 from triptych.music.piece.metre import Metre
+from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 from triptych.music.piece.transcription import in_time_of, on_grid, transcribed
 

@@ -69,10 +69,11 @@ def notes(composer: Composer, filler: Composer, out: Path, begin: Callable[[str]
     yield section("notes", "Notes: a chorale from nothing", told, body)
 
     from triptych.generation.sampling import Sampling
+    from triptych.music.files.save import save_music
 
     begin("harmonizing a melody")
     given = melody()
-    given.save(folder / "melody.mid")
+    save_music(given, folder / "melody.mid")
     found = filler.harmonize(given, sampling=Sampling(temperature=CALM), seed=HARMONIZING)
     told = HARMONIZED.format(model=escape(str(filler.card["name"])), melody="notes/melody.mid")
     body = [facts(filler.card), *_shown(found, folder / "harmonized", out), f"<p>{LIMITS}</p>"]
@@ -85,7 +86,9 @@ def _shown(piece: Piece, path: Path, out: Path) -> Iterator[str]:
     if importlib.util.find_spec("verovio") is None:
         say('the gallery is without scores: they need verovio; pip install "triptych[score]"')
         return
-    piece.save(path.with_suffix(".svg"))
+    from triptych.music.files.save import save_music
+
+    save_music(piece, path.with_suffix(".svg"))
     where = path.with_suffix(".svg").relative_to(out).as_posix()
     score = f'<img src="{where}" loading="lazy" alt="The same as a score of four voices.">'
     yield folded("The score", "score", score)

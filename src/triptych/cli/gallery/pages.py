@@ -115,9 +115,10 @@ def element(path: Path, out: Path, alternative: str, sharpness: float = 1.0) -> 
 def heard(piece: Piece, path: Path, out: Path, suffixes: Sequence[str]) -> Iterator[str]:
     """A piece to hear, as files of these suffixes within `out`, and as a roll. path: of the files, without a suffix."""
     from triptych.music.files.roll import draw_roll
+    from triptych.music.files.save import save_music
 
     for suffix in suffixes:
-        piece.save(path.with_suffix(suffix))
+        save_music(piece, path.with_suffix(suffix))
     where = path.relative_to(out).as_posix()
     length = f"{len(piece.notes)} notes in {piece.seconds:.0f} seconds"
     yield f'<p><audio controls preload="none" src="{where}.wav"></audio></p>'

@@ -44,7 +44,7 @@ but not its figure; and what it plays from nothing has phrases, but no theme tha
 
 def primer() -> Piece:
     """The opening of the prelude, encoded by us."""
-    from triptych.music.performances.performance import Performance
+    from triptych.music.piece.performance import Performance
 
     rows = []
     for number, chord in enumerate(BARS):
@@ -65,7 +65,8 @@ def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator
     begin("playing the piano")
     from triptych.cli.verbs.look_music import arcs_of_performance
     from triptych.look import arcs, similarity
-    from triptych.music.performances.performance import from_piece
+    from triptych.music.files.save import save_music
+    from triptych.music.piece.performance import from_piece
 
     folder = out / "piano"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator
 
     begin("continuing a prelude")
     given = primer()
-    given.save(folder / "primer.mid")
+    save_music(given, folder / "primer.mid")
     longer = pianist.continue_(given, seconds=SECONDS, seed=CONTINUING)
     matrix = similarity.similarity(longer)
     drawn_matrix = similarity.draw(matrix, seconds=60 / longer.tempo)

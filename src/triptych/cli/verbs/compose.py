@@ -15,7 +15,7 @@ from triptych.cli.output import answer, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.music.performances.performance import Performance
+    from triptych.music.piece.performance import Performance
     from triptych.music.piece.piece import Piece
 
 Out = Annotated[
@@ -323,8 +323,9 @@ def _check(
     upbeat: str | None = None,
 ) -> None:
     """Complain about a suffix, two lengths, or what is no instrument, metre or upbeat, before any work is done."""
+    from triptych.music.files.save import check_suffix
     from triptych.music.piece.instruments import read_program
-    from triptych.music.piece.piece import Piece, check_suffix
+    from triptych.music.piece.piece import Piece
     from triptych.music.piece.upbeat import with_bars
 
     for path in out:
@@ -408,6 +409,7 @@ def _tell(
     *,
     as_json: bool,
 ) -> None:
+    from triptych.music.files.save import save_music
     from triptych.music.piece.instruments import read_programs
 
     if program:
@@ -415,7 +417,7 @@ def _tell(
     refused: list[UserError] = []
     for path in out:
         try:
-            piece.save(path, soundfont=soundfont)
+            save_music(piece, path, soundfont=soundfont)
         except UserError as error:  # the other files are written all the same
             refused.append(UserError(f"{path}: {error}"))
     if refused:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from triptych.decode.maps import Map
     from triptych.look.arcs import Arcs
     from triptych.music.chorales.composer import Composer
-    from triptych.music.performances.performance import Performance
     from triptych.music.performances.pianist import Pianist
+    from triptych.music.piece.performance import Performance
     from triptych.music.piece.piece import Piece
 
 
@@ -66,8 +66,9 @@ def arcs_of_performance(
     import numpy as np
 
     from triptych.look.arcs import Arcs
-    from triptych.music.performances.performance import LOWEST, NOTE_OFF, TIME_SHIFT, shifts
+    from triptych.music.performances.codec import NOTE_OFF, TIME_SHIFT, shifts
     from triptych.music.performances.pianist import LENGTH
+    from triptych.music.piece.performance import LOWEST
 
     ids = pianist.codec.encode(performance)
     struck = np.flatnonzero(ids < NOTE_OFF)

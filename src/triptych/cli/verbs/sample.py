@@ -42,10 +42,12 @@ def pixels(folder: Folder, json: options.Json = False) -> None:
 @app.command()
 def notes(folder: Folder, json: options.Json = False) -> None:
     """Write twelve old tunes as MIDI: each alone in melodies, and set for four voices by a rule in chorales."""
-    from triptych.music.piece.setting import files
+    from triptych.music.files.midi import midi_bytes
+    from triptych.music.piece.setting import sample_pieces
 
+    files = {f"{name}.mid": midi_bytes(piece) for name, piece in sample_pieces().items()}
     what = "Old tunes in the public domain, alone and set for four voices by a rule."
-    _write("notes", what, folder, files(), json=json)
+    _write("notes", what, folder, files, json=json)
 
 
 def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], *, json: bool) -> None:

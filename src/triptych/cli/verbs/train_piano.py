@@ -56,8 +56,8 @@ def train_pianist(
     input: Any = None,
 ) -> Outcome:
     """Train a new pianist, or go on from `start_from` with another dropout or pattern, or with the keyboard."""
+    from triptych.music.performances.codec import KEYBOARD
     from triptych.music.performances.data import PerformanceAugmentation
-    from triptych.music.performances.performance import KEYBOARD
     from triptych.music.performances.pianist import Pianist
     from triptych.train.ownership import NOTES
 

@@ -73,7 +73,7 @@ class Composer:
     in.
 
     >>> composer = Composer.load("chorales")                      # doctest: +SKIP
-    >>> composer.compose(label="minor", seed=7).save("out.mid")   # doctest: +SKIP
+    >>> save_music(composer.compose(label="minor", seed=7), "out.mid")   # doctest: +SKIP
     """
 
     def __init__(

@@ -6,13 +6,11 @@ MIDI 1.0 Detailed Specification 4.2, "Standard MIDI Files 1.0". `triptych.music.
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 from triptych.errors import UserError
 from triptych.music.piece.key import signed
 from triptych.music.piece.metre import with_upbeat
 from triptych.music.piece.piece import Note, Piece, Tempo
-from triptych.shape.files import write_file
 
 TICKS_PER_QUARTER = 480  # of a written file, at least; the custom of sequencers
 LONGEST_DELTA = 2**28 - 1  # of a variable-length quantity
@@ -21,11 +19,6 @@ THIRTY_SECONDS = 8  # of a quarter note
 SIGN, OFF, ON = range(3)  # the order of events at one tick
 
 _Event = tuple[int, int, bytes]  # tick, order, message
-
-
-def write_midi(piece: Piece, path: Path) -> None:
-    """Write `midi_bytes` of `piece` to `path`, completely or not at all."""
-    write_file(path, midi_bytes(piece))
 
 
 def midi_bytes(piece: Piece) -> bytes:

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from triptych.errors import UserError
 from triptych.music.files.spelling import STEPS, spell
@@ -17,7 +16,6 @@ from triptych.music.piece.key import signed
 from triptych.music.piece.metre import Bar
 from triptych.music.piece.piece import Piece, Tempo
 from triptych.music.piece.transcription import transcribed
-from triptych.shape.files import write_file
 
 ACCIDENTALS = ("flat-flat", "flat", "natural", "sharp", "double-sharp")
 TYPES = {32: "breve", 16: "whole", 8: "half", 4: "quarter", 2: "eighth", 1: "16th"}
@@ -71,11 +69,6 @@ def musicxml(piece: Piece) -> str:
     return HEADER + ET.tostring(score, "unicode") + "\n"
 
 
-def write_musicxml(piece: Piece, path: Path) -> None:
-    """Write the score as a MusicXML file; see `musicxml`."""
-    write_file(path, musicxml(piece).encode())
-
-
 def svg(piece: Piece) -> str:
     """Engrave the score on one page that is as tall as it must be, as SVG that needs no scripts and no fonts.
 
@@ -92,11 +85,6 @@ def svg(piece: Piece) -> str:
     read = toolkit.loadData(musicxml(piece))
     assert read, "Verovio reads our MusicXML"
     return _stack([toolkit.renderToSVG(page) for page in range(1, toolkit.getPageCount() + 1)])
-
-
-def write_svg(piece: Piece, path: Path) -> None:
-    """Write the engraved score as an SVG file; see `svg`."""
-    write_file(path, svg(piece).encode())
 
 
 def _stack(pages: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from triptych.music.files.parsing import process
 from triptych.music.files.parsing.answer import Answer, checked, damaged, parts_of, piece_of
 from triptych.music.files.parsing.found import MAX_NOTES
 from triptych.music.files.parsing.process import CPU_SECONDS, READY, TABLES
-from triptych.music.performances.performance import Performance, together
+from triptych.music.piece.performance import Performance, together
 from triptych.music.piece.piece import Piece
 
 MAX_BYTES = 10_000_000  # of a file

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.music.piece.metre import COMMON
 from triptych.music.piece.piece import Note, Piece
-from triptych.picture import save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +56,6 @@ def draw_roll(piece: Piece, *, ax: Axes | None = None) -> Figure:
         draw_row(axes, piece, row, COLOURS)
     _legend(figure, piece)
     return figure
-
-
-def write_roll(piece: Piece, path: Path) -> None:
-    """Write `draw_roll` as a picture, the same bytes for the same piece."""
-    save(draw_roll(piece), path)
 
 
 def draw_row(axes: Axes, piece: Piece, row: range, colours: Sequence[str]) -> None:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.music.piece.piece import Piece
-from triptych.shape.files import write_file
 
 CHOIR = frozenset(("soprano", "alto", "tenor", "bass"))
 LOWEST, HIGHEST = 20.0, 0.45  # partials in between sound: hertz, and cycles a sample (above 0.5 they would alias)
@@ -75,14 +74,20 @@ def render(piece: Piece, *, rate: int = 44_100) -> NDArray[np.float32]:
     return np.ascontiguousarray(_normalise(mix).T)
 
 
-def write_wav(piece: Piece, path: Path, *, soundfont: str | Path | None = None) -> None:
-    """Write the sound as 16-bit stereo at 44,100 samples a second, by FluidSynth where a `soundfont` is given.
+def wav_bytes(piece: Piece, *, soundfont: str | Path | None = None) -> bytes:
+    """WAV file of 16-bit stereo at 44,100 samples a second, played by FluidSynth where a `soundfont` is given.
 
     Raises UserError for a piece of more than an hour, and where FluidSynth or the SoundFont is missing or fails.
     """
     _check_length(piece)
     samples = render(piece) if soundfont is None else _fluidsynth(piece, Path(soundfont))
-    write_file(path, _wav(samples, 44_100))
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44_100)
+        file.writeframes(np.rint(samples * 32_767).astype("<i2").tobytes())
+    return buffer.getvalue()
 
 
 def _check_length(piece: Piece) -> None:
@@ -214,17 +219,6 @@ def _normalise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if peak > 0:
         samples *= np.float32(PEAK) / peak
     return samples
-
-
-def _wav(samples: NDArray[np.float32], rate: int) -> bytes:
-    """WAV file of samples from -1 to 1, [samples, 2]."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.rint(samples * 32_767).astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def _fluidsynth(piece: Piece, soundfont: Path) -> NDArray[np.float32]:

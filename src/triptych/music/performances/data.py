@@ -13,21 +13,11 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.music.chorales.data import Examples, grouped, padded
+from triptych.music.performances.codec import STEPS, Ids, PerformanceCodec, moment, shifts
 from triptych.music.performances.melody import REST, MelodyCodec
 from triptych.music.performances.melody import STEPS as MELODY_STEPS
-from triptych.music.performances.performance import (
-    FURTHEST,
-    STEPS,
-    Ids,
-    Performance,
-    PerformanceCodec,
-    moment,
-    shifts,
-    stretched,
-    transposed,
-    transpositions,
-)
 from triptych.music.performances.shards import TRAIN, VALID, Entry, Shards
+from triptych.music.piece.performance import FURTHEST, Performance, stretched, transposed, transpositions
 
 Task = Literal["compose", "accompany"]
 MELODY = MelodyCodec()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.music.performances.performance import (
+from triptych.music.performances.codec import (
     BINS,
     END,
     KEYS,
@@ -19,9 +19,9 @@ from triptych.music.performances.performance import (
     TIME_SHIFT,
     VELOCITY,
     Ids,
-    Performance,
     onsets,
 )
+from triptych.music.piece.performance import Performance
 
 NEVER = np.iinfo(np.int64).max
 SILENT = -1  # where a step stands when a sounding key was struck

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.music.performances.performance import KEYS, LOWEST, NOTE, Ids, Performance, together
+from triptych.music.performances.codec import KEYS, Ids
+from triptych.music.piece.performance import LOWEST, NOTE, Performance, together
 
 STEPS = 10  # of a second
 MELODIES = ("melody", "vocal", "voice", "soprano", "lead")  # words in the name of a part

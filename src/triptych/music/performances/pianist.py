@@ -21,6 +21,19 @@ from triptych.model.device import use_device
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
 from triptych.music.files.reading import MusicReader, read_performance
+from triptych.music.performances.codec import (
+    END,
+    FILE,
+    KEYBOARD,
+    STEPS,
+    TIME_SHIFT,
+    VELOCITY,
+    Ids,
+    PerformanceCodec,
+    on_grid,
+    onsets,
+    shifts,
+)
 from triptych.music.performances.data import (
     AUGMENTED,
     PerformanceAugmentation,
@@ -30,23 +43,8 @@ from triptych.music.performances.data import (
 )
 from triptych.music.performances.grammar import PerformanceGrammar
 from triptych.music.performances.melody import MelodyCodec, melody_of, melody_of_parts
-from triptych.music.performances.performance import (
-    END,
-    FILE,
-    KEYBOARD,
-    STEPS,
-    TIME_SHIFT,
-    VELOCITY,
-    Ids,
-    Performance,
-    PerformanceCodec,
-    from_piece,
-    on_grid,
-    onsets,
-    shifts,
-    together,
-)
 from triptych.music.performances.shards import VALID, Shards
+from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
@@ -103,7 +101,7 @@ class Pianist:
     A decoder alone composes and continues; an encoder-decoder, whose source is a melody, accompanies it.
 
     >>> pianist = Pianist.load("piano")                                        # doctest: +SKIP
-    >>> pianist.compose(label="Chopin", seconds=30, seed=7).save("out.mid")    # doctest: +SKIP
+    >>> save_music(pianist.compose(label="Chopin", seconds=30, seed=7), "out.mid")    # doctest: +SKIP
     """
 
     def __init__(

@@ -22,8 +22,9 @@ from triptych.errors import UserError
 from triptych.music.chorales.data import HELD_OUT
 from triptych.music.files.folder import MusicFiles
 from triptych.music.files.reading import MusicReader, read_many
+from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import melody_of_parts
-from triptych.music.performances.performance import NOTE, Performance, PerformanceCodec
+from triptych.music.piece.performance import NOTE, Performance
 from triptych.shape.files import MARK, write_file
 from triptych.train.inputs import digest_of
 

@@ -1,4 +1,4 @@
-"""A piece of music as notes in voices, and the files that it can become."""
+"""A piece of music: notes in voices, with metres, keys and tempos."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from triptych.errors import UserError, number
@@ -152,39 +151,6 @@ class Piece:
             tempos.append(change.quarters)
         return starts, begins, tempos
 
-    def save(self, path: str | Path, *, soundfont: str | Path | None = None) -> None:
-        """Write the piece; the suffix says as what.
-
-        .mid: Standard MIDI File. .wav: sound, by our own synthesizer or, with `soundfont`, by FluidSynth. .musicxml:
-        a score. .svg: engraved sheet music (needs verovio). .png: a piano roll. Raises UserError for other suffixes.
-        """
-        path = Path(path)
-        suffix = check_suffix(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix in (".mid", ".midi"):
-            from triptych.music.files.midi import write_midi
-
-            write_midi(self, path)
-        elif suffix == ".wav":
-            from triptych.music.files.sound import write_wav
-
-            write_wav(self, path, soundfont=soundfont)
-        elif suffix == ".musicxml":
-            from triptych.music.files.notation import write_musicxml
-
-            write_musicxml(self, path)
-        elif suffix == ".svg":
-            from triptych.music.files.notation import write_svg
-
-            write_svg(self, path)
-        else:
-            from triptych.music.files.roll import write_roll
-
-            write_roll(self, path)
-
-
-SUFFIXES = (".mid", ".midi", ".wav", ".musicxml", ".svg", ".png")
-
 
 Change = TypeVar("Change", Metre, KeySignature, Tempo)
 
@@ -192,11 +158,3 @@ Change = TypeVar("Change", Metre, KeySignature, Tempo)
 def _later(changes: Sequence[Change], start: int) -> tuple[Change, ...]:
     """The changes after a tick, counted from it."""
     return tuple(replace(change, start=change.start - start) for change in changes if change.start > start)
-
-
-def check_suffix(path: Path) -> str:
-    """The suffix of a file that a piece can become; any other is a UserError."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(f"expected a file named *{', *'.join(SUFFIXES)}, got {path.name!r}; change the suffix")
-    return suffix

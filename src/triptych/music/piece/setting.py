@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from triptych.music.piece.metre import COMMON
 from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.tunes import TUNES
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 LOWEST, HIGHEST = (52, 48, 38), (72, 67, 57)  # of alto, tenor and bass
@@ -22,16 +23,12 @@ USUAL = ("I", "IV", "V")
 LEAPS = {("V", "IV"): 1.5, ("V", "ii"): 1.5}
 
 
-def files() -> dict[str, bytes]:
-    """Old tunes as MIDI files, by name: melodies/ode.mid, ... and the same for four voices in chorales/."""
-    from triptych.music.files.midi import midi_bytes
-    from triptych.music.piece.tunes import TUNES
-
+def sample_pieces() -> dict[str, Piece]:
+    """Old tunes by name: melodies/ode, ... and the same for four voices in chorales/."""
     made = {}
     for name, tune in TUNES.items():
-        alone = tune.piece()
-        made[f"melodies/{name}.mid"] = midi_bytes(alone)
-        made[f"chorales/{name}.mid"] = midi_bytes(four_voices(alone, tune.key.tonic, minor=tune.key.minor))
+        made[f"melodies/{name}"] = alone = tune.piece()
+        made[f"chorales/{name}"] = four_voices(alone, tune.key.tonic, minor=tune.key.minor)
     return made
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from triptych.errors import UserError
 from triptych.music.files import reading
-from triptych.music.files.midi import midi_bytes, write_midi
+from triptych.music.files.midi import midi_bytes
 from triptych.music.files.parsing.process import READY
 from triptych.music.files.reading import MusicReader, read_many, read_piece, worker_command
+from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 
 CHORD = Piece(
@@ -41,7 +42,7 @@ def test_many_files_are_read_by_one_process(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_reading_can_stop_halfway(tmp_path: Path) -> None:
-    write_midi(CHORD, tmp_path / "a.mid")
+    save_music(CHORD, tmp_path / "a.mid")
     walk = read_many([tmp_path / "a.mid"] * 9, MusicReader.read_piece)
     assert isinstance(next(walk)[1], tuple)
     assert isinstance(walk, Generator)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError, printable
 from triptych.music.files.parsing.found import LAST_TICK, MAX_NOTES, MAX_VOICES, NAME_LENGTH, SOSTENUTO, SUSTAIN
-from triptych.music.performances.performance import HIGHEST, LOWEST, Performance, held_by_sostenuto, sustained
 from triptych.music.piece.metre import COMMON, Metre
+from triptych.music.piece.performance import HIGHEST, LOWEST, Performance, held_by_sostenuto, sustained
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
 TEMPO = 500_000  # microseconds of a quarter note, where a file says nothing
