@@ -265,7 +265,7 @@ def refusals(models: Path) -> dict[str, float]:
     """Seconds of a processor that each odd value of a configuration takes to be refused, the median of three."""
     found = {}
     for number, value in enumerate(VALUES):
-        for key in ("positions", "width", "pattern", "relation", "input", "head", "unknown"):
+        for key in ("positions", "width", "pattern", "relations", "input", "head", "unknown"):
             folder = models / "refused"
             shutil.copytree(models / "composer", folder)
             config = {**json.loads((folder / CONFIG).read_bytes()), key: value}

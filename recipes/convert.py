@@ -1,4 +1,4 @@
-"""Convert models and runs that were written before inputs and heads had settings of their own.
+"""Convert models and runs that were written before inputs, heads and relations had settings of their own.
 
     python recipes/convert.py FOLDER ...
 
@@ -37,9 +37,24 @@ NAMES: list[tuple[str, str]] = [
     (r"^encoder\.", "condition.encoder."),
     (r"^encoder_norm\.", "condition.norm."),
 ]
+TABLES = {"distances": "distance", "intervals": "pitch", "steps": "time"}  # of relations
 
 
 def new_config(old: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with an input and a head in place of a patch, and relations by kind in place of one."""
+    config = dict(old) if "input" in old else with_parts(old)
+    relation = config.pop("relation") or {}
+    far, found = relation.get("far", "clip"), {}
+    if relation.get("distances"):
+        found["distance"] = {"size": relation["distances"], "far": far}
+    if relation.get("intervals"):
+        found["pitch"] = {"size": relation["intervals"]}
+    if relation.get("steps"):
+        found["time"] = {"size": relation["steps"], "far": far, "unit": config["positions"]["grid"][0]}
+    return {**config, "relations": found}
+
+
+def with_parts(old: dict[str, Any]) -> dict[str, Any]:
     """The configuration with an input and a head in place of a patch."""
     config = {key: value for key, value in old.items() if key != "patch"}
     patch, positions = old.get("patch"), config["positions"]
@@ -68,8 +83,9 @@ def new_name(name: str, config: dict[str, Any]) -> str | None:
         return {"tied": "input.embedding.weight", "patch": "head.output.weight"}.get(config["head"]["kind"])
     for pattern, better in NAMES:
         if re.match(pattern, name):
-            return re.sub(pattern, better, name)
-    return name
+            name = re.sub(pattern, better, name)
+            break
+    return re.sub(r"\.attention\.(\w+)$", lambda found: f".attention.relations.{TABLES[found[1]]}", name)
 
 
 def renamed(data: bytes, config: dict[str, Any], prefix: str = "") -> dict[str, Tensor]:
@@ -87,7 +103,7 @@ def convert_model(folder: Path) -> dict[str, Any] | None:
     """Rewrite the folder of a model; its new configuration, or None if it was new already."""
     path = folder / "config.json"
     old = json.loads(path.read_bytes())
-    if "input" in old:
+    if "relations" in old:
         return None
     config = new_config(old)
     weights = renamed((folder / "weights.safetensors").read_bytes(), config)

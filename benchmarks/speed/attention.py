@@ -18,7 +18,7 @@ from torch import Tensor
 from speed import naive, peers
 from speed.plain import block_local, causal
 from speed.tables import Contestants, More, Settings, Table, product_rates, quadratic, table
-from triptych.attention import ByDistance, Full, Local1D, Pattern, attend, dense, visible
+from triptych.attention import Full, Local1D, Pattern, Relation, attend, dense, visible
 from triptych.attention.attend import choose
 from triptych.look.measure import can_weigh, extra_memory
 
@@ -53,7 +53,7 @@ class Form:
 
     def arguments(self, tables: Sequence[Tensor]) -> dict[str, Any]:
         """Pattern and relations, as `attend` and `dense` take them."""
-        return {"pattern": self.pattern, "relations": [ByDistance(each) for each in tables]}
+        return {"pattern": self.pattern, "relations": [Relation(each) for each in tables]}
 
 
 RELATIVE = {

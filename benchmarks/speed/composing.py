@@ -100,11 +100,11 @@ def x_transformers(config: Config, tokens: int) -> Callable[[], float]:
 def note_by_note(config: Config) -> Transformer:
     """The same shape with a position a note and random weights."""
     torch.manual_seed(0)
-    relation = None if config.relation is None else replace(config.relation, distances=4 * config.relation.distances)
+    relations = tuple(replace(relation, size=4 * relation.size) for relation in config.relations)
     positions = replace(config.positions, grid=(4, *config.positions.grid))
     whole = Full(causal=True)
     return Transformer(
-        replace(config, input=Tokens(), head=Tied(), relation=relation, positions=positions, pattern=whole)
+        replace(config, input=Tokens(), head=Tied(), relations=relations, positions=positions, pattern=whole)
     ).eval()
 
 

@@ -55,7 +55,9 @@ DTYPES = ("float32", "bfloat16")
 
 def related(config: Config, distances: int) -> Config:
     """The same model with relative attention by distance."""
-    return Config.from_dict({**config.to_dict(), "relation": {"distances": distances}})
+    plain = config.to_dict()
+    now, before = {"relations": {"distance": {"size": distances}}}, {"relation": {"distances": distances}}
+    return Config.from_dict({**plain, **(now if "relations" in plain else before)})
 
 
 def build(config: Config, smoothing: float = 0.0) -> Built:

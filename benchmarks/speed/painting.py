@@ -63,7 +63,7 @@ def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
         assert len(made.paint(rows)) == rows
         return float(rows)
 
-    alone = SingleRow(made.model) if rows == 1 and fits(made.model) else None
+    alone = SingleRow(made.model) if rows == 1 and fits(made.model.config) else None
     return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone)
 
 
@@ -139,7 +139,7 @@ def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants,
             contestants[f"{name}, painting", dtype] = painting(made, rows, steps)
         if rows == 1 or steps == SUBPIXELS:
             contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, steps)
-        if rows == 1 and fits(one.model):
+        if rows == 1 and fits(one.model.config):
             for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
                 alone = SingleRow(one.model, number)
                 contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.model, 1, steps, alone)

@@ -1,16 +1,18 @@
-"""A new input and a new head, in this file alone: they train, step, prefill, beam, save and load."""
+"""New inputs, heads and relations, in this file alone: they train, step, prefill, beam, save and load."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from triptych.attention import attend, dense
 from triptych.decode import inputs as steps
 from triptych.decode.history import History
 from triptych.decode.inputs import Rows, Stateless
@@ -23,11 +25,14 @@ from triptych.model.decoder import TorchDecoder
 from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Categorical, Head
 from triptych.model.inputs.base import Input
+from triptych.model.single import fits
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape import parts
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
+from triptych.shape.relations import RELATIONS, ByDistance, Layer, RelationSettings, Row
 from triptych.shape.store import read_model
 
 
@@ -98,6 +103,34 @@ class UntiedHead(Head):
         return torch.cat((hidden, torch.ones_like(hidden[..., :1])), -1)
 
 
+@dataclass(frozen=True)
+class ByOctave(RelationSettings):
+    """By whether a distance is a multiple of `size`, and how many it is more: rows that no shift of a table gives."""
+
+    def rows(self, layer: Layer) -> int:
+        return self.size
+
+    def row(self, layer: Layer) -> Row:
+        return lambda query, key: (query - key) % self.size
+
+
+@dataclass(frozen=True)
+class ByKind(RelationSettings):
+    """By which of `size` kinds of tokens the two have read, in every layer: a table of pairs, of which some are far."""
+
+    reads = True
+
+    def rows(self, layer: Layer) -> int:
+        return self.size**2
+
+    def row(self, layer: Layer) -> Row:
+        return lambda query, key: query * self.size + key
+
+    def coordinates(self, positions: Any, read: Any) -> tuple[Any, Any]:
+        kind = read.sum(-1) % (self.size + 1)  # MISSING is one of them
+        return kind, kind
+
+
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setitem(parts.INPUTS, "counted", Counted)
@@ -163,3 +196,81 @@ def test_its_mistakes_are_one_line(config: Config) -> None:
         Config.from_dict({**plain, "input": {"kind": "counted", "modulos": 1}})
     with pytest.raises(UserError, match="did you mean 'counted'"):
         Config.from_dict({**plain, "input": "count"})
+
+
+@pytest.fixture
+def related(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setitem(RELATIONS, "octave", ByOctave)
+    monkeypatch.setitem(RELATIONS, "kind", ByKind)
+    shape = {"width": 16, "heads": 2, "feed_forward": 32, "encoder_layers": 0, "decoder_layers": 2, "dropout": 0.0}
+    relations = {"octave": {"size": 3}, "kind": {"size": 4}}
+    return {"vocabulary": 9, "norm": "pre", **shape, "positions": "none", "relations": relations}
+
+
+PATTERNS = [Full(causal=True), Local1D(3, 4), Local1D(4, 4), Local2D(6, 5, 2, 5, 2, 2)]
+
+
+@pytest.mark.parametrize("encoder", [0, 1])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_relations_train_step_save_and_load(
+    related: dict[str, Any], pattern: Pattern, encoder: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    config = Config.from_dict({**related, "pattern": pattern, "encoder_layers": encoder})
+    model, ids = Transformer(config), torch.randint(9, (4, 30), generator=torch.Generator().manual_seed(1))
+    lengths = torch.full((4,), 30)
+    batch = Batch(ids, lengths, *((ids, lengths) if encoder else ()))
+    names = [name for name, _ in model.named_parameters() if ".relations." in name]
+    assert len(names) == 2 * (2 + encoder) and "decoder.1.attention.relations.octave" in names
+    adam, losses = torch.optim.Adam(model.parameters(), 1e-2), []
+    for _ in range(30):
+        loss, _ = model.loss(batch)
+        adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(bool(dict(model.named_parameters())[name].grad.any()) for name in names)  # type: ignore[union-attr]
+
+    assert not fits(config) and not fits(replace(config, relations=(*config.relations, ByDistance(3))))
+    decoder, source = TorchDecoder(model.eval()), ids.numpy() if encoder else None
+    want = model(ids, source=ids if encoder else None).log_softmax(-1).detach().numpy()
+    for rows, taken in ((4, 0), (4, 5), (1, 0)):
+        some = None if source is None else source[:rows]
+        stepped = decoder.start(length=30, rows=rows, source=some)
+        decoder.prefill(ids[:rows, :taken].numpy(), stepped)
+        for at in range(taken, 30):
+            got = decoder.step(ids[:rows, at - 1].numpy() if at else None, stepped)
+            np.testing.assert_allclose(got, want[:rows, at], atol=1e-5)
+
+    save_transformer(tmp_path / "model", model, {}, {})
+    again = transformer_of(read_model(tmp_path / "model"))
+    assert again.config == config and all(
+        torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("length", [30, 300])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_relations_are_computed_alike_in_every_way(related: dict[str, Any], pattern: Pattern, length: int) -> None:
+    """By whatever `attend` chooses, and by the definition."""
+    if isinstance(pattern, Local2D):
+        pattern = replace(pattern, height=60)
+    torch.manual_seed(0)
+    model = Transformer(Config.from_dict({**related, "pattern": pattern})).double().eval()
+    ids = torch.randint(9, (2, length))
+    attention = model.decoder[0].attention
+    hidden = torch.randn(2, length, 16, dtype=torch.float64)
+    query, key, value = attention._project(hidden)  # type: ignore[operator, union-attr]
+    relations = attention.relations.whole(ids)  # type: ignore[operator, union-attr]
+    want = dense(query, key, value, pattern=pattern, relations=relations)
+    for backend in ("auto", "blockwise"):
+        got = attend(query, key, value, pattern=pattern, relations=relations, backend=backend)
+        torch.testing.assert_close(got, want)
+
+
+def test_mistakes_with_relations_are_one_line(related: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="did you mean 'octave'"):
+        Config.from_dict({**related, "relations": {"octaves": {"size": 3}}})
+    with pytest.raises(UserError, match="size of ByOctave >= 1, got 0"):
+        Config.from_dict({**related, "relations": {"octave": {"size": 0}}})

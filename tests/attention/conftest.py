@@ -12,10 +12,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention.relation import ByCoordinate, ByDistance, Relation
+from triptych.attention.relation import Relation
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
+from triptych.shape.relations import Difference
 
 KINDS = ("distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero")
+KINDS += ("odd", "odd-zero", "odd-coordinate", "odd-coordinate-zero")  # which no faster way knows
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
 
@@ -51,6 +53,11 @@ class Case:
         return [out, *(torch.zeros_like(leaf) if gradient is None else gradient for gradient, leaf in leaves)]
 
 
+def odd(query: Tensor, key: Tensor) -> Tensor:
+    """A row that is no difference, of which some are outside a table of five."""
+    return (2 * query + key) % 7 - 1
+
+
 def make_case(
     pattern: Pattern,
     queries: int,
@@ -76,14 +83,13 @@ def make_case(
     relations: list[Relation] = []
     for kind in kinds:
         name, far = kind.removesuffix("-zero"), "zero" if kind.endswith("-zero") else "clip"
-        if name == "distance":
-            relations.append(ByDistance(normal(heads, rows, width), far))
-        elif name == "two-sided":
-            relations.append(ByDistance(normal(heads, 2 * rows - 1, width), far, offset=rows - 1))
-        else:
-            table, key = normal(heads, 2 * rows - 1, width), coordinates(keys)
+        row = odd if name.startswith("odd") else Difference(0 if name == "distance" else rows - 1)
+        table = normal(heads, rows if name == "distance" else 2 * rows - 1, width)
+        query = key = None
+        if name.endswith("coordinate"):
+            key = coordinates(keys)
             query = key if keys == queries else coordinates(queries)
-            relations.append(ByCoordinate(table, query, key, far))
+        relations.append(Relation(table, row, query, key, far))
     query, key, value = normal(batch, heads, queries, width), *normal(2, batch, heads, keys, width)
     return Case(pattern, query, key, value, tuple(relations), None if lengths is None else torch.tensor(lengths))
 

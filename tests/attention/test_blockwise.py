@@ -1,6 +1,7 @@
 """Blockwise attention equals the definition, forward and backward, and keeps nothing quadratic."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention import ByCoordinate, ByDistance, Full, Local1D, Local2D, blockwise, dense
+from triptych.attention import Full, Local1D, Local2D, Relation, blockwise, dense
 from triptych.errors import UserError
+from triptych.shape.relations import Difference
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
-KINDS = ["distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero"]
+KINDS = [
+    "distance",
+    "distance-zero",
+    "two-sided",
+    "two-sided-zero",
+    "coordinate",
+    "coordinate-zero",
+    "odd-zero",
+    "odd-coordinate",
+]
 LOCAL = [Local1D(4, 4), Local1D(2, 5), Local1D(7, 2), Local1D(1, 0), Local2D(6, 6, 2, 3, 2, 2)]
 
 
@@ -100,7 +111,7 @@ def test_strided_inputs_and_gradients(case: Any) -> None:
         found = []
         for function in (blockwise, dense):
             query, key, value = fused.permute(2, 0, 3, 1, 4).unbind(0)
-            out = function(query, key, value, pattern=pattern, relations=[ByDistance(table)])
+            out = function(query, key, value, pattern=pattern, relations=[Relation(table)])
             found.append(torch.autograd.grad(out.sum(), fused)[0])
         assert torch.allclose(*found, atol=1e-12)
 
@@ -127,11 +138,11 @@ def test_a_row_shared_by_many_keys_gets_a_precise_gradient(function: Any, patter
     length = 1200
     parity = (torch.arange(length) % 2)[None]
     value = (1 - 2 * parity).view(1, 1, length, 1)
-    relation = ByCoordinate(torch.zeros(1, 3, 1), torch.zeros_like(parity), parity)
+    relation = Relation(torch.zeros(1, 3, 1), Difference(1), torch.zeros_like(parity), parity)
     found = []
     for dtype in (torch.float64, torch.bfloat16):
         query, table = torch.ones(1, 1, length, 1, dtype=dtype), relation.table.to(dtype).requires_grad_()
-        asked = ByCoordinate(table, relation.query, relation.key)
+        asked = replace(relation, table=table)
         out = function(query, torch.zeros_like(query), value.to(dtype), pattern=pattern, relations=[asked])
         found.append(torch.autograd.grad(out[:, :, -30:].sum(), table)[0].double())
     assert (found[0] - found[1]).norm() < 2e-2 * found[0].norm()
@@ -208,17 +219,16 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match="0 to 4 positions, got 5"):
         blockwise(key, key, key, pattern=Local2D(2, 2, 1, 1, 1, 1))
     coordinates = torch.zeros(1, 3, dtype=torch.int64)
+    relation = Relation(torch.zeros(2, 3, 8), Difference(1), coordinates, coordinates)
     with pytest.raises(UserError, match="expected coordinates of shape"):
-        blockwise(
-            key, key, key, pattern=Full(), relations=[ByCoordinate(torch.zeros(2, 3, 8), coordinates, coordinates)]
-        )
+        blockwise(key, key, key, pattern=Full(), relations=[relation])
 
 
 def test_equality_is_not_blind(case: Any, agree: Callable[..., None]) -> None:
     """A relation read one row off must be noticed in every dtype."""
 
     def wrong(query: Tensor, key: Tensor, value: Tensor, *, pattern: Any, relations: Any, lengths: Any) -> Tensor:
-        shifted = [ByDistance(r.table.roll(1, 1), r.far, r.offset) for r in relations]
+        shifted = [replace(r, table=r.table.roll(1, 1)) for r in relations]
         return blockwise(query, key, value, pattern=pattern, relations=shifted, lengths=lengths)
 
     for dtype in DTYPES:

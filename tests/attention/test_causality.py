@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.attention import ByDistance, Full, Local1D, Local2D, attend, blockwise, causality_violations, dense
+from triptych.attention import Full, Local1D, Local2D, Relation, attend, blockwise, causality_violations, dense
 from triptych.errors import UserError
 
 CAUSAL = [Full(causal=True), Local1D(4, 3), Local2D(4, 6, 2, 3, 2, 2)]
@@ -26,12 +26,12 @@ def self_attention(pattern: Any, function: Any, relations: Any = ()) -> Any:
 @pytest.mark.parametrize("function", [dense, blockwise, attend])
 @pytest.mark.parametrize("related", [False, True])
 def test_our_attention_is_causal(pattern: Any, function: Any, related: bool) -> None:
-    relations = [ByDistance(torch.randn(2, 5, 4, dtype=torch.float64))] if related else []
+    relations = [Relation(torch.randn(2, 5, 4, dtype=torch.float64))] if related else []
     assert causality_violations(self_attention(pattern, function, relations), 19) == []
 
 
 def test_in_float32_and_across_chunks() -> None:
-    run = self_attention(Full(causal=True), blockwise, [ByDistance(torch.randn(2, 5, 4))])
+    run = self_attention(Full(causal=True), blockwise, [Relation(torch.randn(2, 5, 4))])
     moved = []
 
     def one_step(x: Tensor) -> Tensor:

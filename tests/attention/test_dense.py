@@ -8,19 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.attention import ByCoordinate, ByDistance, Full, Local1D, Local2D, dense, mask, weights
+from triptych.attention import Full, Local1D, Local2D, Relation, dense, mask, weights
 from triptych.errors import UserError
+from triptych.shape.relations import Difference
 
 KINDS = ["distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero"]
+KINDS += ["odd", "odd-zero", "odd-coordinate", "odd-coordinate-zero"]
 
 
-def row_of(relation: ByDistance | ByCoordinate, b: int, i: int, j: int) -> int | None:
+def row_of(relation: Relation, b: int, i: int, j: int) -> int | None:
     """The row of the table for one query and key; None = far, adds nothing."""
     rows = relation.table.size(1)
-    if isinstance(relation, ByDistance):
-        row = relation.offset + i - j
-    else:
-        row = (rows - 1) // 2 + int(relation.query[b, i]) - int(relation.key[b, j])
+    if relation.query is not None and relation.key is not None:
+        i, j = int(relation.query[b, i]), int(relation.key[b, j])
+    # What is no difference is `odd` of conftest.py.
+    row = relation.row.offset + i - j if isinstance(relation.row, Difference) else (2 * i + j) % 7 - 1
     if 0 <= row < rows:
         return row
     return None if relation.far == "zero" else (0 if row < 0 else rows - 1)

@@ -1,5 +1,6 @@
 """The cached step equals the rows of the definition, position by position, in a cache of constant size."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention import ByCoordinate, ByDistance, Full, Local1D, Local2D, Relation, dense, fill, ring, step
+from triptych.attention import Full, Local1D, Local2D, Relation, dense, fill, ring, step
 from triptych.errors import UserError
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2}
@@ -28,17 +29,14 @@ class Walk:
         fill(self.keys, self.case.key[:, :, start:stop], start=start)
         fill(self.values, self.case.value[:, :, start:stop], start=start)
         for relation, kept in zip(self.case.relations, self.coordinates, strict=True):
-            if isinstance(relation, ByCoordinate):
+            if relation.key is not None:
                 fill(kept[..., None], relation.key[:, start:stop, None], start=start)
 
     def relations(self, position: int) -> list[Relation]:
         found: list[Relation] = []
         for relation, kept in zip(self.case.relations, self.coordinates, strict=True):
-            if isinstance(relation, ByCoordinate):
-                here = relation.query[:, position : position + 1]
-                found.append(ByCoordinate(relation.table, here, kept, relation.far))
-            else:
-                found.append(relation)
+            here = None if relation.query is None else relation.query[:, position : position + 1]
+            found.append(relation if here is None else replace(relation, query=here, key=kept))
         return found
 
     def step(self, position: int) -> Tensor:
@@ -80,6 +78,7 @@ def test_equals_the_definition(data: st.DataObject, dtype: torch.dtype, cases: A
 
 PATTERNS = [Full(causal=True), Local1D(4, 3), Local1D(3, 0), Local2D(6, 6, 2, 3, 2, 2)]
 KINDS = ["distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero"]
+KINDS += ["odd", "odd-zero", "odd-coordinate", "odd-coordinate-zero"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -97,10 +96,7 @@ def test_cross_attention(kinds: list[str], lengths: list[int] | None, case: Any)
     made = case(Full(), 5, 9, kinds=kinds, rows=3, lengths=lengths)
     expected = made.run(dense)
     for i in range(5):
-        relations = [
-            ByCoordinate(r.table, r.query[:, i : i + 1], r.key, r.far) if isinstance(r, ByCoordinate) else r
-            for r in made.relations
-        ]
+        relations = [r if r.query is None else replace(r, query=r.query[:, i : i + 1]) for r in made.relations]
         out = step(
             made.query[:, :, i : i + 1],
             made.key,
@@ -181,7 +177,7 @@ def test_mistakes_are_told() -> None:
     with pytest.raises(UserError, match="0 to 4 positions"):
         step(query, keys, keys, position=4, pattern=Local2D(2, 2, 1, 1, 1, 1))
     with pytest.raises(UserError, match="a relation table of shape"):
-        step(query, keys, keys, position=2, pattern=Full(), relations=[ByDistance(torch.zeros(1, 4, 8))])
+        step(query, keys, keys, position=2, pattern=Full(), relations=[Relation(torch.zeros(1, 4, 8))])
     with pytest.raises(UserError, match=r"entries of shape \[2, 3, 'length', 8\]"):
         fill(keys, torch.zeros(2, 1, 1, 8))
     with pytest.raises(UserError, match="from -1"):

@@ -5,7 +5,7 @@ import torch
 from speed import naive
 from torch import Tensor
 
-from triptych.attention import ByDistance, Full, causality_violations, dense
+from triptych.attention import Full, Relation, causality_violations, dense
 from triptych.shape.config import Config
 
 
@@ -19,7 +19,7 @@ def drawn(length: int) -> list[Tensor]:
 def test_both_forms_equal_the_definition(form: Callable[..., Tensor], length: int) -> None:
     query, key, value = drawn(length)
     table = torch.randn(3, length, 4, dtype=torch.float64)
-    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[ByDistance(table)])
+    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
     torch.testing.assert_close(form(query, key, value, table), wanted)
 
 
@@ -27,7 +27,7 @@ def test_the_module_equals_the_definition_with_one_table_for_all_heads() -> None
     query, key, value = drawn(7)
     mix = naive.NaiveMix(7, 4, dropout=0.5).double().eval()
     table = mix.table.flip(0).expand(3, -1, -1)
-    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[ByDistance(table)])
+    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
     torch.testing.assert_close(mix(query, key, value), wanted)
 
 

@@ -7,6 +7,7 @@ import torch
 from speed import ours
 
 from triptych.shape.pattern import Local1D
+from triptych.shape.relations import ByDistance
 
 
 def test_the_cases_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,8 +15,8 @@ def test_the_cases_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "keep_freed_memory", lambda: True)
     found = ours.train()
     assert len(found) == 2 * 6 and found["relative, 1 x 2,048, float32"]() == 2048
-    assert isinstance(ours.PIXELS.pattern, Local1D) and ours.RELATIVE.relation is None
-    assert ours.related(ours.RELATIVE, 512).relation is not None
+    assert isinstance(ours.PIXELS.pattern, Local1D) and not ours.RELATIVE.relations
+    assert ours.related(ours.RELATIVE, 512).relations == (ByDistance(512),)
 
 
 def test_models_that_ship_generate_and_translate() -> None:

@@ -64,7 +64,7 @@ def test_without_peers_only_torch_and_ours_take_part() -> None:
 def test_ours_is_the_model_asked_for() -> None:
     models = case("relative", ()).models
     related, unrelated = models["triptych relative"]()[0], models["triptych, no relation"]()[0]
-    assert isinstance(related, Transformer) and related.config.relation is not None
+    assert isinstance(related, Transformer) and related.config.relations
     assert isinstance(unrelated, Transformer) and unrelated.config == SMALL
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from triptych.errors import UserError
 from triptych.model.convert import with_dropout, with_encoder, with_keyboard, with_order, with_pattern
 from triptych.model.transformer import Transformer
-from triptych.shape.config import Config, Relative
+from triptych.shape.config import Config
 from triptych.shape.parts import Patches, PatchNetwork, Tokens
 from triptych.shape.pattern import Local1D
+from triptych.shape.relations import ByDistance
 
 SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
 PATCHES: dict[str, Any] = {
@@ -43,7 +44,7 @@ def test_another_pattern_and_the_same_weights() -> None:
 
 @pytest.mark.parametrize("parts", [{}, PATCHES])
 def test_a_decoder_is_given_an_encoder(parts: dict[str, Any]) -> None:
-    alone = make(encoder_layers=0, norm="pre", **parts, relation=Relative(4), positions={"kind": "none"})
+    alone = make(encoder_layers=0, norm="pre", **parts, relations=(ByDistance(4),), positions={"kind": "none"})
     torch.manual_seed(0)
     joined = with_encoder(alone, 14, 1).eval()
     target, source = ids(2, 12), torch.full((2, 12), 13)

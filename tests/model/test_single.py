@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from triptych.model.single import SingleRow, fits
 from triptych.model.transformer import Transformer
-from triptych.shape.config import Config, Positions, Relative
+from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
+from triptych.shape.relations import ByDistance, ByPitch, ByTime, RelationSettings
 
 SMALL: dict[str, Any] = {"width": 24, "heads": 3, "feed_forward": 40, "encoder_layers": 0, "decoder_layers": 2}
 
@@ -38,7 +39,7 @@ def make(**changes: Any) -> Transformer:
 @settings(deadline=None, max_examples=30)
 @given(
     pattern=st.sampled_from(PATTERNS),
-    relation=st.sampled_from([None, Relative(5, "clip"), Relative(7, "zero"), Relative(64)]),
+    relations=st.sampled_from([(), (ByDistance(5),), (ByDistance(7, "zero"),), (ByDistance(64),)]),
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     activation=st.sampled_from(["relu", "gelu"]),
     label=st.sampled_from([None, -1, 1]),
@@ -47,7 +48,7 @@ def make(**changes: Any) -> Transformer:
 )
 def test_equals_the_steps_of_the_model(
     pattern: Pattern,
-    relation: Relative | None,
+    relations: tuple[RelationSettings, ...],
     kind: Any,
     activation: str,
     label: int | None,
@@ -55,11 +56,11 @@ def test_equals_the_steps_of_the_model(
     sourced: bool,
 ) -> None:
     if isinstance(pattern, Local2D):
-        relation = None
+        relations = ()
     model = make(
         pattern=pattern,
         **({"encoder_layers": 1, "aligned": True} if sourced else {}),
-        relation=relation,
+        relations=relations,
         activation=activation,
         classes=2,
         positions=Positions(kind, grid=(2, 3)),
@@ -102,7 +103,7 @@ def test_a_mixture_is_drawn_channel_by_channel(channels: int, pattern: Pattern) 
 @settings(deadline=None, max_examples=40)
 @given(
     pattern=st.sampled_from(PATTERNS),
-    relation=st.sampled_from([None, Relative(5, "clip"), Relative(64)]),
+    relations=st.sampled_from([(), (ByDistance(5),), (ByDistance(64),)]),
     label=st.sampled_from([None, -1, 1]),
     parts=st.sampled_from([{}, PARTS[2], PIXELS]),
     sourced=st.booleans(),
@@ -110,7 +111,7 @@ def test_a_mixture_is_drawn_channel_by_channel(channels: int, pattern: Pattern) 
 )
 def test_steps_taken_at_once_equal_those_one_by_one(
     pattern: Pattern,
-    relation: Relative | None,
+    relations: tuple[RelationSettings, ...],
     label: int | None,
     parts: dict[str, Any],
     sourced: bool,
@@ -119,7 +120,7 @@ def test_steps_taken_at_once_equal_those_one_by_one(
     vocabulary = parts.get("vocabulary", 17)
     model = make(
         pattern=pattern,
-        relation=None if isinstance(pattern, Local2D) else relation,
+        relations=() if isinstance(pattern, Local2D) else relations,
         classes=2,
         positions=Positions("none"),
         **parts,
@@ -159,7 +160,7 @@ def test_of_a_local_pattern_the_store_does_not_grow(pattern: Pattern, slots: int
 
 
 def test_half_precision_rounds_and_no_more() -> None:
-    model = make(relation=Relative(8))
+    model = make(relations=(ByDistance(8),))
     single, target = SingleRow(model), torch.randint(17, (1, 40))
     row = single.start(length=40)
     with torch.no_grad():
@@ -170,7 +171,7 @@ def test_half_precision_rounds_and_no_more() -> None:
 
 
 def test_the_model_stays_as_it_is() -> None:
-    model = make(relation=Relative(8))
+    model = make(relations=(ByDistance(8),))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     SingleRow(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -182,11 +183,11 @@ def test_the_model_stays_as_it_is() -> None:
         {"norm": "post"},
         {"encoder_layers": 1},
         {"activation": "swiglu"},
-        {"pattern": Local2D(4, 4, 2, 2, 1, 1), "relation": Relative(4)},
-        {"relation": Relative(0, intervals=5)},
-        {"relation": Relative(4, steps=5), "positions": Positions(grid=(4,))},
+        {"pattern": Local2D(4, 4, 2, 2, 1, 1), "relations": (ByDistance(4),)},
+        {"relations": (ByPitch(5),)},
+        {"relations": (ByDistance(4), ByTime(5))},
     ],
 )
 def test_what_it_cannot_do_it_leaves_to_the_model(changes: dict[str, Any]) -> None:
-    assert not fits(make(**changes))
-    assert fits(make())
+    assert not fits(make(**changes).config)
+    assert fits(make().config)

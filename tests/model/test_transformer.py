@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +19,10 @@ from triptych.model.dropout import Dropout
 from triptych.model.heads import base
 from triptych.model.positions import sinusoids
 from triptych.model.transformer import Transformer
-from triptych.shape.config import Config, Positions, Relative
+from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
+from triptych.shape.relations import ByDistance, ByPitch, ByTime, RelationSettings
 
 SMALL = {"width": 16, "heads": 4, "feed_forward": 24, "encoder_layers": 2, "decoder_layers": 2, "dropout": 0.0}
 
@@ -78,14 +78,14 @@ def test_padding_changes_nothing() -> None:
 @settings(deadline=None, max_examples=20)
 @given(
     pattern=st.sampled_from([Full(causal=True), Local1D(3, 4), Local1D(4, 4), Local2D(6, 4, 2, 2, 1, 1)]),
-    relation=st.sampled_from(
+    relations=st.sampled_from(
         [
-            None,
-            Relative(4, "clip"),
-            Relative(6, "zero"),
-            Relative(64),
-            Relative(0, intervals=9),
-            Relative(5, "zero", 12, 3),
+            (),
+            (ByDistance(4),),
+            (ByDistance(6, "zero"),),
+            (ByDistance(64),),
+            (ByPitch(9),),
+            (ByDistance(5, "zero"), ByPitch(12), ByTime(3, "zero", 4)),
         ]
     ),
     norm=st.sampled_from(["pre", "post"]),
@@ -98,11 +98,11 @@ def test_padding_changes_nothing() -> None:
     beams=st.integers(1, 3),
 )
 def test_cached_steps_equal_the_whole_pass(
-    pattern: Pattern, relation: Relative | None, norm: str, positions: Positions, encoder: int, beams: int
+    pattern: Pattern, relations: tuple[RelationSettings, ...], norm: str, positions: Positions, encoder: int, beams: int
 ) -> None:
-    if relation is not None and relation.steps and not positions.grid:
-        positions = replace(positions, grid=(3,))
-    model = make(pattern=pattern, relation=relation, norm=norm, positions=positions, encoder_layers=encoder, classes=2)
+    model = make(
+        pattern=pattern, relations=relations, norm=norm, positions=positions, encoder_layers=encoder, classes=2
+    )
     length, sources = 24, 2
     target = ids(sources * beams, length)
     source = ids(sources, 5) if encoder else None
@@ -223,7 +223,7 @@ def losses_of_200_updates(dtype: torch.dtype, shape: dict[str, object]) -> Tenso
 
 @pytest.mark.parametrize(
     "shape",
-    [{"norm": "pre"}, {"norm": "post"}, {"encoder_layers": 0, "relation": {"distances": 5, "far": "clip"}}],
+    [{"norm": "pre"}, {"norm": "post"}, {"encoder_layers": 0, "relations": (ByDistance(5),)}],
     ids=["pre", "post", "relative"],
 )
 def test_200_updates_by_the_fast_paths_equal_those_by_the_definition(
@@ -279,7 +279,7 @@ def test_a_model_in_float64_stays_in_float64_under_autocast() -> None:
 @pytest.mark.parametrize("pattern", [Full(causal=True), Local1D(64, 64)], ids=["global", "local"])
 def test_4096_cached_steps_equal_the_whole_pass(pattern: Pattern, parts: dict[str, Any]) -> None:
     """In float32, far past the end of the relation's table."""
-    changes = {"norm": "pre", "encoder_layers": 0, "decoder_layers": 1, "relation": Relative(32)}
+    changes = {"norm": "pre", "encoder_layers": 0, "decoder_layers": 1, "relations": (ByDistance(32),)}
     model = make(pattern=pattern, positions=Positions("none", grid=(4,)), **parts, **changes).float()
     target = ids(1, 4096)
     with torch.no_grad():
@@ -296,13 +296,13 @@ PREFILLED: dict[str, dict[str, Any]] = {
     "local 2-D": {"pattern": Local2D(8, 8, 4, 4, 2, 2), "positions": Positions("sinusoidal_2d", 8)},
     "patches": {"input": Patches(4, 4), "head": PatchNetwork()},
     "mixture": {"input": Pixels(3), "head": Mixture(2)},
-    "coordinates": {"relation": Relative(6, intervals=20, steps=4), "positions": Positions(grid=(4,))},
+    "coordinates": {"relations": (ByDistance(6), ByPitch(20), ByTime(4, "clip", 4))},
     "local coordinates": {
-        "relation": Relative(6, intervals=20, steps=4),
+        "relations": (ByDistance(6), ByPitch(20), ByTime(4, "clip", 4)),
         "positions": Positions(grid=(4,)),
         "pattern": Local1D(4, 4),
     },
-    "post-norm": {"norm": "post", "relation": Relative(3)},
+    "post-norm": {"norm": "post", "relations": (ByDistance(3),)},
     "cross-attention": {"encoder_layers": 1, "positions": Positions(source=Positions("sinusoidal_2d", 4))},
     "aligned": {"encoder_layers": 1, "aligned": True, "input": Patches(4), "head": PatchNetwork()},
     "labels": {"classes": 3},

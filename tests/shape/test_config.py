@@ -4,9 +4,10 @@ import json
 import pytest
 
 from triptych.errors import UserError
-from triptych.shape.config import PRESETS, Config, Positions, Relative
+from triptych.shape.config import PRESETS, Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tokens
 from triptych.shape.pattern import Full, Local1D, Local2D
+from triptych.shape.relations import ByDistance, ByPitch, ByTime
 
 
 def test_base_is_the_paper() -> None:
@@ -23,9 +24,11 @@ def test_few_fields() -> None:
     "config",
     [
         *(Config.preset(name, 300) for name in PRESETS),
-        Config(300, pattern=Local1D(4, 8), relation=Relative(16, "zero")),
+        Config(300, pattern=Local1D(4, 8), relations=(ByDistance(16, "zero"),)),
         Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions=Positions("learned", 64)),
-        Config(300, positions=Positions(grid=(4, 4)), relation=Relative(8, "zero", intervals=46, steps=9)),
+        Config(
+            300, positions=Positions(grid=(4, 4)), relations=(ByDistance(8, "zero"), ByPitch(46), ByTime(9, "zero", 4))
+        ),
         Config(300, input=Tokens((4, 5, 3))),
         Config(300, input=Patches(4, 8, 0.1), head=PatchNetwork(2, 8), aligned=True),
         Config(256, input=Pixels(3), head=Mixture(4)),
@@ -48,8 +51,20 @@ def test_json_round_trip(config: Config) -> None:
         ({"width": 9, "heads": 3}, "width divisible by 2"),
         ({"pattern": Full(causal=False)}, "causal"),
         ({"widht": 64}, "did you mean 'width'"),
-        ({"relation": {"distances": 0}}, "distances, intervals or steps, got none"),
-        ({"relation": {"steps": 8}}, "positions.grid with relation.steps"),
+        ({"relations": {"distance": {"size": 0}}}, "size of ByDistance >= 1, got 0"),
+        ({"relations": {"distance": {"size": 1.5}}}, "size of ByDistance to be int"),
+        ({"relations": {"distance": {"size": 4, "far": "near"}}}, "far of ByDistance to be one of zero, clip"),
+        ({"relations": {"distance": 4}}, "relations.distance to be a table of its settings, got 4"),
+        (
+            {"relations": {"distances": {"size": 4}}},
+            "relations.kind to be one that is registered.*did you mean 'distance'",
+        ),
+        ({"relations": {"pitch": {"size": 4, "far": "clip"}}}, "unknown setting relations.far of pitch"),
+        ({"relations": {"pitch": {"size": 2**17}}}, "size of ByPitch <= 65536"),
+        ({"relations": {"time": {"size": 4, "unit": 0}}}, "unit of ByTime >= 1, got 0"),
+        ({"relations": {"time": {}}}, "complete settings of relations time"),
+        ({"relations": (ByDistance(3), ByDistance(4))}, "one relation of a kind, got several"),
+        ({"relations": (3,)}, "each of the relations to be ByDistance or ByPitch or ByTime, got 3"),
         ({"positions": {"grid": [0]}}, "each size of the grid >= 1"),
         ({"positions": {"grid": [4096, 4096]}}, "at most 2..20 places"),
         ({"positions": {"kind": "learned", "length": 0}}, "length >= 1"),
@@ -77,8 +92,8 @@ def test_json_round_trip(config: Config) -> None:
         ({"input": 4}, "input to be a table with its kind, got 4"),
         ({"input": {"kind": [4]}}, "input.kind to be one that is registered"),
         (
-            {"input": {"kind": "patches", "size": 4}, "head": "patch", "relation": {"intervals": 9}},
-            "no relation.intervals or steps with several tokens a position",
+            {"input": {"kind": "patches", "size": 4}, "head": "patch", "relations": {"pitch": {"size": 9}}},
+            "no relation ByPitch with several tokens a position",
         ),
         ({"encoder_layers": 0, "aligned": True}, "encoder_layers from 1 with aligned, got 0"),
         ({"aligned": 1}, "aligned to be bool, got 1"),
@@ -100,8 +115,7 @@ def test_json_round_trip(config: Config) -> None:
         ({"pattern": {"kind": "full", "causal": "yes"}}, "pattern of a kind with its numbers"),
         ({"pattern": {"kind": [1]}}, "pattern of a kind with its numbers"),
         ({"pattern": 5}, "pattern to be Full or Local1D or Local2D, got 5"),
-        ({"relation": 5}, "relation to be Relative or NoneType, got 5"),
-        ({"relation": {"distances": 1.5}}, "distances to be int"),
+        ({"relations": 5}, "relations to be tuple, got 5"),
         ({"width": "a"}, "width to be int, got 'a'"),
         ({"width": True}, "width to be int, got True"),
         ({"width": 512.0}, "width to be int, got 512.0"),

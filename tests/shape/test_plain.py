@@ -55,7 +55,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
             "memory_columns": 2**20,
         }
     },
-    "distances to 2**24": {"relation": {"distances": 2**24}},
+    "distances to 2**24": {"relations": {"distance": {"size": 2**24}}},
     "a list 5,000 deep": {"norm": json.loads("[" * 900 + "]" * 900)},
     "a setting of a megabyte": {"x" * 2**20: 1},
     "20,000 settings": {f"x{number}": number for number in range(20_000)},

@@ -105,8 +105,8 @@ def rewritten(folder: Path, **changes: object) -> None:
         {"decoder_layers": 1000},
         {"dropout": "much"},
         {"pattern": 5},
-        {"relation": 5},
-        {"relation": {"size": "x"}},
+        {"relations": 5},
+        {"relations": {"distance": {"size": "x"}}},
         {"classes": 2},
     ],
 )

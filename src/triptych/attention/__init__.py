@@ -6,8 +6,6 @@ from triptych.attention.blockwise import blockwise as blockwise
 from triptych.attention.causality import causality_violations as causality_violations
 from triptych.attention.dense import dense as dense
 from triptych.attention.dense import weights as weights
-from triptych.attention.relation import ByCoordinate as ByCoordinate
-from triptych.attention.relation import ByDistance as ByDistance
 from triptych.attention.relation import Relation as Relation
 from triptych.attention.step import fill as fill
 from triptych.attention.step import step as step

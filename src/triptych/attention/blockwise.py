@@ -20,9 +20,9 @@ from torch.utils.checkpoint import checkpoint
 from triptych.attention.chunked import chunked
 from triptych.attention.dense import bias, check
 from triptych.attention.neighbours import available, neighbours
-from triptych.attention.relation import ByCoordinate, Relation, by_distance
+from triptych.attention.relation import Relation, gathered
 from triptych.attention.tables import table
-from triptych.shape.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes, ring
+from triptych.shape.pattern import Full, Local, Local1D, Pattern, block_size, check_sizes
 
 KEEP = 16 * 1024 * 1024  # logits that a call keeps for its backward pass; of more, each group's are computed again
 GROUP = 4 * 1024 * 1024  # logits of a group
@@ -57,7 +57,7 @@ def blockwise(
         return neighbours(query, key, value, pattern.query)
     fold = _Fold(pattern, query, lengths)
     folded = fold.queries(query), fold.keys(key), fold.keys(value)
-    terms = [_term(relation, pattern, fold, query.dtype) for relation in relations]
+    terms = [_term(relation, fold) for relation in relations]
     if by_kernel:
         return fold.undo(_group(fold, None, fold.rows, *folded))
     logits_of_row = query.size(1) * fold.table.size(1) * fold.size
@@ -128,35 +128,11 @@ def _group(
     return out if fold.lengths is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
 
-def _term(relation: Relation, pattern: Local, fold: _Fold, dtype: torch.dtype) -> Term:
-    if isinstance(relation, ByCoordinate):
-        return _coordinate_term(relation, fold, dtype)
-    reach = ring(pattern, fold.length)
-    expanded = by_distance(relation, reach - 1, 0).to(dtype)
-
-    def term(query: Tensor, rows: Tensor) -> Tensor:
-        queries, keys = fold.positions(rows)
-        row = (reach - 1 - queries + keys).clamp_(0, reach - 1)[:, None]
-        products = torch.einsum("nhqd,hrd->nhqr", query, expanded)
-        return products.gather(-1, row.expand(-1, query.size(1), -1, -1))
-
-    return term
-
-
-def _coordinate_term(relation: ByCoordinate, fold: _Fold, dtype: torch.dtype) -> Term:
-    relation_table = relation.table.to(dtype)
-    last = relation_table.size(1) - 1
+def _term(relation: Relation, fold: _Fold) -> Term:
+    """The relation's term of scaled queries, by its definition: the rows of the folded positions or coordinates."""
+    if relation.query is None or relation.key is None:
+        return lambda query, rows: gathered(query, relation, relation.row(*fold.positions(rows)))
     padding = fold.blocks * fold.size - fold.length
-    of_query = F.pad(relation.query, (0, padding)).view(-1, fold.size)
-    of_key = relation.key[:, fold.pick].view(fold.batch * fold.blocks, -1)
-
-    def term(query: Tensor, rows: Tensor) -> Tensor:
-        row = (of_query[rows][:, :, None] - of_key[rows][:, None] + last // 2)[:, None]
-        inside = row.clamp(0, last)
-        products = torch.einsum("nhqd,hrd->nhqr", query, relation_table)
-        if dtype.itemsize == 2:  # many keys share a row, whose gradient is a sum: not in 16 bits
-            products = products.float()
-        found = products.gather(-1, inside.expand(-1, query.size(1), -1, -1))
-        return found if relation.far == "clip" else found.masked_fill(row != inside, 0)
-
-    return term
+    of_query = F.pad(relation.query, (0, padding)).view(-1, fold.size, 1)  # [B * blocks, size, 1]
+    of_key = relation.key[:, fold.pick].view(fold.batch * fold.blocks, 1, -1)  # [B * blocks, 1, slots]
+    return lambda query, rows: gathered(query, relation, relation.row(of_query[rows], of_key[rows]))

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from triptych.attention.relation import ByDistance, Relation, by_distance
+from triptych.attention.relation import Relation, by_distance
 from triptych.shape.pattern import Full, Local1D
 
 CHUNK = 256  # queries of a tile, at most
@@ -51,10 +51,10 @@ def chunked(
     valid = [keys] * batch if lengths is None else lengths.clamp(0, keys).tolist()
     # Distances from 0 on that occur in a tile; local tiles of several blocks also compute some that are out of reach.
     reach = min(queries, queries if isinstance(pattern, Full) else pattern.memory + _together(pattern))
-    placements: list[_Distance | _Coordinate] = []
+    placements: list[_Distance | _Gathered] = []
     tables = []
     for relation in relations:
-        if isinstance(relation, ByDistance):
+        if relation.offset is not None:
             nearest = 1 - keys if pattern == Full() else 0
             table = by_distance(relation, reach - 1, nearest).to(query.dtype)
             tables.append(F.pad(table, (0, 0, 0, 1)))  # a row for the column that `_Shear.write` leaves
@@ -62,7 +62,7 @@ def chunked(
         else:
             extra = 1 if relation.far == "zero" else 0
             tables.append(F.pad(relation.table, (0, 0, 0, extra)).to(query.dtype))
-            placements.append(_Coordinate(relation.query, relation.key, relation.table.size(1), zero=bool(extra)))
+            placements.append(_Gathered(replace(relation, table=relation.table.detach())))
     plan = _Plan(pattern, tuple(valid), tuple(placements), (heads, queries))
     with torch.autocast(query.device.type, enabled=False):
         out: Tensor = _Chunked.apply(plan, query, key, value, *tables)  # type: ignore[no-untyped-call]
@@ -137,7 +137,7 @@ def _sheared(products: Tensor, keys: int) -> Tensor:
 
 @dataclass(frozen=True)
 class _Gather:
-    """A relation by coordinate in one tile: the row of its table for every query and key, int64 [queries, keys]."""
+    """Any other relation in one tile: the row of its table for every query and key, int64 [queries, keys]."""
 
     rows: slice
     row: Tensor
@@ -168,18 +168,26 @@ class _Distance:
 
 
 @dataclass(frozen=True)
-class _Coordinate:
-    query: Tensor
-    key: Tensor
-    rows: int
-    zero: bool  # whether one more row, of zeros, stands for everything outside the table
+class _Gathered:
+    relation: Relation
+
+    @property
+    def rows(self) -> int:
+        """Of the table, with one of zeros for everything outside it where that adds nothing."""
+        return self.relation.table.size(1) + (self.relation.far == "zero")
 
     def place(self, tile: _Tile) -> _Gather:
-        here, there = self.query[tile.batch, tile.start : tile.stop, None], self.key[tile.batch, tile.span]
-        row = here - there + self.rows // 2
-        if self.zero:
-            row.masked_fill_((row < 0) | (row >= self.rows), self.rows)
-        return _Gather(slice(0, self.rows + self.zero), row.clamp_(0, self.rows - 1 + self.zero))
+        relation, last = self.relation, self.relation.table.size(1) - 1
+        if relation.query is None or relation.key is None:
+            device = relation.table.device
+            query, key = torch.arange(tile.start, tile.stop, device=device), torch.arange(tile.last, device=device)
+        else:
+            query, key = relation.query[tile.batch, tile.start : tile.stop], relation.key[tile.batch]
+        row = relation.row(query[:, None], key[None, tile.span]).expand(tile.queries, tile.keys)
+        inside = row.clamp(0, last)
+        if relation.far == "zero":
+            inside = inside.masked_fill(row != inside, last + 1)
+        return _Gather(slice(0, self.rows), inside)
 
 
 def _together(pattern: Local1D) -> int:
@@ -193,7 +201,7 @@ class _Plan:
 
     pattern: Full | Local1D
     lengths: tuple[int, ...]  # valid keys of each row of the batch
-    placements: tuple[_Distance | _Coordinate, ...]  # one for each relation
+    placements: tuple[_Distance | _Gathered, ...]  # one for each relation
     shape: tuple[int, int]  # heads, queries
 
     def tiles(self) -> list[_Tile]:
@@ -232,7 +240,7 @@ class _Plan:
 
     def buffers(self, count: int, like: Tensor) -> list[Tensor]:
         """Flat buffers that hold one tile's logits, or the products with all rows of any relation, of any tile."""
-        widest = max((p.rows + 1 for p in self.placements if isinstance(p, _Coordinate)), default=0)
+        widest = max((p.rows for p in self.placements if isinstance(p, _Gathered)), default=0)
         spans = ((t, max(t.keys + t.queries, widest)) for t in self.tiles())
         size = max((t.heads * t.queries * span for t, span in spans), default=0)
         return [like.new_empty(size) for _ in range(count)]

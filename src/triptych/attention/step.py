@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.attention.dense import bias, check
-from triptych.attention.relation import ByCoordinate, ByDistance, Relation, logits
+from triptych.attention.relation import Relation, logits
 from triptych.attention.tables import visible
 from triptych.errors import UserError
 from triptych.shape.pattern import Full, Local, Pattern
@@ -35,9 +35,9 @@ def step(
     """Attention of the query at `position` alone: [B, H, 1, D], equal to that row of the parallel form.
 
     query [B, H, 1, D]; keys, values [B, H, S, D] with position p in slot p % S, the position's own key and value
-    already written (`fill`); slots not yet written must hold finite numbers. A relation by coordinate brings query [B,
-    1] and key [B, S], in the same order of slots. lengths: as in `dense`. For `Full()` (cross-attention) all S keys are
-    seen and `position` serves only the relations by distance. Raises UserError where the cache is too small for the
+    already written (`fill`); slots not yet written must hold finite numbers. Coordinates of a relation are query [B, 1]
+    and key [B, S], in the same order of slots. lengths: as in `dense`. For `Full()` (cross-attention) all S keys are
+    seen and `position` serves only the relations of positions. Raises UserError where the cache is too small for the
     pattern.
     """
     check(query, keys, values, relations=relations, lengths=lengths)
@@ -48,7 +48,7 @@ def step(
         seen = position + 1 if pattern.causal else slots
         _check_slots(seen, slots, position)
         keys, values, span = keys[:, :, :seen], values[:, :, :seen], (position + 1 - seen, position)
-        relations = [replace(r, key=r.key[:, :seen]) if isinstance(r, ByCoordinate) else r for r in relations]
+        relations = [r if r.key is None else replace(r, key=r.key[:, :seen]) for r in relations]
         positions = None if lengths is None else torch.arange(seen, device=query.device)
     else:
         positions, see, low = _held(pattern, position, slots, query.device, query.dtype)
@@ -107,8 +107,10 @@ def _term(query: Tensor, relation: Relation, position: int, positions: Tensor | 
 
     positions: the position in each slot of a ring; None where slot p holds position p.
     """
-    if isinstance(relation, ByCoordinate):
-        return logits(query, relation, relation.query[0], relation.key[0])
+    if relation.offset is None:
+        if positions is None:
+            positions = torch.arange(position - span[1], position - span[0] + 1, device=query.device)
+        return logits(query, relation, positions.new_full((1,), position), positions)
     # Only the rows that these distances can ask for, and one index for all rows of the batch and heads.
     last = relation.table.size(1) - 1
     first, final = (min(max(relation.offset + distance, 0), last) for distance in span)
@@ -116,18 +118,19 @@ def _term(query: Tensor, relation: Relation, position: int, positions: Tensor | 
     products = torch.bmm(query[:, :, 0].transpose(0, 1), rows.transpose(1, 2)).transpose(0, 1)
     if positions is None:
         return _in_order(products, relation, span, (first, final))
-    wanted = relation.offset + position - first - positions
-    inside = wanted.clamp(0, final - first)
+    row = relation.offset + position - first - positions
+    inside = row.clamp(0, final - first)
     term = products.index_select(2, inside)[:, :, None]
-    return term if relation.far == "clip" else term.masked_fill(wanted != inside, 0)
+    return term if relation.far == "clip" else term.masked_fill(row != inside, 0)
 
 
-def _in_order(products: Tensor, relation: ByDistance, span: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+def _in_order(products: Tensor, relation: Relation, span: tuple[int, int], rows: tuple[int, int]) -> Tensor:
     """The term [B, H, 1, keys] for keys one after another, the farthest first: the products [B, H, rows] turned round.
 
     What is outside the table, at either end, takes the nearest row or nothing.
     """
     nearest, farthest = span
+    assert relation.offset is not None
     before = max(0, min(relation.offset + farthest - rows[1], farthest - nearest))
     after = max(0, min(rows[0] - relation.offset - nearest, farthest - nearest))
     term = products.flip(-1)

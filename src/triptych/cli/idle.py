@@ -10,8 +10,5 @@ from triptych.errors import UserError
 
 def refuse_idle(model: Mapping[str, Any]) -> None:
     """Raise UserError for the first setting that has no effect; a wrong type is left to be found by the model."""
-    relation = model.get("relation")
-    if isinstance(relation, Mapping) and "far" in relation and not relation.get("distances"):
-        raise UserError(f"expected model.relation.distances with far={relation['far']!r}, got none; leave far out")
     if model.get("source_vocabulary") is not None and model.get("encoder_layers") == 0:
         raise UserError("expected no model.source_vocabulary without an encoder, got one; leave it out")

@@ -102,7 +102,7 @@ class Condition(nn.Module):
         places = self.places(metre, read.size(1)) if self.config.aligned else None  # it stands where the target does
         hidden = stream(read if places is None else read + places, drop)
         for layer in self.encoder:
-            hidden = layer(hidden, self.positions(lengths), maps.encoder if maps else None, drop)
+            hidden = layer(hidden, self.positions(lengths), source, maps.encoder if maps else None, drop)
         return self.norm(hidden)  # type: ignore[no-any-return]
 
     def labels(self, label: Tensor | None, rows: int) -> Tensor | None:

@@ -73,7 +73,7 @@ class TorchDecoder:
         given, lengths, classes = (self._tensor(ids) for ids in (source, source_lengths, label))
         if not self.model.config.classes:
             classes = None
-        if beams == 1 and source_lengths is None and fits(self.model):
+        if beams == 1 and source_lengths is None and fits(self.model.config):
             count = rows if rows is not None else 1 if source is None else len(source)
             if count == 1:
                 alone = SingleRow(self.model, self.model.dtype if self._exact else None)

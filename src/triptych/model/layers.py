@@ -5,20 +5,19 @@ Shapes in comments: B rows, L target positions, S source positions, W width, H h
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.attention.attend import attend
 from triptych.attention.dense import weights as attention_weights
-from triptych.attention.relation import ByDistance, Relation
 from triptych.attention.step import step as attend_step
 from triptych.decode.maps import AttentionMaps, Map
 from triptych.model.cache import Cache
-from triptych.model.coordinates import Coordinates
 from triptych.model.dropout import Dropout
+from triptych.model.relations import Relations
 from triptych.shape.config import Config
 from triptych.shape.pattern import Full, Pattern
+from triptych.shape.relations import Layer
 
 
 class FusedLinear(nn.Linear):
@@ -33,79 +32,45 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2) with one fused projection."""
 
     def __init__(self, config: Config, pattern: Pattern, *, first: bool = False) -> None:
-        """`first`: whether this is the decoder's first layer, which also relates by pitch and time."""
+        """`first`: whether this is the decoder's first layer."""
         super().__init__()
-        self.heads, self.pattern, self.relation = config.heads, pattern, config.relation
+        self.heads, self.pattern = config.heads, pattern
+        self.relations = Relations(config, Layer(causal=pattern != Full(), first=first))
         self.query_key_value = FusedLinear(config.width, parts=3)
         self.output = nn.Linear(config.width, config.width)
-        self.distances: Tensor | None = None
-        self.intervals: Tensor | None = None
-        self.steps: Tensor | None = None
-        if self.relation is not None:
-            size, width = self.relation, config.width // config.heads
-            self.offset = size.distances - 1 if pattern == Full() else 0  # the future has distances too
-            if size.distances:
-                self.distances = nn.Parameter(torch.empty(config.heads, size.distances + self.offset, width))
-            if size.intervals and first:
-                self.intervals = nn.Parameter(torch.empty(config.heads, 2 * size.intervals - 1, width))
-            if size.steps and first:
-                self.steps = nn.Parameter(torch.empty(config.heads, 2 * size.steps - 1, width))
-        self.coordinates: Coordinates | None = None
-        if self.relation is not None and (self.intervals is not None or self.steps is not None):
-            self.coordinates = Coordinates(self.relation, config.positions.grid[0] if config.positions.grid else 1)
 
-    def tables(self) -> list[Tensor]:
-        """The learned tables of the relations."""
-        return [table for table in (self.distances, self.intervals, self.steps) if table is not None]
-
-    def forward(self, hidden: Tensor, lengths: Tensor | None, ids: Tensor | None, maps: list[Map] | None) -> Tensor:
-        """Mix hidden [B, L, W] of ids [B, L], which coordinates are read from; with `maps`, the probabilities are
-        appended there.
-        """
-        query, key, value = self._project(hidden)
-        relations = self._relations(ids)
-        mixed = attend(query, key, value, pattern=self.pattern, relations=relations, lengths=lengths)
+    def forward(self, hidden: Tensor, lengths: Tensor | None, ids: Tensor, maps: list[Map] | None) -> Tensor:
+        """Mix hidden [B, P, W] of ids [B, L]; with `maps`, the probabilities [B, H, P, P] are appended there."""
+        query, key, value = self._project(hidden)  # [B, H, P, D] each
+        relations = self.relations.whole(ids)
+        mixed = attend(query, key, value, pattern=self.pattern, relations=relations, lengths=lengths)  # [B, H, P, D]
         if maps is not None:
             weights = attention_weights(query, key, pattern=self.pattern, relations=relations, lengths=lengths)
             maps.append(_array(weights))
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def step(self, hidden: Tensor, cache: Cache, layer: int, ids: Tensor | None) -> Tensor:
-        """The next position, or from the beginning several, of ids [rows, L]: hidden [rows, L, W]; keys and values join
-        the cache.
+        """The next position, or from the beginning several, of ids [B, L]: hidden [B, P, W]; keys and values join the
+        cache.
         """
-        query, key, value = self._project(hidden)
+        query, key, value = self._project(hidden)  # [B, H, P, D] each
         cache.append(layer, key, value)
         if ids is not None:
-            return self.output(_join(attend(query, key, value, pattern=self.pattern, relations=self._relations(ids))))  # type: ignore[no-any-return]
-        relations = self._by_distance()
-        if self.coordinates is not None:
-            coordinates = self.coordinates.step(cache.history, cache.slots, self.intervals, self.steps, hidden.device)
-            relations = (*relations, *coordinates)
-        mixed = attend_step(
-            query,
-            cache.keys[layer],
-            cache.values[layer],
-            position=cache.column,
-            pattern=self.pattern,
-            relations=relations,
-        )
+            mixed = attend(query, key, value, pattern=self.pattern, relations=self.relations.whole(ids))
+        else:
+            mixed = attend_step(
+                query,
+                cache.keys[layer],
+                cache.values[layer],
+                position=cache.column,
+                pattern=self.pattern,
+                relations=self.relations.step(cache.history, cache.slots, hidden.device),
+            )
         return self.output(_join(mixed))  # type: ignore[no-any-return]
 
     def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = (_split(part, self.heads) for part in self.query_key_value(hidden).chunk(3, -1))
         return query, key, value
-
-    def _by_distance(self) -> tuple[Relation, ...]:
-        if self.relation is None or self.distances is None:
-            return ()
-        return (ByDistance(self.distances, self.relation.far, self.offset),)
-
-    def _relations(self, ids: Tensor | None) -> tuple[Relation, ...]:
-        if self.coordinates is None:
-            return self._by_distance()
-        assert ids is not None
-        return (*self._by_distance(), *self.coordinates.whole(ids, self.intervals, self.steps))
 
 
 class CrossAttention(nn.Module):
@@ -195,10 +160,12 @@ class EncoderLayer(nn.Module):
         self.attention, self.around_attention = SelfAttention(config, Full()), Residual(config)
         self.feed_forward, self.around_feed_forward = FeedForward(config), Residual(config)
 
-    def forward(self, hidden: Tensor, lengths: Tensor | None, maps: list[Map] | None, drop: Dropout | None) -> Tensor:
-        """Encode hidden [B, S, W] a layer further."""
+    def forward(
+        self, hidden: Tensor, lengths: Tensor | None, ids: Tensor, maps: list[Map] | None, drop: Dropout | None
+    ) -> Tensor:
+        """Encode hidden [B, Q, W] of ids [B, S] a layer further."""
         around = self.around_attention
-        hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, None, maps), drop)
+        hidden = around.leave(hidden, self.attention(around.enter(hidden), lengths, ids, maps), drop)
         around = self.around_feed_forward
         return around.leave(hidden, self.feed_forward(around.enter(hidden)), drop)
 

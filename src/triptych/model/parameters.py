@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from triptych.model.heads.patch import PatchHead
 from triptych.model.inputs.patches import PlaceEmbedding
 from triptych.model.inputs.tokens import TokenInput
-from triptych.model.layers import FusedLinear, SelfAttention
+from triptych.model.layers import FusedLinear
+from triptych.model.relations import Relations
 from triptych.shape.parts import LEVELS
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def initialize(model: nn.Module, width: int) -> None:
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=width**-0.5)
-        elif isinstance(module, SelfAttention):
-            for table in module.tables():
+        elif isinstance(module, Relations):
+            for table in module.values():
                 nn.init.normal_(table, std=table.size(-1) ** -0.5)
     for module in model.modules():
         begin = getattr(module, "initialize", None)

@@ -8,6 +8,7 @@ the scale of the logits, the order of the relation's table. Attention and the re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,10 @@ from triptych.model.inputs.patches import patches
 from triptych.model.layers import DecoderLayer, FeedForward
 from triptych.model.single_pixel import Picture, PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
-from triptych.shape.parts import Mixture, PatchNetwork, Tied
-from triptych.shape.pattern import Local1D, Local2D, Pattern, ring
+from triptych.shape.config import Config
+from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tied, Tokens
+from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, ring
+from triptych.shape.relations import ByDistance
 
 
 @dataclass
@@ -66,6 +69,11 @@ class Row:
 
 _Linear = tuple[Tensor, Tensor]  # weight and bias
 
+# What `SingleRow` computes; whatever is not named here, it leaves to the model.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": functional.relu, "gelu": functional.gelu}
+POSITIONS = ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none")
+INPUTS, HEADS, PATTERNS = (Tokens, Patches, Pixels), (Tied, PatchNetwork, Mixture), (Full, Local1D, Local2D)
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -76,18 +84,21 @@ class _Layer:
     distances: Tensor | None  # [heads, width / heads, rows], the farthest first
 
 
-def fits(model: Transformer) -> bool:
-    """Whether `SingleRow` can stand for the model: a pre-norm decoder alone, or with a source that is aligned, related
-    by distance, which in 2-D there is none for; with an activation and a head that it knows.
+def fits(config: Config) -> bool:
+    """Whether `SingleRow` can compute a model of this configuration: a pre-norm decoder alone, or with an aligned
+    source, of known parts; in one dimension also with a relation by distance.
     """
-    config, relation = model.config, model.config.relation
+    related = all(type(relation) is ByDistance for relation in config.relations)
     return (
         (config.aligned or not config.encoder_layers)
         and config.norm == "pre"
-        and config.activation in ("relu", "gelu")
+        and config.activation in ACTIVATIONS
+        and config.positions.kind in POSITIONS
         and not config.positions.metre
-        and type(config.head) in (Tied, PatchNetwork, Mixture)
-        and (relation is None or not (relation.intervals or relation.steps or isinstance(config.pattern, Local2D)))
+        and type(config.input) in INPUTS
+        and type(config.head) in HEADS
+        and type(config.pattern) in PATTERNS
+        and (not config.relations or (related and type(config.pattern) is not Local2D))
     )
 
 
@@ -107,7 +118,7 @@ class SingleRow:
 
     @torch.no_grad()
     def __init__(self, model: Transformer, dtype: torch.dtype | None = None) -> None:
-        assert fits(model)
+        assert fits(model.config)
         small = model.dtype == torch.float32 and model.device.type == "cpu"
         self._size = model.config.input.size
         self.model, self.dtype = model, dtype or (torch.float16 if small else model.dtype)
@@ -125,7 +136,7 @@ class SingleRow:
             assert isinstance(head.norm, nn.LayerNorm)
             norm = head.norm
         self._output = _after(norm, *_last(model))
-        self._activation = functional.relu if model.config.activation == "relu" else functional.gelu
+        self._activation = ACTIVATIONS[model.config.activation]
 
     @torch.no_grad()
     def start(self, *, length: int, source: Tensor | None = None, label: Tensor | None = None) -> Row:
@@ -266,8 +277,7 @@ class SingleRow:
         """Add the products with the table to the last scores; those before are past the table."""
         known = term.size(-1)
         scores[..., scores.size(-1) - known :] += term
-        relation = self.model.config.relation
-        if scores.size(-1) > known and relation is not None and relation.far == "clip":
+        if scores.size(-1) > known and self.model.config.relations[0].far == "clip":
             scores[..., : scores.size(-1) - known] += term[..., :1]
 
     def _folded(self, layer: DecoderLayer) -> _Layer:
@@ -279,7 +289,7 @@ class SingleRow:
         scale = 1 / math.sqrt(width // attention.heads)
         weight[:width] *= scale
         bias[:width] *= scale
-        table = attention.distances
+        table = attention.relations["distance"] if self.model.config.relations else None
         return _Layer(
             self._kept(weight, bias),
             self._kept(attention.output.weight, attention.output.bias),

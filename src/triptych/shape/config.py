@@ -13,6 +13,7 @@ from triptych.errors import UserError
 from triptych.shape.bounds import in_range, is_a, one_of
 from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
+from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
 
 CAUSAL = Full(causal=True)
 PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
@@ -86,39 +87,17 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Relative:
-    """Relative self-attention (Huang et al. 2018, section 3.4), a table per head and kind.
-
-    distances: in every layer, so many distances between positions are learned, in the encoder to both sides; those past
-    the table add nothing (`far="zero"`) or take its last row ("clip"). In the decoder's first layer (section 4.1):
-    intervals: differences of ids are learned where both are below it, so that ids must be pitches in semitones. steps:
-    differences of time are learned up to it, where a step is `positions.grid[0]` positions.
-    """
-
-    distances: int = 0
-    far: Literal["zero", "clip"] = "clip"
-    intervals: int = 0
-    steps: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("distances", "intervals", "steps"):
-            in_range(name, getattr(self, name), 0, 2**24)
-        one_of("far", self.far, ("zero", "clip"))
-        if not (self.distances or self.intervals or self.steps):
-            raise UserError("expected a relation with distances, intervals or steps, got none; leave it out instead")
-
-
-@dataclass(frozen=True)
 class Config:
     """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
     between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
-    target position. `input` and `head` are what a panel brings: how the tokens at a position are read, on both sides,
-    and how they are predicted.
+    target position. `relations` are what attention knows of the distance between positions and the like, one of a kind.
+    `input` and `head` are what a panel brings: how the tokens at a position are read, on both sides, and how they are
+    predicted.
 
-    aligned: position i of the source is about position i of the target, as in a piece with holes: what the encoder says
-    of it is added to the decoder's input there, and there is no attention to the source.
+    aligned: position i of the source is about position i of the target, as in a piece with holes: the encoder's output
+    there is added to the decoder's input, and there is no attention to the source.
     """
 
     vocabulary: int
@@ -134,7 +113,7 @@ class Config:
     positions: Positions = field(default_factory=Positions)
     classes: int = 0
     pattern: Pattern = CAUSAL
-    relation: Relative | None = None
+    relations: tuple[RelationSettings, ...] = ()
     aligned: bool = False
     input: InputSettings = field(default_factory=Tokens)
     head: HeadSettings = field(default_factory=Tied)
@@ -148,7 +127,6 @@ class Config:
         is_a("pattern", self.pattern, Full, Local1D, Local2D)
         _check_pattern(self.pattern)
         is_a("positions", self.positions, Positions)
-        is_a("relation", self.relation, Relative, type(None))
         is_a("aligned", self.aligned, bool)
         is_a("input", self.input, *INPUTS.values())
         is_a("head", self.head, *HEADS.values())
@@ -166,13 +144,12 @@ class Config:
         one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
         if self.aligned and not self.encoder_layers:
             raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
-        if self.relation is not None and self.relation.steps and not self.positions.grid:
-            raise UserError("expected positions.grid with relation.steps, got none; a step is grid[0] positions")
         if isinstance(self.pattern, Full) and not self.pattern.causal:
             raise UserError("expected a causal pattern for the decoder, got Full(causal=False); use Full(causal=True)")
         self._check_effect()
         self.input.check(self)
         self.head.check(self)
+        check_relations(self.relations, self)
 
     def _check_effect(self) -> None:
         """Raise UserError for settings that would change nothing."""
@@ -192,6 +169,7 @@ class Config:
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         plain["pattern"] = {"kind": kind, **plain["pattern"]}
         plain["input"], plain["head"] = part_to(self.input, INPUTS), part_to(self.head, HEADS)
+        plain["relations"] = {each.pop("kind"): each for each in (part_to(r, RELATIONS) for r in self.relations)}
         return plain
 
     @classmethod
@@ -214,8 +192,8 @@ class Config:
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("positions"), Mapping):
                 values["positions"] = Positions(**values["positions"])
-            if isinstance(values.get("relation"), Mapping):
-                values["relation"] = Relative(**values["relation"])
+            if isinstance(values.get("relations"), Mapping):
+                values["relations"] = tuple(_relation(kind, each) for kind, each in values["relations"].items())
             for name, known_parts in (("input", INPUTS), ("head", HEADS)):
                 if isinstance(values.get(name), Mapping | str):
                     values[name] = part_from(values[name], known_parts, name)
@@ -224,6 +202,14 @@ class Config:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None
+
+
+def _relation(kind: str, settings: object) -> RelationSettings:
+    """The relation of a kind with its settings, as `to_dict` writes them."""
+    if not isinstance(settings, Mapping):
+        raise UserError(f"expected relations.{kind} to be a table of its settings, got {settings!r}")
+    found: RelationSettings = part_from({**settings, "kind": kind}, RELATIONS, "relations")
+    return found
 
 
 def _pattern(plain: Mapping[str, Any] | str) -> Pattern:

@@ -112,8 +112,7 @@ class Patches:
             raise UserError(f"expected 0 <= input.word_dropout < 1, got {self.word_dropout}")
 
     def check(self, config: Config) -> None:
-        """Raise UserError for relations between single tokens."""
-        refuse_coordinates(config)
+        """It goes with everything."""
 
     def of_source(self) -> Patches:
         """A source is read whole."""
@@ -138,7 +137,6 @@ class Pixels:
 
     def check(self, config: Config) -> None:
         """Raise UserError for another vocabulary than that of intensities."""
-        refuse_coordinates(config)
         if config.vocabulary != LEVELS:
             raise UserError(f"expected vocabulary={LEVELS} with input pixels, got {config.vocabulary}")
 
@@ -195,13 +193,6 @@ INPUTS: dict[str, type[Any]] = {"tokens": Tokens, "patches": Patches, "pixels": 
 HEADS: dict[str, type[Any]] = {"tied": Tied, "patch": PatchNetwork, "mixture": Mixture}
 
 Part = TypeVar("Part")
-
-
-def refuse_coordinates(config: Config) -> None:
-    """Raise UserError for relations by coordinate, which relate single tokens, where a position has several."""
-    relation = config.relation
-    if relation is not None and (relation.intervals or relation.steps):
-        raise UserError("expected no relation.intervals or steps with several tokens a position; leave them out")
 
 
 def part_from(plain: Mapping[str, Any] | str, known: Mapping[str, type[Any]], name: str) -> Any:

@@ -174,7 +174,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.share=0.5"], "expected data.teachers with data.share, got none"),
         (["data.teachers=['chorales']", "label_smoothing=0.1"], "label_smoothing=0 with teachers"),
         (["model.positions={length=7}"], "no positions.length with sinusoidal positions, got 7"),
-        (["model.relation={intervals=3,far='zero'}"], "model.relation.distances with far='zero', got none"),
+        (["model.relations={pitch={size=3,far='zero'}}"], "unknown setting relations.far of pitch"),
         (["model.head={kind='mixture',layers=2}"], "unknown setting head.layers of mixture"),
         (["matrix_learning_rate=0.02"], "expected optimizer=muon with matrix_learning_rate, got adamw"),
         (["card.task=paint"], "expected no task in the table card"),

@@ -11,9 +11,10 @@ from triptych.model.batch import Batch
 from triptych.model.heads.patch import PatchHead
 from triptych.model.inputs.patches import patches, run_lengths
 from triptych.model.transformer import Transformer
-from triptych.shape.config import Config, Positions, Relative
+from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Patches, PatchNetwork
 from triptych.shape.pattern import Full, Local1D, Pattern
+from triptych.shape.relations import ByDistance, RelationSettings
 
 SHAPE: dict[str, Any] = {"width": 16, "heads": 4, "feed_forward": 24, "decoder_layers": 2, "dropout": 0.0}
 
@@ -73,7 +74,7 @@ def test_inside_of_a_patch_each_token_is_told_those_before_it_and_its_own_of_the
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 12])
 def test_logits_see_only_the_past(length: int) -> None:
-    model, target = make(relation=Relative(3)), ids(1, length)
+    model, target = make(relations=(ByDistance(3),)), ids(1, length)
     before = model(target)
     assert before.shape == (1, length, 9)
     for at in range(length):
@@ -86,7 +87,7 @@ def test_logits_see_only_the_past(length: int) -> None:
 @settings(deadline=None, max_examples=20)
 @given(
     pattern=st.sampled_from([Full(causal=True), Local1D(3, 4), Local1D(2, 2)]),
-    relation=st.sampled_from([None, Relative(3, "clip"), Relative(4, "zero")]),
+    relations=st.sampled_from([(), (ByDistance(3),), (ByDistance(4, "zero"),)]),
     norm=st.sampled_from(["pre", "post"]),
     kind=st.sampled_from(["none", "sinusoidal", "concatenated"]),
     repeat=st.sampled_from([0, 3]),
@@ -97,7 +98,7 @@ def test_logits_see_only_the_past(length: int) -> None:
 )
 def test_steps_equal_the_whole_pass_also_when_rows_change_places(
     pattern: Pattern,
-    relation: Relative | None,
+    relations: tuple[RelationSettings, ...],
     norm: Any,
     kind: Any,
     repeat: int,
@@ -108,7 +109,7 @@ def test_steps_equal_the_whole_pass_also_when_rows_change_places(
 ) -> None:
     model = make(
         pattern=pattern,
-        relation=relation,
+        relations=relations,
         norm=norm,
         positions=Positions(kind, grid=(2, 2)),
         input=Patches(3, repeat),
@@ -161,7 +162,7 @@ def test_aligned_sources_are_heard_at_their_place_and_by_all_through_the_encoder
 
 
 def test_padding_changes_nothing() -> None:
-    model = make(encoder_layers=1, relation=Relative(3))
+    model = make(encoder_layers=1, relations=(ByDistance(3),))
     target, source = ids(2, 12), ids(2, 12, seed=1)
     lengths = torch.tensor([7, 12])
     batch = Batch(target, lengths, source, torch.tensor([9, 12]))

@@ -220,15 +220,15 @@ def test_primers_that_cannot_be(composer: Composer, primer: Piece, steps: int | 
     "changes",
     [
         {},
-        {"relation": {"distances": 8, "far": "zero"}},
+        {"relations": {"distance": {"size": 8, "far": "zero"}}},
         {"pattern": {"kind": "local_1d", "query": 16, "memory": 16}},
         {
             "input": "tokens",
             "head": "tied",
-            "relation": {"distances": 8, "intervals": 46, "steps": 3},
+            "relations": {"distance": {"size": 8}, "pitch": {"size": 46}, "time": {"size": 3, "unit": 4}},
             "positions": {"kind": "none", "grid": [4]},
         },
-        {**NOTES, "relation": None, "positions": "concatenated"},
+        {**NOTES, "relations": {}, "positions": "concatenated"},
     ],
     ids=["preset", "zero", "local", "pitch and time", "concatenated"],
 )

@@ -160,7 +160,7 @@ def test_lengths_that_cannot_be(pianist: Pianist, length: dict[str, Any], told: 
 @pytest.mark.parametrize("preset", ["relative", "relative-local", "absolute"])
 def test_steps_past_the_table_equal_the_whole(preset: str) -> None:
     pattern = {"pattern": {"kind": "local_1d", "query": 8, "memory": 8}} if preset == "relative-local" else {}
-    relation = {} if preset == "absolute" else {"relation": {"distances": 16}}
+    relation = {} if preset == "absolute" else {"relations": {"distance": {"size": 16}}}
     pianist = Pianist.new((), preset=preset, device="cpu", **SHAPE, **relation, **pattern)  # type: ignore[arg-type]
     model = pianist.model.double().eval()
     target = torch.randint(CODEC.vocabulary, (1, 70))

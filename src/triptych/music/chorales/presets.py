@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {
     "norm": "pre",
     "activation": "gelu",
     "positions": {"kind": "none", "grid": (4, 4)},  # the sixteenth in the quarter, the quarter in the bar
-    "relation": {"distances": 256},
+    "relations": {"distance": {"size": 256}},
     "input": {"kind": "patches", "size": 4, "repeat_features": 16},
     "head": {"kind": "patch", "layers": 3, "feed_forward": 512},
 }
@@ -25,7 +25,7 @@ RELATIVE: dict[str, Any] = {
     "heads": 8,
     "decoder_layers": 5,
     "positions": {"kind": "none", "grid": (4, 4, 4)},
-    "relation": {"distances": 512},
+    "relations": {"distance": {"size": 512}},
     "input": "tokens",
     "head": "tied",
 }
@@ -33,7 +33,7 @@ RELATIVE: dict[str, Any] = {
 
 def _absolute(preset: dict[str, Any]) -> dict[str, Any]:
     """The same without relations, and with sinusoids instead."""
-    return {**preset, "relation": None, "positions": {**preset["positions"], "kind": "sinusoidal"}}
+    return {**preset, "relations": {}, "positions": {**preset["positions"], "kind": "sinusoidal"}}
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "width": 64,
         "feed_forward": 128,
         "decoder_layers": 2,
-        "relation": {"distances": 64},
+        "relations": {"distance": {"size": 64}},
         "head": {"kind": "patch", "layers": 1, "feed_forward": 128},
     },
 }

@@ -74,7 +74,7 @@ RELATIVE: dict[str, Any] = {
     "norm": "pre",
     "activation": "gelu",
     "positions": {"kind": "none"},
-    "relation": {"distances": LENGTH},
+    "relations": {"distance": {"size": LENGTH}},
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "relative": RELATIVE,
@@ -82,15 +82,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "relative-local": {
         **RELATIVE,
         "pattern": {"kind": "local_1d", "query": 512, "memory": 512},
-        "relation": {"distances": 1024},
+        "relations": {"distance": {"size": 1024}},
     },
-    "absolute": {**RELATIVE, "positions": {"kind": "sinusoidal"}, "relation": None},
+    "absolute": {**RELATIVE, "positions": {"kind": "sinusoidal"}, "relations": {}},
     "tiny": {
         **RELATIVE,
         "width": 64,
         "feed_forward": 128,
         "decoder_layers": 2,
-        "relation": {"distances": 64},
+        "relations": {"distance": {"size": 64}},
     },
 }
 
@@ -171,8 +171,8 @@ class Pianist:
             shape["source_vocabulary"] = MelodyCodec.vocabulary
             shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
             shape["positions"] = "sinusoidal"
-            if shape["relation"] is not None:
-                shape["relation"] = {"distances": shape["relation"]["distances"] // 2}
+
+            shape["relations"] = {kind: {"size": each["size"] // 2} for kind, each in shape["relations"].items()}
         shape |= changes
         if (shape["encoder_layers"] != 0) != (task == "accompany"):
             wanted = "from 1" if task == "accompany" else "0"
