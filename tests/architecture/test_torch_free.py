@@ -10,7 +10,7 @@ MODULES = (
     "triptych.decode.inputs",
     "triptych.decode.keyboard",
     "triptych.decode.maps",
-    "triptych.generation",
+    "triptych.generation.ngrams",
     "triptych.image.codec",
     "triptych.image.data",
     "triptych.image.files",

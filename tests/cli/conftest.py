@@ -55,8 +55,8 @@ class Translator:
             for line in lines
         ]
 
-    def sample(self, lines: Sequence[str], sampling: Any, seed: int, align: bool) -> list[Translation]:
-        self.calls.append(("sample", (sampling, seed)))
+    def sample(self, lines: Sequence[str], sampling: Any, seed: int, **options: Any) -> list[Translation]:
+        self.calls.append(("sample", (sampling, seed, options)))
         return [Translation(line.upper(), -1.0, (), ()) for line in lines]
 
     def evaluate(self, pairs: Any, **options: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from triptych.errors import UserError
 from triptych.generation import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.ngrams import no_repeat
 
 END = 1
 Table = Callable[[int, tuple[int, ...]], Tensor]
@@ -89,6 +90,7 @@ class Task:
     shortest: int = 0
     prefix: tuple[int, ...] = ()
     penalty: LengthPenalty = LengthPenalty()  # noqa: RUF009  (frozen)
+    once: bool = False  # no id comes twice
 
     def choices(self, ids: tuple[int, ...]) -> list[tuple[int, float]]:
         """The ids that may follow, with their log-probabilities."""
@@ -100,7 +102,7 @@ class Task:
             return [every[self.prefix[len(ids)]]]
         if len(ids) + 1 < self.shortest:
             del every[END]
-        return every
+        return [choice for choice in every if choice[0] not in ids] if self.once else every
 
     def score(self, total: float, length: int) -> float:
         return total / self.penalty.divisor(length)
@@ -220,6 +222,30 @@ def test_n_best_is_sorted_and_distinct() -> None:
         assert len(found) == 8
         assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
         assert len({one.ids for one in found}) == 8
+
+
+@pytest.mark.parametrize("nbest", [1, 3, 8])
+def test_of_those_that_look_alike_the_best_is_returned(nbest: int) -> None:
+    def text(ids: Sequence[int]) -> tuple[int, ...]:
+        return tuple(token // 8 for token in ids)
+
+    table = random_table(40, 8, ending=2.0)
+    for source in range(6):
+        expected: list[tuple[float, tuple[int, ...]]] = []
+        for score, ids in plain_beam(Task(table, source, 6), 8, 10**6, False):
+            if text(ids) not in {text(other) for _, other in expected}:
+                expected.append((score, ids))
+        (found,) = search(table, (source,), 8, nbest=nbest, max_length=6, text=text)
+        assert same(found, expected[:nbest]) and len(found) == nbest
+
+
+def test_what_is_not_allowed_is_never_taken() -> None:
+    table = random_table(7, 3, ending=-2.0)
+    for source in range(4):
+        (found,) = search(table, (source,), 4, nbest=4, max_length=6, allow=no_repeat(1, 7))
+        assert same(found, plain_beam(Task(table, source, 6, once=True), 4, 4, False))
+    with pytest.raises(UserError, match=r"allow must return bool \[4, 7\]"):
+        search(table, (0,), 4, max_length=6, allow=no_repeat(1, 8))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

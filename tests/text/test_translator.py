@@ -75,7 +75,9 @@ def test_batches_change_nothing(translator: Translator) -> None:
 def test_nbest_scores_tokens_and_alignment(translator: Translator) -> None:
     (found,) = translator.translate(["the dog sees the bird"], beam=4, nbest=3, align=True)
     assert len(found) == 3 and [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+    assert len({one.text for one in found}) == 3
     best = found[0]
+    assert best.log_prob == pytest.approx(best.score * LengthPenalty().divisor(len(best.tokens)))
     assert best.tokens[-1] == "</s>" and len(best.log_probs) == len(best.tokens)
     assert best.score == pytest.approx(sum(best.log_probs) / LengthPenalty().divisor(len(best.tokens)))
     assert [target for _, target in best.alignment] == list(range(len(best.tokens) - 1))
@@ -101,6 +103,37 @@ def test_sampling_is_one_result_a_seed(translator: Translator) -> None:
     assert one[1].text == "" and one[0].score == pytest.approx(sum(one[0].log_probs))
     greedy = translator.sample(lines, Sampling(temperature=0.0))
     assert greedy[0].text == translator(lines[0], beam=1)
+
+
+def test_a_line_is_drawn_alike_by_every_entrance_and_in_every_batch(translator: Translator) -> None:
+    lines, wild = sentences().source[:40], Sampling(temperature=1.5, min_p=0.02)
+    together = [found.text for found in translator.sample(lines, wild, seed=5)]
+    assert together[0] == "".join(translator.stream(lines[0], sampling=wild, seed=5))
+    parts = [translator.sample(lines[first : first + 7], wild, 5, first=first) for first in range(0, 40, 7)]
+    assert [found.text for part in parts for found in part] == together
+    same = [found.text for found in translator.sample([lines[0]] * 40, wild, seed=5)]
+    other = [found.text for found in translator.sample([lines[0]] * 40, wild, seed=6)]
+    assert same[0] == together[0] and same[1:] != other[:-1], "one seed's lines are not another's, moved on"
+
+
+def test_the_longest_line_is_the_same_in_a_stream(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator, "_steps", lambda read: 4)
+    wild = Sampling(temperature=50.0)
+    for seed in range(4):
+        (found,) = translator.sample(["the man finds the ball"], wild, seed)
+        assert "".join(translator.stream("the man finds the ball", sampling=wild, seed=seed)) == found.text
+        assert len(found.tokens) <= 4
+
+
+def test_no_ngram_comes_twice(translator: Translator) -> None:
+    line = ["the dog sees the bird the dog sees the bird the dog"]
+    for size in (1, 2):
+        drawn = translator.sample(line, Sampling(temperature=3.0), no_repeat_ngram=size)
+        for found in (*translator.translate(line, beam=3, nbest=2, no_repeat_ngram=size)[0], *drawn):
+            grams = list(zip(*(found.tokens[at:] for at in range(size)), strict=False))
+            assert len(set(grams)) == len(grams)
+    with pytest.raises(UserError, match="no_repeat_ngram"):
+        translator.translate(line, no_repeat_ngram=-1)
 
 
 def test_evaluate(translator: Translator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from triptych.errors import UserError, expect
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
 from triptych.generation.protocol import CacheT, Ids, LogProbs, StepModel
-from triptych.generation.sample import check_fresh
-from triptych.generation.sampling import not_finite
+from triptych.generation.sample import Allow, check_allowed, check_fresh
+from triptych.generation.sampling import Mask, not_finite
 from triptych.generation.top import Numbers, largest
 
 Stop = Literal["exact", "first"]
@@ -77,7 +77,7 @@ class Hypothesis:
 _GNMT = LengthPenalty()
 
 
-def beam_search(
+def beam_search(  # noqa: PLR0913  # the settings of a search are many
     model: StepModel[CacheT],
     cache: CacheT,
     *,
@@ -89,6 +89,8 @@ def beam_search(
     penalty: LengthPenalty = _GNMT,
     prefix: NDArray[np.integer] | None = None,
     stop: Stop = "exact",
+    allow: Allow | None = None,
+    text: Callable[[tuple[int, ...]], object] = tuple,
 ) -> list[list[Hypothesis]]:
     """Return the `nbest` best hypotheses of every source, best first.
 
@@ -115,6 +117,9 @@ def beam_search(
         penalty: the length penalty.
         prefix: int64 [sources, P] forced ids, -1 where free.
         stop: "exact" or "first".
+        allow: gets the ids so far [rows, t], returns bool [rows, V], true where an id may come next; what is forced
+            comes in any case.
+        text: what a person sees of the ids of a hypothesis; of those that look alike the best one is returned.
 
     Raises:
         UserError: bad settings, log-probabilities that are NaN or infinite, or a source for which nothing can end in
@@ -129,10 +134,11 @@ def beam_search(
     log_probs = model.step(None, cache)
     check_vocabulary(forced, end, log_probs.shape[1])
     live = _Live.start(forced, beam)
-    ledger = _Ledger(nbest, penalty, limits, beam if stop == "first" else None)
+    ledger = _Ledger(nbest, penalty, limits, beam if stop == "first" else None, text)
     position = 0
     while True:
-        found = _extend(log_probs, live, position, end, end_allowed=position + 1 >= min_length)
+        allowed = None if allow is None else check_allowed(allow(live.ids), log_probs.shape)
+        found = _extend(log_probs, live, position, end, allowed, end_allowed=position + 1 >= min_length)
         ledger.finish(found, live, position, end)
         rows = _advance(found, live, ledger, position, end)
         if not live.source.size:
@@ -180,8 +186,12 @@ class _Found:
     ids: Ids
 
 
-def _extend(log_probs: LogProbs, live: _Live, position: int, end: int, *, end_allowed: bool) -> _Found:
-    """Rank the extensions of the live hypotheses, of log-probabilities [S * B, V], into which it writes."""
+def _extend(
+    log_probs: LogProbs, live: _Live, position: int, end: int, allowed: Mask | None, *, end_allowed: bool
+) -> _Found:
+    """Rank the extensions of the live hypotheses, of log-probabilities [S * B, V], into which it writes, where they are
+    `allowed` [S * B, V].
+    """
     sources, beam = live.total.shape
     vocabulary = log_probs.shape[1]
     log_probs = log_probs.reshape(sources, beam, vocabulary)
@@ -190,6 +200,8 @@ def _extend(log_probs: LogProbs, live: _Live, position: int, end: int, *, end_al
     if live.any_forced[position]:
         wanted = np.maximum(forced, 0)[:, None, None]
         forced_total = live.total + np.take_along_axis(log_probs, wanted, 2)[:, :, 0]  # [S, B]
+    if allowed is not None:
+        log_probs[~allowed.reshape(log_probs.shape)] = -np.inf
     if not end_allowed:
         log_probs[:, :, end] = -np.inf
     try:
@@ -242,11 +254,18 @@ def _advance(found: _Found, live: _Live, ledger: _Ledger, position: int, end: in
 class _Ledger:
     """The finished hypotheses of all sources, and who is done."""
 
-    def __init__(self, nbest: int, penalty: LengthPenalty, limits: list[int], stop_at: int | None) -> None:
+    def __init__(
+        self,
+        nbest: int,
+        penalty: LengthPenalty,
+        limits: list[int],
+        stop_at: int | None,
+        text: Callable[[tuple[int, ...]], object],
+    ) -> None:
         self._divisors = [math.nan] + [penalty.divisor(length) for length in range(1, max(limits) + 1)]
         self._last = np.array([self._divisors[limit] for limit in limits])
-        self._nbest, self._stop_at = nbest, stop_at
-        self._best: list[list[Hypothesis]] = [[] for _ in limits]
+        self._nbest, self._stop_at, self._text = nbest, stop_at, text
+        self._best: list[dict[object, Hypothesis]] = [{} for _ in limits]  # by text, best first
         self._count = np.zeros(len(limits), np.int64)
         # the score to beat: that of the n-th best, -inf until there are n
         self._bar = np.full(len(limits), -np.inf)
@@ -270,12 +289,16 @@ class _Ledger:
         ids = live.ids[row].tolist()
         log_probs = np.concatenate([live.log_probs[row], last[:, None]], 1).tolist()
         for source, one, one_score, one_probs in zip(sources, ids, score[group, rank].tolist(), log_probs, strict=True):
-            best = self._best[source]
-            best.append(Hypothesis((*one, end), one_score, tuple(one_probs)))
-            best.sort(key=lambda hypothesis: -hypothesis.score)  # stable: of equals the one found first stays first
-            del best[self._nbest :]
-            if len(best) == self._nbest:
-                self._bar[source] = best[-1].score
+            best, new = self._best[source], Hypothesis((*one, end), one_score, tuple(one_probs))
+            text = self._text(new.ids)
+            if text in best and best[text].score >= new.score:
+                continue
+            best[text] = new
+            # stable: of equals the one found first stays first
+            ranked = sorted(best.items(), key=lambda item: -item[1].score)[: self._nbest]
+            self._best[source] = dict(ranked)
+            if len(ranked) == self._nbest:
+                self._bar[source] = ranked[-1][1].score
 
     def done(self, source: Ids, total: Numbers, position: int) -> NDArray[np.bool_]:
         """Say, bool [S], for which sources no live hypothesis [S, B] can enter the n best any more."""
@@ -295,7 +318,7 @@ class _Ledger:
                     f"nothing can end within max_length for source {source}: what the prefix and the length force "
                     "there has probability zero; allow more length or change the prefix."
                 )
-        return self._best
+        return [list(best.values()) for best in self._best]
 
 
 def _limits(max_length: int | Sequence[int], min_length: int, beam: int, nbest: int, rows: int) -> list[int]:

@@ -100,7 +100,7 @@ def _columns(
         if somewhere_forced[position] or end is not None:
             free = (now == FREE) & ~ended
         if free is None or free.any():
-            allowed = None if allow is None else _checked(allow(so_far[:, :position]), log_probs.shape)  # type: ignore[index]
+            allowed = None if allow is None else check_allowed(allow(so_far[:, :position]), log_probs.shape)  # type: ignore[index]
             scores = masked(log_probs, allowed, free, position)
             drawn = draw(scores, sampling, numbers.at(position))
             ids = drawn if free is None else np.where(free, drawn, now)
@@ -156,8 +156,8 @@ def _drawn_by(model: Any, ids: Ids | None, cache: Any, numbers: Numbers, positio
     return found
 
 
-def _checked(allowed: Mask, shape: tuple[int, ...]) -> Mask:
-    """What the hook returned, of bool and that shape."""
+def check_allowed(allowed: Mask, shape: tuple[int, ...]) -> Mask:
+    """What `allow` returned, of bool and that shape."""
     if allowed.dtype != np.bool_ or allowed.shape != shape:
         raise UserError(f"allow must return bool {list(shape)}; got {allowed.dtype} {list(allowed.shape)}.")
     return allowed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from triptych.errors import UserError
 
+CHUNK = 2**20  # bytes that are read at once, if they are there
 MOST_BYTES = 100_000  # of a line; of a longer one only the beginning is kept, so that memory stays bounded
 _MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 
@@ -26,6 +28,25 @@ class Stream(Protocol):
     def readline(self, size: int, /) -> bytes:
         """Read up to the next line feed, or `size` bytes."""
         ...
+
+
+class Arriving:
+    """A stream that is read as it is filled: of a pipe what is there, and no waiting for more while a line is left."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self._stream, self._lines = stream, io.BytesIO()
+
+    def readline(self, size: int, /) -> bytes:
+        """Read up to the next line feed, or `size` bytes."""
+        line = self._lines.readline(size)
+        while len(line) < size and not line.endswith(b"\n") and (more := self._stream.read1(CHUNK)):
+            self._lines = io.BytesIO(more)
+            line += self._lines.readline(size - len(line))
+        return line
+
+    def must_wait(self) -> bool:
+        """Whether no whole line is left of what has arrived."""
+        return self._lines.getvalue().find(b"\n", self._lines.tell()) < 0
 
 
 def read_lines(path: str | Path) -> list[str]:

@@ -16,8 +16,9 @@ import torch
 from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.ngrams import no_repeat
 from triptych.generation.protocol import Ids
-from triptych.generation.sample import generate
+from triptych.generation.sample import Allow, generate
 from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
 from triptych.model import convert
@@ -69,6 +70,11 @@ class Translation:
     source_tokens: tuple[str, ...]
     log_probs: tuple[float, ...] = ()
     alignment: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def log_prob(self) -> float:
+        """The log-probability of the whole translation: the sum of `log_probs`, of which `score` is a quotient."""
+        return sum(self.log_probs)
 
 
 class Translator:
@@ -225,12 +231,15 @@ class Translator:
         length_penalty: LengthPenalty = GNMT,
         align: bool = False,
         prefix: str = "",
+        no_repeat_ngram: int = 0,
     ) -> list[list[Translation]]:
-        """The `nbest` best translations of each line, best first, in the order of the lines.
+        """The `nbest` best translations of each line, best first, in the order of the lines; no two texts are equal.
 
         Lines are translated in batches of like length. An empty line gives an empty translation. `prefix` is text with
-        which every translation must begin. A line that `refused` names is a UserError, before any is translated.
+        which every translation must begin. No sequence of `no_repeat_ngram` pieces comes twice in a translation (0: any
+        may). A line that `refused` names is a UserError, before any is translated.
         """
+        allow = self._allow(no_repeat_ngram)
         beam = whole_number(beam, "a beam", 1, min(LARGEST_BEAM, self.codec.vocabulary))
         nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
@@ -247,15 +256,28 @@ class Translator:
                 nbest=nbest,
                 penalty=length_penalty,
                 prefix=np.array([forced] * len(rows)) if forced else None,
+                allow=allow,
+                text=tuple if nbest == 1 else self.codec.decode,
             )
             for row, choices in zip(rows, hypotheses, strict=True):
                 found[row] = [self._translation(sources[row], choice, align) for choice in choices]
         return found
 
     def sample(
-        self, lines: Iterable[str], sampling: Sampling, seed: int = 0, *, align: bool = False
+        self,
+        lines: Iterable[str],
+        sampling: Sampling,
+        seed: int = 0,
+        *,
+        first: int = 0,
+        align: bool = False,
+        no_repeat_ngram: int = 0,
     ) -> list[Translation]:
-        """One translation of each line, drawn at random; line i draws from (seed, i) alone."""
+        """One translation of each line, drawn at random: that of line i, counted from `first`, by `derive(seed, i)`.
+
+        Lines that are given in parts, each with the number of its first one, are translated as they are together.
+        """
+        allow = self._allow(no_repeat_ngram)
         seed = whole_number(seed, "a seed", 0)
         sources = self._sources(lines)
         found = [Translation("", 0.0, (), ()) for _ in sources]
@@ -266,7 +288,8 @@ class Translator:
                 steps=max(limits),
                 end=TextCodec.END,
                 sampling=sampling,
-                seed=[derive(seed, row) for row in rows],
+                seed=[derive(seed, first + row) for row in rows],
+                allow=allow,
             )
             for row, limit, drawn in zip(rows, limits, np.stack(list(columns), 1).tolist(), strict=True):
                 own = [*drawn[:limit], TextCodec.END]  # what the line would be alone
@@ -276,7 +299,9 @@ class Translator:
         return found
 
     def stream(self, text: str, *, sampling: Sampling = Sampling(temperature=0.0), seed: int = 0) -> Iterator[str]:  # noqa: B008
-        """The translation as it is written, piece by piece; the pieces joined are the whole (greedy by default)."""
+        """The translation as it is written, piece by piece (greedy by default); joined they are what `sample` draws of
+        this line alone.
+        """
         expect(text, str, "a text", "give one text")
         (source,) = self._sources([text])
         return self._written(source, sampling, whole_number(seed, "a seed", 0))
@@ -284,7 +309,7 @@ class Translator:
     def _written(self, source: Sequence[int], sampling: Sampling, seed: int) -> Iterator[str]:
         if len(source) < 2:
             return
-        steps, told, written = self._steps(len(source)), "", []
+        steps, told, written = self._steps(len(source)) - 1, "", []  # END comes after them
         started = self._start([source], 1, steps)
         for column in generate(*started, steps=steps, end=TextCodec.END, sampling=sampling, seed=seed):
             written.append(int(column[0]))
@@ -386,6 +411,9 @@ class Translator:
                 f"(number {place + 1} of {len(texts)}); split it"
             )
         return self.codec.encode_lines(texts)
+
+    def _allow(self, no_repeat_ngram: int) -> Allow | None:
+        return no_repeat(whole_number(no_repeat_ngram, "no_repeat_ngram", 0), self.codec.vocabulary)
 
     def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[TorchDecoder, Rows]:
         """What steps translations of these sources, and fresh rows for them."""

@@ -31,7 +31,7 @@ def test_standard_input_keeps_every_line(run: Any, translator: Any, monkeypatch:
     # A carriage return ends no line of its own, and neither does U+2028; an empty line stays one.
     standard_input(monkeypatch, "a b\r\n\nc\u2028d e\nf ü".encode())
     assert run("translate").out == "b a\n\ne d c\nü f\n"
-    assert [call[1]["lines"] for call in translator.calls if call[0] == "translate"] == [2, 2]
+    assert [call[1]["lines"] for call in translator.calls if call[0] == "translate"] == [2, 1, 1], "whole lines first"
 
 
 def test_a_file(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_json(run: Any, translator: Any) -> None:
     assert told["model"] == "captions-en-de"
     assert told["translations"][0]["source"] == "a b"
     assert [choice["score"] for choice in told["translations"][0]["hypotheses"]] == [-0.5, -1.5]
-    keys = {"text", "score", "tokens", "log_probs", "source_tokens", "alignment"}
+    keys = {"text", "score", "log_prob", "tokens", "log_probs", "source_tokens", "alignment"}
     assert told["translations"][0]["hypotheses"][0].keys() == keys
     assert translator.calls[-1][1]["align"] is True
 
@@ -79,8 +79,45 @@ def test_options_arrive(run: Any, translator: Any) -> None:
 
 def test_sampling_options_sample(run: Any, translator: Any) -> None:
     assert run("translate", "a b", "--top-k", 3, "--seed", 5).out == "A B\n"
-    sampling, seed = translator.calls[-1][1]
+    sampling, seed, _ = translator.calls[-1][1]
     assert (sampling.temperature, sampling.top_k, sampling.top_p, seed) == (1.0, 3, 1.0, 5)
+    assert run("translate", "a b", "--min-p", 0.25, "--no-repeat-ngram", 3).out == "A B\n"
+    sampling, _, options = translator.calls[-1][1]
+    assert sampling.min_p == 0.25 and options["no_repeat_ngram"] == 3
+
+
+def test_lines_in_parts_are_numbered_on(run: Any, translator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translate, "LINES_AT_ONCE", 2)
+    standard_input(monkeypatch, b"a\nb\nc\nd\ne\n")
+    assert run("translate", "--temperature", 1, "--seed", 2**64 - 1).code == 0
+    asked = [call[1] for call in translator.calls if call[0] == "sample"]
+    assert [(seed, options["first"]) for _, seed, options in asked] == [(2**64 - 1, 0), (2**64 - 1, 2), (2**64 - 1, 4)]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, "one"])
+def test_a_seed_that_is_none_is_refused_in_one_line(run: Any, translator: Any, seed: Any) -> None:
+    ran = run("translate", "a", "--temperature", 1, "--seed", seed)
+    assert ran.code == 2 and "Invalid value for '--seed'" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_pipe_is_answered_as_its_lines_come(run: Any, translator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pipe(io.BytesIO):
+        """Gives so many bytes at once; before more, what is answered so far is noted."""
+
+        def read1(self, size: int = -1, /) -> bytes:
+            asked.append(len([call for call in translator.calls if call[0] == "translate"]))
+            return super().read1(sizes.pop(0))
+
+    asked: list[int] = []
+    sizes = [4, 6, 3, 100, 100]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Pipe(b"a b\n" + b"c d\ne " + b"f\ng" + b" h\n\n")))
+    assert run("translate").out == "b a\nd c\nf e\nh g\n\n"
+    assert asked == [0, 1, 2, 3, 4] and [call[1]["lines"] for call in translator.calls if call[0] == "translate"] == [
+        1,
+        1,
+        1,
+        2,
+    ]
 
 
 def test_mistakes(run: Any, translator: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -13,7 +14,7 @@ from triptych.cli import options
 from triptych.cli.loading import load_translator
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
-from triptych.text.files import Unusable, decoded, lines_of, raw_lines
+from triptych.text.files import Arriving, Unusable, decoded, lines_of, raw_lines
 
 if TYPE_CHECKING:
     from triptych.text.translator import Translation
@@ -61,43 +62,56 @@ def translate(
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    no_repeat_ngram: Annotated[
+        int,
+        typer.Option(
+            "--no-repeat-ngram",
+            min=0,
+            metavar="N",
+            help="No N pieces in succession come twice in a translation; 0: any may.",
+            rich_help_panel=options.GENERATION,
+        ),
+    ] = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
     dtype: options.Dtype = options.DtypeName.auto,
     json: options.Json = False,
 ) -> None:
-    """Translate sentences: beam search, or sampling when --temperature, --top-k or --top-p is given.
+    """Translate sentences: beam search, or sampling when --temperature, --top-k, --top-p or --min-p is given.
 
-    One translation a line; a line that cannot be read is left empty, and named at the end. With --nbest, lines of
-    number, score (a log-probability) and text, separated by tabs.
+    One translation a line, as soon as the line comes; a line that cannot be read is left empty, and named at the end.
+    With --nbest, lines of number, score (the log-probability over the length penalty) and text, separated by tabs.
     """
     if nbest > beam:
         raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
-    lines = _lines(text or (), file)
+    lines, must_wait = _lines(text or (), file)
     from triptych.generation.beam import LengthPenalty
     from triptych.text.data import Report
 
-    samples = any(option is not None for option in (temperature, top_k, top_p))
+    samples = any(option is not None for option in (temperature, top_k, top_p, min_p))
     if samples and nbest > 1:
-        raise UserError(f"expected --nbest 1 when sampling, got {nbest}; leave out --temperature, --top-k and --top-p")
-    sampling = options.sampling(temperature, top_k, top_p)
+        others = "--temperature, --top-k, --top-p and --min-p"
+        raise UserError(f"expected --nbest 1 when sampling, got {nbest}; leave out {others}")
+    sampling = options.sampling(temperature, top_k, top_p, min_p)
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
     translator = load_translator(model, device, threads, dtype.value)
     described: list[dict[str, object]] = []
     count, refused, unfamiliar = 0, Report(), Report()
-    for group in _groups(lines):
+    how: dict[str, Any] = {"align": json, "no_repeat_ngram": no_repeat_ngram}
+    for group in _groups(lines, must_wait):
         faults = {place: str(line) for place, line in enumerate(group) if isinstance(line, Unusable)}
         texts = ["" if isinstance(line, Unusable) else line for line in group]
         faults |= translator.refused(texts)
         for place in sorted(faults):
             refused.add(faults[place], count + place + 1)
         usable = ["" if place in faults else line for place, line in enumerate(texts)]
-        if len(faults) == len(group) and not count and len(group) < LINES_AT_ONCE:
+        if len(faults) == len(group) and not count and len(group) < LINES_AT_ONCE and not must_wait():
             break  # none of them can be translated
         if samples:
-            found = [[choice] for choice in translator.sample(usable, sampling, seed + count, align=json)]
+            found = [[choice] for choice in translator.sample(usable, sampling, seed, first=count, **how)]
         else:
-            found = translator.translate(usable, beam=beam, nbest=nbest, length_penalty=penalty, align=json)
+            found = translator.translate(usable, beam=beam, nbest=nbest, length_penalty=penalty, **how)
         for place in translator.codec.unfamiliar(usable):
             unfamiliar.add("", count + place + 1)
         if json:
@@ -123,17 +137,20 @@ def translate(
         )
 
 
-def _lines(texts: Sequence[str], file: Path | None) -> Iterator[str | Unusable]:
-    """Yield the sentences to translate, without their line ends, from where the person put them."""
+def _lines(texts: Sequence[str], file: Path | None) -> tuple[Iterator[str | Unusable], Callable[[], bool]]:
+    """The sentences to translate, without their line ends, from where the person put them; and whether the next one is
+    still to come.
+    """
     if texts and file is not None:
         raise UserError(f"expected TEXT or --file, got both ({file}); leave one out")
     if texts:
-        return _decoded(_encoded(" ".join(text.split("\n"))) for text in texts)
+        return _decoded(_encoded(" ".join(text.split("\n"))) for text in texts), lambda: False
     if file is not None:
-        return _decoded(raw_lines(file))
+        return _decoded(raw_lines(file)), lambda: False
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError('expected TEXT, --file or lines on standard input, got none; try: triptych translate "A dog."')
-    return _decoded(lines_of(sys.stdin.buffer, "standard input"))
+    arriving = Arriving(cast(BufferedReader, sys.stdin.buffer))
+    return _decoded(lines_of(arriving, "standard input")), arriving.must_wait
 
 
 def _encoded(text: str) -> bytes:
@@ -153,13 +170,15 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str | Unusable]:
             yield fault
 
 
-def _groups(lines: Iterator[str | Unusable]) -> Iterator[list[str | Unusable]]:
-    """Cut lines into groups. Where they cannot be read to their end, those before are given first."""
+def _groups(lines: Iterator[str | Unusable], must_wait: Callable[[], bool]) -> Iterator[list[str | Unusable]]:
+    """Cut lines into groups, where there are enough or the next one is still to come. Where they cannot be read to
+    their end, those before are given first.
+    """
     group: list[str | Unusable] = []
     try:
         for line in lines:
             group.append(line)
-            if len(group) == LINES_AT_ONCE:
+            if len(group) == LINES_AT_ONCE or must_wait():
                 yield group
                 group = []
     except UserError:
@@ -179,10 +198,11 @@ def _described(source: str, choices: Sequence[Translation], fault: str | None) -
             {
                 "text": choice.text,
                 "score": choice.score,
+                "log_prob": choice.log_prob,
                 "tokens": choice.tokens,
                 "log_probs": choice.log_probs,
                 "source_tokens": choice.source_tokens,
-                "alignment": choice.alignment,
+                "alignment": " ".join(f"{source}-{target}" for source, target in choice.alignment),
             }
             for choice in choices
         ],
