@@ -32,6 +32,7 @@ FLOORS = {
     "triptych.image.painter": 5,
     "triptych.music.chorales.composer": 5,
     "triptych.music.performances.pianist": 5,
+    "triptych.look.notes": 5,
     "triptych.cli": 6,
 }
 # Rooms of one floor that know nothing of each other.

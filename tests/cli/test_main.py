@@ -37,20 +37,34 @@ def test_version(run: Any) -> None:
     assert run("--version").out == f"triptych {triptych.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["demo", "translate", "models", "train text", "evaluate text", "look attention"])
-def test_every_verb_takes_the_common_options(run: Any, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    ran = run(*verb.split(), "--help")
-    assert ran.code == 0
-    for option in ("--device", "--threads", "--dtype", "--json"):
-        assert option in ran.out, f"{verb} lacks {option}"
+def verbs() -> dict[str, Any]:
+    """Every command without commands below it, by its name."""
+    found: dict[str, Any] = {}
+    waiting = [("", typer.main.get_command(command_line.app))]
+    for name, verb in waiting:
+        if commands := getattr(verb, "commands", None):
+            waiting += [(f"{name} {inner}".strip(), one) for inner, one in commands.items()]
+        else:
+            found[name] = verb
+    return found
 
 
-def test_translate_takes_the_options_of_generation(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    ran = run("translate", "--help")
-    for option in ("--model", "--seed", "--temperature", "--top-k", "--top-p"):
-        assert option in ran.out
+def options_of(verb: Any) -> set[str]:
+    return {option for parameter in verb.params for option in parameter.opts}
+
+
+def test_every_verb_takes_the_options_of_the_machine() -> None:
+    assert len(verbs()) > 20
+    for name, verb in verbs().items():
+        assert {"--device", "--threads", "--dtype", "--json"} <= options_of(verb), name
+
+
+@pytest.mark.parametrize(
+    "name", ["translate", "paint", "complete", "upscale", "compose", "continue", "accompany", "harmonize", "infill"]
+)
+def test_every_verb_that_generates_takes_the_options_of_a_draw(name: str) -> None:
+    wanted = {"--model", "--seed", "--temperature", "--top-k", "--top-p", "--min-p"}
+    assert wanted <= options_of(verbs()[name])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +74,7 @@ def test_translate_takes_the_options_of_generation(run: Any, monkeypatch: pytest
         (["translate", "--bem", "3", "a"], "--beam"),
         (["translate", "--beam", "many", "a"], "--beam"),
         (["translate", "--dtype", "float8", "a"], "bfloat16"),
-        (["look", "attention"], "look attention --help"),
+        (["look", "text"], "look text --help"),
         (["train"], "train --help"),
         (["train", "music"], "music"),
         (["translate", "--nbest", "6", "a"], "--nbest of at most --beam=5, got 6"),

@@ -140,7 +140,7 @@ def test_look_counts_the_bars_of_the_file(
     seen: list[Any] = []
     monkeypatch.setattr("triptych.look.arcs.draw", lambda arcs: seen.append(arcs.piece) or draw(arcs))
     options = ["--model", folder / "compose", "--out", tmp_path / "a.png", "--threads", 1]
-    assert run("look", "attention", folder / "four.mid", *options, "--step", 30).code == 0
+    assert run("look", "piece", folder / "four.mid", *options, "--step", 30).code == 0
     (piece,) = seen
     assert piece.bars.at(16).number == 2 and str(piece.metres[0]) == "3/4"
-    assert run("look", "similarity", folder / "four.mid", "--out", tmp_path / "b.png").code == 0
+    assert run("look", "piece", "--similarity", folder / "four.mid", "--out", tmp_path / "b.png").code == 0

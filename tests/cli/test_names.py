@@ -114,7 +114,7 @@ def test_every_place_that_names_a_model_says_so(run: Any, here: Path) -> None:
     for arguments in (
         ["train", "text", *words, "--from", "runs/mien", "--set", "epochs=1"],
         ["evaluate", "text", *words, "--model", "runs/mien"],
-        ["look", "attention", DOG, "--model", "runs/mien", "--out", "a.png"],
+        ["look", "text", DOG, "--model", "runs/mien", "--out", "a.png"],
         ["paint", "--model", "runs/mien", "--out", "pictures"],
         ["continue", "s.txt", "--model", "runs/mien", "--out", "a.mid"],
     ):

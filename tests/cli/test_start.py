@@ -10,7 +10,7 @@ translate A_dog. --beam 2
 paint --count 1 --out pictures
 compose --seconds 4 --out piece.mid
 evaluate text --source source.txt --target target.txt
-look attention A_dog. --out attention.png
+look text A_dog. --out attention.png
 """
 
 CHECK = """

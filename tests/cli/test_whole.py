@@ -29,5 +29,5 @@ def test_train_then_use(run: Any, tmp_path: Path) -> None:
     assert told["sentences"] == 4
 
     out = tmp_path / "a.png"
-    told = json.loads(run("look", "attention", "a dog", "--out", out, "--layer", 1, "--head", 2, *model).out)
-    assert out.is_file() and len(told["weights"]) == len(told["weights"][0]) == 1
+    told = json.loads(run("look", "text", "a dog", "--out", out, "--layer", 1, "--head", 2, *model).out)
+    assert out.is_file() and [len(each["weights"]) for each in told["maps"]] == [1, 1, 1]

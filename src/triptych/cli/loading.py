@@ -6,11 +6,12 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych.cli.output import progress, say
 
 if TYPE_CHECKING:
+    from triptych.cli.options import Machine
     from triptych.image.codec import Pixels
     from triptych.image.files import Pictures
     from triptych.image.painter import Painter
@@ -20,44 +21,16 @@ if TYPE_CHECKING:
     from triptych.music.performances.shards import Shards
     from triptych.text.translator import Translator
 
+Loaded = TypeVar("Loaded", "Translator", "Painter", "Composer", "Pianist")
 WORDS = 10  # that are said about files
 LONGEST_NAME = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
 
 
-def load_translator(model: str, device: str, threads: int | None, dtype: str) -> Translator:
-    """The translator of that name, its terms told."""
-    from triptych.text.translator import Translator
-
-    translator = Translator.load(named(model), device=device, threads=threads, dtype=dtype)
-    tell_terms(translator.card)
-    return translator
-
-
-def load_painter(model: str, device: str, threads: int | None, dtype: str) -> Painter:
-    """The painter of that name, its terms told."""
-    from triptych.image.painter import Painter
-
-    painter = Painter.load(named(model), device=device, threads=threads, dtype=dtype)
-    tell_terms(painter.card)
-    return painter
-
-
-def load_composer(model: str, device: str, threads: int | None, dtype: str) -> Composer:
-    """The composer of that name, its terms told."""
-    from triptych.music.chorales.composer import Composer
-
-    composer = Composer.load(named(model), device=device, threads=threads, dtype=dtype)
-    tell_terms(composer.card)
-    return composer
-
-
-def load_pianist(model: str, device: str, threads: int | None, dtype: str) -> Pianist:
-    """The pianist of that name, its terms told."""
-    from triptych.music.performances.pianist import Pianist
-
-    pianist = Pianist.load(named(model), device=device, threads=threads, dtype=dtype)
-    tell_terms(pianist.card)
-    return pianist
+def load(kind: type[Loaded], model: str, machine: Machine) -> Loaded:
+    """Load the model of that name as a product of a kind, and tell its terms at their first use."""
+    loaded = kind.load(named(model), dtype=machine.dtype.value, **machine.place)
+    tell_terms(loaded.card)
+    return loaded
 
 
 def named(model: str) -> str:

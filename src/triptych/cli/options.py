@@ -1,9 +1,14 @@
-"""The options that verbs share, each written once. Importing this costs nothing but Typer."""
+"""The options that verbs share, in groups. Importing this costs nothing but Typer."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -24,89 +29,150 @@ class DtypeName(StrEnum):
     float64 = "float64"
 
 
-# Every verb.
-Device = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
-]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="Processor threads; torch chooses.", rich_help_panel=MACHINE),
+    typer.Option("--threads", min=1, metavar="N", help="Processor threads.", rich_help_panel=MACHINE),
 ]
-Dtype = Annotated[DtypeName, typer.Option("--dtype", help="Number format of the weights.", rich_help_panel=MACHINE)]
 Json = Annotated[
     bool,
     typer.Option("--json", help="One JSON object on standard output, nothing else.", rich_help_panel=MACHINE),
 ]
-
 # Every verb that uses a model.
 Model = Annotated[
     str,
     typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name."),
 ]
-
-# Every verb that generates.
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="So many of all, evenly from first to last.")
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION),
 ]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        min=0.0,
-        metavar="T",
-        help="Above 1 wilder, below 1 tamer, 0 the most probable token every time.",
-        rich_help_panel=GENERATION,
-    ),
+Beam = Annotated[
+    int,
+    typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.", rich_help_panel=GENERATION),
 ]
-TopK = Annotated[
-    int | None,
-    typer.Option(
-        "--top-k",
-        min=0,
-        metavar="K",
-        help="Draw from the K most probable tokens only; 0: from all.",
-        rich_help_panel=GENERATION,
-    ),
-]
-TopP = Annotated[
-    float | None,
-    typer.Option(
-        "--top-p",
-        min=0.0,
-        max=1.0,
-        metavar="P",
-        help="Draw from the fewest tokens that hold probability P, above 0.",
-        rich_help_panel=GENERATION,
-    ),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option(
-        "--min-p",
-        min=0.0,
-        max=1.0,
-        metavar="P",
-        help="Draw from the tokens at least P times as probable as the best one.",
-        rich_help_panel=GENERATION,
-    ),
-]
+Picture = Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
 
-def sampling(
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
-    min_p: float | None = None,
-    *,
-    usual: float = 1.0,
-) -> Sampling:
-    """What the four options ask for; one that was not given restricts nothing. usual: the temperature otherwise."""
-    from triptych.generation.sampling import Sampling
+@dataclass(frozen=True)
+class Machine:
+    """The options of every verb: where it computes, and how it answers."""
 
-    return Sampling(
-        temperature=usual if temperature is None else temperature,
-        top_k=top_k or 0,
-        top_p=1.0 if top_p is None else top_p,
-        min_p=min_p or 0.0,
-    )
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
+    ] = "auto"
+    threads: Threads = None
+    dtype: Annotated[
+        DtypeName, typer.Option("--dtype", help="Number format of the weights.", rich_help_panel=MACHINE)
+    ] = DtypeName.auto
+    json: Json = False
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The device and the number of threads, as the products take them."""
+        return {"device": self.device, "threads": self.threads}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The options of every verb that samples; one that is not given restricts nothing."""
+
+    seed: Seed = 0
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0.0,
+            metavar="T",
+            help="Above 1 wilder, below 1 tamer, 0 the most probable token every time.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--top-k",
+            min=0,
+            metavar="K",
+            help="Draw from the K most probable tokens only; 0: from all.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p",
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Draw from the fewest tokens that hold probability P, above 0.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            "--min-p",
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Draw from tokens at least P times as probable as the most probable one; 0: from all.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any option but the seed was given."""
+        return any(option is not None for option in (self.temperature, self.top_k, self.top_p, self.min_p))
+
+    def sampling(self, usual: float = 1.0) -> Sampling:
+        """The draw that the options describe. usual: the temperature where none was given."""
+        from triptych.generation.sampling import Sampling
+
+        return Sampling(
+            temperature=usual if self.temperature is None else self.temperature,
+            top_k=self.top_k or 0,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            min_p=self.min_p or 0.0,
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """The draw and its seed, as the products take them."""
+        return {"sampling": self.sampling(), "seed": self.seed}
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options of its groups: a parameter whose type is a dataclass becomes the fields of it, each an
+    option; the verb is called with the dataclass made of them.
+    """
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(verb, eval_str=True).parameters.values():
+        if not is_dataclass(group := parameter.annotation):
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = group
+        hints = get_type_hints(group, include_extras=True)
+        parameters += [
+            parameter.replace(
+                name=each.name,
+                kind=parameter.KEYWORD_ONLY,
+                default=parameter.empty if each.default is MISSING else each.default,
+                annotation=hints[each.name],
+            )
+            for each in fields(group)
+        ]
+
+    @functools.wraps(verb)
+    def run(**given: Any) -> None:
+        made = {
+            name: group(**{each.name: given.pop(each.name) for each in fields(group)}) for name, group in groups.items()
+        }
+        verb(**given, **made)
+
+    vars(run)["__signature__"] = inspect.Signature(parameters)  # what Typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

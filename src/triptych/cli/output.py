@@ -68,6 +68,12 @@ def say(message: str) -> None:
         print(one_line(message), file=sys.stderr)
 
 
+def say_about(path: Path | str, words: str | Iterable[str]) -> None:
+    """Say a word, or several, about a file: what in it was changed or left out."""
+    for word in [words] if isinstance(words, str) else words:
+        say(f"{path}: {word}")
+
+
 def is_first() -> bool:
     """Whether this is the only process, or under torchrun the first one."""
     return os.environ.get("RANK", "0") == "0"

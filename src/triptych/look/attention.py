@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from triptych.text.translator import Translator
+
 Kind = Literal["encoder", "decoder", "cross"]
 
 # The decoder's first input is a zero vector in place of a token.
@@ -26,9 +28,15 @@ START = "(start)"
 
 AXES: dict[Kind, tuple[str, str]] = {
     "encoder": ("source", "looks at source"),
-    "decoder": ("writing the target", "looks at target so far"),
+    "decoder": ("writing the target", "looks at target"),
     "cross": ("writing the target", "looks at source"),
 }
+KINDS: dict[Kind, str] = {
+    "encoder": "Encoder self-attention",
+    "decoder": "Masked decoder self-attention",
+    "cross": "Encoder-decoder attention",
+}
+GAP, TITLE, NAME = 0.12, 0.24, 0.3  # inches: between maps, for the title of one, and for the name of a kind
 MOST_LABELS = 120  # tokens named along an axis; of longer texts every second, third, ... is
 
 # Tried in this order for every glyph, as far as they are installed. DejaVu comes with matplotlib and covers Latin,
@@ -118,38 +126,81 @@ def attention_maps(
     return found
 
 
-def draw(attention: AttentionMap) -> Figure:
-    """Draw one heat map a layer and head: a row a layer, a column a head, tokens on both axes, one colour scale."""
+def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, AttentionMap]:
+    """Attention of a translator while it writes `translation` for `text`, piece by piece."""
+    source, target, recorded = translator.attention(text, translation)
+    return attention_maps(recorded, translator.codec.pieces(target), translator.codec.pieces(source))
+
+
+def draw(*maps: AttentionMap) -> Figure:
+    """Draw one heat map a layer and head: a row a layer, a column a head, tokens on both axes, one colour scale.
+
+    Maps of several kinds stand one below the other, each under its name and with a colour scale of its own.
+    """
     from matplotlib.figure import Figure
 
-    rows, columns = attention.weights.shape[:2]
-    alone = rows * columns == 1
-    inch = 0.26 if alone else 0.12  # the edge of a cell
-    width = _between(len(attention.keys) * inch, 0.9, 24 / columns)
-    height = _between(len(attention.queries) * inch, 0.9, 24 / rows)
-    gap, head = 0.12, 0.24
-    total = columns * (width + gap), rows * (height + head + gap)
-    figure = Figure(figsize=total, facecolor="white")
-    top = max(float(attention.weights.max()), 1e-6)
-    font = 10.0 if alone else _between(min(width / len(attention.keys), height / len(attention.queries)) * 60, 4, 7)
-    for row in range(rows):
-        for column in range(columns):
-            left = column * (width + gap) / total[0]
-            bottom = 1 - (row + 1) * (height + head + gap) / total[1] + gap / total[1]
-            axes = figure.add_axes((left, bottom, width / total[0], height / total[1]))
-            image = axes.imshow(
-                attention.weights[row, column], cmap="Blues", vmin=0, vmax=top, aspect="auto", origin="upper"
-            )
-            _label(axes, attention, font, left=column == 0, below=row == rows - 1)
-            title = f"{attention.layers[row]}, {attention.heads[column]}"
-            axes.set_title(title, fontsize=11 if alone else 8, family=_fonts(), pad=5, loc="left")
-    bar_height = min(total[1] * 0.9, 2.0)
-    bar = figure.add_axes(
-        (1 + (0.15 - gap) / total[0], 1 - (head + bar_height) / total[1], 0.12 / total[0], bar_height / total[1])
-    )
-    figure.colorbar(image, cax=bar).ax.tick_params(labelsize=7, length=2)
-    bar.set_ylabel("probability", fontsize=7, color="0.35")
+    grids = [_Grid.of(each, titled=len(maps) > 1) for each in maps]
+    width, height = max(grid.width for grid in grids), sum(grid.height for grid in grids)
+    figure = Figure(figsize=(width, height), facecolor="white")
+    top = height
+    for grid in grids:
+        grid.draw(figure, width, height, top)
+        top -= grid.height
     return figure
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The heat maps of one kind and their measures in inches: of one map, and of all with what is around them."""
+
+    attention: AttentionMap
+    across: float
+    down: float
+    font: float
+    above: float
+    below: float
+
+    @classmethod
+    def of(cls, attention: AttentionMap, *, titled: bool) -> _Grid:
+        rows, columns = attention.weights.shape[:2]
+        inch = 0.26 if rows * columns == 1 else 0.12  # the edge of a cell
+        across = _between(len(attention.keys) * inch, 0.9, 24 / columns)
+        down = _between(len(attention.queries) * inch, 0.9, 24 / rows)
+        font = _between(min(across / len(attention.keys), down / len(attention.queries)) * 60, 4, 7)
+        font = 10.0 if rows * columns == 1 else font
+        longest = max(map(len, attention.keys)) * font * 0.65 / 72  # the names of the keys, which stand upright
+        return cls(attention, across, down, font, NAME * titled, (longest + 0.5) * titled)
+
+    @property
+    def width(self) -> float:
+        return len(self.attention.heads) * (self.across + GAP)
+
+    @property
+    def height(self) -> float:
+        return self.above + len(self.attention.layers) * (self.down + TITLE + GAP) + self.below
+
+    def draw(self, figure: Figure, width: float, height: float, top: float) -> None:
+        """Draw the maps on a figure of that size in inches, downwards from `top`."""
+        attention = self.attention
+        rows, columns = attention.weights.shape[:2]
+        most = max(float(attention.weights.max()), 1e-6)
+        if self.above:
+            figure.text(0, top / height, KINDS[attention.kind], fontsize=11, va="top")
+        for row in range(rows):
+            for column in range(columns):
+                left = column * (self.across + GAP)
+                bottom = top - self.above - (row + 1) * (self.down + TITLE + GAP) + GAP
+                axes = figure.add_axes((left / width, bottom / height, self.across / width, self.down / height))
+                image = axes.imshow(attention.weights[row, column], cmap="Blues", vmin=0, vmax=most, aspect="auto")
+                _label(axes, attention, self.font, left=column == 0, below=row == rows - 1)
+                title = f"{attention.layers[row]}, {attention.heads[column]}"
+                size = 11 if rows * columns == 1 else 8
+                axes.set_title(title, fontsize=size, family=_fonts(), pad=5, loc="left")
+        bar_height = min((self.height - self.above - self.below) * 0.9, 2.0)
+        bottom = top - self.above - TITLE - bar_height
+        bar = figure.add_axes(((self.width + 0.15 - GAP) / width, bottom / height, 0.12 / width, bar_height / height))
+        figure.colorbar(image, cax=bar).ax.tick_params(labelsize=7, length=2)
+        bar.set_ylabel("probability", fontsize=7, color="0.35")
 
 
 def _named(kind: Kind, layers: list[Map], queries: tuple[str, ...], keys: tuple[str, ...]) -> AttentionMap:

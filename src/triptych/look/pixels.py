@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, block_size, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from triptych.image.painter import Painter
 
 INK, PALE = "0.15", "0.45"
 QUERY, MEMORY, CHOSEN = "#d55e00", "#0072b2", "#009e73"  # after Okabe and Ito
@@ -65,6 +68,61 @@ class PixelAttention:
             "weights": self.weights.astype(np.float64).round(6).tolist(),
             "start": self.start().round(6).tolist(),
         }
+
+
+def pixel_within(pixel: tuple[int, int] | None, size: tuple[int, ...]) -> tuple[int, int]:
+    """The pixel (row, column), or that in the middle. Raises UserError where a picture of that size has none there."""
+    row, column = pixel or (size[0] // 2, size[1] // 2)
+    if row >= size[0] or column >= size[1]:
+        raise UserError(
+            f"expected --pixel from 0,0 to {size[0] - 1},{size[1] - 1}, got {row},{column}; rows come first"
+        )
+    return row, column
+
+
+def pixel_of(
+    painter: Painter,
+    picture: NDArray[np.uint8],
+    pixel: tuple[int, int] | None = None,
+    *,
+    label: str | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+) -> PixelAttention:
+    """What a pixel (else the one in the middle) looks at in one layer (else the last).
+
+    A position may hold several pixels, or one channel of one: its attention is spread over its pixels, and that to all
+    channels of a pixel is added up.
+    """
+    codec, pattern = painter.codec, painter.model.config.pattern
+    chosen = pixel_within(pixel, codec.shape)
+    layers = painter.attention(picture, label=label)
+    if not 1 <= (layer or len(layers)) <= len(layers):
+        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
+    number = (layer or len(layers)) - 1
+    position = int(codec.places[chosen][0])
+    weights = layers[number][0, :, position]
+    if not 1 <= (head or len(weights)) <= len(weights):
+        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
+    heads = range(len(weights)) if head is None else [head - 1]
+    # Key j has read position j - 1; what stands at key 0 is the start.
+    read = np.zeros((len(heads), codec.positions))
+    read[:, :position] = weights[list(heads), 1 : position + 1]
+    seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)
+    seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
+    if not isinstance(pattern, Full):
+        first = position // block_size(pattern) * block_size(pattern)
+        own[first : first + block_size(pattern)] = True
+    pixels = np.bincount(codec.places.reshape(-1), minlength=codec.positions)  # subpixels at each position
+    return PixelAttention(
+        picture,
+        chosen,
+        np.asarray(own[codec.places].any(2)),
+        np.asarray(seen[codec.places].any(2)),
+        (read / np.maximum(1, pixels))[:, codec.places].sum(3),
+        f"layer {number + 1}",
+        tuple(f"head {each + 1}" for each in heads),
+    )
 
 
 def draw(attention: PixelAttention) -> Figure:

@@ -45,6 +45,14 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def stand_in(monkeypatch: pytest.MonkeyPatch, made: dict[str, Any]) -> None:
+    """Put models in the place of those of their names."""
+    load = command.load
+    monkeypatch.setattr(
+        command, "load", lambda kind, name, machine: made[name] if name in made else load(kind, name, machine)
+    )
+
+
 @pytest.fixture
 def composers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small untrained composers in the place of those that ship."""
@@ -53,10 +61,9 @@ def composers(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {name: Composer.new(task=task, preset="tiny", device="cpu", **shape) for name, task in tasks.items()}  # type: ignore[arg-type]
     for name, composer in made.items():
         composer.card |= {"name": name, "domain": "noise & <more>"}
-    monkeypatch.setattr(command, "load_composer", lambda name, *_: made[name])
     pianist = Pianist.new(("Bach", "Chopin"), preset="tiny", width=32, device="cpu")
     pianist.card |= {"name": "piano", "domain": "noise & <more>"}
-    monkeypatch.setattr(command, "load_pianist", lambda name, *_: pianist)
+    stand_in(monkeypatch, {**made, "piano": pianist})
     monkeypatch.setattr(piano, "SECONDS", 2.0)
     names = ("captions-en-de", *made, *PAINTERS, "piano")
     monkeypatch.setattr(store, "shipped", lambda: [{"name": name} for name in names])
@@ -75,7 +82,7 @@ def painters(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, painter in made.items():
         painter.card |= {"name": name, "domain": "dots & <more>"}
-    monkeypatch.setattr(command, "load_painter", lambda name, *_: made[name])
+    stand_in(monkeypatch, made)
 
 
 @pytest.fixture
@@ -155,12 +162,8 @@ def told(err: str) -> list[str]:
 def test_a_line_a_part_without_a_terminal(
     run: Any, translator: Any, composers: None, painters: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[int] = []
     monkeypatch.setattr(words, "CAPTIONS", ("A dog.",))
     monkeypatch.setattr(notes, "ODE", notes.ODE[:15])
-    monkeypatch.setattr(
-        command, "load_translator", lambda name, device, used, dtype: threads.append(used) or translator
-    )
     ran = run("demo", "--out", tmp_path)
     names = [
         *("translating", "drawing attention", "painting", "completing", "enlarging", "composing a chorale"),
@@ -168,7 +171,9 @@ def test_a_line_a_part_without_a_terminal(
     ]
     assert told(ran.err) == [f"{number} of 9: {name}" for number, name in enumerate(names, 1)]
     assert ran.out == f"{tmp_path / 'index.html'}\n"
-    assert threads == [1], "a second thread would wait for the first"
+    assert [call["threads"] for what, call in translator.calls if what == "load"] == [1], (
+        "a second thread would wait for the first"
+    )
 
 
 def test_a_bar_over_all_parts_on_a_terminal(

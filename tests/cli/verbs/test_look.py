@@ -20,28 +20,34 @@ from triptych.music.piece.piece import Note, Piece
 
 def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path) -> None:
     picture = tmp_path / "new" / "a.png"
-    ran = run("look", "attention", "a dog", "--out", picture, "--layer", 2, "--head", 1, "--json")
+    ran = run("look", "text", "a dog", "--out", picture, "--layer", 2, "--head", 1, "--json")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
-    assert told["translation"] == "dog a" and told["layers"] == ["layer 2"] and told["heads"] == ["head 1"]
-    assert sum(told["weights"][0][0][0]) == pytest.approx(1, abs=1e-4)
-    assert len(told["weights"][0][0]) == len(told["queries"])
+    assert told["translation"] == "dog a" and [each["kind"] for each in told["maps"]] == ["encoder", "decoder", "cross"]
+    for each in told["maps"]:
+        assert each["layers"] == ["layer 2"] and each["heads"] == ["head 1"]
+        assert sum(each["weights"][0][0][0]) == pytest.approx(1, abs=1e-4)
+        assert len(each["weights"][0][0]) == len(each["queries"])
+    encoder, decoder, cross = told["maps"]
+    assert encoder["queries"] == encoder["keys"] == cross["keys"] and cross["queries"] == decoder["queries"]
+    assert all(weight == 0 for row, weights in enumerate(decoder["weights"][0][0]) for weight in weights[row + 1 :])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_translation_of_ones_own(run: Any, translator: Any, tmp_path: Path) -> None:
-    ran = run("look", "attention", "a dog", "--out", tmp_path / "a.svg", "--translation", "Hund", "--kind", "decoder",
+    ran = run("look", "text", "a dog", "--out", tmp_path / "a.svg", "--translation", "Hund", "--kind", "decoder",
               "--mean", "--json")  # fmt: skip
     told = json.loads(ran.out)
-    assert told["translation"] == "Hund" and told["keys"][0] == "(start)" and told["heads"] == ["mean of 2 heads"]
+    (shown,) = told["maps"]
+    assert told["translation"] == "Hund" and shown["keys"][0] == "(start)" and shown["heads"] == ["mean of 2 heads"]
 
 
 def test_mistakes(run: Any, translator: Any, tmp_path: Path) -> None:
     out = tmp_path / "a.png"
-    assert "expected a layer from 1 to 2, got 3" in run("look", "attention", "a", "--out", out, "--layer", 3).err
-    assert "got both" in run("look", "attention", "a", "--out", out, "--head", 1, "--mean").err
+    assert "expected a layer from 1 to 2, got 3" in run("look", "text", "a", "--out", out, "--layer", 3).err
+    assert "got both" in run("look", "text", "a", "--out", out, "--head", 1, "--mean").err
     translator.calls.clear()
-    assert "expected a picture named *.png" in run("look", "attention", "a", "--out", tmp_path / "a.gif").err
+    assert "expected a picture named *.png" in run("look", "text", "a", "--out", tmp_path / "a.gif").err
     assert translator.calls == [], "a wrong suffix is told before the model is loaded"
 
 
@@ -113,7 +119,7 @@ def piece(tmp_path: Path) -> Path:
 
 def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
-    ran = run("look", "attention", piece, *options, "--step", 5, "--voice", "tenor", "--layer", 1)
+    ran = run("look", "piece", piece, *options, "--step", 5, "--voice", "tenor", "--layer", 1)
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
     assert told["layer"] == "layer 1" and told["heads"] == ["head 1", "head 2"] and told["chosen"] == 4 * 4 + 2
@@ -121,7 +127,7 @@ def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     # A position is a sixteenth of all voices: the arcs end at the same voice, a sixteenth or more before.
     assert [at for at, weight in enumerate(told["weights"][0]) if weight] == [2, 6, 10, 14]
-    last = json.loads(run("look", "attention", piece, *options, "--head", 2).out)
+    last = json.loads(run("look", "piece", piece, *options, "--head", 2).out)
     assert last["chosen"] == 4 * 127 and last["layer"] == "layer 2" and last["heads"] == ["head 2"]
 
 
@@ -134,18 +140,28 @@ def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     ],
 )
 def test_attention_of_no_note(run: Any, piece: Path, tmp_path: Path, options: list[Any], said: str) -> None:
-    ran = run("look", "attention", piece, "--model", tmp_path / "model", "--out", tmp_path / "a.png", *options)
+    ran = run("look", "piece", piece, "--model", tmp_path / "model", "--out", tmp_path / "a.png", *options)
     assert ran.code == 2 and said in ran.err and not (tmp_path / "a.png").exists()
 
 
-def test_options_of_the_other_panel(run: Any, translator: Any, piece: Path, tmp_path: Path) -> None:
-    out = ["--out", tmp_path / "a.png"]
-    for option, value in (("--kind", ["cross"]), ("--mean", []), ("--translation", ["a"]), ("--beam", [5])):
-        ran = run("look", "attention", piece, *out, option, *value)
-        assert ran.code == 2 and f"expected no {option} for a piece" in ran.err
-    for option, value in (("--step", [1]), ("--voice", ["soprano"])):
-        ran = run("look", "attention", "a dog", *out, option, *value)
-        assert ran.code == 2 and f"expected no {option} for a sentence" in ran.err
+def test_options_of_attention_have_no_effect_on_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    for option, value in (
+        ("--step", 1),
+        ("--voice", "alto"),
+        ("--note", 1),
+        ("--label", "Bach"),
+        ("--layer", 1),
+        ("--head", 1),
+    ):
+        ran = run("look", "piece", piece, "--similarity", "--out", out, option, value)
+        assert ran.code == 2 and f"expected no {option} for --similarity" in ran.err and not out.exists()
+
+
+def test_complexity_is_measured_on_the_processor(run: Any, quick: Any, tmp_path: Path) -> None:
+    for option, value in (("--device", "cuda"), ("--dtype", "bfloat16")):
+        ran = run("look", "complexity", "--out", tmp_path / "a.png", option, value)
+        assert ran.code == 2 and "expected --device cpu and --dtype float32" in ran.err and quick == []
 
 
 def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +170,7 @@ def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypa
     save_music(piece, tmp_path / "played.mid")
     Pianist.new((), preset="tiny", width=32, device="cpu").save(tmp_path / "model")
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
-    ran = run("look", "attention", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
+    ran = run("look", "piece", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
     assert told["pitches"][told["chosen"]] == 40 + 3 * 4 and told["ticks"][told["chosen"]] == 1000, "milliseconds"
@@ -162,41 +178,44 @@ def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypa
     assert {40, -1} <= set(told["pitches"]), "time shifts and velocities have none"
     assert sum(told["weights"][0]) + told["start"][0] == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
+    assert json.loads(run("look", "piece", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
     # Of a piece of more events than are read, the end, at the times of the whole.
     monkeypatch.setattr(pianist, "LENGTH", 8)
-    cut = json.loads(run("look", "attention", tmp_path / "played.mid", *options).out)
+    cut = json.loads(run("look", "piece", tmp_path / "played.mid", *options).out)
     assert len(cut["ticks"]) == 8 and cut["ticks"][0] > 1_000 and cut["ticks"][-1] == 11 * 250
     for more, said in (
         (["--note", 13], "--note from 1 to 12, got 13"),
         (["--step", 2], "expected no --step for piano music"),
     ):
-        ran = run("look", "attention", tmp_path / "played.mid", *options, *more)
+        ran = run("look", "piece", tmp_path / "played.mid", *options, *more)
         assert ran.code == 2 and said in ran.err
 
 
 def test_a_note_by_its_number_is_for_piano_music(run: Any, piece: Path, tmp_path: Path) -> None:
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--note", 2]
-    ran = run("look", "attention", piece, *options)
+    ran = run("look", "piece", piece, *options)
     assert ran.code == 2 and "expected no --note for a chorale" in ran.err
 
 
 def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path) -> None:
     shape = {"width": 36, "heads": 9, "feed_forward": 16, "decoder_layers": 1}
     Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "many")
-    ran = run("look", "attention", piece, "--model", tmp_path / "many", "--out", tmp_path / "a.png", "--json")
+    ran = run("look", "piece", piece, "--model", tmp_path / "many", "--out", tmp_path / "a.png", "--json")
     assert "of 9 heads the first 8 are drawn" in ran.err and len(json.loads(ran.out)["heads"]) == 8
 
 
 def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
-    ran = run("look", "similarity", piece, "--out", tmp_path / "s.png", "--json")
+    ran = run("look", "piece", "--similarity", piece, "--out", tmp_path / "s.png", "--json")
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
     assert told["repetition"] == 1.0 and len(told["similarity"]) == 32
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
     save_music(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
-    assert json.loads(run("look", "similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"] is None
-    assert "expected a picture named" in run("look", "similarity", piece, "--out", tmp_path / "s.mid").err
+    assert (
+        json.loads(run("look", "piece", "--similarity", short, "--out", tmp_path / "s.png", "--json").out)["repetition"]
+        is None
+    )
+    assert "expected a picture named" in run("look", "piece", "--similarity", piece, "--out", tmp_path / "s.mid").err
 
 
 def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_path: Path) -> None:
@@ -204,16 +223,16 @@ def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_
     outs = []
     for suffix in (".mid", ".musicxml"):
         save_music(piece, tmp_path / f"a{suffix}")
-        ran = run("look", "similarity", tmp_path / f"a{suffix}", "--out", tmp_path / "a.png", "--json")
+        ran = run("look", "piece", "--similarity", tmp_path / f"a{suffix}", "--out", tmp_path / "a.png", "--json")
         assert (ran.code, ran.err) == (0, "")
         outs.append(json.loads(ran.out)["similarity"])
     assert outs[0] == outs[1]
     data = midi_bytes(piece)
     (tmp_path / "open.kar").write_bytes(data.replace(bytes([0x80, 64, 0]), bytes([0x80, 99, 0])))
-    ran = run("look", "similarity", tmp_path / "open.kar", "--out", tmp_path / "a.png")
+    ran = run("look", "piece", "--similarity", tmp_path / "open.kar", "--out", tmp_path / "a.png")
     assert ran.code == 0 and "open.kar: 1 note without an end, which ends with its part" in ran.err
     (tmp_path / "no.mid").write_bytes(data[:90])
-    ran = run("look", "similarity", tmp_path / "no.mid", "--out", tmp_path / "a.png")
+    ran = run("look", "piece", "--similarity", tmp_path / "no.mid", "--out", tmp_path / "a.png")
     assert ran.code == 2 and "its track 1 ends in the middle; export it again" in ran.err
 
 
@@ -221,10 +240,14 @@ def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_
 def test_a_file_is_no_sentence(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_text("A dog.")
-    ran = run("look", "attention", name, "--out", "a.png")
-    assert ran.code == 2 and f"got the file '{name}'; save it as .mid or .png" in ran.err and ran.err.count("\n") == 1
+    ran = run("look", "text", name, "--out", "a.png")
+    assert (
+        ran.code == 2
+        and f"got the file '{name}'; for files there are look picture and look piece" in ran.err
+        and ran.err.count("\n") == 1
+    )
     assert not Path("a.png").exists()
-    ran = run("look", "attention", ".", "--out", "a.png")
+    ran = run("look", "text", ".", "--out", "a.png")
     assert ran.code == 2 and "got the folder '.'" in ran.err
-    ran = run("look", "attention", ".", "--out", "a.png")
+    ran = run("look", "text", ".", "--out", "a.png")
     assert ran.code == 2 and "got the folder '.'" in ran.err

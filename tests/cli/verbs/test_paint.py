@@ -390,7 +390,7 @@ def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: 
 
 
 def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
-    asked = ["look", "attention", folder / "picture.png", "--out", tmp_path / "a.png"]
+    asked = ["look", "picture", folder / "picture.png", "--out", tmp_path / "a.png"]
     for model in ("paint", "complete"):
         ran = run(*asked, *common(folder, model), "--pixel", "3,5", "--layer", 1, "--label", "bag")
         told = json.loads(ran.out)
@@ -407,14 +407,14 @@ def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
         (["--pixel", "3"], "expected --pixel ROW,COLUMN"),
         (["--layer", 9], "expected --layer from 1 to 1"),
         (["--head", 9], "expected --head from 1 to 2"),
-        (["--voice", "alto"], "expected no --voice for a picture"),
-        (["--beam", 3], "expected no --beam for a picture"),
     ):
         assert word in run(*asked, *common(folder, "paint"), *options).err
 
 
 def test_look_at_what_is_alike(run: Any, folder: Path, tmp_path: Path) -> None:
-    asked = ["look", "similarity", folder / "picture.png", "--out", tmp_path / "a.png", "--json"]
+    asked = ["look", "picture", "--similarity", folder / "picture.png", "--out", tmp_path / "a.png", "--json"]
     told = json.loads(run(*asked, "--pixel", "2,3").out)
     assert np.array(told["similarity"]).shape == (8, 8) and told["similarity"][2][3] == 1 and told["repetition"] == 0
     assert "from 0,0 to 7,7" in run(*asked, "--pixel", "2,8").err
+    for option, value in (("--label", "bag"), ("--layer", 1), ("--head", 1)):
+        assert f"expected no {option} for --similarity" in run(*asked, option, value).err

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.cli.verbs.look_music import arcs_of
 from triptych.errors import UserError
 from triptych.generation import Sampling
+from triptych.look.notes import arcs_of
 from triptych.model.single import SingleRow
 from triptych.model.weights import save_transformer
 from triptych.music.chorales import sampler
@@ -278,7 +278,7 @@ def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any]
     assert (filled != UNKNOWN).all() and in_ranges(to_piece(filled[2:6]))
     tune = [Note(0, 4, 67), Note(4, 8, 72)]
     for voice in VOICES:
-        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, layer=None, head=None)
+        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, tell=print)
         assert arcs.pitches[arcs.chosen] == grid[5, VOICES.index(voice)]
     harmony = filler.harmonize(Piece(tuple(tune)))
     assert [note for note in harmony.notes if note.voice == 0] == tune and in_ranges(harmony)

@@ -96,11 +96,11 @@ def _shown(piece: Piece, path: Path, out: Path) -> Iterator[str]:
 
 def _looked_into(composer: Composer, piece: Piece, folder: Path, out: Path) -> Iterator[str]:
     """What a note looked at, and where the piece returns to itself."""
-    from triptych.cli.verbs.look_music import arcs_of
     from triptych.look import arcs, similarity
+    from triptych.look.notes import arcs_of
 
     step = 3 * piece.length // 4 // 4 * 4 + 1
-    found = arcs_of(composer, piece, step=step, voice="soprano", layer=None, head=None)
+    found = arcs_of(composer, piece, step=step, tell=say)
     (strongest,) = found.strongest(1)
     back = int(found.ticks[found.chosen] - found.ticks[strongest.token])
     told = f"Arcs from a note of the soprano to earlier moments; the strongest goes back {back} sixteenths."

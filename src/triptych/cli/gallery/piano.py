@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.cli.gallery.pages import facts, heard, picture, section
+from triptych.cli.output import say
 
 if TYPE_CHECKING:
     from triptych.music.performances.pianist import Pianist
@@ -63,8 +64,8 @@ PARTS = {"playing the piano": 10, "continuing a prelude": 5}  # and their shares
 def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
     """The sections of the piano; files go to `out`/piano. begin: told each of the `PARTS`."""
     begin("playing the piano")
-    from triptych.cli.verbs.look_music import arcs_of_performance
     from triptych.look import arcs, similarity
+    from triptych.look.notes import arcs_of_performance
     from triptych.music.files.save import save_music
     from triptych.music.piece.performance import from_piece
 
@@ -73,7 +74,7 @@ def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator
     name = escape(str(pianist.card["name"]))
     label = LABEL if LABEL in pianist.codec.labels else None
     piece = pianist.compose(label=label, seconds=SECONDS, seed=COMPOSING)
-    found = arcs_of_performance(pianist, from_piece(piece)[0], note=None, label=label, layer=None, head=None)
+    found = arcs_of_performance(pianist, from_piece(piece)[0], label=label, tell=say)
     drawn = picture(arcs.draw(found), folder / "arcs.png", out, "Arcs from the last note to earlier events.")
     looked = f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
     what = f"nothing but the name of {escape(label)}" if label else "nothing at all"

@@ -62,8 +62,7 @@ def pixels(
 
 
 def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
-    from triptych.cli.verbs.look import pixel_of
-    from triptych.look.pixels import draw
+    from triptych.look.pixels import draw, pixel_of
 
     labels = painter.codec.labels
     alternative = f"{EACH} painted pictures of each class: {', '.join(labels)}."

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.cli.gallery.pages import facts, folded, picture, section
-from triptych.cli.verbs.look import maps_of
-from triptych.look.attention import AttentionMap, draw
+from triptych.look.attention import AttentionMap, draw, maps_of
 
 if TYPE_CHECKING:
     from triptych.text.translator import Translator
@@ -47,7 +46,7 @@ LIMITS = """A small model knows what its data held and no more. It has read desc
 conversation, names, numbers and long sentences are foreign to it, and there it does not fall silent: it writes
 fluent captions that are not what was said. Here are two sentences from outside, so that this can be seen. Do not
 use it where a mistake would cost anybody anything. And attention shows where the model read, which is not the same
-as why it chose a word. The numbers behind a picture: <code>triptych look attention "..." --out picture.png
+as why it chose a word. The numbers behind a picture: <code>triptych look text "..." --out picture.png
 --json</code>"""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_composer, load_painter, load_pianist, load_translator
+from triptych.cli.loading import load
 from triptych.cli.output import answer, parts, say
 
 TRANSLATOR, COMPOSER, FILLER = "captions-en-de", "chorales", "chorales-infill"
@@ -17,32 +18,32 @@ PAINTER, COMPLETER, UPSCALER = "fashion", "fashion-complete", "emoji-upscale"
 PIANIST = "piano"
 
 
+@options.grouped
 def demo(
+    *,
     out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="Folder of the pages.")] = Path(
         "gallery"
     ),
-    device: options.Device = "auto",
-    threads: Annotated[
-        int,
-        typer.Option("--threads", min=1, metavar="N", help="Processor threads.", rich_help_panel=options.MACHINE),
-    ] = 1,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser.
 
-    It computes in one thread unless told otherwise: most of it is made one token after another, where a second thread
-    mostly waits for the first.
+    It computes in one thread unless --threads says otherwise: most of it is made one token after another, where a
+    second thread mostly waits for the first.
     """
     from triptych.cli.gallery import notes as gallery_notes
     from triptych.cli.gallery import piano as gallery_piano
     from triptych.cli.gallery import pixels as gallery_pixels
     from triptych.cli.gallery import words as gallery_words
     from triptych.cli.gallery.pages import CONTENTS, finished, renewed, write_page
+    from triptych.image.painter import Painter
+    from triptych.music.chorales.composer import Composer
+    from triptych.music.performances.pianist import Pianist
     from triptych.shape.store import shipped
+    from triptych.text.translator import Translator
 
     there = {card["name"] for card in shipped()}
-    settings = device, threads, dtype.value
+    machine = replace(machine, threads=machine.threads or 1)
     painting, *more_pixels = gallery_pixels.PARTS
     shares: dict[str, float] = {}
     if words := _ships(there, TRANSLATOR):
@@ -60,24 +61,24 @@ def demo(
 
     def sections(begin: Callable[[str], None]) -> Iterator[str]:
         if words:
-            yield from gallery_words.words(load_translator(TRANSLATOR, *settings), TRANSLATOR, making, begin)
+            yield from gallery_words.words(load(Translator, TRANSLATOR, machine), TRANSLATOR, making, begin)
         if pixels:
             completer, upscaler = (
-                load_painter(name, *settings) if ships else None
+                load(Painter, name, machine) if ships else None
                 for name, ships in zip((COMPLETER, UPSCALER), also, strict=True)
             )
-            yield from gallery_pixels.pixels(load_painter(PAINTER, *settings), completer, upscaler, making, begin)
+            yield from gallery_pixels.pixels(load(Painter, PAINTER, machine), completer, upscaler, making, begin)
         if notes:
-            composer, filler = (load_composer(name, *settings) for name in (COMPOSER, FILLER))
+            composer, filler = (load(Composer, name, machine) for name in (COMPOSER, FILLER))
             yield from gallery_notes.notes(composer, filler, making, begin)
         if piano:
-            yield from gallery_piano.piano(load_pianist(PIANIST, *settings), making, begin)
+            yield from gallery_piano.piano(load(Pianist, PIANIST, machine), making, begin)
 
     with parts(shares) as begin:
         write_page(sections(begin), making)
     page = finished(making, out)
     count = sum(path.name != CONTENTS for path in out.rglob("*.*"))
-    answer({"page": str(page), "files": count}, [str(page)], as_json=json)
+    answer({"page": str(page), "files": count}, [str(page)], as_json=machine.json)
 
 
 def _ships(there: set[str], *names: str) -> bool:

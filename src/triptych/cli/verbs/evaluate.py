@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import (
-    load_chorales,
-    load_composer,
-    load_painter,
-    load_pianist,
-    load_pictures,
-    load_shards,
-    load_translator,
-    plays_performances,
-)
+from triptych.cli.loading import load, load_chorales, load_pictures, load_shards, plays_performances
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
@@ -32,7 +23,9 @@ app = typer.Typer(name="evaluate", help="Measure a model on data that it has not
 
 
 @app.command()
+@options.grouped
 def text(
+    *,
     source: Annotated[
         Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
     ],
@@ -51,21 +44,19 @@ def text(
     language: Annotated[
         str | None, typer.Option("--language", metavar="CODE", help="Of the translations: de, fr; else as in the card.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="The first N pairs only.")] = None,
-    beam: Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")] = 5,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    limit: options.Limit = None,
+    beam: options.Beam = 5,
+    machine: options.Machine,
 ) -> None:
     """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
     from triptych.text.data import read_pairs
+    from triptych.text.translator import Translator
 
     pairs = read_pairs(source, target)
     if pairs.report.skipped:
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
-    translator = load_translator(model, device, threads, dtype.value)
+    translator = load(Translator, model, machine)
     if strange := len(translator.codec.unfamiliar(pairs.source[:limit])):
         say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
@@ -77,11 +68,13 @@ def text(
             f"Moses has no rules for {named!r}" if named else f"the card of {model} names no language; give --language"
         )
         say(f"note: there is no bleu_lc_tok: {why}")
-    answer({"model": model, **result}, _table({**result, "note": None}), as_json=json)
+    answer({"model": model, **result}, _table({**result, "note": None}), as_json=machine.json)
 
 
 @app.command()
+@options.grouped
 def image(
+    *,
     data: Annotated[
         list[Path],
         typer.Option(
@@ -95,9 +88,7 @@ def image(
             "--split", metavar="NAME", help="train, valid (of a folder without: every tenth by name) or test."
         ),
     ] = "valid",
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="So many pictures, evenly from all.")
-    ] = None,
+    limit: options.Limit = None,
     hide: Annotated[
         Literal["top", "bottom", "left", "right", "random"] | None,
         typer.Option("--hide", help="Count only this half, or a random 60 % of the pixels, given all the others."),
@@ -110,10 +101,7 @@ def image(
         Path | None,
         typer.Option("--heat", dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf."),
     ] = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
 
@@ -122,12 +110,13 @@ def image(
     knows what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
     from triptych.image.data import hiding
+    from triptych.image.painter import Painter
     from triptych.image.score import missing, worded
     from triptych.picture import check_picture, save
 
     if heat is not None:
         check_picture(heat)
-    painter = load_painter(model, device, threads, dtype.value)
+    painter = load(Painter, model, machine)
     height, width, channels = painter.codec.shape
     pictures = load_pictures(data, split, channels=channels, size=(height, width))
     pictures = pictures.evenly(limit or len(pictures))
@@ -152,11 +141,13 @@ def image(
         say(f"note: {word}")
     everything = "all" if painter.task == "complete" else None
     told = {"model": model, "split": split, "hidden": hide or everything}
-    answer({**told, **figures}, worded(figures), as_json=json)
+    answer({**told, **figures}, worded(figures), as_json=machine.json)
 
 
 @app.command()
+@options.grouped
 def music(
+    *,
     data: Annotated[
         Path,
         typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
@@ -166,14 +157,11 @@ def music(
         str,
         typer.Option("--split", metavar="NAME", help="train, valid (of a folder or zip: every tenth by name) or test."),
     ] = "valid",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="So many pieces only.")] = None,
+    limit: options.Limit = None,
     every_key: Annotated[
         bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
     ] = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
 
@@ -184,22 +172,25 @@ def music(
     if plays_performances(model):
         if every_key:
             raise UserError("expected a model of chorales for --every-key, got one of piano music; leave it out")
-        pianist = load_pianist(model, device, threads, dtype.value)
+        from triptych.music.performances.pianist import Pianist
+
+        pianist = load(Pianist, model, machine)
         with TemporaryDirectory() as folder:
             shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
             found = pianist.evaluate(shards, split, pieces=limit)
         line = f"nll  {found['nll']:.4f} nats a token over {found['tokens']:,} tokens of {found['pieces']:,} pieces"
-        answer({"model": model, "split": split, **found}, [line], as_json=json)
+        answer({"model": model, "split": split, **found}, [line], as_json=machine.json)
         return
+    from triptych.music.chorales.composer import Composer
     from triptych.music.chorales.score import worded
 
     grids = load_chorales(data, split)[:limit]
-    composer = load_composer(model, device, threads, dtype.value)
+    composer = load(Composer, model, machine)
     result = composer.evaluate(grids, every_key=every_key)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
     told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
-    answer({**told, **result}, worded(result), as_json=json)
+    answer({**told, **result}, worded(result), as_json=machine.json)
 
 
 def _tell_labels(painter: Painter, pictures: Pictures) -> None:

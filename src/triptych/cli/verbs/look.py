@@ -1,87 +1,153 @@
-"""`triptych look`: what goes on inside. Numbers first, pictures second."""
+"""`triptych look`: what goes on inside. Numbers first, pictures second. One command a panel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import (
-    load_composer,
-    load_painter,
-    load_pianist,
-    load_translator,
-    plays_performances,
-    read_for,
-)
-from triptych.cli.output import answer, progress, say
-from triptych.cli.verbs.look_music import arcs_of, arcs_of_performance
+from triptych.cli.loading import load, plays_performances, read_for
+from triptych.cli.output import answer, progress, say, say_about
 from triptych.errors import UserError
+from triptych.picture import check_picture, save
 
 if TYPE_CHECKING:
-    from triptych.image.codec import Pixels
-    from triptych.image.painter import Painter
-    from triptych.look.attention import AttentionMap, Kind
-    from triptych.look.pixels import PixelAttention
-    from triptych.text.translator import Translator
+    from matplotlib.figure import Figure
 
-TEXT, MUSIC, IMAGE = "Of a translation", "Of a piece", "Of a picture"
+ATTENTION = "Attention"
+CHORALES, PIANO = "chorales", "piano music"
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
+Layer = Annotated[
+    int | None,
+    typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.", rich_help_panel=ATTENTION),
+]
+Head = Annotated[
+    int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.", rich_help_panel=ATTENTION)
+]
+
 
 @app.command()
-def attention(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="WHAT",
-            help="The sentence to translate, in quotation marks; or a piece (.mid, .musicxml), or a picture (.png).",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="NAME", help="As elsewhere; without: captions-en-de, chorales or fashion."),
-    ] = None,
-    layer: Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")] = None,
-    head: Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")] = None,
+@options.grouped
+def text(
+    *,
+    sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to translate, in quotation marks.")],
+    out: options.Picture,
+    model: options.Model = "captions-en-de",
     kind: Annotated[
-        Literal["cross", "encoder", "decoder"] | None,
+        Literal["encoder", "decoder", "cross"] | None,
         typer.Option(
-            "--kind",
-            help="Target to source (what you get without), source to itself, or target to itself.",
-            rich_help_panel=TEXT,
+            "--kind", help="Source to itself, target to itself, or target to source; else all three, one below another."
         ),
     ] = None,
+    layer: Layer = None,
+    head: Head = None,
     mean: Annotated[
-        bool, typer.Option("--mean", help="The mean over the heads of a layer.", rich_help_panel=TEXT)
+        bool, typer.Option("--mean", help="The mean over the heads of a layer.", rich_help_panel=ATTENTION)
     ] = False,
     target: Annotated[
         str | None,
-        typer.Option(
-            "--translation",
-            metavar="TEXT",
-            help="Look at this translation, not the model's own.",
-            rich_help_panel=TEXT,
-        ),
+        typer.Option("--translation", metavar="TEXT", help="Look at this translation, not the model's own."),
     ] = None,
-    beam: Annotated[
-        int | None,
-        typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step; else 5.", rich_help_panel=TEXT),
+    beam: options.Beam = 5,
+    machine: options.Machine,
+) -> None:
+    """Draw what every token of a sentence and of its translation looks at: encoder self-attention, masked decoder
+    self-attention, encoder-decoder attention; --json adds the numbers.
+    """
+    from triptych.look.attention import draw, maps_of
+    from triptych.text.translator import Translator
+
+    if mean and head is not None:
+        raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
+    check_picture(out)
+    _refuse_file(sentence)
+    translator = load(Translator, model, machine)
+    translation = target if target is not None else translator.translate([sentence], beam=beam)[0][0].text
+    found = maps_of(translator, sentence, translation)
+    chosen = [each.only(layer=layer, head=head) for name, each in found.items() if kind in (None, name)]
+    if mean:
+        chosen = [each.mean() for each in chosen]
+    numbers = {"source": sentence, "translation": translation, "maps": [each.to_dict() for each in chosen]}
+    _finish(draw(*chosen), out, {"model": model, **numbers}, machine)
+
+
+@app.command()
+@options.grouped
+def picture(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A picture: PNG, JPEG, WebP, ...")],
+    out: options.Picture,
+    similarity: Annotated[
+        bool, typer.Option("--similarity", help="Draw which places look alike instead; no model is asked.")
+    ] = False,
+    pixel: Annotated[
+        str | None,
+        typer.Option("--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle."),
     ] = None,
+    model: options.Model = "fashion",
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="CLASS", help="Of the picture.", rich_help_panel=ATTENTION),
+    ] = None,
+    layer: Layer = None,
+    head: Head = None,
+    machine: options.Machine,
+) -> None:
+    """Draw what one pixel of a picture looked at when it was made; --json adds the numbers."""
+    check_picture(out)
+    chosen = _pixel(pixel)
+    if similarity:
+        from triptych.image.files import read_picture
+        from triptych.look.patches import draw as draw_places
+        from triptych.look.patches import repetition
+        from triptych.look.patches import similarity as similarity_of
+        from triptych.look.pixels import pixel_within
+
+        _refuse("--similarity", {"--label": label, "--layer": layer, "--head": head})
+        whole, words = read_picture(path)
+        say_about(path, words)
+        matrix = similarity_of(whole)
+        height, width = whole.shape[:2]
+        row, column = pixel_within(chosen, (height, width))
+        alike = matrix[row * width + column].reshape(height, width).round(4).tolist()
+        numbers = {"pixel": [row, column], "repetition": repetition(matrix, width), "similarity": alike}
+        _finish(draw_places(whole, matrix, (row, column)), out, {"picture": str(path), **numbers}, machine)
+        return
+    from triptych.image.painter import Painter
+    from triptych.look.pixels import draw, pixel_of
+
+    painter = load(Painter, model, machine)
+    shown, _ = read_for(path, painter)
+    found = pixel_of(painter, shown, chosen, label=label, layer=layer, head=head)
+    _finish(draw(found), out, {"model": model, "picture": str(path), **found.to_dict()}, machine)
+
+
+@app.command()
+@options.grouped
+def piece(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A piece: MIDI or MusicXML.")],
+    out: options.Picture,
+    similarity: Annotated[
+        bool, typer.Option("--similarity", help="Draw which beats sound alike instead; no model is asked.")
+    ] = False,
+    model: options.Model = "chorales",
+    layer: Layer = None,
+    head: Head = None,
     step: Annotated[
         int | None,
         typer.Option(
-            "--step", min=1, metavar="N", help="The note at this sixteenth; else the last.", rich_help_panel=MUSIC
+            "--step", min=1, metavar="N", help="The note at this sixteenth; else the last.", rich_help_panel=ATTENTION
         ),
     ] = None,
     voice: Annotated[
         Literal["soprano", "alto", "tenor", "bass"] | None,
-        typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=MUSIC),
+        typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=ATTENTION),
     ] = None,
     note: Annotated[
         int | None,
@@ -90,123 +156,50 @@ def attention(
             min=1,
             metavar="N",
             help="Of a piano model: the note of this number; else the last.",
-            rich_help_panel=MUSIC,
-        ),
-    ] = None,
-    pixel: Annotated[
-        str | None,
-        typer.Option(
-            "--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle.", rich_help_panel=IMAGE
+            rich_help_panel=ATTENTION,
         ),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(
-            "--label", metavar="CLASS", help="Of the picture, or the composer of piano music.", rich_help_panel=IMAGE
-        ),
+        typer.Option("--label", metavar="NAME", help="Of a piano model: the composer.", rich_help_panel=ATTENTION),
     ] = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
-    """Draw what every token of a translation looks at, or what one note of a piece or one pixel of a picture does;
-    --json adds the numbers.
-    """
-    if mean and head is not None:
-        raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
-    from triptych.picture import check_picture, save
+    """Draw what one note of a piece looked at when it was written; --json adds the numbers."""
+    from triptych.look import arcs, notes
+    from triptych.music.files.reading import read_performance, read_piece
 
     check_picture(out)
-    of_text = {"--kind": kind, "--mean": mean or None, "--translation": target, "--beam": beam}
-    of_chorales, of_image = {"--step": step, "--voice": voice}, {"--pixel": pixel, "--label": label}
-    of_music = {**of_chorales, "--note": note}
-    suffix = Path(what).suffix.lower()
-    if _is_picture(suffix):
-        from triptych.look.pixels import draw as draw_pixel
-
-        _refuse("a picture", {**of_text, **of_music})
-        name = model or "fashion"
-        painter = load_painter(name, device, threads, dtype.value)
-        shown, _ = read_for(Path(what), painter)
-        found = pixel_of(painter, shown, _pixel(pixel), label=label, layer=layer, head=head)
-        save(draw_pixel(found), out)
-        answer({"model": name, "out": str(out), "picture": what, **found.to_dict()}, [str(out)], as_json=json)
+    of_chorales, of_piano = {"--step": step, "--voice": voice}, {"--note": note, "--label": label}
+    chosen: dict[str, Any] = {"layer": layer, "head": head, "tell": say}
+    if similarity:
+        _refuse("--similarity", {"--layer": layer, "--head": head, **of_chorales, **of_piano})
+        _similar_beats(path, out, machine)
         return
-    if _is_music(suffix):
-        from triptych.look.arcs import draw as draw_arcs
-        from triptych.music.files.reading import read_performance, read_piece
+    if plays_performances(model):
+        from triptych.music.performances.pianist import Pianist
 
-        _refuse("a piece", {**of_text, "--pixel": pixel})
-        name = model or "chorales"
-        if plays_performances(name):
-            _refuse("piano music", of_chorales)
-            played, words = read_performance(what)
-            for word in words:
-                say(f"{what}: {word}")
-            pianist = load_pianist(name, device, threads, dtype.value)
-            arcs = arcs_of_performance(pianist, played, note=note, label=label, layer=layer, head=head)
-        else:
-            _refuse("a chorale", {"--note": note, "--label": label})
-            composer = load_composer(name, device, threads, dtype.value)
-            read, words = read_piece(what)
-            for word in words:
-                say(f"{what}: {word}")
-            arcs = arcs_of(composer, read, step=step, voice=voice or "soprano", layer=layer, head=head)
-        save(draw_arcs(arcs), out)
-        answer({"model": name, "out": str(out), "piece": what, **arcs.to_dict()}, [str(out)], as_json=json)
-        return
-    from triptych.look.attention import draw
+        _refuse("piano music", of_chorales)
+        played, words = read_performance(path)
+        say_about(path, words)
+        pianist = load(Pianist, model, machine)
+        found = notes.arcs_of_performance(pianist, played, note=note, label=label, **chosen)
+    else:
+        from triptych.music.chorales.composer import Composer
 
-    _refuse_file(what)
-    _refuse("a sentence", {**of_music, **of_image})
-    name = model or "captions-en-de"
-    translator = load_translator(name, device, threads, dtype.value)
-    translation = target if target is not None else translator.translate([what], beam=beam or 5)[0][0].text
-    chosen = maps_of(translator, what, translation)[kind or "cross"].only(layer=layer, head=head)
-    if mean:
-        chosen = chosen.mean()
-    save(draw(chosen), out)
-    result = {"model": name, "out": str(out), "source": what, "translation": translation, **chosen.to_dict()}
-    answer(result, [str(out)], as_json=json)
+        _refuse("a chorale", of_piano)
+        composer = load(Composer, model, machine)
+        read, words = read_piece(path)
+        say_about(path, words)
+        found = notes.arcs_of(composer, read, step=step, voice=voice or "soprano", **chosen)
+    _finish(arcs.draw(found), out, {"model": model, "piece": str(path), **found.to_dict()}, machine)
 
 
 @app.command()
-def similarity(
-    piece: Annotated[Path, typer.Argument(metavar="FILE", help="A piece (.mid, .musicxml) or a picture (.png, ...).")],
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
-    pixel: Annotated[
-        str | None,
-        typer.Option("--pixel", metavar="ROW,COLUMN", help="Of a picture: whose likes are drawn; else the middle."),
-    ] = None,
-    json: options.Json = False,
-) -> None:
-    """Draw which beats of a piece sound alike, or which places of a picture look alike; --json adds the numbers."""
-    from triptych.look.similarity import WINDOW, beats_of, draw, repetition, similarity
-    from triptych.music.files.reading import read_piece
-    from triptych.picture import check_picture, save
-
-    check_picture(out)
-    if _is_picture(piece.suffix):
-        _similar_places(piece, out, _pixel(pixel), as_json=json)
-        return
-    _refuse("a piece", {"--pixel": pixel})
-    read, words = read_piece(piece)
-    for word in words:
-        say(f"{piece}: {word}")
-    matrix = similarity(read)
-    save(draw(matrix, bars=list(beats_of(read).values())), out)
-    repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
-    answer(
-        {"out": str(out), "piece": str(piece), "repetition": repeated, "similarity": matrix.round(4).tolist()},
-        [str(out)],
-        as_json=json,
-    )
-
-
-@app.command()
+@options.grouped
 def complexity(
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")],
+    *,
+    out: options.Picture,
     width: Annotated[int, typer.Option("--width", metavar="D", help="Width of a layer, a power of two from 16.")] = 256,
     longest: Annotated[
         int, typer.Option("--longest", metavar="N", help="Longest length, a power of two; full attention to its half.")
@@ -214,149 +207,70 @@ def complexity(
     repeats: Annotated[
         int, typer.Option("--repeats", metavar="N", help="Runs of which the median is taken, at least 5.")
     ] = 5,
-    threads: options.Threads = None,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
-    """Measure the complexity table of the Transformer paper and draw it; --json adds the numbers."""
+    """Measure the complexity table of the Transformer paper on the processor, in float32, and draw it; --json adds the
+    numbers.
+    """
     from triptych.look.complexity import Plan, measure
     from triptych.look.complexity_picture import draw
     from triptych.model.device import use_device
-    from triptych.picture import check_picture, save
 
     check_picture(out)
+    if machine.device not in ("auto", "cpu") or machine.dtype not in ("auto", "float32"):
+        raise UserError(
+            f"expected --device cpu and --dtype float32, got {machine.device} and {machine.dtype.value}; leave them out"
+        )
     plan = Plan(width, longest, repeats)
-    use_device("cpu", threads, "float32")
+    use_device("cpu", machine.threads, "float32")
     with progress() as bar:
         task = bar.add_task("", total=plan.steps + 1)
         found = measure(plan, tell=lambda what: bar.update(task, advance=1, description=what))
-    save(draw(found), out)
-    answer({"out": str(out), **found.to_dict()}, [str(out)], as_json=json)
+    _finish(draw(found), out, found.to_dict(), machine)
+
+
+def _finish(drawn: Figure, out: Path, numbers: Mapping[str, object], machine: options.Machine) -> None:
+    """Save the picture, and answer with its name and the numbers that it shows."""
+    save(drawn, out)
+    answer({"out": str(out), **numbers}, [str(out)], as_json=machine.json)
+
+
+def _similar_beats(path: Path, out: Path, machine: options.Machine) -> None:
+    from triptych.look.similarity import WINDOW, beats_of, draw, repetition, similarity
+    from triptych.music.files.reading import read_piece
+
+    read, words = read_piece(path)
+    say_about(path, words)
+    matrix = similarity(read)
+    repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
+    numbers = {"piece": str(path), "repetition": repeated, "similarity": matrix.round(4).tolist()}
+    _finish(draw(matrix, bars=list(beats_of(read).values())), out, numbers, machine)
 
 
 def _refuse(what: str, options: Mapping[str, object]) -> None:
-    """Complain about options of the other panel."""
+    """Raise UserError for options that have no effect with `what`."""
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UserError(f"expected no {given[0]} for {what}, got {options[given[0]]}; leave it out")
 
 
-def _is_music(suffix: str) -> bool:
-    from triptych.music.files.folder import SUFFIXES
-
-    return suffix.lower() in SUFFIXES
-
-
-def _refuse_file(what: str) -> None:
-    """Complain about a sentence that is the name of a file: it is looked into, or it is none of ours."""
-    from triptych.image.folders import SUFFIXES
-    from triptych.music.files.folder import SUFFIXES as MUSIC
-
+def _refuse_file(sentence: str) -> None:
+    """Raise UserError where a sentence is the name of a file or folder."""
     try:
-        there = Path(what).exists()
+        there = Path(sentence).exists()
     except (OSError, ValueError):  # too long a name, or one that no file can have
         return
     if there:
+        kind = "folder" if Path(sentence).is_dir() else "file"
         raise UserError(
-            f"expected a sentence, a piece ({', '.join(MUSIC)}) or a picture ({', '.join(SUFFIXES)}), got the "
-            f"{'folder' if Path(what).is_dir() else 'file'} {what!r}; save it as .mid or .png"
+            f"expected a sentence, got the {kind} {sentence!r}; for files there are look picture and look piece"
         )
 
 
-def _is_picture(suffix: str) -> bool:
-    from triptych.image.folders import SUFFIXES
-
-    return suffix.lower() in SUFFIXES
-
-
-def _pixel(text: str | None) -> tuple[int, int] | None:
-    if text is None:
+def _pixel(written: str | None) -> tuple[int, int] | None:
+    if written is None:
         return None
-    parts = text.split(",")
+    parts = written.split(",")
     if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
-        raise UserError(f"expected --pixel ROW,COLUMN as in 14,10, got {text!r}")
+        raise UserError(f"expected --pixel ROW,COLUMN as in 14,10, got {written!r}")
     return int(parts[0]), int(parts[1])
-
-
-def _within(pixel: tuple[int, int] | None, size: tuple[int, ...]) -> tuple[int, int]:
-    """The pixel, or that in the middle."""
-    row, column = pixel or (size[0] // 2, size[1] // 2)
-    if row >= size[0] or column >= size[1]:
-        raise UserError(
-            f"expected --pixel from 0,0 to {size[0] - 1},{size[1] - 1}, got {row},{column}; rows come first"
-        )
-    return row, column
-
-
-def _similar_places(path: Path, out: Path, pixel: tuple[int, int] | None, *, as_json: bool) -> None:
-    from triptych.image.files import read_picture
-    from triptych.look.patches import draw, repetition, similarity
-    from triptych.picture import save
-
-    picture, words = read_picture(path)
-    for word in words:
-        say(f"{path}: {word}")
-    matrix = similarity(picture)
-    chosen = _within(pixel, picture.shape[:2])
-    save(draw(picture, matrix, chosen), out)
-    alike = matrix[chosen[0] * picture.shape[1] + chosen[1]].reshape(picture.shape[:2])
-    told = {"out": str(out), "picture": str(path), "pixel": list(chosen)}
-    numbers = {"repetition": repetition(matrix, picture.shape[1]), "similarity": alike.round(4).tolist()}
-    answer({**told, **numbers}, [str(out)], as_json=as_json)
-
-
-def pixel_of(
-    painter: Painter,
-    picture: Pixels,
-    pixel: tuple[int, int] | None = None,
-    *,
-    label: str | None = None,
-    layer: int | None = None,
-    head: int | None = None,
-) -> PixelAttention:
-    """What a pixel (else the one in the middle) looks at in one layer (else the last).
-
-    A position may hold several pixels, or one channel of one: its attention is spread over its pixels, and that to all
-    channels of a pixel is added up.
-    """
-    import numpy as np
-
-    from triptych.look.pixels import PixelAttention
-    from triptych.shape.pattern import Full, block_size, visible
-
-    codec, pattern = painter.codec, painter.model.config.pattern
-    chosen = _within(pixel, codec.shape)
-    layers = painter.attention(picture, label=label)
-    if not 1 <= (layer or len(layers)) <= len(layers):
-        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
-    number = (layer or len(layers)) - 1
-    position = int(codec.places[chosen][0])
-    weights = layers[number][0, :, position]
-    if not 1 <= (head or len(weights)) <= len(weights):
-        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
-    heads = range(len(weights)) if head is None else [head - 1]
-    # Key j has read position j - 1; what stands at key 0 is the start.
-    read = np.zeros((len(heads), codec.positions))
-    read[:, :position] = weights[list(heads), 1 : position + 1]
-    seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)
-    seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
-    if not isinstance(pattern, Full):
-        first = position // block_size(pattern) * block_size(pattern)
-        own[first : first + block_size(pattern)] = True
-    pixels = np.bincount(codec.places.reshape(-1), minlength=codec.positions)  # subpixels at each position
-    return PixelAttention(
-        picture,
-        chosen,
-        np.asarray(own[codec.places].any(2)),
-        np.asarray(seen[codec.places].any(2)),
-        (read / np.maximum(1, pixels))[:, codec.places].sum(3),
-        f"layer {number + 1}",
-        tuple(f"head {each + 1}" for each in heads),
-    )
-
-
-def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, AttentionMap]:
-    """Attention of a translator while it writes `translation` for `text`, piece by piece."""
-    from triptych.look.attention import attention_maps
-
-    source, target, recorded = translator.attention(text, translation)
-    return attention_maps(recorded, translator.codec.pieces(target), translator.codec.pieces(source))

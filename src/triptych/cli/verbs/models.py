@@ -11,17 +11,13 @@ from triptych.cli.output import answer
 SHOWN = ("domain", "parameters", "scores", "license")
 
 
-def models(
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
-) -> None:
+@options.grouped
+def models(machine: options.Machine) -> None:
     """List the models that ship, with their domain, scores and licence."""
     from triptych.shape.store import shipped
 
     cards = list(shipped())
-    answer({"models": cards}, _described(cards), as_json=json)
+    answer({"models": cards}, _described(cards), as_json=machine.json)
 
 
 def _described(cards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_painter, read_for
+from triptych.cli.loading import load, read_for
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
@@ -39,36 +39,36 @@ STEPS_OF_BAR = 28
 IN_A_ROW = 8
 
 
+@options.grouped
 def paint(
+    *,
     out: Folder,
     label: Label = None,
     count: Count = 16,
     model: options.Model = "fashion",
-    seed: options.Seed = 0,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    draw: options.Draw,
+    machine: options.Machine,
 ) -> None:
     """Paint pictures from nothing: 1.png, 2.png, ... and all on one sheet, all.png."""
+    from triptych.image.painter import Painter
+
     earlier = _earlier(out, NAMES)
-    sampling = options.sampling(temperature, top_k, top_p)
-    painter = load_painter(model, device, threads, dtype.value)
+    how = {"label": label, **draw.arguments()}
+    painter = load(Painter, model, machine)
     painter.check("paint", label)
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
     out.mkdir(parents=True, exist_ok=True)  # before any work is done
     with progress() as bar:
-        stream = painter.stream(count, label=label, sampling=sampling, seed=seed, frames=frames)
+        stream = painter.stream(count, frames=frames, **how)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
     files = _write(made, out, earlier)
-    told = {"model": model, "label": label, "seed": seed, "pictures": count}
-    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
+    told = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
+    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
 
 
+@options.grouped
 def complete(
+    *,
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG, JPEG, WebP, ...; the damaged picture.")],
     out: Folder,
     mask: Annotated[
@@ -85,37 +85,34 @@ def complete(
     label: Label = None,
     count: Count = 4,
     model: options.Model = "fashion-complete",
-    seed: options.Seed = 0,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    draw: options.Draw,
+    machine: options.Machine,
 ) -> None:
     """Find what is missing of a picture, several times; every other pixel stays as it is. all.png shows the picture
     with its hole, then all that was found.
     """
     from triptych.image.data import SHADE
+    from triptych.image.painter import Painter
 
     if mask is not None and keep is not None:
         raise UserError("expected --mask or --keep, got both; leave one out")
     earlier = _earlier(out, NAMES, picture, mask)
-    sampling = options.sampling(temperature, top_k, top_p)
-    painter = load_painter(model, device, threads, dtype.value)
+    how = {"label": label, **draw.arguments()}
+    painter = load(Painter, model, machine)
     painter.check("complete", label)
     given, hidden = _damaged(painter, picture, mask, keep)
     out.mkdir(parents=True, exist_ok=True)
-    made = painter.complete(given, hidden, count=count, label=label, sampling=sampling, seed=seed)
+    made = painter.complete(given, hidden, count=count, **how)
     shown = given.copy()
     shown[hidden] = SHADE
     files = _write(made, out, earlier, before=[shown])
-    told = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": seed}
-    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=json)
+    told = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
+    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
 
 
+@options.grouped
 def upscale(
+    *,
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The small picture: PNG, JPEG, WebP, ...")],
     out: Annotated[
         Path,
@@ -129,19 +126,14 @@ def upscale(
     label: Label = None,
     count: Count = 1,
     model: options.Model = "emoji-upscale",
-    seed: options.Seed = 0,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    draw: options.Draw,
+    machine: options.Machine,
 ) -> None:
     """Enlarge a small picture: details are invented to fit it. Another seed, other details. Beside the result stands
     what was given, each pixel of it a square.
     """
     from triptych.image.files import check_png, write_picture
+    from triptych.image.painter import Painter
 
     check_png(out)
     if out.exists() and picture.exists() and out.samefile(picture):
@@ -150,21 +142,21 @@ def upscale(
     beside = out.with_stem(f"{out.stem}-given")
     pattern = re.escape(out.stem) + r"(-([1-9]\d*|given))?" + re.escape(out.suffix)
     earlier = _earlier(out.parent, pattern, picture)
-    painter = load_painter(model, device, threads, dtype.value)
+    painter = load(Painter, model, machine)
     painter.check("upscale", label)
-    sampling = options.sampling(temperature, top_k, top_p, usual=painter.usual.temperature)
+    sampling = draw.sampling(painter.usual.temperature)
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
     small, _ = read_for(picture, painter, (height // factor, width // factor))
-    made = painter.upscale(small, count=count, label=label, sampling=sampling, seed=seed)
+    made = painter.upscale(small, count=count, label=label, sampling=sampling, seed=draw.seed)
     for name, large in zip(names, made, strict=True):
         write_picture(name, large)
     write_picture(beside, small.repeat(factor, 0).repeat(factor, 1))
     _remove(earlier, [*names, beside])
     files = [str(name) for name in names]
-    told = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": seed}
+    told = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": draw.seed}
     shape = {"height": height, "width": width, "temperature": sampling.temperature}
-    answer({**told, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=json)
+    answer({**told, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=machine.json)
 
 
 def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:

@@ -15,7 +15,9 @@ app = typer.Typer(name="prepare", help="Read many files once, for training.")
 
 
 @app.command()
+@options.grouped
 def music(
+    *,
     data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder or zip of MIDI (or MusicXML) files.")],
     out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="A new folder for the arrays.")],
     index: Annotated[
@@ -34,7 +36,7 @@ def music(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, metavar="N", help="Processes that read; as processors.")
     ] = None,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist."""
     shards, words = prepared(data, out, index=index, melody=melody, workers=workers)
@@ -48,4 +50,4 @@ def music(
         "left_out": len(words),
     }
     lines = [f"{out}: {told['pieces']:,} pieces, {told['tokens']:,} tokens"]
-    answer(told, lines, as_json=json)
+    answer(told, lines, as_json=machine.json)

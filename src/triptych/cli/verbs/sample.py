@@ -24,33 +24,36 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="A 
 
 
 @app.command()
-def words(folder: Folder, json: options.Json = False) -> None:
+@options.grouped
+def words(folder: Folder, machine: options.Machine) -> None:
     """Write 6,600 sentence pairs with numbers in words, English and German: train.en, train.de, valid.*, test.*."""
     from triptych.text.numbers import files
 
-    _write("words", "Sentences with numbers in words, English and German, made by a rule.", folder, files(), json=json)
+    _write("words", "Sentences with numbers in words, English and German, made by a rule.", folder, files(), machine)
 
 
 @app.command()
-def pixels(folder: Folder, json: options.Json = False) -> None:
+@options.grouped
+def pixels(folder: Folder, machine: options.Machine) -> None:
     """Write 480 drawn shapes in colour, 16 x 16 pixels, as PNG in folders of six classes: train, valid, test."""
     from triptych.image.shapes import files
 
-    _write("pixels", "Drawn shapes in colour, in folders of their classes.", folder, files(), json=json)
+    _write("pixels", "Drawn shapes in colour, in folders of their classes.", folder, files(), machine)
 
 
 @app.command()
-def notes(folder: Folder, json: options.Json = False) -> None:
+@options.grouped
+def notes(folder: Folder, machine: options.Machine) -> None:
     """Write twelve old tunes as MIDI: each alone in melodies, and set for four voices by a rule in chorales."""
     from triptych.music.files.midi import midi_bytes
     from triptych.music.piece.setting import sample_pieces
 
     files = {f"{name}.mid": midi_bytes(piece) for name, piece in sample_pieces().items()}
     what = "Old tunes in the public domain, alone and set for four voices by a rule."
-    _write("notes", what, folder, files, json=json)
+    _write("notes", what, folder, files, machine)
 
 
-def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], *, json: bool) -> None:
+def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], machine: options.Machine) -> None:
     """Write the files into a folder in which nothing else is but these very files."""
     from triptych.shape.files import write_file
 
@@ -64,4 +67,4 @@ def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], *, j
         if not (folder / name).is_file():
             write_file(folder / name, content)
     told = {"out": str(folder), "files": len(files), "bytes": sum(map(len, files.values()))}
-    answer(told, [f"{folder}: {len(files)} files"], as_json=json)
+    answer(told, [f"{folder}: {len(files)} files"], as_json=machine.json)

@@ -54,7 +54,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in -
 
 
 @app.command()
+@options.grouped
 def text(
+    *,
     source: Annotated[
         Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
     ],
@@ -73,15 +75,12 @@ def text(
     start_from: From = None,
     out: Out = Path("runs/text"),
     resume: Resume = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Train a translator on sentence pairs."""
     if held_out_target is not None and held_out_source is None:
         raise UserError("expected --held-out-source with --held-out-target, got the target alone; give both")
-    tables = _tables(recipe, settings, dtype, data=["sampling"])
+    tables = _tables(recipe, settings, machine.dtype, data=["sampling"])
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
     from triptych.train.folder import claimed
@@ -108,10 +107,10 @@ def text(
         held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
         if start_from is not None:
             dropout = _only_dropout(tables["model"])
-            translator = Translator.load(named(start_from), device=device, threads=threads, dtype="float32")
+            translator = Translator.load(named(start_from), **machine.place, dtype="float32")
             translator = translator if dropout is None else translator.with_dropout(dropout)
         else:
-            translator = Translator.new(pairs, device=device, threads=threads, seed=run.seed, **tables["model"])
+            translator = Translator.new(pairs, **machine.place, seed=run.seed, **tables["model"])
         say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
         if start_from is not None and (strange := len(translator.codec.unfamiliar([*pairs.source, *pairs.target]))):
             say(f"note: {strange:,} sentences have characters that the vocabulary of {start_from} lacks")
@@ -120,11 +119,13 @@ def text(
         outcome = translator.fit(
             pairs, held_out=held_out, recipe=run, out=folder, resume=resume, card=tables["card"], **tables["data"]
         )
-    _tell(outcome, as_json=json)
+    _tell(outcome, as_json=machine.json)
 
 
 @app.command()
+@options.grouped
 def image(
+    *,
     data: Annotated[
         list[Path],
         typer.Option(
@@ -138,10 +139,7 @@ def image(
     start_from: From = None,
     out: Out = Path("runs/image"),
     resume: Resume = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Train a painter on pictures of one size.
 
@@ -154,7 +152,7 @@ def image(
     "pixel"; its preset is small-pixels for colour and small for grey. With --from, the pictures are resized to the
     model's size, and classes that it has not are added; dropout and input.word_dropout may change.
     """
-    tables = _tables(recipe, settings, dtype, data=[*train_image.SETTINGS], model=["cell"])
+    tables = _tables(recipe, settings, machine.dtype, data=[*train_image.SETTINGS], model=["cell"])
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
@@ -163,18 +161,20 @@ def image(
     if start_from is not None:
         changes["word_dropout"] = _only_word_dropout(tables["model"])
         changes["dropout"] = _only_dropout(tables["model"], "dropout or input.word_dropout")
-    where = {"device": device, "threads": threads}
+    where = machine.place
     with claimed(out, resume=resume) as folder:
         for number, path in enumerate(data, 1):
             folder.reads(f"--data {number}", path)
         outcome = train_image.train_painter(
             data, tables, run, where, start_from=start_from, out=folder, resume=resume, **changes
         )
-    _tell(outcome, as_json=json)
+    _tell(outcome, as_json=machine.json)
 
 
 @app.command()
+@options.grouped
 def music(
+    *,
     data: Annotated[
         Path,
         typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
@@ -184,10 +184,7 @@ def music(
     start_from: From = None,
     out: Out = Path("runs/music"),
     resume: Resume = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    machine: options.Machine,
 ) -> None:
     """Train a composer on chorales, four voices on a grid of sixteenths; or a pianist on performances, as they were
     played: on a folder made by `prepare music`, or with kind = "performance" in the table data.
@@ -209,12 +206,12 @@ def music(
     """
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", *AUGMENTATION, *TEACHING]
-    tables = _tables(recipe, settings, dtype, data=list(known))
+    tables = _tables(recipe, settings, machine.dtype, data=list(known))
     from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
 
     run = Recipe.from_mapping(tables["training"])
-    where = {"device": device, "threads": threads}
+    where = machine.place
     with claimed(out, resume=resume) as folder:
         folder.reads("--data", data)
         how: dict[str, Any] = {"start_from": start_from, "out": folder, "resume": resume}
@@ -227,7 +224,7 @@ def music(
             outcome = train_piano.train_pianist(data, tables, run, where, **changes, **how)
         else:
             outcome = _train_composer(data, tables, run, where, **how)
-    _tell(outcome, as_json=json)
+    _tell(outcome, as_json=machine.json)
 
 
 def _train_composer(

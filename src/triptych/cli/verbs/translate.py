@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import load_translator
+from triptych.cli.loading import load
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 from triptych.text.files import Arriving, Unusable, decoded, lines_of, raw_lines
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 1000
 
 
+@options.grouped
 def translate(
+    *,
     text: Annotated[
         list[str] | None, typer.Argument(help="Sentences, each in quotation marks. Without: lines of standard input.")
     ] = None,
@@ -31,12 +33,7 @@ def translate(
         Path | None, typer.Option("--file", metavar="FILE", help="Translate the lines of this file, gz or not.")
     ] = None,
     model: options.Model = "captions-en-de",
-    beam: Annotated[
-        int,
-        typer.Option(
-            "--beam", min=1, metavar="N", help="Hypotheses kept at every step.", rich_help_panel=options.GENERATION
-        ),
-    ] = 5,
+    beam: options.Beam = 5,
     nbest: Annotated[
         int,
         typer.Option("--nbest", min=1, metavar="N", help="Translations a line.", rich_help_panel=options.GENERATION),
@@ -58,11 +55,6 @@ def translate(
             rich_help_panel=options.GENERATION,
         ),
     ] = "gnmt",
-    seed: options.Seed = 0,
-    temperature: options.Temperature = None,
-    top_k: options.TopK = None,
-    top_p: options.TopP = None,
-    min_p: options.MinP = None,
     no_repeat_ngram: Annotated[
         int,
         typer.Option(
@@ -73,12 +65,10 @@ def translate(
             rich_help_panel=options.GENERATION,
         ),
     ] = 0,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    dtype: options.Dtype = options.DtypeName.auto,
-    json: options.Json = False,
+    draw: options.Draw,
+    machine: options.Machine,
 ) -> None:
-    """Translate sentences: beam search, or sampling when --temperature, --top-k, --top-p or --min-p is given.
+    """Translate sentences: beam search, or sampling with --temperature, --top-k, --top-p or --min-p.
 
     One translation a line, as soon as the line comes; a line that cannot be read is left empty, and named at the end.
     With --nbest, lines of number, score (the log-probability over the length penalty) and text, separated by tabs.
@@ -88,17 +78,18 @@ def translate(
     lines, must_wait = _lines(text or (), file)
     from triptych.generation.beam import LengthPenalty
     from triptych.text.data import Report
+    from triptych.text.translator import Translator
 
-    samples = any(option is not None for option in (temperature, top_k, top_p, min_p))
-    if samples and nbest > 1:
-        others = "--temperature, --top-k, --top-p and --min-p"
-        raise UserError(f"expected --nbest 1 when sampling, got {nbest}; leave out {others}")
-    sampling = options.sampling(temperature, top_k, top_p, min_p)
+    if draw.given and nbest > 1:
+        raise UserError(
+            f"expected --nbest 1 when sampling, got {nbest}; leave out --temperature, --top-k, --top-p and --min-p"
+        )
+    sampling = draw.sampling()
     penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
-    translator = load_translator(model, device, threads, dtype.value)
+    translator = load(Translator, model, machine)
     described: list[dict[str, object]] = []
     count, refused, unfamiliar = 0, Report(), Report()
-    how: dict[str, Any] = {"align": json, "no_repeat_ngram": no_repeat_ngram}
+    how: dict[str, Any] = {"align": machine.json, "no_repeat_ngram": no_repeat_ngram}
     for group in _groups(lines, must_wait):
         faults = {place: str(line) for place, line in enumerate(group) if isinstance(line, Unusable)}
         texts = ["" if isinstance(line, Unusable) else line for line in group]
@@ -108,13 +99,13 @@ def translate(
         usable = ["" if place in faults else line for place, line in enumerate(texts)]
         if len(faults) == len(group) and not count and len(group) < LINES_AT_ONCE and not must_wait():
             break  # none of them can be translated
-        if samples:
-            found = [[choice] for choice in translator.sample(usable, sampling, seed, first=count, **how)]
+        if draw.given:
+            found = [[choice] for choice in translator.sample(usable, sampling, draw.seed, first=count, **how)]
         else:
             found = translator.translate(usable, beam=beam, nbest=nbest, length_penalty=penalty, **how)
         for place in translator.codec.unfamiliar(usable):
             unfamiliar.add("", count + place + 1)
-        if json:
+        if machine.json:
             described += [
                 _described(*row, faults.get(place)) for place, row in enumerate(zip(texts, found, strict=True))
             ]
@@ -127,7 +118,7 @@ def translate(
             f"note: {unfamiliar.skipped:,} of {count:,} lines have characters that {model} never learned "
             f"({unfamiliar.numbers('')}); such lines come out badly"
         )
-    if json and (count or not refused.counts):
+    if machine.json and (count or not refused.counts):
         answer({"model": model, "translations": described}, (), as_json=True)
     if refused.counts:
         raise UserError(

@@ -1,18 +1,22 @@
-"""What a note of a piece looks at, for `look attention` and the gallery: attention brought to notes."""
+"""What a note of a piece looks at: the attention of a composer or a pianist, brought to notes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from triptych.cli.output import say
+import numpy as np
+from numpy.typing import NDArray
+
 from triptych.errors import UserError
+from triptych.look.arcs import COLOURS, Arcs
+from triptych.music.chorales.codec import from_piece, to_piece, to_sixteenths
+from triptych.music.performances.codec import NOTE_OFF, TIME_SHIFT, shifts
+from triptych.music.piece.performance import LOWEST
+from triptych.music.piece.upbeat import in_bars
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from triptych.decode.maps import Map
-    from triptych.look.arcs import Arcs
     from triptych.music.chorales.composer import Composer
     from triptych.music.performances.pianist import Pianist
     from triptych.music.piece.performance import Performance
@@ -20,18 +24,19 @@ if TYPE_CHECKING:
 
 
 def arcs_of(
-    composer: Composer, piece: Piece, *, step: int | None, voice: str, layer: int | None, head: int | None
+    composer: Composer,
+    piece: Piece,
+    *,
+    step: int | None = None,
+    voice: str = "soprano",
+    layer: int | None = None,
+    head: int | None = None,
+    tell: Callable[[str], None],
 ) -> Arcs:
     """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
 
     A model that reads sixteenths of four voices looks at moments: its arcs end at the same voice there.
     """
-    import numpy as np
-
-    from triptych.look.arcs import Arcs
-    from triptych.music.chorales.codec import from_piece, to_piece, to_sixteenths
-    from triptych.music.piece.upbeat import in_bars
-
     grid, _ = from_piece(piece)
     steps = len(grid)
     if not 1 <= (step or steps) <= steps:
@@ -40,7 +45,7 @@ def arcs_of(
     chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
     size = composer.model.config.input.size
-    read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head)
+    read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head, tell)
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)
     weights[:, chosen % size :: size][:, : read.shape[1]] = read
@@ -53,22 +58,18 @@ def arcs_of_performance(
     pianist: Pianist,
     performance: Performance,
     *,
-    note: int | None,
+    note: int | None = None,
     label: str | None = None,
-    layer: int | None,
-    head: int | None,
+    layer: int | None = None,
+    head: int | None = None,
+    tell: Callable[[str], None],
 ) -> Arcs:
     """What a note of a performance (from 1; else the last) looks at when it is struck, in one layer (else the last).
 
     Of a long one the model reads the last `LENGTH` events up to that note, and the picture begins with them. Arcs end
     at note-ons and note-offs where they are heard; time shifts and velocities have no pitch.
     """
-    import numpy as np
-
-    from triptych.look.arcs import Arcs
-    from triptych.music.performances.codec import NOTE_OFF, TIME_SHIFT, shifts
     from triptych.music.performances.pianist import LENGTH
-    from triptych.music.piece.performance import LOWEST
 
     ids = pianist.codec.encode(performance)
     struck = np.flatnonzero(ids < NOTE_OFF)
@@ -78,7 +79,7 @@ def arcs_of_performance(
         raise UserError(f"expected --note from 1 to {len(struck)}, got {note}")
     last = int(struck[(note or len(struck)) - 1])
     first = max(0, last + 1 - LENGTH)
-    read, name, heads = _read(pianist.attention(ids[first : last + 1], label=label), last - first, layer, head)
+    read, name, heads = _read(pianist.attention(ids[first : last + 1], label=label), last - first, layer, head, tell)
     # Ticks of a performance are milliseconds, its steps ten of them.
     now = np.append(0, shifts(ids).cumsum())[:-1] * 10
     pitches = np.where(ids < TIME_SHIFT, LOWEST + ids % NOTE_OFF, -1)
@@ -88,14 +89,12 @@ def arcs_of_performance(
 
 
 def _read(
-    layers: list[Map], position: int, layer: int | None, head: int | None
+    layers: list[Map], position: int, layer: int | None, head: int | None, tell: Callable[[str], None]
 ) -> tuple[NDArray[np.float32], str, tuple[str, ...]]:
     """Attention of the heads that are drawn to the positions before one, [heads, position], and what they are called.
 
     layers: each [1, heads, positions, positions], where column j has read position j - 1, and column 0 the start.
     """
-    from triptych.look.arcs import COLOURS
-
     if not 1 <= (layer or len(layers)) <= len(layers):
         raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
     number = (layer or len(layers)) - 1
@@ -105,6 +104,6 @@ def _read(
     if not heads[-1] < len(read):
         raise UserError(f"expected --head from 1 to {len(read)}, got {head}")
     if len(heads) > len(COLOURS):
-        say(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
+        tell(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
         heads = heads[: len(COLOURS)]
     return read[list(heads)], f"layer {number + 1}", tuple(f"head {each + 1}" for each in heads)
