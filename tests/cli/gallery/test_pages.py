@@ -17,9 +17,9 @@ from triptych.cli.output import parts
 from triptych.cli.verbs import demo as command
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
-from triptych.model import store
 from triptych.music.chorales.composer import Composer
 from triptych.music.performances.pianist import Pianist
+from triptych.shape import store
 
 PAINTERS = (command.PAINTER, command.COMPLETER, command.UPSCALER)
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from triptych.model import store
+from triptych.shape import store
 
 CARD = {
     "name": "captions-en-de",
