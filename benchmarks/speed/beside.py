@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ def worker(tree: Path, verb: str, threads: int) -> Iterator[Worker]:
 
 
 def compare(verb: str, other: Path, settings: Settings, threads: int) -> Table:
-    """Units a second of every contestant that both trees have: ratio is this tree's median over the other's.
+    """Units a second of every contestant that both trees have. ratio: the median of this tree's rate over the other's in
+    the same round.
 
     verb: train, generate or translate. other: a folder with src/triptych in it. Raises UserError where it has none, or
     where one of the processes fails.
@@ -83,5 +85,6 @@ def compare(verb: str, other: Path, settings: Settings, threads: int) -> Table:
     rows = []
     for name in names:
         this, that = table(title, "units/s", {(tree, name): found[tree, name] for tree in both}, OTHER)["rows"]
-        rows.append({**this, "name": name, "dtype": "", "other": that["median"]})
+        ratio = statistics.median(a / b for a, b in zip(found[THIS, name], found[OTHER, name], strict=True))
+        rows.append({**this, "name": name, "dtype": "", "ratio": ratio, "other": that["median"]})
     return {"title": title, "unit": "units/s", "reference": str(other), "rows": rows}
