@@ -63,8 +63,8 @@ def worker(tree: Path, verb: str, threads: int) -> Iterator[Worker]:
 
 
 def compare(verb: str, other: Path, settings: Settings, threads: int) -> Table:
-    """Units a second of every contestant that both trees have. ratio: the median of this tree's rate over the other's in
-    the same round.
+    """Units a second of every contestant that both trees have. ratio: the median over the rounds of this tree's rate
+    divided by the other's.
 
     verb: train, generate or translate. other: a folder with src/triptych in it. Raises UserError where it has none, or
     where one of the processes fails.
