@@ -300,7 +300,7 @@ class Painter:
         seed: int = 0,
     ) -> Pixels:
         """`count` pictures, uint8 [count, height, width, channels], each the given one [height, width, channels] with
-        what is hidden there, bool [height, width], found anew; every other pixel is as it was.
+        the hidden part, bool [height, width], is filled; every other pixel is as it was.
         """
         self.check("complete")
         _check_count(count)

@@ -102,7 +102,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def usual_preset(channels: int, changes: Mapping[str, Any]) -> str:
     """The preset that is taken unless another is asked for. A square of 2 x 2 subpixels cuts through the pixels of a
-    colour picture: a mixture of whole pixels learns their colours far sooner (docs/image.md).
+    colour picture: a mixture of whole pixels learns their colours far sooner (docs/results/pixels.md).
     """
     head = changes.get("head", "mixture")
     mixture = (head.get("kind", "mixture") if isinstance(head, Mapping) else head) == "mixture"

@@ -73,13 +73,13 @@ def complete(
     out: Folder,
     mask: Annotated[
         Path | None,
-        typer.Option("--mask", metavar="MASK.png", help="As large as the picture: what is white is found anew."),
+        typer.Option("--mask", metavar="MASK.png", help="As large as the picture: its white part is filled."),
     ] = None,
     keep: Annotated[
         Side | None,
         typer.Option(
             "--keep",
-            help="Or: the half to keep. Without both, what is transparent is found anew, else the bottom half.",
+            help="Or: the half to keep. Without both, the transparent part is filled, else the bottom half.",
         ),
     ] = None,
     label: Label = None,
@@ -202,7 +202,7 @@ def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None)
     elif keep is None and (clear := read_transparent(path, whole)) is not None:
         hidden, more = brought(clear, (height, width), repr(str(path)))
         words = [word for word in words if ON_WHITE not in word]
-        more.append(f"what is transparent is found anew: {int(hidden.sum()):,} of {hidden.size:,} pixels")
+        more.append(f"the transparent part is filled: {int(hidden.sum()):,} of {hidden.size:,} pixels")
         words += [f"{path}: {word}" for word in more]
     else:
         hidden = ~half(height, width, keep or "top")
