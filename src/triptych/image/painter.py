@@ -198,7 +198,7 @@ class Painter:
         the model has not, without a class.
 
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
-        model that paints is forced with the rest: it knows of it what comes before.
+        model that paints reads the rest only as far as it comes before.
         """
         pictures = matched(pictures, self.codec, strict=False)
         if self.task == "complete" and hidden is None:
@@ -300,7 +300,7 @@ class Painter:
         seed: int = 0,
     ) -> Pixels:
         """`count` pictures, uint8 [count, height, width, channels], each the given one [height, width, channels] with
-        the hidden part, bool [height, width], is filled; every other pixel is as it was.
+        its hidden part, bool [height, width], filled; every other pixel is as it was.
         """
         self.check("complete")
         _check_count(count)

@@ -193,7 +193,7 @@ def test_complete_what_is_transparent(run: Any, folder: Path, tmp_path: Path) ->
     Image.fromarray(np.concatenate([picture, alpha], 2)).save(tmp_path / "erased.png")
     ran = run("complete", tmp_path / "erased.png", *common(folder, "complete"), "--out", tmp_path / "a")
     told = json.loads(ran.out)
-    assert ran.code == 0 and told["hidden"] == 10 and "what is transparent is found anew: 10 of 64 pixels" in ran.err
+    assert ran.code == 0 and told["hidden"] == 10 and "the transparent part is filled: 10 of 64 pixels" in ran.err
     known = (alpha == 255)[..., 0]
     for name in told["out"]:
         assert np.array_equal(read_picture(name)[0][known], picture[known])

@@ -106,8 +106,8 @@ def image(
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
 
     Pictures without labels, or of classes that the model has not, are measured without a class, and their number is
-    told. A model that completes is measured with --hide, and knows all the rest; one that paints is forced with it, and
-    knows what comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
+    told. A model that completes is measured with --hide, and reads all the rest; one that paints reads of it what
+    comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
     from triptych.image.data import hiding
     from triptych.image.painter import Painter
