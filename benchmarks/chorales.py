@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from voice_leading import VoiceLeading, voice_leading
 
 from triptych.cli.output import answer
 from triptych.look.similarity import WINDOW, repetition, similarity
@@ -32,7 +33,6 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.data import BAR_TOKENS, read_chorales, whole_quarters
 from triptych.music.chorales.labels import label_of
 from triptych.music.chorales.score import token_nll
-from triptych.music.chorales.voice_leading import VoiceLeading, voice_leading
 from triptych.music.piece.key import Key, key_of
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from voice_leading import voice_leading
 
 from triptych.cli.output import answer
 from triptych.generation.sampling import Sampling
@@ -36,7 +37,6 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.data import read_chorales
 from triptych.music.chorales.grammar import ALONE
 from triptych.music.chorales.sampler import KEYED_STEPS
-from triptych.music.chorales.voice_leading import voice_leading
 from triptych.music.files.save import save_music
 from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre import Metre

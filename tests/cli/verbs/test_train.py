@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triptych.cli.settings import read_settings
-from triptych.cli.verbs.train import dtype_of_lessons
+from triptych.cli.verbs.train import dtype_of_teachers
 from triptych.errors import UserError
 from triptych.music.chorales.augmentation import Augmentation
 from triptych.music.chorales.composer import Composer
@@ -217,17 +217,17 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     assert asked["recipe"].label_smoothing == 0.05
 
 
-def test_lessons_are_computed_as_the_recipe_says_and_as_before_where_a_run_goes_on(
+def test_teachers_compute_as_the_recipe_says_and_as_before_where_a_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).model
     for cost, faster in ((0.5, torch.bfloat16), (1.5, torch.float32)):
         monkeypatch.setattr(precision, "cost_of_bfloat16", lambda device, cost=cost: cost)
-        assert dtype_of_lessons(teacher, Recipe(epochs=1), None) == faster
-        assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="float32"), None) == torch.float32
-        assert dtype_of_lessons(teacher, Recipe(epochs=1, dtype="bfloat16"), None) == torch.bfloat16
+        assert dtype_of_teachers(teacher, Recipe(epochs=1), None) == faster
+        assert dtype_of_teachers(teacher, Recipe(epochs=1, dtype="float32"), None) == torch.float32
+        assert dtype_of_teachers(teacher, Recipe(epochs=1, dtype="bfloat16"), None) == torch.bfloat16
         resumed = State(Progress(orthogonal="float32"), {}, {}, {}, {}, {})
-        assert dtype_of_lessons(teacher, Recipe(epochs=1), resumed) == torch.float32
+        assert dtype_of_teachers(teacher, Recipe(epochs=1), resumed) == torch.float32
 
 
 def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
+from triptych.music.batches import Examples
 from triptych.music.chorales.augmentation import Augmentation
 from triptych.music.chorales.codec import END, HIGHEST, HOLE, LOWEST, RANGES, REST, SILENT, ChoraleCodec, Grid, to_piece
 from triptych.music.chorales.data import (
     ChoraleData,
-    Examples,
     draw_holes,
     held_out,
     read_chorales,
@@ -402,7 +402,7 @@ def test_an_epoch_is_a_function_of_seed_and_number() -> None:
     second, first = data.epoch(1), data.epoch(0)
     assert equal(first, make(3).epoch(0)) and equal(second, data.epoch(1))
     assert not equal(first, second) and not equal(first, make(4).epoch(0))
-    assert equal(first[1:3], Examples(first._targets, first._sources, first._labels, first._groups[1:3]))
+    assert equal(first[1:3], Examples(first.groups[1:3], first.targets, first.labels, first.sources))
     assert torch.equal(first[-1].target, first[len(first) - 1].target)
 
 

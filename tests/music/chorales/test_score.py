@@ -1,5 +1,5 @@
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.music.chorales.codec import RANGES, SILENT, VOICES, ChoraleCodec, Grid
-from triptych.music.chorales.data import Examples, held_out
-from triptych.music.chorales.score import likelihood, token_nll, token_nll_in_every_key, worded
+from triptych.music.batches import Examples
+from triptych.music.chorales.codec import RANGES, REST, SILENT, VOICES, ChoraleCodec, Grid
+from triptych.music.chorales.data import held_out, transposed
+from triptych.music.chorales.score import KEYS, ensemble_nll, ensemble_probabilities, likelihood, token_nll, worded
 from triptych.shape.config import Config
 
 CODEC = ChoraleCodec()
+ModelOf = Callable[..., Transformer]
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.5, "classes": 26}
 
 
@@ -91,7 +93,7 @@ def test_padding_does_not_count(lengths: list[int], task: str) -> None:
     single = held_out([grid_of(number, steps) for number, steps in enumerate(lengths)], CODEC, task)  # type: ignore[arg-type]
     targets = [batch.target[0].numpy() for batch in single]
     sources = [batch.source[0].numpy() for batch in single if batch.source is not None]
-    together = Examples(targets, sources or None, [-1] * len(lengths), [np.arange(len(lengths))])
+    together = Examples([np.arange(len(lengths))], targets, [-1] * len(lengths), sources or None)
     assert len(together) == 1
     one, all_at_once = likelihood(MODELS[task], single), likelihood(MODELS[task], together)
     assert one["tokens"] == all_at_once["tokens"]
@@ -107,7 +109,7 @@ def test_every_token_has_one() -> None:
 
 @settings(deadline=None, max_examples=10)
 @given(st.integers(0, 99), st.integers(1, 6), st.sampled_from(list(MODELS)))
-def test_in_every_key(seed: int, steps: int, task: str) -> None:
+def test_the_transposition_ensemble(seed: int, steps: int, task: str) -> None:
     """The slow twin: one key and one token at a time."""
     model, grid = MODELS[task].eval(), grid_of(seed, steps)
     (batch,) = held_out([grid], CODEC, task)  # type: ignore[arg-type]
@@ -135,8 +137,8 @@ def test_in_every_key(seed: int, steps: int, task: str) -> None:
             with torch.no_grad():
                 shares.append(float(model(ids, source=source)[0, place].softmax(-1)[ids[0, place]]))
         want.append(-math.log(np.mean(shares)))
-    assert token_nll_in_every_key(model, batch)[0].tolist() == pytest.approx(want, rel=1e-4)
-    found = likelihood(model, [batch], every_key=True)
+    assert ensemble_nll(model, batch)[0].tolist() == pytest.approx(want, rel=1e-4)
+    found = likelihood(model, [batch], ensemble=True)
     counted = range(4 * steps) if task == "compose" else [at for at in range(4 * steps) if at % 4]
     assert found["nll"] == pytest.approx(np.mean([want[at] for at in counted]), rel=1e-4)
 
@@ -154,3 +156,44 @@ def test_words() -> None:
         "a piece   0.6000 (mean of the pieces' means)",
         "voices    alto 0.2500, bass 1.0000",
     ]
+
+
+def short_piece(label: int = -1) -> tuple[Grid, Batch]:
+    grid = np.array([[72, 65, 60, 48], [74, 65, -1, 50], [71, 62, 55, 43]])
+    ids = torch.from_numpy(CODEC.encode(grid))[None]
+    return grid, Batch(ids, torch.tensor([12]), label=torch.tensor([label]))
+
+
+def test_there_are_twelve_keys() -> None:
+    assert sorted(key % 12 for key in KEYS) == list(range(12))
+
+
+@pytest.mark.parametrize(("label", "moved"), [(-1, -1), (1, 1), (2 + 11, 2 + 2), (14 + 9, 14)])
+def test_it_is_the_mean_over_keys_moved_back(model_of: ModelOf, label: int, moved: int) -> None:
+    """Two keys by hand; the label of a key moves along, that of a mode stays."""
+    model, (grid, batch) = model_of(), short_piece(label)
+    want = torch.zeros(12, CODEC.vocabulary, dtype=torch.float64)
+    for shift, other in ((0, label), (3, moved)):
+        ids = torch.from_numpy(CODEC.encode(transposed(grid, shift)))[None]
+        with torch.no_grad():
+            found = model(ids, label=torch.tensor([other]))[0].softmax(-1)
+        want[:, : REST - shift] += found[:, shift:REST] / 2
+        want[:, REST:] += found[:, REST:] / 2
+    torch.testing.assert_close(ensemble_probabilities(model, batch, (0, 3)), want)
+
+
+def test_in_the_key_of_the_piece_alone_nothing_is_lost(model_of: ModelOf) -> None:
+    model, (_, batch) = model_of(), short_piece()
+    found = ensemble_probabilities(model, batch, (0,))
+    with torch.no_grad():
+        torch.testing.assert_close(found, model(batch.target, label=batch.label)[0].softmax(-1))
+
+
+def test_a_key_without_a_pitch_of_the_piece_ends_there(model_of: ModelOf) -> None:
+    """Moved up by six, the second note is above the vocabulary: from the third on, this key is not asked."""
+    model = model_of()
+    ids = torch.tensor([[30, 42, 10, 5]])
+    batch = Batch(ids, torch.tensor([4]))
+    both, alone = ensemble_probabilities(model, batch, (0, 6)), ensemble_probabilities(model, batch, (0,))
+    torch.testing.assert_close(both[2:], alone[2:])
+    assert not torch.allclose(both[:2], alone[:2])

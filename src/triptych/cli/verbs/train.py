@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
     from triptych.music.chorales.codec import Grid
     from triptych.music.chorales.composer import Composer
-    from triptych.music.chorales.data import Lessons
+    from triptych.music.chorales.data import Distillation
     from triptych.train.folder import RunFolder
     from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
@@ -196,8 +196,8 @@ def music(
     "soprano", "alto", "tenor"]), transpose and label (true, false); shares of the pieces, of which none is changed
     unless asked for: rests (begin with rests), shift (begin elsewhere in the bar), thin (have voices that rest);
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
-    what they say of all pieces is learned to a share (0.75); to fill in, the composed pieces join the data, or what
-    teachers say is learned in the same way, if one of them fills in.
+    their probabilities of all pieces are soft targets to a share (0.75); to fill in, the composed pieces join the data,
+    or the teachers' probabilities are soft targets in the same way, if one of them fills in.
     With --from, dropout, pattern and order may change. A pianist may then be given the keyboard, input =
     {keyboard = [88, 100, 32]}, and a composer the metre, positions = {metre = 48}, sixteenths of the longest bar. Of a
     composer input.word_dropout may change, and one that composes is given an encoder by task = "infill", as deep as its
@@ -277,18 +277,18 @@ def _train_composer(
         composer = Composer.new(task=task or "compose", seed=run.seed, **where, **ordered, **tables["model"])
     grids: Sequence[Grid] = load_chorales(data, "train")
     held_out = load_chorales(data, "valid")
-    lessons = None
-    if teachers:  # they speak of the training pieces alone
+    distillation = None
+    if teachers:  # soft targets are of the training pieces alone
         masters = {name: Composer.load(named(name), **where) for name in dict.fromkeys(teachers)}
         chosen = [masters[name] for name in teachers]
         digests = {name: str(read_card(locate(named(name)))["sha256"]["weights.safetensors"]) for name in masters}
         out.keep("teachers", digests)
-        grids, lessons = _taught(chosen, grids, composer, composed, share, run, out)
+        grids, distillation = _taught(chosen, grids, composer, composed, share, run, out)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,
         held_out_grids=held_out,
-        lessons=lessons,
+        distillation=distillation,
         recipe=run,
         out=out,
         resume=resume,
@@ -323,17 +323,17 @@ def _taught(
     share: float,
     run: Recipe,
     out: RunFolder,
-) -> tuple[Sequence[Grid], Lessons | None]:
-    """The training pieces, with composed ones or without, and what the teachers say of them."""
+) -> tuple[Sequence[Grid], Distillation | None]:
+    """The training pieces, with composed ones or without, and the teachers' soft targets of them."""
     from triptych.model.heads.base import SMOOTHED
-    from triptych.music.chorales.lessons import filling_lessons, lessons
+    from triptych.music.chorales.distillation import distilled, distilled_to_infill
 
     models, task, codec = [teacher.model for teacher in teachers], pupil.task, pupil.codec
     for teacher in teachers:
         if teacher.codec.order != codec.order:
             raise UserError(
                 f"expected teachers with the voices in the order {', '.join(codec.order)}, got "
-                f"{', '.join(teacher.codec.order)}; what is said of a voice depends on those before it"
+                f"{', '.join(teacher.codec.order)}; probabilities of a voice depend on those before it"
             )
     if run.label_smoothing and (task != "infill" or any(teacher.task == "infill" for teacher in teachers)):
         raise UserError(SMOOTHED)
@@ -343,8 +343,8 @@ def _taught(
                 "expected data.task=infill and data.composed=0 with a teacher that fills in, got "
                 f"{task} and {composed}; leave that teacher or data.composed out"
             )
-        dtype = dtype_of_lessons(models[0], run, out.state)
-        return grids, filling_lessons(
+        dtype = dtype_of_teachers(models[0], run, out.state)
+        return grids, distilled_to_infill(
             models, grids, share=share, codec=codec, seed=run.seed, dtype=dtype, progress=_asked
         )
     if task == "infill" and not composed:
@@ -356,13 +356,13 @@ def _taught(
     made = teachers[0].composed(composed, seed=run.seed)
     if task == "infill":
         return [*grids, *grids, *made], None  # the data twice, so that it is not outnumbered
-    dtype = dtype_of_lessons(models[0], run, out.state)
-    return grids, lessons(models, grids, made, share=share, codec=codec, dtype=dtype, progress=_asked)
+    dtype = dtype_of_teachers(models[0], run, out.state)
+    return grids, distilled(models, grids, made, share=share, codec=codec, dtype=dtype, progress=_asked)
 
 
-def dtype_of_lessons(teacher: Transformer, run: Recipe, resumed: State | None) -> torch.dtype:
+def dtype_of_teachers(teacher: Transformer, run: Recipe, resumed: State | None) -> torch.dtype:
     """In which the teachers' products are computed: that of the recipe, of "auto" the faster one. A run that is
-    resumed keeps what it found: its lessons have to be the same.
+    resumed keeps what it found: its soft targets have to be the same.
     """
     import torch
 

@@ -35,7 +35,7 @@ from triptych.music.chorales.codec import (
     to_piece,
     voice_numbers,
 )
-from triptych.music.chorales.data import HELD_OUT, ChoraleData, Lessons, held_out, listed
+from triptych.music.chorales.data import ChoraleData, Distillation, held_out, listed
 from triptych.music.chorales.given import (
     Given,
     Told,
@@ -51,6 +51,7 @@ from triptych.music.chorales.labels import LABELS, Label, read_label
 from triptych.music.chorales.presets import PRESETS
 from triptych.music.chorales.sampler import ChoraleSampler
 from triptych.music.chorales.score import likelihood
+from triptych.music.files.folder import HELD_OUT
 from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
@@ -202,7 +203,7 @@ class Composer:
         resume: bool = False,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
-        lessons: Lessons | None = None,
+        distillation: Distillation | None = None,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
@@ -210,7 +211,7 @@ class Composer:
 
         `length` is that of the crops in tokens. Without `held_out_grids`, every tenth piece is held out. What counts is
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
-        voices. lessons: what `music.lessons` collected from trained composers for this task.
+        voices. distillation: soft targets of trained composers for this task.
         """
         expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         grids = listed(grids)
@@ -224,7 +225,7 @@ class Composer:
             tokens_per_batch=recipe.tokens_per_batch,
             length=length,
             augmentation=augmentation,
-            lessons=lessons,
+            distillation=distillation,
             metre=self.model.config.positions.metre,
             seed=recipe.seed,
         )
@@ -235,7 +236,7 @@ class Composer:
         facts |= {name: share for name, share in shares.items() if share}
         described = card_of_run(self.card, card or {}, facts)
         examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
-        settings = {} if lessons is None else {"share": lessons.share, "composed": len(lessons.composed)}
+        settings = {} if distillation is None else {"share": distillation.share, "composed": len(distillation.composed)}
         outcome = fit(
             self.model,
             data,
@@ -264,7 +265,7 @@ class Composer:
         """
         grids = listed(grids)
         pieces = held_out(grids, self.codec, self.task)
-        found = likelihood(self.model, pieces, codec=self.codec, every_key=every_key)
+        found = likelihood(self.model, pieces, codec=self.codec, ensemble=every_key)
         metre = self.model.config.positions.metre
         if not metre or every_key:
             return found

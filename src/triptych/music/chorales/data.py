@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, overload
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from triptych.errors import UserError, shown
 from triptych.model.batch import Batch
+from triptych.music.batches import Examples, Ids, grouped
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorales.codec import (
     END,
@@ -35,20 +34,23 @@ from triptych.music.chorales.codec import (
     from_piece,
 )
 from triptych.music.chorales.labels import label_of
+from triptych.music.files.folder import HELD_OUT, MusicFiles
+from triptych.music.files.reading import read_many
 from triptych.music.piece.bars import BAR
 from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre_table import known_places
 from triptych.music.piece.piece import Piece
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 LARGEST_JSON = 200_000_000  # bytes
-HELD_OUT = 10  # every so many-th MIDI file, by name, is one of the validation split
-WITHHELD = 0.25  # share of the crops in training that are not told their metre
+WITHHELD = 0.25  # share of the crops in training whose metre is withheld
 KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
 FURTHEST = 6  # semitones of transposition
 
-Ids = NDArray[np.int64]
-Said = NDArray[np.float16]  # probabilities [tokens, vocabulary]
+Probabilities = NDArray[np.float16]  # [tokens, vocabulary]
 Mask = NDArray[np.bool_]  # [steps, 4]
 
 
@@ -102,9 +104,6 @@ def _array(steps: object) -> Grid:
 
 
 def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
-    from triptych.music.files.folder import MusicFiles
-    from triptych.music.files.reading import read_many
-
     with MusicFiles(path) as files:
         names = _of_split(files.names, split)
         return _grids(read_many(names, lambda reader, name: reader.read_piece(files.source(name), name=name)))
@@ -156,44 +155,40 @@ def transposed(grid: Grid, semitones: int) -> Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
-    """What teachers say of the pieces of a training set, and of others that they composed; `lessons` asks them.
+class Distillation:
+    """Probabilities that teachers give to the pieces of a training set, and to others that they composed: what a model
+    learns beside the notes (`distillation` makes it).
 
-    said: by piece and kind of label (none, mode, key) the probabilities of its tokens, to compose with END.
-    composed: pieces that are no data: what is said of them is all that is learned there.
-    share: how much of what is learned of a note of the data is what is said, from 0 to 1.
-    holes: to fill in, by piece the masks [steps, 4] about which teachers were asked, and `said` is by mask instead.
+    soft_targets: by piece and kind of label (none, mode, key), probabilities [tokens, vocabulary], to compose with END.
+    composed: pieces that are no data, of which the probabilities `composed_targets` alone are learned.
+    share: the weight of the probabilities against the notes of the data, from 0 to 1.
+    masks: to fill in, by piece the masks [steps, 4] that teachers were given; `soft_targets` is by mask instead.
     """
 
-    said: Sequence[Sequence[Said]]
+    soft_targets: Sequence[Sequence[Probabilities]]
     composed: Sequence[Grid]
-    said_of_composed: Sequence[Sequence[Said]]
+    composed_targets: Sequence[Sequence[Probabilities]]
     share: float
-    holes: Sequence[Sequence[Mask]] = ()
+    masks: Sequence[Sequence[Mask]] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """A piece to train on: in its key, with its transpositions, and what is to be learned of it (see `Lessons`)."""
+    """A piece to train on, with the places of its steps in their bars, and its soft targets (see `Distillation`)."""
 
     grid: Grid
-    key: Key
-    shifts: Sequence[int]
-    said: Sequence[Said]
-    share: float
-    holes: Sequence[Mask]
     places: Ids | None
+    soft_targets: Sequence[Probabilities] = ()
+    share: float = 0.0
+    masks: Sequence[Mask] = ()
 
-    @classmethod
-    def of(
-        cls,
-        grid: Grid,
-        said: Sequence[Said] = (),
-        share: float = 0.0,
-        holes: Sequence[Mask] = (),
-        places: Ids | None = None,
-    ) -> _Piece:
-        return cls(grid, key_of(grid), transpositions(grid), said, share, holes, places)
+    @cached_property
+    def key(self) -> Key:
+        return key_of(self.grid)
+
+    @cached_property
+    def shifts(self) -> list[int]:
+        return transpositions(self.grid)
 
 
 class ChoraleData:
@@ -202,9 +197,9 @@ class ChoraleData:
     task: "compose" trains a decoder on whole pieces with END, or on crops of at most `length` tokens that begin after
     whole bars, as many of a piece as cover it, its beginning and its end among them; "infill" gives as source the same
     tokens with holes, and needs no END.
-    lessons: what teachers say is learned beside the notes; of pieces that they composed, at most half as many as there
+    distillation: soft targets beside the notes; of the pieces that teachers composed, at most half as many as there
     are data are drawn for an epoch.
-    metre: that of `Positions.metre`; if it is not 0, most crops are told the metres of their pieces (`known_places`).
+    metre: that of `Positions.metre`; if it is not 0, most crops have the metres of their pieces (`known_places`).
     Everything random is a function of (seed, epoch).
     """
 
@@ -217,7 +212,7 @@ class ChoraleData:
         tokens_per_batch: int = 8192,
         length: int = 1024,
         augmentation: Augmentation = AUGMENTED,
-        lessons: Lessons | None = None,
+        distillation: Distillation | None = None,
         metre: int = 0,
         seed: int = 1,
     ) -> None:
@@ -226,22 +221,16 @@ class ChoraleData:
         self.grids, self.codec, self.task = [whole_quarters(check_grid(grid)) for grid in grids], codec, task
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length + 1)
         self.augmentation, self.metre, self.seed = augmentation, metre, seed
-        self._pieces, self._composed = self._records(lessons)
-
-    def _records(self, lessons: Lessons | None) -> tuple[list[_Piece], list[_Piece]]:
-        """The pieces of the data and those that were composed, with what is said of them."""
-        if lessons is None:
-            return [_Piece.of(grid, places=self._places(grid)) for grid in self.grids], []
-        holes = lessons.holes or [()] * len(self.grids)
-        of_data = zip(self.grids, lessons.said, holes, strict=True)
-        composed = zip(lessons.composed, lessons.said_of_composed, strict=True)
-        return (
-            [_Piece.of(grid, said, lessons.share, masks, self._places(grid)) for grid, said, masks in of_data],
-            [_Piece.of(grid, said, 1.0) for grid, said in composed],
-        )
-
-    def _places(self, grid: Grid) -> Ids | None:
-        return known_places(grid, self.metre) if self.metre else None
+        self._pieces = [_Piece(grid, known_places(grid, metre) if metre else None) for grid in self.grids]
+        self._composed: list[_Piece] = []
+        if distillation is not None:
+            share, masks = distillation.share, distillation.masks or [()] * len(self.grids)
+            self._pieces = [
+                replace(piece, soft_targets=targets, share=share, masks=its)
+                for piece, targets, its in zip(self._pieces, distillation.soft_targets, masks, strict=True)
+            ]
+            composed = zip(distillation.composed, distillation.composed_targets, strict=True)
+            self._composed = [_Piece(grid, None, targets, 1.0) for grid, targets in composed]
 
     def __len__(self) -> int:
         """The number of pieces."""
@@ -250,42 +239,42 @@ class ChoraleData:
     def epoch(self, number: int) -> Examples:
         """The batches of epoch `number`, counted from 0."""
         random = np.random.default_rng([self.seed, number])
-        targets, sources, labels = [], [], []
-        wanted: list[Tensor] = []
+        targets: list[Ids] = []
+        sources: list[Ids] = []
+        labels: list[int] = []
+        soft_targets: list[NDArray[np.float32]] = []
         metres: list[Ids] = []
         drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
         for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
             shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
             changed = self.augmentation.changed(piece.grid, random)
             grid, empty = (piece.grid, np.zeros(piece.grid.shape, bool)) if changed is None else changed
-            moved, tonality = transposed(grid, shift), piece.key.transposed(shift)
+            moved, key = transposed(grid, shift), piece.key.transposed(shift)
             for start in self._starts(4 * len(moved), random):
                 crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
                 whole = start + self.length >= 4 * len(moved) and self.task == "compose"
                 targets.append(np.append(crop, END) if whole else crop)
                 kind = self._kind(random)
-                labels.append((-1, label_of(tonality, mode_only=True), label_of(tonality))[kind])
+                labels.append((-1, label_of(key, mode_only=True), label_of(key))[kind])
                 if self.task == "infill":
-                    if piece.holes and changed is None:  # teachers were asked about these alone, without a label
-                        kind, labels[-1] = int(random.integers(len(piece.holes))), -1
-                        hidden = self.codec.ordered(piece.holes[kind])[start : start + len(crop)]
+                    if piece.masks and changed is None:  # teachers were given these alone, without a label
+                        kind, labels[-1] = int(random.integers(len(piece.masks))), -1
+                        hidden = self.codec.ordered(piece.masks[kind])[start : start + len(crop)]
                     else:
                         holes = draw_holes(len(crop) // 4, random)
                         hidden = self.codec.ordered(holes & ~empty[start // 4 : (start + len(crop)) // 4])
                     sources.append(np.where(hidden, HOLE, crop))
                 if self.metre:
-                    told = piece.places is not None and random.random() >= WITHHELD
-                    first = start // 4 - (
-                        len(grid) - len(piece.grid)
-                    )  # all that comes or goes does so at the beginning
-                    metres.append(_crop(piece.places if told else None, first, -(-len(targets[-1]) // 4)))
-                if piece.said and changed is None:
-                    part = piece.said[kind][start : start + len(targets[-1])]
-                    wanted.append(learned(part, targets[-1], shift, piece.share))
-                elif piece.said:  # of what it has become nobody was asked
-                    wanted.append(functional.one_hot(torch.from_numpy(targets[-1]), self.codec.vocabulary).float())
+                    known = piece.places is not None and random.random() >= WITHHELD
+                    first = start // 4 - len(grid) + len(piece.grid)  # steps come and go at the beginning alone
+                    metres.append(_crop(piece.places if known else None, first, -(-len(targets[-1]) // 4)))
+                if piece.soft_targets and changed is None:
+                    part = piece.soft_targets[kind][start : start + len(targets[-1])]
+                    soft_targets.append(interpolated(part, targets[-1], shift, piece.share))
+                elif piece.soft_targets:  # no teacher was given what the piece has become
+                    soft_targets.append(np.eye(self.codec.vocabulary, dtype=np.float32)[targets[-1]])
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
-        return Examples(targets, sources or None, labels, groups, wanted, metres)
+        return Examples(groups, targets, labels, sources or None, soft_targets or None, metres or None)
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -313,20 +302,22 @@ def _crop(places: Ids | None, first: int, steps: int) -> Ids:
     return found
 
 
-def learned(said: Said, ids: Ids, semitones: int, share: float) -> Tensor:
-    """The probabilities to learn [L, vocabulary] of ids [L], whose piece was moved up by semitones: to `share` what is
-    said of it where it was, and for the rest the ids themselves.
+def interpolated(probabilities: Probabilities, ids: Ids, semitones: int, share: float) -> NDArray[np.float32]:
+    """Soft targets [L, vocabulary]: `share` times the probabilities of a piece before it was moved up by semitones, and
+    1 - `share` times the ids [L] themselves.
     """
-    found = moved_pitches(torch.from_numpy(said.astype(np.float32)), semitones)
+    import torch  # whose order of summing the recorded runs have
+
+    found = moved_pitches(torch.from_numpy(probabilities.astype(np.float32)), semitones)
     found *= share / found.sum(-1, keepdim=True).clamp(min=1e-6)
     found[torch.arange(len(ids)), torch.from_numpy(ids)] += 1 - share
-    return found
+    return found.numpy()
 
 
 def moved_pitches(values: Tensor, semitones: int) -> Tensor:
-    """Values [..., vocabulary] about a piece as those about the piece moved up by semitones; what falls out is gone."""
+    """Values [..., vocabulary] of a piece for the piece moved up by semitones; what falls out is gone."""
     low, high = max(0, semitones), min(REST, REST + semitones)
-    found = torch.zeros_like(values)
+    found = values.new_zeros(values.shape)
     found[..., low:high] = values[..., low - semitones : high - semitones]
     found[..., REST:] = values[..., REST:]
     return found
@@ -345,7 +336,7 @@ def held_out(
 ) -> list[Batch]:
     """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.
 
-    For infilling, the three lower voices are hidden. metre: that of `Positions.metre`, if the metre is told.
+    For infilling, the three lower voices are hidden. metre: that of `Positions.metre`, if the metre is known.
     """
     found = []
     for grid in listed(grids):
@@ -354,7 +345,7 @@ def held_out(
         hidden[:, 1:] = True
         sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
         metres = [known_places(grid, metre)] if metre else []
-        found.append(Examples([ids], sources, [-1], [np.array([0])], metres=metres)[0])
+        found.append(Examples([np.array([0])], [ids], [-1], sources, metres=metres or None)[0])
     return found
 
 
@@ -373,79 +364,3 @@ def draw_holes(steps: int, random: np.random.Generator) -> NDArray[np.bool_]:
     start, stop = (0, steps) if kind == 0 else sorted(random.integers(0, steps + 1, 2).tolist())
     hidden[start:stop, voices] = True
     return hidden
-
-
-class Indexed(Protocol):
-    """Ids by place: a list of them, or what makes them when they are asked for."""
-
-    def __getitem__(self, place: int, /) -> Ids:
-        """Ids of one example."""
-        ...
-
-
-class Examples(Sequence[Batch]):
-    """Padded batches of some examples, made when they are asked for."""
-
-    def __init__(
-        self,
-        targets: Indexed,
-        sources: Indexed | None,
-        labels: Sequence[int],
-        groups: Sequence[Ids],
-        wanted: Sequence[Tensor] = (),
-        metres: Sequence[Ids] = (),
-    ) -> None:
-        self._targets, self._sources, self._labels, self._groups = targets, sources, labels, groups
-        self._wanted, self._metres = wanted, metres
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    @overload
-    def __getitem__(self, item: int) -> Batch: ...
-    @overload
-    def __getitem__(self, item: slice) -> Examples: ...
-    def __getitem__(self, item: int | slice) -> Batch | Examples:
-        if isinstance(item, slice):
-            return Examples(self._targets, self._sources, self._labels, self._groups[item], self._wanted, self._metres)
-        rows = self._groups[item].tolist()
-        target, lengths = padded([self._targets[row] for row in rows])
-        label = torch.tensor([self._labels[row] for row in rows])
-        wanted = None
-        if self._wanted:
-            wanted = torch.zeros(*target.shape, ChoraleCodec.vocabulary)
-            for place, row in enumerate(rows):
-                wanted[place, : len(self._wanted[row])] = self._wanted[row]
-        metre = None
-        if self._metres:
-            metre = torch.zeros(len(rows), max(len(self._metres[row]) for row in rows), 2, dtype=torch.int64)
-            for place, row in enumerate(rows):
-                metre[place, : len(self._metres[row])] = torch.from_numpy(self._metres[row])
-        if self._sources is None:
-            return Batch(target, lengths, label=label, wanted=wanted, metre=metre)
-        source, source_lengths = padded([self._sources[row] for row in rows])
-        return Batch(target, lengths, source, source_lengths, label, wanted, metre=metre)
-
-
-def padded(rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-    """Ids int64 [rows, longest] filled with 0, and lengths int64 [rows]."""
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = torch.from_numpy(row)
-    return ids, lengths
-
-
-def grouped(lengths: Sequence[int], tokens: int, random: np.random.Generator) -> list[Ids]:
-    """Examples of like length together, at most `tokens` a batch with their padding; the batches in random order."""
-    # Noise before sorting, so that the neighbours change every epoch.
-    order = np.argsort(np.array(lengths) * random.uniform(0.9, 1.1, len(lengths)))
-    groups: list[list[int]] = []
-    longest = 0
-    for row in order.tolist():
-        longest = max(longest, lengths[row])
-        if not groups or (len(groups[-1]) + 1) * longest > tokens:
-            groups.append([])
-            longest = lengths[row]
-        groups[-1].append(row)
-    return [np.array(groups[place]) for place in random.permutation(len(groups))]

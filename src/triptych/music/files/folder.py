@@ -13,6 +13,7 @@ from triptych.errors import UserError
 from triptych.music.files.reading import MAX_BYTES
 
 SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".musicxml", ".mxl", ".xml")  # of MIDI and of MusicXML
+HELD_OUT = 10  # every so many-th file, by name, is one of the validation split
 # What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
 DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.music.chorales.data import Examples, grouped, padded
-from triptych.music.performances.codec import STEPS, Ids, PerformanceCodec, moment, shifts
+from triptych.music.batches import Examples, Ids, grouped, padded
+from triptych.music.performances.codec import STEPS, PerformanceCodec, moment, shifts
 from triptych.music.performances.melody import REST, MelodyCodec
 from triptych.music.performances.melody import STEPS as MELODY_STEPS
 from triptych.music.performances.shards import TRAIN, VALID, Entry, Shards
@@ -98,7 +97,7 @@ class PerformanceData:
         labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
         lengths = np.minimum(tokens, self.length)[piece].tolist()
         sources = _Melodies(crops) if self.task == "accompany" else None
-        return Examples(crops, sources, labels.tolist(), grouped(lengths, self.tokens_per_batch, random))
+        return Examples(grouped(lengths, self.tokens_per_batch, random), crops, labels.tolist(), sources)
 
     def _label(self, entry: Entry) -> int:
         return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
@@ -213,6 +212,5 @@ def _window_batch(windows: Sequence[tuple[Ids, int, Ids | None]]) -> Batch:
     target, lengths = padded([ids for ids, _, _ in windows])
     melodies = [melody for _, _, melody in windows if melody is not None]
     source, source_lengths = padded(melodies) if melodies else (None, None)
-    label = torch.full((len(windows),), -1)
-    context = torch.tensor([context for _, context, _ in windows])
-    return Batch(target, lengths, source, source_lengths, label, context=context)
+    label, context = np.full(len(windows), -1), np.array([context for _, context, _ in windows])
+    return Batch.of(target, lengths, source, source_lengths, label, context=context)

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.music.chorales.data import HELD_OUT
-from triptych.music.files.folder import MusicFiles
+from triptych.music.files.folder import HELD_OUT, MusicFiles
 from triptych.music.files.reading import MusicReader, read_many
 from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import melody_of_parts

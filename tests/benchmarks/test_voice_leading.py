@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from voice_leading import VoiceLeading, voice_leading
 
 from triptych.errors import UserError
-from triptych.music.chorales.voice_leading import RANGES, VoiceLeading, voice_leading
+from triptych.music.chorales.codec import RANGES
 
 Grid = NDArray[np.int64]
 
