@@ -20,7 +20,7 @@ def test_whole_numbers_become_floats() -> None:
         ({}, "neither epochs nor hours"),
         ({"epochs": 0}, "epochs > 0"),
         ({"hours": 1e306}, "hours > 0 and <= 1e9"),
-        ({"epochs": 1, "seed": 2**40}, "seed < "),
+        ({"epochs": 1, "seed": 2**64}, "seed < "),
         ({"epochs": 1, "learning_rat": 0.1}, "did you mean 'learning_rate'"),
         ({"epochs": 1, "learning_rate": float("nan")}, "finite learning_rate"),
         ({"epochs": 1, "optimizer": "sgd"}, "optimizer to be one of adam, adamw, muon"),

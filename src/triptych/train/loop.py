@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from triptych.errors import DivergedError, UserError
+from triptych.generation.seeds import derive
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import tensors_of
@@ -271,7 +272,7 @@ class _Run:
         progress, recipe, start = self.progress, self.recipe, time.perf_counter()
         progress.update += 1
         self._is_saved = False
-        torch.manual_seed((recipe.seed * 1_000_003 + progress.update) * 1_009 + self.processes.rank)
+        torch.manual_seed(derive(recipe.seed, progress.update, self.processes.rank))
         tokens = sum(batch.tokens for batch in group)
         likelihood = torch.zeros((), device=self.device)
         for batch in group:

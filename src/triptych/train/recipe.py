@@ -72,7 +72,7 @@ class Recipe:
         for name in ("beta_1", "beta_2", "label_smoothing", "ema"):
             value = getattr(self, name)
             _require(name, value, value is None or 0 <= value < 1, "in [0, 1)")
-        _require("seed", self.seed, self.seed < 2**32, "< 2**32")  # torch's seeds have 64 bits; updates need the rest
+        _require("seed", self.seed, self.seed < 2**64, "< 2**64")
         for name in ("epochs", "hours"):
             value = getattr(self, name)
             _require(name, value, value is None or 0 < value <= 1e9, "> 0 and <= 1e9")

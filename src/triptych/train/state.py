@@ -1,7 +1,7 @@
 """The resume state: all that an interrupted run needs to go on to the bit, in one safetensors file.
 
-No random state is kept: each update seeds torch from (seed, update, process), each epoch's data from (seed, epoch).
-The file carries the sha256 of itself, taken with zeros in the place of the digest.
+No random state is kept: each update seeds torch by `derive(seed, update, process)`, each epoch's data by (seed,
+epoch). The file carries the sha256 of itself, taken with zeros in the place of the digest.
 """
 
 from __future__ import annotations
