@@ -1,5 +1,6 @@
 """What a person may be told: exceptions that are one line, which ends with the remedy."""
 
+from collections.abc import Iterable
 from types import UnionType
 
 LONGEST = 1000  # characters of a message; of a longer one the beginning and the end are shown
@@ -30,6 +31,20 @@ def shown(value: object, length: int = 40) -> str:
     text = repr(value[: length + 1] if isinstance(value, str | bytes) else value)
     text = text if len(text) <= length + 2 else f"{text[:length]}..."
     return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that another one is a slip of, or None."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1)), None)
+
+
+def remedy(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return the remedy for an unknown name: the nearest known one, else `otherwise`, or all of them if None."""
+    known = list(known)
+    near = closest(name, known)
+    return f"did you mean {near!r}?" if near else otherwise or f"known are {', '.join(known)}"
 
 
 def expect(value: object, kinds: type | UnionType, what: str, remedy: str) -> None:

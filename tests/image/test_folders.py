@@ -85,7 +85,7 @@ def test_folders_of_splits(tmp_path: Path) -> None:
 
 FORMS = {
     "train": ["train", "Train", "TRAIN", "training", "Training", "train_set", "training-set", "trainset", "Train Data"],
-    "valid": ["valid", "Validation", "val", "VAL", "dev", "validation_set", "val-images"],
+    "valid": ["valid", "Validation", "val", "VAL", "dev", "eval", "validation_set", "val-images"],
     "test": ["test", "Test", "testing", "Testing", "test set", "testset", "TestImages"],
 }
 

@@ -229,7 +229,7 @@ def test_pairs_must_be_pairs() -> None:
     with pytest.raises(UserError, match="got 1 and 2"):
         Pairs(["a", "b"], ["c"])
     pairs = Pairs(["a", "b"], ["c", "d"], [4, 7])
-    assert (pairs.line(1), pairs.head(1).source, pairs.head(1).line(0)) == (7, ["a"], 4)
+    assert (pairs.line(1), pairs.only(range(1)).source, pairs.only(range(1)).line(0)) == (7, ["a"], 4)
     assert Pairs(["a", "b"], ["c", "d"]).line(1) == 2
 
 

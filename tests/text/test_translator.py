@@ -38,7 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = Recipe(
         epochs=30, tokens_per_batch=512, learning_rate=5e-3, warmup=20, evaluations=0.1, label_smoothing=0.0
     )
-    translator.fit(pairs, held_out=pairs.head(40), recipe=recipe, out=folder, card={"languages": {"target": "de"}})
+    card = {"languages": {"target": "de"}}
+    translator.fit(pairs, held_out=pairs.only(range(40)), recipe=recipe, out=folder, card=card)
     return folder
 
 
@@ -137,7 +138,7 @@ def test_no_ngram_comes_twice(translator: Translator) -> None:
 
 
 def test_evaluate(translator: Translator) -> None:
-    found = translator.evaluate(sentences().head(30), beam=2)
+    found = translator.evaluate(sentences().only(range(30)), beam=2)
     assert found["bleu"] > 90 and found["bleu_lc_tok"] > 90 and found["chrf"] > 90
     assert found["sentences"] == 30 and 1 <= found["perplexity"] < 1.5
     assert "version" in found["signature"]
@@ -178,7 +179,7 @@ def test_without_held_out_pairs_some_are_kept_back(tmp_path: Path) -> None:
     translator.fit(pairs, recipe=Recipe(epochs=0.2, evaluations=0.1), out=tmp_path / "run", quiet=True)
     assert translator.card["pairs"] == 142
     with pytest.raises(UserError, match="at least 2 sentence pairs"):
-        translator.fit(pairs.head(1), recipe=Recipe(epochs=1), out=tmp_path / "other")
+        translator.fit(pairs.only(range(1)), recipe=Recipe(epochs=1), out=tmp_path / "other")
 
 
 def test_base_runs_a_training_step_and_a_translation() -> None:

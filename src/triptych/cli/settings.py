@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ def read_settings(recipe: Path | None, assignments: Sequence[str]) -> dict[str, 
             raise UserError(f"expected --set to name one of {', '.join(TABLES)}, got {table_name!r} in {assignment!r}")
         tables[table_name or TABLES[-1]][name] = _value(value.strip())
     return tables
-
-
-def expect(table: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Raise UserError for a setting of a table that is none of the known ones, with the nearest of them."""
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"unknown setting {table}.{name}; {hint}")
 
 
 def _value(text: str) -> Any:

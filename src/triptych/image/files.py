@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.image.arrays import HELD_OUT, LARGEST_ARRAY, has_idx, idx_split, npz_split
 from triptych.image.decoding import MOST_PIXELS, Decoded, Picture, Size, decode, read_header
-from triptych.image.folders import SPLITS, Layout, Words, read_layout, split_of
+from triptych.image.folders import Layout, Words, read_layout, split_of
 from triptych.image.resizing import is_cut, middle, resized, with_channels
 from triptych.shape.files import write_file
+from triptych.splits import SPLITS, evenly
 
 LARGEST_FILE = 100_000_000  # bytes
 MARK, MARK_BEFORE = re.compile(rb"tEXtSoftware\0triptych ([0-9a-f]{32})"), 200  # and within how many bytes it begins
@@ -132,9 +133,7 @@ class Pictures:
 
     def evenly(self, most: int) -> Pictures:
         """At most so many of the pictures, evenly from all."""
-        if most >= len(self):
-            return self
-        return self.only(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+        return self if most >= len(self) else self.only(evenly(len(self), most))
 
     def only(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Pictures:
         """The chosen ones, by their numbers or by a mask."""

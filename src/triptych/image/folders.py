@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from triptych.errors import UserError, printable
 from triptych.image.arrays import HELD_OUT, MOST_CLASSES, NAME_LENGTH
+from triptych.splits import SPLITS, WORDS
 
 MOST_PICTURES = 2_000_000  # of a folder
 MOST_WORDS = 1_000  # about pictures of a folder that cannot be read; each names one
@@ -26,12 +27,6 @@ OTHER_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".ico", ".cur", ".icns", ".tga", ".psd", ".pcx", ".qoi",
     ".dds", ".exr", ".hdr", ".svg", ".sgi", ".xpm", ".xbm", ".raw", ".dng", ".cr2", ".nef", ".arw", ".pfm", ".jps",
 )  # fmt: skip
-SPLITS = ("train", "valid", "test")
-WORDS_OF_SPLITS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("valid", "validation", "validate", "val", "dev", "devel", "development"), "valid"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
 # What a folder of a split may be called besides.
 FILLING = ("set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos")
 ABOUT = ("license", "licence", "copying", "notice", "readme")  # files about a data set, of which nothing is said
@@ -47,9 +42,9 @@ def split_of(name: str) -> str | None:
 def _split_and_rest(name: str) -> tuple[str | None, tuple[str, ...]]:
     """The one split that is in a name, and the words that say something else."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    words = [short if (short := re.sub("(set|data)$", "", word)) in WORDS_OF_SPLITS else word for word in words]
-    found = [WORDS_OF_SPLITS[word] for word in words if word in WORDS_OF_SPLITS]
-    rest = tuple(word for word in words if word not in WORDS_OF_SPLITS and word not in FILLING)
+    words = [short if (short := re.sub("(set|data)$", "", word)) in WORDS else word for word in words]
+    found = [WORDS[word] for word in words if word in WORDS]
+    rest = tuple(word for word in words if word not in WORDS and word not in FILLING)
     return (found[0] if len(found) == 1 else None), rest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from triptych.shape.bounds import in_range, is_a, one_of
 from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
+from triptych.shape.settings import check_names, names_of
 
 CAUSAL = Full(causal=True)
 PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
@@ -153,6 +153,8 @@ class Config:
 
     def _check_effect(self) -> None:
         """Raise UserError for settings that would change nothing."""
+        if self.source_vocabulary is not None and not self.encoder_layers:
+            raise UserError("expected no source_vocabulary without an encoder, got one; leave it out")
         if self.positions.source is not None and not self.encoder_layers:
             raise UserError("expected encoder_layers from 1 with positions.source, got 0; leave positions.source out")
 
@@ -179,12 +181,7 @@ class Config:
         `positions` may also be the name of a kind alone.
         """
         values = dict(plain)
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-                raise UserError(f"unknown model setting {key!r}; {hint}")
+        check_names("model", values, names_of(cls))
         try:
             if isinstance(values.get("pattern"), Mapping | str):
                 values["pattern"] = _pattern(values["pattern"])

@@ -7,12 +7,11 @@ in `decode.inputs` (a step, without torch) and `model.inputs` (whole sequences);
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from triptych.errors import UserError
+from triptych.errors import UserError, remedy
 from triptych.shape.bounds import in_range, is_a
 
 if TYPE_CHECKING:
@@ -200,9 +199,8 @@ def part_from(plain: Mapping[str, Any] | str, known: Mapping[str, type[Any]], na
     given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
     kind = given.pop("kind", None)
     if kind not in list(known):
-        near = difflib.get_close_matches(str(kind), list(known), 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise UserError(f"expected {name}.kind to be one that is registered, got {str(kind)[:40]!r}; {hint}")
+        got = str(kind)[:40]
+        raise UserError(f"expected {name}.kind to be one that is registered, got {got!r}; {remedy(got, known)}")
     fields = [field.name for field in dataclasses.fields(known[kind])]
     if odd := [key for key in given if key not in fields]:
         raise UserError(f"unknown setting {name}.{odd[0]} of {kind}; known are {', '.join(fields) or 'none'}")

@@ -5,7 +5,6 @@ The card names the sha256 of every other file and ends with its own, and a load 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triptych.errors import UserError, plain, printable
+from triptych.errors import UserError, closest, plain, printable
 from triptych.shape.config import Config
 from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
 from triptych.shape.plain import from_json, read_bounded
@@ -242,9 +241,8 @@ def _missed(name: str | Path) -> str:
     if text and path.is_dir():
         inner = sorted(str(path / each) for each in _folders(path) if is_model(path / each))
         return f"got {text!r}{found}; " + (f"did you mean {inner[0]!r}?" if inner else f"shipped are: {_list(names)}")
-    near = difflib.get_close_matches(text.strip("/ "), names, 1) or [*filter(None, [_near_folder(path)])]
-    if near:
-        return f"got {text!r}; did you mean {near[0]!r}?"
+    if near := closest(text.strip("/ "), names) or _near_folder(path):
+        return f"got {text!r}; did you mean {near!r}?"
     if HUB_NAME.fullmatch(text):
         return f"got {text!r}; if it is on the Hugging Face hub, write {HUB}{text}"
     return f"got {text!r}; shipped are: {_list(names)}"
@@ -259,10 +257,10 @@ def _near_folder(path: Path) -> str | None:
     found = Path(path.anchor)
     for part in path.parts[len(found.parts) :]:
         names = ["..", *_folders(found)]
-        near = [part] if part in names else difflib.get_close_matches(part, names, 1)
-        if not near:
+        near = part if part in names else closest(part, names)
+        if near is None:
             return None
-        found /= near[0]
+        found /= near
     return str(found) if is_model(found) else None
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
+from triptych.splits import evenly
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.files import Unusable, decoded, raw_lines
 
@@ -108,9 +109,15 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.source)
 
-    def head(self, count: int) -> Pairs:
-        """Return the first `count` pairs, with the whole report."""
-        return Pairs(self.source[:count], self.target[:count], self.lines[:count], self.report)
+    def only(self, rows: Iterable[int]) -> Pairs:
+        """Return the pairs of these numbers, from 0, with the whole report."""
+        rows = list(rows)
+        chosen = [self.source[row] for row in rows], [self.target[row] for row in rows]
+        return Pairs(*chosen, [self.line(row) for row in rows], self.report)
+
+    def evenly(self, most: int | None) -> Pairs:
+        """Return at most so many pairs, evenly from all of them."""
+        return self.only(evenly(len(self), most).tolist())
 
     def line(self, index: int) -> int:
         """Line number of a pair in its file."""

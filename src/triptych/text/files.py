@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import io
 import zlib
@@ -11,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 
-from triptych.errors import UserError
+from triptych.errors import UserError, closest
 
 CHUNK = 2**20  # bytes that are read at once, if they are there
 MOST_BYTES = 100_000  # of a line; of a longer one only the beginning is kept, so that memory stays bounded
@@ -121,5 +120,5 @@ def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / close[0]}?" if close else "check the path"
+    near = closest(path.name, names)
+    return f"did you mean {path.parent / near}?" if near else "check the path"

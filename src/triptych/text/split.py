@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from triptych.errors import UserError
 from triptych.text.data import Pairs
 
@@ -23,9 +21,4 @@ def split(pairs: Pairs) -> tuple[Pairs, Pairs]:
     every = step(len(pairs))
     kept = [row for row in range(len(pairs)) if row % every]
     held = [row for row in range(len(pairs)) if not row % every]
-    return _rows(pairs, kept), _rows(pairs, held)
-
-
-def _rows(pairs: Pairs, rows: Sequence[int]) -> Pairs:
-    chosen = [pairs.source[row] for row in rows], [pairs.target[row] for row in rows]
-    return Pairs(*chosen, [pairs.line(row) for row in rows], pairs.report)
+    return pairs.only(kept), pairs.only(held)

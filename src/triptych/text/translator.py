@@ -27,6 +27,7 @@ from triptych.model.device import use_device
 from triptych.model.transformer import Transformer
 from triptych.model.weights import load_for, save_transformer
 from triptych.shape.config import Config
+from triptych.splits import evenly
 from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
@@ -340,13 +341,16 @@ class Translator:
         score with is a UserError before anything is translated.
         """
         _expect_pairs(pairs)
-        some = pairs if limit is None else pairs.head(whole_number(limit, "a limit", 1))
-        numbered = Pairs(some.source, some.target, [some.line(place) for place in range(len(some))])
+        some = pairs.evenly(limit if limit is None else whole_number(limit, "a limit", 1))
+        numbered = Pairs(some.source, some.target, some.lines)
         held_out = PairData(numbered, self.codec, shuffle=False, limits=Limits(tokens=self._longest))
-        tokenised = None if tokenised_references is None else text_lines(tokenised_references, "the references")[:limit]
-        if tokenised is not None and len(tokenised) != len(some):
-            raise UserError(f"expected {len(some)} tokenised references, one a pair, got {len(tokenised)}; align them")
-        tokenised = None if tokenised is None else [tokenised[place] for place in held_out.kept]
+        tokenised = None if tokenised_references is None else text_lines(tokenised_references, "the references")
+        if tokenised is not None:
+            if len(tokenised) != len(pairs):
+                raise UserError(
+                    f"expected {len(pairs)} tokenised references, one a pair, got {len(tokenised)}; align them"
+                )
+            tokenised = [tokenised[place] for place in evenly(len(pairs), limit)[list(held_out.kept)]]
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)

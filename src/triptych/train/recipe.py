@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 from triptych.errors import UserError
-
-WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+from triptych.shape.settings import check_names, converted, names_of, settings_from
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,10 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for name, hint in hints.items():
-            choices = get_args(hint)
+        for name, hint in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if choices and isinstance(choices[0], str) and value not in choices:
-                raise UserError(f"expected {name} to be one of {', '.join(choices)}, got {value!r}")
+            if get_origin(hint) is Literal:
+                converted(name, value, hint)
             if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"expected a finite {name}, got {value}")
         for name in ("tokens_per_batch", "accumulate"):
@@ -95,35 +91,12 @@ class Recipe:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from plain values (a TOML table). An unknown key is a `UserError` that names the nearest one."""
-        hints = get_type_hints(cls)
-        return cls(**{_known(key, list(hints)): _convert(key, value, hints[key]) for key, value in values.items()})
+        check_names("", values, names_of(cls))
+        return settings_from(cls, "", values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the card and the resume state hold them."""
         return dataclasses.asdict(self)
-
-
-def _known(key: str, known: list[str]) -> str:
-    if key in known:
-        return key
-    near = difflib.get_close_matches(key, known, 1)
-    raise UserError(
-        f"unknown recipe setting {key!r}; "
-        + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
-    )
-
-
-def _convert(key: str, value: Any, hint: Any) -> Any:
-    """The value in the field's own type: 2 becomes 2.0 for a float; text from the command line is parsed before."""
-    allowed = get_args(hint) or (hint,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(allowed[0], str) or (value is None and type(None) in allowed):
-        return value
-    if type(value) not in allowed:
-        names = " or ".join(WORDS[kind] for kind in allowed if kind in WORDS)
-        raise UserError(f"expected {key} to be {names}, got {value!r}; correct it, or leave it out for the default")
-    return value
 
 
 def _require(name: str, value: object, holds: bool, wanted: str) -> None:

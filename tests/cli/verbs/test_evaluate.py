@@ -101,7 +101,7 @@ def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
     assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
     assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
     ran = run(*arguments, "--limit", 2)
-    assert f"nats a token over {14 * voices} tokens\n" in ran.out and "bass" in ran.out
+    assert f"nats a token over {9 * voices} tokens\n" in ran.out and "bass" in ran.out
     ran = run(*arguments, "--split", "test")
     assert ran.code == 2 and "got 'test'; its names: 'valid'" in ran.err
 

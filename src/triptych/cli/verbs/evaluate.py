@@ -57,7 +57,7 @@ def text(
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
     translator = load(Translator, model, machine)
-    if strange := len(translator.codec.unfamiliar(pairs.source[:limit])):
+    if strange := len(translator.codec.unfamiliar(pairs.evenly(limit).source)):
         say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
     if result.get("note") is not None:
@@ -166,8 +166,7 @@ def music(
     """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
 
     Of a model that harmonizes: of the three lower voices, given the soprano. Of a pianist: of every event but the end,
-    in windows of 2,048 that half overlap; of one that accompanies, given the melody. --limit then takes pieces evenly
-    from all, else the first.
+    in windows of 2,048 that half overlap; of one that accompanies, given the melody.
     """
     if plays_performances(model):
         if every_key:
@@ -183,8 +182,10 @@ def music(
         return
     from triptych.music.chorales.composer import Composer
     from triptych.music.chorales.score import worded
+    from triptych.splits import evenly
 
-    grids = load_chorales(data, split)[:limit]
+    grids = load_chorales(data, split)
+    grids = [grids[place] for place in evenly(len(grids), limit)]
     composer = load(Composer, model, machine)
     result = composer.evaluate(grids, every_key=every_key)
     if data.suffix.lower() != ".json":

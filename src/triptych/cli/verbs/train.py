@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from triptych.cli import options
-from triptych.cli.idle import refuse_idle
 from triptych.cli.loading import load_chorales, named
 from triptych.cli.output import answer, is_first, say
-from triptych.cli.settings import expect, read_settings
+from triptych.cli.settings import read_settings
 from triptych.cli.verbs import train_image, train_piano
 from triptych.errors import UserError
 
@@ -396,10 +395,10 @@ def _tables(
     if dtype is not options.DtypeName.auto:
         tables["training"]["dtype"] = dtype.value
     from triptych.shape.config import Config
+    from triptych.shape.settings import check_names, names_of
 
-    expect("model", tables["model"], ["preset", *model, *(field.name for field in fields(Config))])
-    expect("data", tables["data"], data)
-    refuse_idle(tables["model"])
+    check_names("model", tables["model"], ["preset", *model, *names_of(Config)])
+    check_names("data", tables["data"], data)
     return tables
 
 

@@ -25,6 +25,7 @@ from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import melody_of_parts
 from triptych.music.piece.performance import NOTE, Performance
 from triptych.shape.files import MARK, write_file
+from triptych.splits import WORDS, evenly
 from triptych.train.inputs import digest_of
 
 INDEX = "index.json"
@@ -33,7 +34,6 @@ PART = re.compile(rf"\.(notes-\d{{4,}}\.npy|index\.json)\.{MARK}")
 VERSION = 1
 SHARD = 1 << 20  # notes of an array, at least, but for the last: 21 MB
 TRAIN, VALID = "train", "valid"
-NAMES_OF_VALID = ("validation", "val", "dev")
 # Columns of an index, as people call them: the second of each are those of MAESTRO.
 FILE, LABEL = ("file", "midi_filename"), ("composer", "canonical_composer", "label")
 
@@ -101,9 +101,7 @@ class Shards:
         entries = [entry for entry in self.of_split(split) if entry.tokens >= least]
         if not entries:
             raise UserError(f"expected pieces of at least {least:,} tokens in the split {split!r}, got none")
-        if most is None or most >= len(entries):
-            return entries
-        return [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, most)).round().astype(int)]
+        return [entries[place] for place in evenly(len(entries), most)]
 
     def performance(self, entry: Entry) -> Performance:
         """The notes of a piece, from its first one on."""
@@ -256,7 +254,7 @@ def _described(names: Sequence[str], index: str | Path | None) -> Mapping[str, t
             described[name] = (PurePosixPath(name).parent.name or None, split)
         elif row := rows.get(name) or rows.get(PurePosixPath(name).name):
             said = row.get("split") or split
-            described[name] = (_column(row, LABEL) or None, VALID if said in NAMES_OF_VALID else said)
+            described[name] = (_column(row, LABEL) or None, WORDS.get(said.lower(), said))
     return described
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 
-from triptych.errors import UserError
+from triptych.errors import UserError, remedy
 
 # Eight of a family follow each other; a program's number is its place, from 0.
 LIST = """
@@ -59,6 +58,5 @@ def read_program(text: str) -> int:
     for program, name in enumerate(plain):
         if wanted and not a_number and (name.startswith(wanted) or set(wanted.split()) <= set(name.split())):
             return program
-    near = difflib.get_close_matches(wanted, plain, 1)
-    hint = f"did you mean {near[0]!r}?" if near else "flute, cello, choir aahs and church organ are some"
+    hint = remedy(wanted, plain, "flute, cello, choir aahs and church organ are some")
     raise UserError(f"expected an instrument of General MIDI, 0 to 127 or its name, got {text!r}; {hint}")

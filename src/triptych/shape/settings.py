@@ -1,0 +1,75 @@
+"""Settings as plain values (of TOML, of `--set`) become frozen dataclasses: names and types are checked here."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from triptych.errors import UserError, remedy
+
+Made = TypeVar("Made")
+WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
+
+
+def check_names(table: str, values: Iterable[str], known: Iterable[str]) -> None:
+    """Raise UserError for a setting of a table that is none of the known ones, with the nearest of them."""
+    known = list(known)
+    for name in values:
+        if name not in known:
+            raise UserError(f"unknown setting {_within(table, name)}; {remedy(name, known)}")
+
+
+def names_of(*kinds: type) -> list[str]:
+    """The names of the settings in these dataclasses."""
+    return [field.name for kind in kinds for field in dataclasses.fields(kind)]
+
+
+def settings_from(kind: type[Made], table: str, values: Mapping[str, Any]) -> Made:
+    """Make a dataclass of those values of a table that are fields of it. Raises UserError for one of another type.
+
+    A field's type is one of those in `WORDS`, a `Literal` of words, a tuple, or a union of these; `Annotated` with a
+    text says what is expected, as in `Annotated[tuple[int, int], "[height, width]"]`.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    given = {name: value for name, value in values.items() if name in hints}
+    return kind(**{name: converted(_within(table, name), value, hints[name]) for name, value in given.items()})
+
+
+def converted(name: str, value: Any, hint: Any) -> Any:
+    """The value of a setting in the type of its field: 2 becomes 2.0 for a float, a list a tuple."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for kind in kinds:
+        if (found := _as(value, kind)) is not dataclasses.MISSING:
+            return found
+    wanted = " or ".join(_worded(kind) for kind in kinds if kind is not types.NoneType)
+    raise UserError(f"expected {name} to be {wanted}, got {value!r}; correct it, or leave it out for the default")
+
+
+def _within(table: str, name: str) -> str:
+    """What messages call a setting; those of a table without a name stand alone."""
+    return f"{table}.{name}" if table else name
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """The value as one of a kind, or MISSING where it is none."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return value if value in list(get_args(kind)) else dataclasses.MISSING
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if not isinstance(value, list | tuple) or (inner[-1] is not ... and len(value) != len(inner)):
+            return dataclasses.MISSING
+        found = tuple(_as(each, inner[0]) for each in value)
+        return dataclasses.MISSING if dataclasses.MISSING in found else found
+    if kind is float and type(value) is int:
+        return float(value)
+    return value if type(value) is kind else dataclasses.MISSING
+
+
+def _worded(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return str(get_args(kind)[1])
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else WORDS[kind]
