@@ -46,11 +46,11 @@ def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid
             ids = torch.from_numpy(composer.codec.encode(grid))[None, : 2 * length]
             if ids.size(1) <= length:
                 continue
-            far += float(token_nll(composer.model, batch(ids))[0, length:].double().sum())
+            far += float(token_nll(composer.module(), batch(ids))[0, length:].double().sum())
             for at in range(length, ids.size(1), BAR_TOKENS):
                 stop = min(at + BAR_TOKENS, ids.size(1))
                 window = ids[:, at + BAR_TOKENS - length : stop]
-                near += float(token_nll(composer.model, batch(window))[0, length - BAR_TOKENS :].double().sum())
+                near += float(token_nll(composer.module(), batch(window))[0, length - BAR_TOKENS :].double().sum())
             count += ids.size(1) - length
         told = {"model": name, "L": length, "tokens": count}
         rows.append({**told, "all before": far / count, "the last L": near / count} if count else told)
@@ -71,7 +71,7 @@ def filling_table(
                 ids = torch.from_numpy(composer.codec.encode(grid))[None]
                 holes = torch.from_numpy(hidden.reshape(1, -1))
                 source = ids.masked_fill(holes, HOLE) if composer.task == "infill" else None
-                total += float(token_nll(composer.model, batch(ids, source))[holes].double().sum())
+                total += float(token_nll(composer.module(), batch(ids, source))[holes].double().sum())
                 count += int(holes.sum())
             row |= {name: total / count, "notes": count}
         rows.append(row)
@@ -134,7 +134,7 @@ def label_row(name: str, composer: Composer, grids: Sequence[Grid], seed: int) -
         ids = torch.from_numpy(composer.codec.encode(grid))[None]
         for column, label in enumerate((label_of(key_of(grid)), -1)):
             labelled = replace(batch(ids), label=torch.tensor([label]))
-            nats[column] += float(token_nll(composer.model, labelled).double().sum())
+            nats[column] += float(token_nll(composer.module(), labelled).double().sum())
         tokens += ids.size(1)
     asked = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
     found = [key_of(from_piece(composer.compose(label=key.name, seed=seed))[0]) for key in asked]

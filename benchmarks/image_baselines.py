@@ -415,7 +415,7 @@ def painted(name: str, painter: Painter, pictures: Pictures) -> Row:
 
 
 def weights_of(painter: Painter) -> int:
-    return sum(each.numel() for each in painter.model.parameters())
+    return sum(each.numel() for each in painter.module().parameters())
 
 
 def table(rows: list[Row]) -> Iterator[str]:

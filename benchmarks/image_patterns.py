@@ -82,8 +82,8 @@ def steps(pictures: Pictures, runs: Path) -> dict[str, Step]:
     }
     times: dict[str, list[dict[str, float]]] = {row: [] for row in PATTERNS}
     for _, (row, painter) in itertools.product(range(ROUNDS), painters.items()):
-        times[row].append(choose_dtype(painter.model, batches[row], 0.0, cost)[1])
-    one = next(iter(painters.values())).model
+        times[row].append(choose_dtype(painter.module(), batches[row], 0.0, cost)[1])
+    one = next(iter(painters.values())).module()
     same = measure_optimizers(one, recipe(1.0, 1), fast_dtype(cost))
     found = {}
     for row, rounds in times.items():
@@ -123,7 +123,7 @@ def train(
     say(f"{row}, seed {seed}: {run}, updates of {step.seconds:.3f} s in {step.dtype}")
     outcome = painter.fit(
         pictures,
-        held_out_pictures=some_of(valid, options.choose),
+        held_out=some_of(valid, options.choose),
         recipe=recipe(step.updates(options.hours) * ROWS / len(pictures), seed, step.dtype),
         out=run,
         resume=(run / STATE).exists(),
@@ -133,7 +133,7 @@ def train(
     found = painter.evaluate(valid)
     figures = {
         **found.to_dict(),
-        "parameters": sum(each.numel() for each in painter.model.parameters()),
+        "parameters": sum(each.numel() for each in painter.module().parameters()),
         "updates": outcome.updates,
         "seconds": outcome.seconds,
         "pictures_seen": outcome.updates * ROWS,

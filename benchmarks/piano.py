@@ -45,7 +45,9 @@ MARKS = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 def nats(pianist: Pianist, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of each of ids [L] given all before it, without a label: [L]."""
     target = torch.from_numpy(ids)[None]
-    found: NDArray[np.float64] = pianist.model.eval().nll(Batch(target, torch.tensor([len(ids)])))[0].double().numpy()
+    found: NDArray[np.float64] = (
+        pianist.module().eval().nll(Batch(target, torch.tensor([len(ids)])))[0].double().numpy()
+    )
     return found
 
 
@@ -121,7 +123,7 @@ def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argp
     nothing = [given(one, torch.full_like(one.source, REST)) for one in windows if one.source is not None]
     found = {"the melody": windows, "another song's": strange, "rests": nothing}
     row: dict[str, object] = {"model": name, "tokens": sum(one.tokens for one in windows)}
-    row |= {what: held_out_loss(pianist.model, batches) for what, batches in found.items()}
+    row |= {what: held_out_loss(pianist.module(), batches) for what, batches in found.items()}
     asked = kept = 0
     for number, entry in enumerate(shards.evenly(VALID, options.pieces)[: options.played]):
         melody = opening(shards.melody(entry), options.seconds)

@@ -28,6 +28,7 @@ from triptych.music.chorales.composer import Composer
 from triptych.shape.config import Config
 from triptych.shape.parts import Tied, Tokens
 from triptych.shape.pattern import Full
+from triptych.trained import Trained
 
 TOKENS = 1024
 EVERY = 64  # position at which a pass over the whole prefix is timed
@@ -113,12 +114,14 @@ def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS)
     if tokens % EVERY:
         raise UserError(f"expected --length in multiples of {EVERY} with the case composing, got {tokens}")
     composer, name = Composer.load(model, device="cpu"), Path(model).name
-    trained = composer.model.eval()
+    trained = composer.module().eval()
     config, notes = trained.config, note_by_note(trained.config)
     contestants: Contestants = {
         (f"{name}, composing", "float32"): composing(composer, tokens),
         (f"{name}, cached steps", "float32"): cached(trained, tokens),
-        ("a position a note, composing", "float32"): composing(Composer(notes, composer.codec), tokens),
+        ("a position a note, composing", "float32"): composing(
+            Composer(Trained(notes, composer.trained.files)), tokens
+        ),
     }
     if "transformers" in settings.peers:
         contestants["transformers GPT-2", "float32"] = gpt2(config, tokens)

@@ -52,7 +52,7 @@ def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
         {"cell": "pixel", "head": {"kind": "mixture"}} if mixture else {"cell": (1, 1), "head": "tied"}
     )
     made = Painter.new(blank, device="cpu", **cell, **SHAPE, **{"pattern": LOCAL_1D, **changes})
-    made.model.to(getattr(torch, dtype)).eval()
+    made.module().to(getattr(torch, dtype)).eval()
     return made
 
 
@@ -63,8 +63,8 @@ def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
         assert len(made.paint(rows)) == rows
         return float(rows)
 
-    alone = SingleRow(made.model) if rows == 1 and fits(made.model.config) else None
-    return run if steps == SUBPIXELS else cached(made.model, rows, steps, alone)
+    alone = SingleRow(made.module()) if rows == 1 and fits(made.config) else None
+    return run if steps == SUBPIXELS else cached(made.module(), rows, steps, alone)
 
 
 def cached(model: Transformer, rows: int, steps: int, alone: SingleRow | None = None) -> Callable[[], float]:
@@ -96,8 +96,8 @@ def uncached(model: Transformer, rows: int) -> float:
 
 def local_attention(made: Painter, steps: int) -> Callable[[], float]:
     torch.manual_seed(0)
-    model: Any = peers.local_transformer(made.model.config, SUBPIXELS + 1, LOCAL_1D["query"]).train(False)
-    model.to(made.model.dtype)
+    model: Any = peers.local_transformer(made.config, SUBPIXELS + 1, LOCAL_1D["query"]).train(False)
+    model.to(made.module().dtype)
     start = torch.zeros(1, 1, dtype=torch.int64)
 
     def run() -> float:
@@ -112,8 +112,8 @@ def x_transformers(made: Painter, steps: int) -> Callable[[], float]:
     from x_transformers import AutoregressiveWrapper
 
     torch.manual_seed(0)
-    inner = peers.x_decoder(made.model.config, SUBPIXELS + 1, rotary_pos_emb=True, attn_flash=True)
-    model: Any = AutoregressiveWrapper(inner).train(False).to(made.model.dtype)
+    inner = peers.x_decoder(made.config, SUBPIXELS + 1, rotary_pos_emb=True, attn_flash=True)
+    model: Any = AutoregressiveWrapper(inner).train(False).to(made.module().dtype)
     start = torch.zeros(1, 1, dtype=torch.int64)
 
     @torch.no_grad()
@@ -138,11 +138,11 @@ def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants,
         for name, made in {"local 1-D": one, **others}.items():
             contestants[f"{name}, painting", dtype] = painting(made, rows, steps)
         if rows == 1 or steps == SUBPIXELS:
-            contestants["local 1-D, cached steps", dtype] = cached(one.model, rows, steps)
-        if rows == 1 and fits(one.model.config):
-            for number in dict.fromkeys((SingleRow(one.model).dtype, getattr(torch, dtype))):
-                alone = SingleRow(one.model, number)
-                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.model, 1, steps, alone)
+            contestants["local 1-D, cached steps", dtype] = cached(one.module(), rows, steps)
+        if rows == 1 and fits(one.config):
+            for number in dict.fromkeys((SingleRow(one.module()).dtype, getattr(torch, dtype))):
+                alone = SingleRow(one.module(), number)
+                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.module(), 1, steps, alone)
     return contestants, plain
 
 
@@ -161,7 +161,7 @@ def sampling(rows: int, steps: int, peer_steps: int, settings: Settings) -> Tabl
     title = f"painting 32 x 32 RGB, {rows} at once: milliseconds a picture"
     rates = settings.rates(title, contestants)
     for dtype, made in plain.items():
-        rates["local 1-D, no cache", dtype] = [uncached(made.model, rows)] * settings.repeats
+        rates["local 1-D, no cache", dtype] = [uncached(made.module(), rows)] * settings.repeats
     more: More = {}
     for name, dtype in rates:
         timed = min(peer_steps, steps) if name in PEERS else steps

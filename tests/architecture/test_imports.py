@@ -22,6 +22,7 @@ FLOORS = {
     "triptych.picture": 2,
     "triptych.model": 2,
     "triptych.train": 3,
+    "triptych.trained": 4,
     "triptych.text": 4,
     "triptych.image": 4,
     "triptych.music": 4,

@@ -16,6 +16,7 @@ MODULES = (
     "triptych.image.files",
     "triptych.image.folders",
     "triptych.image.masks",
+    "triptych.image.painter",
     "triptych.image.presets",
     "triptych.image.score",
     "triptych.image.shapes",
@@ -26,15 +27,18 @@ MODULES = (
     "triptych.look.patches",
     "triptych.look.pixels",
     "triptych.look.similarity",
+    "triptych.model.device",
     "triptych.music.batches",
     "triptych.music.chorales.augmentation",
     "triptych.music.chorales.codec",
+    "triptych.music.chorales.composer",
     "triptych.music.chorales.data",
     "triptych.music.chorales.distillation",
     "triptych.music.chorales.given",
     "triptych.music.chorales.grammar",
     "triptych.music.chorales.labels",
     "triptych.music.chorales.presets",
+    "triptych.music.chorales.sampler",
     "triptych.music.chorales.score",
     "triptych.music.files.folder",
     "triptych.music.files.hands",
@@ -55,6 +59,8 @@ MODULES = (
     "triptych.music.performances.data",
     "triptych.music.performances.grammar",
     "triptych.music.performances.melody",
+    "triptych.music.performances.pianist",
+    "triptych.music.performances.presets",
     "triptych.music.performances.shards",
     "triptych.music.piece.bars",
     "triptych.music.piece.instruments",
@@ -67,6 +73,7 @@ MODULES = (
     "triptych.music.piece.transcription",
     "triptych.music.piece.tunes",
     "triptych.music.piece.upbeat",
+    "triptych.shape.bounds",
     "triptych.shape.config",
     "triptych.shape.files",
     "triptych.shape.parts",
@@ -81,12 +88,31 @@ MODULES = (
     "triptych.text.numbers",
     "triptych.text.score",
     "triptych.text.segmentation",
+    "triptych.text.sources",
     "triptych.text.split",
+    "triptych.text.translator",
+    "triptych.train.package",
+    "triptych.train.recipe",
+    "triptych.trained",
 )
 USES = {
     "listing and reading models": """
 from triptych.shape.store import read_model, shipped
 assert all(read_model(card["name"]).weights for card in shipped())
+""",
+    "loading each model as what it is": """
+import triptych
+from triptych.shape.store import shipped
+kinds = {
+    "tokenizer.model": triptych.Translator,
+    "picture.json": triptych.Painter,
+    "chorale.json": triptych.Composer,
+    "performance.json": triptych.Pianist,
+}
+for card in shipped():
+    (kind,) = [kind for file, kind in kinds.items() if file in card["sha256"]]
+    product = kind.load(card["name"])
+    assert product.card == card and product.config.vocabulary and product.codec
 """,
     "triptych models": """
 from triptych.cli.main import main

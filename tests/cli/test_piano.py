@@ -144,12 +144,12 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
     ran = run(*further, *SMALL[6:8], "--set", "epochs=1", "--set", "model.dropout=0.3",
               "--set", "model.pattern={kind='local_1d',query=8,memory=8}", "--out", tmp_path / "next")  # fmt: skip
     assert ran.code == 0, ran.err
-    config = Pianist.load(tmp_path / "next", device="cpu").model.config
+    config = Pianist.load(tmp_path / "next", device="cpu").config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     keyboard = ["--set", "epochs=1", "--set"]
     told_by(run(*further, *keyboard, "model.input={keyboard=[88,100,32]}", "--out", tmp_path / "told"))
     told = Pianist.load(tmp_path / "told", device="cpu")
-    assert told.model.config.input.keyboard == (88, 100, 32)
+    assert told.config.input.keyboard == (88, 100, 32)
     ran = run(*further, *keyboard, "model.input={keyboard=[9,9,9]}", "--out", tmp_path / "not")
     assert ran.code == 2 and "expected of model.input only { keyboard = [88, 100, 32] } with --from" in ran.err
     ran = run(*further, "--set", "epochs=1", "--set", "data.task=accompany", "--out", tmp_path / "third")

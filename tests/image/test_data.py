@@ -14,7 +14,7 @@ from triptych.image.data import (
     draw_mask,
     fitted,
     half,
-    held_out,
+    held_out_batches,
     hiding,
     joined,
     matched,
@@ -100,18 +100,18 @@ def test_a_part_of_an_epoch_is_the_same_batches(pictures: Pictures) -> None:
 
 def test_the_source_of_completion_has_holes_and_the_picture(pictures: Pictures) -> None:
     model = model_of(pictures, "complete")
-    for batch in [*PictureData(pictures, model).epoch(0), *held_out(pictures, model)]:
+    for batch in [*PictureData(pictures, model).epoch(0), *held_out_batches(pictures, model)]:
         assert batch.source is not None
         known = batch.source != HOLE
         assert bool((batch.source == batch.target)[known].all()) and 0 < int(known.sum()) < known.numel()
-    first, second = held_out(pictures, model), held_out(pictures, model)
+    first, second = held_out_batches(pictures, model), held_out_batches(pictures, model)
     assert first[0].source is not None and np.array_equal(first[0].source, second[0].source)
 
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_the_source_of_upscaling_is_the_small_picture(pictures: Pictures, aligned: bool) -> None:
     model = model_of(pictures, "upscale", aligned=aligned)
-    (batch,) = held_out(pictures, model)
+    (batch,) = held_out_batches(pictures, model)
     small = shrunk(pictures.pictures, 2)
     assert batch.source is not None and batch.source_lengths is not None
     if aligned:
@@ -124,7 +124,7 @@ def test_the_source_of_upscaling_is_the_small_picture(pictures: Pictures, aligne
 
 def test_without_classes_there_are_no_labels(pictures: Pictures) -> None:
     plain = Pictures(pictures.pictures, None, ())
-    assert held_out(plain, model_of(plain))[0].label is None
+    assert held_out_batches(plain, model_of(plain))[0].label is None
     assert PictureData(plain, model_of(plain)).epoch(0)[0].label is None
 
 

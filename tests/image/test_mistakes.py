@@ -56,7 +56,7 @@ def test_a_class_by_its_name_or_number(painters: dict[str, Painter], label: Any)
         (lambda p: p["paint"].evaluate("folder"), "expected Pictures, got 'folder'; read_pictures reads a folder"),
         (lambda p: p["paint"].evaluate(PICTURES), "expected Pictures, got array"),
         (lambda p: p["paint"].attention("x.png"), "expected a picture as an array"),
-        (lambda p: p["paint"].fit(SET, held_out_pictures=SET, recipe={}, out="x"), "expected a Recipe"),
+        (lambda p: p["paint"].fit(SET, held_out=SET, recipe={}, out="x"), "expected a Recipe"),
         (lambda p: p["paint"].new("folder"), "expected Pictures, got 'folder'"),
     ],
 )

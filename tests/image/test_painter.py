@@ -45,7 +45,7 @@ def test_cached_steps_equal_the_whole_pass_over_3072_subpixels(pattern: str, hea
     blocks = {"query_rows": 8, "query_columns": 16, "memory_rows": 8, "memory_columns": 16} if pattern == "2-D" else {}
     picture = Pictures(np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8), None, ())
     painter = make(picture, pattern={**PATTERNS[pattern], **sizes, **blocks}, **HEADS[head])
-    model, ids = painter.model.eval(), torch.from_numpy(painter.codec.encode(picture.pictures))
+    model, ids = painter.module().eval(), torch.from_numpy(painter.codec.encode(picture.pictures))
     assert ids.size(1) == 3072
     with torch.no_grad():
         whole, cache, last = model(ids)[0].log_softmax(-1), model.start(length=3072), None
@@ -61,7 +61,7 @@ def test_no_subpixel_sees_itself_or_later_ones_and_each_but_the_last_is_seen(
     pictures: Pictures, task: str, pattern: str, head: str
 ) -> None:
     painter = make(pictures, task, pattern=PATTERNS[pattern], **HEADS[head])
-    model, length = painter.model.eval().double(), painter.codec.tokens
+    model, length = painter.module().eval().double(), painter.codec.tokens
     source = torch.full((1, length), 256) if task == "complete" else None
 
     def scores(ids: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ def test_pictures(pictures: Pictures, pattern: str, head: str) -> None:
 def test_a_label_for_each(pictures: Pictures) -> None:
     painter = make(pictures)
     with torch.no_grad():  # an untrained label says next to nothing
-        painter.model.condition.label.weight.mul_(20)
+        painter.module().condition.label.weight.mul_(20)
     mixed = painter.paint(3, label=["dog", "cat", "dog"], seed=2)
     dogs, cats = painter.paint(3, label="dog", seed=2), painter.paint(3, label="cat", seed=2)
     assert np.array_equal(mixed, np.stack([dogs[0], cats[1], dogs[2]])) and not np.array_equal(dogs[1], cats[1])
@@ -165,7 +165,7 @@ def test_pixels_known_later_speak(pictures: Pictures) -> None:
 @pytest.mark.parametrize("aligned", [True, False])
 def test_small_pictures_become_large(pictures: Pictures, head: str, aligned: bool) -> None:
     painter = make(pictures, "upscale", factor=4, aligned=aligned, **HEADS[head])
-    painter.model.double()  # alone, a picture is made with matrices in half precision, but not of this model
+    painter.module().double()  # alone, a picture is made with matrices in half precision, but not of this model
     small = shrunk(pictures.pictures, 4)
     many = painter.upscale_many(small, seed=3)
     assert many.shape == (12, 8, 8, 3)
@@ -197,7 +197,7 @@ def test_training_helps_and_resumes(pictures: Pictures, task: str, tmp_path: Pat
     painter = make(pictures, task, width=16)
     before = painter.evaluate(pictures).bits_per_dim
     recipe = Recipe(epochs=3, tokens_per_batch=400, label_smoothing=0.0, learning_rate=1e-2, warmup=2, dtype="float32")
-    outcome = painter.fit(pictures, held_out_pictures=pictures, recipe=recipe, out=tmp_path / "run", quiet=True)
+    outcome = painter.fit(pictures, held_out=pictures, recipe=recipe, out=tmp_path / "run", quiet=True)
     assert outcome.updates == 18
     assert painter.evaluate(pictures).bits_per_dim < before - 0.3
     loaded = Painter.load(tmp_path / "run", device="cpu")
@@ -208,7 +208,7 @@ def test_training_helps_and_resumes(pictures: Pictures, task: str, tmp_path: Pat
     assert half.card["domain"] == "slopes"
     assert half.evaluate(pictures).bits_per_dim == pytest.approx(loaded.evaluate(pictures).bits_per_dim, abs=0.05)
     more = half.with_dropout(0.2)
-    assert more.model.config.dropout == 0.2 and more.codec == half.codec
+    assert more.config.dropout == 0.2 and more.codec == half.codec
 
 
 def test_a_mixture_trains_for_so_many_hours_in_the_faster_number_format(pictures: Pictures, tmp_path: Path) -> None:
@@ -216,12 +216,12 @@ def test_a_mixture_trains_for_so_many_hours_in_the_faster_number_format(pictures
     painter = Painter.new(pictures, preset="small-pixels", device="cpu", width=16, heads=2, feed_forward=16,
                           decoder_layers=1)  # fmt: skip
     recipe = Recipe(hours=1e-6, tokens_per_batch=400, label_smoothing=0.0)
-    assert painter.fit(pictures, held_out_pictures=pictures, recipe=recipe, out=tmp_path, quiet=True).updates == 1
+    assert painter.fit(pictures, held_out=pictures, recipe=recipe, out=tmp_path, quiet=True).updates == 1
 
 
 def test_what_is_no_painter(pictures: Pictures, tmp_path: Path) -> None:
     painter = make(pictures)
-    save_transformer(tmp_path / "text", painter.model, {"text.model": b""}, {})
+    save_transformer(tmp_path / "text", painter.module(), {"text.model": b""}, {})
     with pytest.raises(UserError, match=r"expected a model of pictures, got .*another kind"):
         Painter.load(tmp_path / "text")
 

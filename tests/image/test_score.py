@@ -19,7 +19,7 @@ def slowly(painter: Painter, pictures: Pictures, hidden: np.ndarray | None = Non
         labels = None if pictures.labels is None else pictures.labels[place : place + 1]
         mask = None if hidden is None else hidden[place : place + 1]
         batch = painter._reads.batch(pictures.pictures[place : place + 1], labels, mask)
-        scores = painter.model.eval()(batch.target, source=batch.source, label=batch.label).log_softmax(-1)
+        scores = painter.module().eval()(batch.target, source=batch.source, label=batch.label).log_softmax(-1)
         bits = -scores.gather(-1, batch.target[..., None])[0, :, 0].detach().double().numpy() / math.log(2)
         codec, grid = painter.codec, np.empty(painter.codec.tokens)
         grid[codec.order] = bits
@@ -62,7 +62,7 @@ def test_a_mask_for_each_picture(pictures: Pictures) -> None:
     with pytest.raises(UserError, match="expected masks"):
         painter.evaluate(pictures, hidden=np.ones((8, 8), bool))
     one = likelihood(
-        painter.model,
+        painter.module(),
         painter._reads,
         Pictures(pictures.pictures[:1], pictures.labels[:1], pictures.names),  # type: ignore[index]
     )
@@ -71,7 +71,7 @@ def test_a_mask_for_each_picture(pictures: Pictures) -> None:
 
 def test_progress_is_told(pictures: Pictures) -> None:
     painter, told = Painter.new(pictures, **ODD), []  # type: ignore[arg-type]
-    likelihood(painter.model, painter._reads, pictures, progress=lambda done, total: told.append((done, total)))
+    likelihood(painter.module(), painter._reads, pictures, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (12, 12)
 
 

@@ -137,7 +137,7 @@ def test_every_beam_up_to_the_vocabulary_works(translator: Translator) -> None:
 def test_lines_are_refused_before_any_is_translated(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["a dog", "a dog " * 30, "a " * 20_000, "a dog" + " " * 20_000]
     assert translator.refused(lines) == {1: "over 40 tokens", 2: "over 16384 characters"}
-    monkeypatch.setattr(translator.model, "step", None)
+    monkeypatch.setattr(translator.module(), "step", None)
     with pytest.raises(UserError, match=r"at most 40 tokens, got \d+ in the line that begins 'a dog .*number 2 of 4"):
         translator.translate(lines)
     with pytest.raises(UserError, match=r"at most 40 tokens, got \d+ in the line"):

@@ -9,8 +9,9 @@ from triptych.generation.beam import LengthPenalty
 from triptych.model.batch import Batch
 from triptych.text.codec import TextCodec
 from triptych.text.data import Pairs
-from triptych.text.translator import Translator
+from triptych.text.translator import TOKENIZER, Translator
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
 
 NOUNS = {"dog": "Hund", "man": "Mann", "boy": "Junge", "bird": "Vogel", "tree": "Baum", "ball": "Ball"}
 VERBS = {"sees": "sieht", "takes": "nimmt", "likes": "mag", "finds": "findet"}
@@ -153,7 +154,7 @@ def test_save_and_load(tmp_path: Path, translator: Translator) -> None:
 
 def test_fine_tuning_keeps_the_vocabulary(tmp_path: Path, run: Path) -> None:
     translator = Translator.load(run).with_dropout(0.1)
-    assert translator.model.config.dropout == 0.1
+    assert translator.config.dropout == 0.1
     other = Pairs(["the dog"] * 8, ["die Katze"] * 8)
     recipe = Recipe(epochs=25, learning_rate=5e-3, warmup=1, label_smoothing=0.0, evaluations=0.1)
     translator.fit(other, held_out=other, recipe=recipe, out=tmp_path / "tuned", quiet=True)
@@ -186,12 +187,12 @@ def test_base_runs_a_training_step_and_a_translation() -> None:
     pairs = sentences()
     translator = Translator.new(pairs, preset="base", vocabulary=290)
     source, target = (torch.tensor([translator.codec.encode(text)]) for text in (pairs.source[0], pairs.target[0]))
-    optimizer = torch.optim.Adam(translator.model.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(translator.module().parameters(), lr=1e-4)
     batch = Batch(target, torch.tensor([target.size(1)]), source, torch.tensor([source.size(1)]))
-    before, _ = translator.model.eval().loss(batch)
+    before, _ = translator.module().eval().loss(batch)
     before.backward()
     optimizer.step()
-    after, _ = translator.model.loss(batch)
+    after, _ = translator.module().loss(batch)
     assert after < before
     (found,) = translator.translate([pairs.source[0]], beam=2)
     assert len(found[0].tokens) <= 2 * source.size(1) + 10 and found[0].score < 0
@@ -201,7 +202,7 @@ def test_mistakes(tmp_path: Path, translator: Translator) -> None:
     with pytest.raises(UserError, match=r"at most 1024 tokens, got \d+ in the line that begins 'the dog the dog"):
         translator.translate(["the dog", "the dog " * 2000])
     with pytest.raises(UserError, match="load a translation model"):
-        Translator(translator.model, TextCodec.train(sentences().source, 275))
+        Translator(Trained(translator.module(), {TOKENIZER: TextCodec.train(sentences().source, 275).to_bytes()}))
     with pytest.raises(UserError, match="expected a dtype"):
         Translator.load("captions-en-de", dtype="int3")
     with pytest.raises(UserError, match=r"expected a device that is here, got .abacus.; use auto, cpu or one of"):

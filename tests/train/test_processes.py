@@ -56,7 +56,7 @@ def chorales(out: Path, recipe: Recipe, task: str = "compose", resume: bool = Fa
     random = np.random.default_rng(0)
     grids = [random.integers(48, 72, (8 + 2 * piece, 4)) for piece in range(10)]
     composer = Composer.new(task=task, preset="tiny", **{**SMALL, **changes})
-    composer.fit(grids[:7], held_out_grids=grids[7:], recipe=recipe, out=out, resume=resume, length=64, quiet=True)
+    composer.fit(grids[:7], held_out=grids[7:], recipe=recipe, out=out, resume=resume, length=64, quiet=True)
 
 
 def piano(out: Path, recipe: Recipe, task: str = "compose", resume: bool = False) -> None:
@@ -70,7 +70,7 @@ def image(out: Path, recipe: Recipe, task: str = "paint", classes: bool = False,
     channels = changes.pop("channels", 3)
     training, held_out = pictures(channels, ("a", "b") if classes else ())
     painter = Painter.new(training, task=task, preset="tiny", factor=2, **{**SMALL, **changes})
-    painter.fit(training, held_out_pictures=held_out, recipe=recipe, out=out, resume=resume, quiet=True)
+    painter.fit(training, held_out=held_out, recipe=recipe, out=out, resume=resume, quiet=True)
 
 
 MIXTURE: dict[str, Any] = {"cell": "pixel", "head": {"kind": "mixture", "components": 3}}

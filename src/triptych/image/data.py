@@ -196,7 +196,9 @@ class PictureBatches(Sequence[Batch]):
         return data.model.batch(pictures, None if labels is None else labels[rows], hidden)
 
 
-def held_out(pictures: Pictures, model: PictureModel, *, tokens_per_batch: int = 16384, seed: int = 0) -> list[Batch]:
+def held_out_batches(
+    pictures: Pictures, model: PictureModel, *, tokens_per_batch: int = 16384, seed: int = 0
+) -> list[Batch]:
     """Pictures as they are, in order, each with its label; for completion with masks that are always the same."""
     rows, random = max(1, tokens_per_batch // model.codec.tokens), np.random.default_rng(seed)
     found = []

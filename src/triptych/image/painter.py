@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
@@ -19,21 +18,19 @@ from triptych.generation.sampling import PLAIN, Sampling
 from triptych.generation.seeds import derive
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
-from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out, matched, shrunk
+from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out_batches, matched, shrunk
 from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
-from triptych.model import convert
-from triptych.model.decoder import TorchDecoder
-from triptych.model.device import use_device
-from triptych.model.parameters import smooth_start
-from triptych.model.transformer import Transformer
-from triptych.model.weights import load_for, save_transformer
-from triptych.train.folder import RunFolder
+from triptych.shape.config import Config
 from triptych.train.inputs import digest_of
-from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, card_of_run, take_best
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
+
+if TYPE_CHECKING:
+    from triptych.model.transformer import Transformer
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
 
 MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
@@ -46,7 +43,7 @@ SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji
 
 
 class Painter:
-    """A Transformer over subpixels, the order of these, and its card.
+    """A trained Transformer over subpixels, and the order of these.
 
     A decoder alone paints. An encoder-decoder completes, its source the picture with holes, or upscales, its source the
     small picture.
@@ -55,26 +52,17 @@ class Painter:
     >>> coats = painter.paint(16, label="coat", seed=1)   # doctest: +SKIP
     """
 
-    def __init__(
-        self, model: Transformer, codec: PictureCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
-    ) -> None:
-        """Join a model to its codec. Raises UserError where they do not fit each other.
-
-        exact: one picture alone too is made in the model's own number format, not with matrices in float16.
-        """
-        check_fit(model.config, codec)
-        self.model, self.codec, self.card = model, codec, dict(card or {})
-        self._exact = exact
+    def __init__(self, trained: Trained) -> None:
+        """Read the codec of a model. Raises UserError where they do not fit each other."""
+        self.trained, self.codec = trained, PictureCodec.from_bytes(trained.files[FILE])
+        check_fit(trained.config, self.codec)
 
     @classmethod
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Painter:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        model, stored = load_for(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype)
-        codec = PictureCodec.from_bytes(stored.files[FILE])
-        # Who asks for a number format gets no other.
-        return cls(model, codec, stored.card, exact=dtype != "auto")
+        return cls(Trained.load(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype))
 
     @classmethod
     def new(
@@ -107,17 +95,16 @@ class Painter:
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)
-        where, _ = use_device(device, threads, "float32")
-        torch.manual_seed(seed)
-        model = Transformer(config)
-        smooth_start(model)
-        return cls(model.to(where), codec)
+        from triptych.model.parameters import smooth_start
+
+        files = {FILE: codec.to_bytes()}
+        return cls(Trained.new(config, files, seed=seed, device=device, threads=threads, begin=smooth_start))
 
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Painter:
         """The same painter with another dropout, or another `input.word_dropout`, for further training."""
-        return Painter(
-            convert.with_dropout(self.model, probability, word_dropout), self.codec, self.card, exact=self._exact
-        )
+        from triptych.model.convert import with_dropout
+
+        return Painter(self.trained.changed(with_dropout(self.module(), probability, word_dropout)))
 
     def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
         """The same painter with these classes, too, for further training: those that it has not are untrained."""
@@ -126,17 +113,37 @@ class Painter:
         new = [name for name, number in zip(names, self.codec.numbers(names), strict=True) if number < 0]
         if not new:
             return self
+        from triptych.model.convert import with_classes
+
         labels = (*self.codec.labels, *new)
-        torch.manual_seed(seed)
-        model = convert.with_classes(self.model, len(labels))
-        return Painter(model, replace(self.codec, labels=labels), self.card, exact=self._exact)
+        codec = replace(self.codec, labels=labels)
+        model = with_classes(self.module(), len(labels), seed=seed)
+        return Painter(self.trained.changed(model, files={FILE: codec.to_bytes()}))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model's card says: its data, scores and licence."""
+        return self.trained.card
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the model."""
+        return self.trained.config
+
+    def module(self) -> Transformer:
+        """The Transformer in torch, made at first use."""
+        return self.trained.module()
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:
         """What the model was made for."""
         if self.codec.factor > 1:
             return "upscale"
-        return "complete" if self.model.config.encoder_layers else "paint"
+        return "complete" if self.config.encoder_layers else "paint"
 
     def check(self, task: Task, label: str | None = None) -> None:
         """Raise UserError unless the model was made for the task, and knows the class."""
@@ -147,16 +154,11 @@ class Painter:
         if label is not None:
             self.codec.label(label)
 
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        use_device("cpu", None, dtype)
-        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
-
     def fit(
         self,
         pictures: Pictures,
         *,
-        held_out_pictures: Pictures,
+        held_out: Pictures,
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
@@ -169,27 +171,15 @@ class Painter:
         For completion masks are drawn at random, and the loss is that of all subpixels, those that are given included.
         """
         expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
-        pictures, held_out_pictures = (matched(some, self.codec) for some in (pictures, held_out_pictures))
+        pictures, held_out = (matched(some, self.codec) for some in (pictures, held_out))
         augmentation = augmentation or Augmentation()
         data = PictureData(
             pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, augmentation=augmentation, seed=recipe.seed
         )
         facts = {"task": self.task, "pictures": len(pictures), "augmentation": asdict(augmentation)}
-        described = card_of_run(self.card, card or {}, facts)
-        sets = {"the training pictures": pictures, "the held-out pictures": held_out_pictures}
-        examples = {name: _digest(some) for name, some in sets.items()}
-        outcome = fit(
-            self.model,
-            data,
-            held_out(held_out_pictures, self._reads),
-            recipe,
-            out,
-            package=Package(self._files(), described, examples),
-            resume=resume,
-            quiet=quiet,
-        )
-        self.card = take_best(self.model, outcome.folder)
-        return outcome
+        examples = {"the training pictures": _digest(pictures), "the held-out pictures": _digest(held_out)}
+        package, checked = self.trained.package(card, facts, examples), held_out_batches(held_out, self._reads)
+        return self.trained.fit(data, checked, recipe, out, package=package, resume=resume, quiet=quiet)
 
     def evaluate(
         self, pictures: Pictures, *, hidden: Mask | None = None, progress: Progress | None = None
@@ -203,7 +193,7 @@ class Painter:
         pictures = matched(pictures, self.codec, strict=False)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
-        return likelihood(self.model, self._reads, pictures, hidden=hidden, progress=progress)
+        return likelihood(self.module(), self._reads, pictures, hidden=hidden, progress=progress)
 
     @property
     def usual(self) -> Sampling:
@@ -362,20 +352,14 @@ class Painter:
             hidden = np.ones(picture.shape[:2], bool)
         small = shrunk(picture[None], self.codec.factor) if self.task == "upscale" else None
         source = self._reads.source(picture[None], None if hidden is None else hidden[None], small)
-        return TorchDecoder(self.model).attention(self.codec.encode(picture[None]), source=source, label=labels).decoder
+        ids = self.codec.encode(picture[None])
+        return self.trained.decoder().attention(ids, source=source, label=labels).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
     @property
-    def _device(self) -> torch.device:
-        return self.model.device
-
-    @property
     def _reads(self) -> PictureModel:
-        return PictureModel(self.codec, self.task, self.model.config.aligned)
-
-    def _files(self) -> dict[str, bytes]:
-        return {FILE: self.codec.to_bytes()}
+        return PictureModel(self.codec, self.task, self.config.aligned)
 
     def _classes(self, label: str | Sequence[str] | None, count: int) -> Ids:
         """The classes of so many pictures: int64 [count], -1 without a label."""
@@ -390,7 +374,7 @@ class Painter:
         self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling, seed: int | Sequence[int]
     ) -> Iterator[Ids]:
         """Tokens [rows] of all pictures, one after another."""
-        decoder, length = TorchDecoder(self.model, exact=self._exact), self.codec.tokens
+        decoder, length = self.trained.decoder(), self.codec.tokens
         return generate(
             decoder,
             decoder.start(length=length, rows=len(prefix), source=source, label=label),

@@ -44,7 +44,7 @@ def arcs_of(
     codec = composer.codec
     chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
-    size = composer.model.config.input.size
+    size = composer.config.input.size
     read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head, tell)
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)

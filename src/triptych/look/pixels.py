@@ -94,7 +94,7 @@ def pixel_of(
     A position may hold several pixels, or one channel of one: its attention is spread over its pixels, and that to all
     channels of a pixel is added up.
     """
-    codec, pattern = painter.codec, painter.model.config.pattern
+    codec, pattern = painter.codec, painter.config.pattern
     chosen = pixel_within(pixel, codec.shape)
     layers = painter.attention(picture, label=label)
     if not 1 <= (layer or len(layers)) <= len(layers):

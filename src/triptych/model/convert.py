@@ -59,11 +59,12 @@ def with_keyboard(model: Transformer, layout: tuple[int, int, int]) -> Transform
     return _with(model, replace(model.config, input=replace(settings, keyboard=layout)), new=("input.keyboard.",))
 
 
-def with_classes(model: Transformer, classes: int) -> Transformer:
+def with_classes(model: Transformer, classes: int, *, seed: int = 1) -> Transformer:
     """A copy with further classes, untrained, behind those that there are. UserError for fewer of them."""
     known = model.config.classes
     if classes < known:
         raise UserError(f"expected at least the {known:,} classes of the model, got {classes:,}")
+    torch.manual_seed(seed)
     copy = Transformer(replace(model.config, classes=classes)).to(model.device, model.dtype)
     ours, theirs = copy.condition.label, model.condition.label
     held = {name: value for name, value in model.state_dict().items() if name != LABELS}
@@ -81,7 +82,7 @@ def with_metre(model: Transformer, longest: int) -> Transformer:
     return _with(model, replace(model.config, positions=positions), new=("condition.metre.",))
 
 
-def with_encoder(model: Transformer, source_vocabulary: int, layers: int) -> Transformer:
+def with_encoder(model: Transformer, source_vocabulary: int, layers: int, *, seed: int = 1) -> Transformer:
     """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already how
     sequences go on, and has to learn what the source tells beyond (after Ramachandran et al. 2017, who pretrain both
     sides). Ids that both vocabularies have are read as the decoder reads them. UserError where there is one.
@@ -90,6 +91,7 @@ def with_encoder(model: Transformer, source_vocabulary: int, layers: int) -> Tra
         raise UserError(
             f"expected a decoder alone to be given an encoder, got encoder_layers={model.config.encoder_layers}"
         )
+    torch.manual_seed(seed)
     changed = {"source_vocabulary": source_vocabulary, "encoder_layers": layers, "aligned": True}
     copy = _with(model, Config.from_dict({**model.config.to_dict(), **changed}), new=("condition.",))
     reads, source = model.input, copy.condition.source

@@ -89,6 +89,16 @@ class TorchDecoder:
         )
         return Rows(self.model, cache)
 
+    @torch.no_grad()
+    def log_probs(self, ids: Ids, *, source: Ids | None = None) -> NDArray[np.float64]:
+        """Log-probability [B, L] of each of ids [B, L]."""
+        target = self._tensor(ids)
+        assert target is not None
+        logits = self.model(target, source=self._tensor(source))
+        found = torch.log_softmax(logits.double(), -1).gather(2, target[..., None])
+        array: NDArray[np.float64] = found[..., 0].cpu().numpy()
+        return array
+
     def step(self, ids: Ids | None, rows: Rows) -> NDArray[np.floating[Any]]:
         """Log-probabilities [rows, V] of the next token after ids [rows]."""
         found: NDArray[np.floating[Any]] = rows.stepper.step(self._tensor(ids), rows.cache).cpu().numpy()

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from triptych.model.device import DTYPES, use_device
 from triptych.model.transformer import Transformer
-from triptych.shape.store import Stored, another_kind, misfit, read_model, write_model
+from triptych.shape.store import Stored, misfit, write_model
 from triptych.shape.weights import Array, as_float32
 
 
@@ -37,7 +36,7 @@ def tensors_of(stored: Stored) -> dict[str, torch.Tensor]:
 
 def arrays_of(model: nn.Module, dtype: str = "float32") -> dict[str, Array]:
     """The weights of a Transformer by name, in a number format; see `triptych.shape.weights`."""
-    tensors = {name: tensor.detach().to("cpu", DTYPES[dtype]) for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().to("cpu", getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
     if dtype == "bfloat16":
         return {name: tensor.contiguous().view(torch.int16).numpy().view(np.uint16) for name, tensor in tensors.items()}
     return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -53,17 +52,6 @@ def save_transformer(
 ) -> None:
     """Write the folder of a model, its codec's files and its card: see `write_model`. float16 halves the weights."""
     write_model(folder, model.config, arrays_of(model, dtype), files, card, mark)
-
-
-def load_for(
-    name: str | Path, file: str, what: str, *, device: str, threads: int | None, dtype: str
-) -> tuple[Transformer, Stored]:
-    """Load a model of one kind, as its codec's `file` tells, on a device and in a number format (see `use_device`)."""
-    where, number = use_device(device, threads, dtype)
-    stored = read_model(name)
-    if file not in stored.files:
-        raise another_kind(what, name, stored.card)
-    return transformer_of(stored).to(where, number), stored
 
 
 class _Shapes(TorchFunctionMode):

@@ -8,49 +8,42 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 
 from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.ngrams import no_repeat
-from triptych.generation.protocol import Ids
 from triptych.generation.sample import Allow, generate
 from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
-from triptych.model import convert
-from triptych.model.decoder import Rows, TorchDecoder
-from triptych.model.device import use_device
-from triptych.model.transformer import Transformer
-from triptych.model.weights import load_for, save_transformer
+from triptych.model.device import check_device
 from triptych.shape.config import Config
 from triptych.splits import evenly
 from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import bleu_metric, scorer
+from triptych.text.sources import by_length, padded
 from triptych.text.split import split, step
-from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
-from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Outcome, Package, card_of_run, take_best
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
+
+if TYPE_CHECKING:
+    from triptych.model.decoder import Rows, TorchDecoder
+    from triptych.model.transformer import Transformer
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
 
 TOKENIZER = "tokenizer.model"
 SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe says otherwise
-GIVEN = {
-    "source_vocabulary": None,
-    "classes": 0,
-    "aligned": False,
-}  # of every translator: a joint vocabulary, no labels
+GIVEN = {"source_vocabulary": None, "classes": 0, "aligned": False}  # of every translator: a joint vocabulary
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
 MOST_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
 LARGEST_BEAM = 1000
-SENTENCES = 32  # translated at once
-TOGETHER = 10_240  # source tokens of all hypotheses that are translated at once: of 32 sentences with beam 5, 64 each
 LARGEST_EXPONENT = 700.0  # of which a float holds the exponential
 VOCABULARY = 8000  # pieces, where a person names no number
 GNMT = LengthPenalty()
@@ -79,33 +72,31 @@ class Translation:
 
 
 class Translator:
-    """A Transformer, its vocabulary and its card.
+    """A trained Transformer and its vocabulary.
 
     >>> translator = Translator.load("captions-en-de")            # doctest: +SKIP
     >>> translator("A dog runs through the snow.")                # doctest: +SKIP
     'Ein Hund rennt durch den Schnee.'
     """
 
-    def __init__(self, model: Transformer, codec: TextCodec, card: Mapping[str, Any] | None = None) -> None:
-        """Join a model to its codec; both count the same vocabulary."""
-        if model.config.vocabulary != codec.vocabulary or not model.config.encoder_layers:
+    def __init__(self, trained: Trained) -> None:
+        """Read the codec of a model. Raises UserError unless both count the same vocabulary."""
+        config, codec = trained.config, TextCodec.from_bytes(trained.files[TOKENIZER])
+        if config.vocabulary != codec.vocabulary or not config.encoder_layers:
             raise UserError(
-                f"expected an encoder-decoder for {codec.vocabulary} pieces, got one for {model.config.vocabulary} "
-                f"with {model.config.encoder_layers} encoder layers; load a translation model"
+                f"expected an encoder-decoder for {codec.vocabulary} pieces, got one for {config.vocabulary} "
+                f"with {config.encoder_layers} encoder layers; load a translation model"
             )
-        if model.config.source_vocabulary not in (None, codec.vocabulary):
-            raise UserError(
-                f"expected one vocabulary for both sides, got source_vocabulary={model.config.source_vocabulary}"
-            )
-        self.model, self.codec, self.card = model, codec, dict(card or {})
+        if config.source_vocabulary not in (None, codec.vocabulary):
+            raise UserError(f"expected one vocabulary for both sides, got source_vocabulary={config.source_vocabulary}")
+        self.trained, self.codec = trained, codec
 
     @classmethod
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Translator:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        model, stored = load_for(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype)
-        return cls(model, TextCodec.from_bytes(stored.files[TOKENIZER]), stored.card)
+        return cls(Trained.load(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype))
 
     @classmethod
     def new(
@@ -125,7 +116,7 @@ class Translator:
         fields of `Config`, by name.
         """
         _expect_pairs(pairs)
-        where, _ = use_device(device, threads, "float32")
+        check_device(device, threads, "float32")
         lines = [*pairs.source, *pairs.target]
         codec = TextCodec.train(lines, VOCABULARY if vocabulary is None else vocabulary, exact=vocabulary is not None)
         for name, usual in GIVEN.items():
@@ -134,17 +125,31 @@ class Translator:
         config = Config.preset(preset, codec.vocabulary, **changes)
         if not config.encoder_layers:
             raise UserError("expected encoder_layers from 1, got 0; without an encoder nothing is translated")
-        torch.manual_seed(seed)
-        return cls(Transformer(config).to(where), codec)
+        return cls(Trained.new(config, {TOKENIZER: codec.to_bytes()}, seed=seed, device=device, threads=threads))
 
     def with_dropout(self, probability: float) -> Translator:
         """The same translator with another dropout for further training."""
-        return Translator(convert.with_dropout(self.model, probability), self.codec, self.card)
+        from triptych.model.convert import with_dropout
+
+        return Translator(self.trained.changed(with_dropout(self.module(), probability)))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model's card says: its data, scores and licence."""
+        return self.trained.card
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the model."""
+        return self.trained.config
+
+    def module(self) -> Transformer:
+        """The Transformer in torch, made at first use."""
+        return self.trained.module()
 
     def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
         """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        use_device("cpu", None, dtype)
-        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
+        self.trained.save(folder, dtype, card)
 
     def fit(
         self,
@@ -154,16 +159,16 @@ class Translator:
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
-        sampling: float = 0.0,
+        subword_sampling: float = 0.0,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Train on sentence pairs and become the best checkpoint.
 
-        `sampling` is the alpha of subword regularisation (0: none). Without `held_out`, every hundredth pair (at most
-        1,000) of those that are not too long is held out. The best checkpoint is the one with the highest BLEU of
-        translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and knows the
-        language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
+        `subword_sampling` is the alpha of subword regularisation (0: none). Without `held_out`, every hundredth pair
+        (at most 1,000) of those that are not too long is held out. The best checkpoint is the one with the highest BLEU
+        of translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and knows
+        the language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
         standard error unless `quiet`.
         """
         _expect_pairs(pairs)
@@ -176,33 +181,30 @@ class Translator:
             usable, held_out = split(PairData(pairs, self.codec, **shape).pairs)
             _say(f"held out of these: {len(held_out):,}, one in every {step(len(usable) + len(held_out)):,}", quiet)
         _expect_pairs(held_out)
-        data = PairData(usable, self.codec, alpha=sampling, seed=recipe.seed, **shape)
+        data = PairData(usable, self.codec, alpha=subword_sampling, seed=recipe.seed, **shape)
         checked = PairData(held_out, self.codec, shuffle=False, what="held-out pairs", **shape)
         if data.pairs.report.skipped > pairs.report.skipped:
             _say(f"by tokens, {data.pairs.report}", quiet)
         if usable is pairs and checked.pairs.report.skipped > held_out.report.skipped:
             _say(f"held out, by tokens, {checked.pairs.report}", quiet)
-        facts = {"task": "translation", "pairs": len(data), "held_out_pairs": len(checked), "sampling": sampling}
-        described = card_of_run(self.card, card or {}, facts)
+        facts: dict[str, Any] = {"task": "translation", "pairs": len(data), "held_out_pairs": len(checked)}
+        facts["sampling"] = subword_sampling
         try:
-            metric = bleu_metric(_language(described))
+            metric = bleu_metric(_language({**self.card, **(card or {})}))
         except UserError as missing:
             metric = None
             _say(f"note: checkpoints are chosen by held-out loss and not by BLEU: {missing}", quiet)
         examples = {"the training pairs": _digest(usable), "the held-out pairs": _digest(held_out)}
-        outcome = fit(
-            self.model,
+        return self.trained.fit(
             data,
             list(checked.epoch(0)),
             recipe.settled(label_smoothing=SMOOTHING),
             out,
-            package=Package(self._files(), described, examples),
+            package=self.trained.package(card, facts, examples),
             measure=lambda _: self._measure(checked.pairs, metric),
             resume=resume,
             quiet=quiet,
         )
-        self.card = take_best(self.model, outcome.folder)
-        return outcome
 
     @overload
     def __call__(self, text: str, *, beam: int = 5) -> str: ...  # type: ignore[overload-overlap]  # a str is a sequence too
@@ -247,7 +249,7 @@ class Translator:
         found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
         expect(prefix, str, "a text as the prefix", "give one text")
         forced = self.codec.encode(prefix)[:-1] if prefix else []
-        for rows in _by_length(sources, beam):
+        for rows in by_length(sources, beam):
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
             hypotheses = beam_search(
                 *self._start([sources[row] for row in rows], beam, max(limits)),
@@ -282,7 +284,7 @@ class Translator:
         seed = whole_number(seed, "a seed", 0)
         sources = self._sources(lines)
         found = [Translation("", 0.0, (), ()) for _ in sources]
-        for rows in _by_length(sources, 1):
+        for rows in by_length(sources, 1):
             limits = [self._steps(len(sources[row])) - 1 for row in rows]  # END comes after them
             columns = generate(
                 *self._start([sources[row] for row in rows], 1, max(limits)),
@@ -295,7 +297,8 @@ class Translator:
             for row, limit, drawn in zip(rows, limits, np.stack(list(columns), 1).tolist(), strict=True):
                 own = [*drawn[:limit], TextCodec.END]  # what the line would be alone
                 kept = tuple(own[: own.index(TextCodec.END) + 1])
-                log_probs = self._score(sources[row], kept)
+                each = self.trained.decoder().log_probs(np.array([kept]), source=np.array([sources[row]]))
+                log_probs = tuple(each[0].tolist())
                 found[row] = self._translation(sources[row], Hypothesis(kept, sum(log_probs), log_probs), align)
         return found
 
@@ -340,6 +343,8 @@ class Translator:
         lines (None: none was too long). `language` is that of the target; the card's, if not given. What is missing to
         score with is a UserError before anything is translated.
         """
+        from triptych.train.loop import held_out_loss
+
         _expect_pairs(pairs)
         some = pairs.evenly(limit if limit is None else whole_number(limit, "a limit", 1))
         numbered = Pairs(some.source, some.target, some.lines)
@@ -354,7 +359,7 @@ class Translator:
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
-        perplexity = math.exp(min(held_out_loss(self.model, list(held_out.epoch(0))), LARGEST_EXPONENT))
+        perplexity = math.exp(min(held_out_loss(self.module(), list(held_out.epoch(0))), LARGEST_EXPONENT))
         return {
             **scored([choices[0].text for choices in found]),
             "perplexity": perplexity,
@@ -370,7 +375,7 @@ class Translator:
         if len(source) < 2:
             raise UserError("expected a sentence to look at, got an empty one; write one")
         target = self.codec.encode(translation)
-        return source, target, TorchDecoder(self.model).attention(np.array([target]), source=np.array([source]))
+        return source, target, self.trained.decoder().attention(np.array([target]), source=np.array([source]))
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -378,13 +383,6 @@ class Translator:
     def language(self) -> str | None:
         """The language of the translations ("de"), as the card names it; None where it does not."""
         return _language(self.card)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.model.device
-
-    def _files(self) -> dict[str, bytes]:
-        return {TOKENIZER: self.codec.to_bytes()}
 
     def _measure(self, held_out: Pairs, metric: Any) -> dict[str, float]:
         """BLEU on held-out pairs (beam 5), by which the best checkpoint is chosen; nothing without a metric."""
@@ -396,13 +394,13 @@ class Translator:
     @property
     def _longest(self) -> int:
         """The most tokens of a source: learned positions may end before."""
-        positions = self.model.config.positions
+        positions = self.config.positions
         return LONGEST if positions.length is None else min(LONGEST, positions.length)
 
     def _steps(self, read: int) -> int:
         """The most tokens that a translation of `read` tokens may have."""
         most = 2 * read + 10
-        positions = self.model.config.positions
+        positions = self.config.positions
         return most if positions.length is None else min(most, positions.length)
 
     def _sources(self, lines: Iterable[str]) -> list[list[int]]:
@@ -421,7 +419,7 @@ class Translator:
 
     def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[TorchDecoder, Rows]:
         """What steps translations of these sources, and fresh rows for them."""
-        decoder, (ids, lengths) = TorchDecoder(self.model), _padded(sources)
+        decoder, (ids, lengths) = self.trained.decoder(), padded(sources)
         return decoder, decoder.start(source=ids, source_lengths=lengths, beams=beams, length=length)
 
     def _translation(self, source: Sequence[int], found: Hypothesis, align: bool) -> Translation:
@@ -431,43 +429,14 @@ class Translator:
             tuple(self.codec.pieces(found.ids)),
             tuple(self.codec.pieces(source)),
             found.log_probs,
-            alignment(TorchDecoder(self.model), source, found.ids) if align else (),
+            alignment(self.trained.decoder(), source, found.ids) if align else (),
         )
-
-    @torch.no_grad()
-    def _score(self, source: Sequence[int], target: Sequence[int]) -> tuple[float, ...]:
-        """Log-probability of each target id, given the source."""
-        ids = torch.tensor([list(target)], device=self._device)
-        logits = self.model(ids, source=torch.tensor([list(source)], device=self._device))
-        chosen = torch.log_softmax(logits.double(), -1).gather(2, ids[..., None])
-        return tuple(chosen[0, :, 0].tolist())
 
 
 def _language(card: Mapping[str, Any]) -> str | None:
     languages = card.get("languages")
     target = languages.get("target") if isinstance(languages, Mapping) else None
     return target if isinstance(target, str) else None
-
-
-def _by_length(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]:
-    """Batches of row numbers, long sentences first, so that memory is at its largest at once; empty lines stay out.
-
-    A batch of long sentences, or with a wide beam, has fewer of them, so that memory stays bounded.
-    """
-    order = sorted((row for row, ids in enumerate(sources) if len(ids) > 1), key=lambda row: -len(sources[row]))
-    while order:
-        count = min(SENTENCES, max(1, TOGETHER // (beam * len(sources[order[0]]))))
-        yield order[:count]
-        order = order[count:]
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
-    """Ids [rows, longest], filled up with 0, and lengths [rows]."""
-    lengths = np.array([len(row) for row in rows])
-    ids = np.zeros((len(rows), lengths.max()), np.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = row
-    return ids, lengths
 
 
 def _expect_pairs(pairs: object) -> None:

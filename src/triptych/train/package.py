@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.model.transformer import Transformer
-from triptych.model.weights import tensors_of
-from triptych.shape.store import read_model
 
 OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
 # What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
@@ -61,11 +58,3 @@ def card_of_run(model: Mapping[str, Any], asked: Mapping[str, Any], facts: Mappi
 def unmeasured(card: Mapping[str, Any]) -> dict[str, Any]:
     """The card of a model that is no longer what was measured."""
     return {name: value for name, value in card.items() if name != "scores"}
-
-
-def take_best(model: Transformer, out: str | Path) -> dict[str, Any]:
-    """Give the model the weights of the best checkpoint of the run in `out`, for use; returns its card."""
-    best = read_model(out)
-    model.load_state_dict(tensors_of(best))
-    model.eval()
-    return best.card

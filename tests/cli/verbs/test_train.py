@@ -118,7 +118,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     assert (told["folder"], told["reason"], told["updates"]) == (str(tmp_path / "run"), "finished", 4)
     assert "training on 2 pieces, 1 held out" in ran.err
     composer = Composer.load(tmp_path / "run", device="cpu")
-    assert composer.task == task and composer.model.config.width == 16
+    assert composer.task == task and composer.config.width == 16
     assert {key: composer.card[key] for key in ("task", "domain", "crop")} == {
         "task": task,
         "domain": "scales",
@@ -134,7 +134,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     changes += ["--set", "model.positions={metre=24}"]
     ran = run(*further, *SMALL[6:8], *SMALL[10:], *changes, "--json")
     assert ran.code == 0, ran.err
-    config = Composer.load(tmp_path / "next", device="cpu").model.config
+    config = Composer.load(tmp_path / "next", device="cpu").config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8) and config.positions.metre == 24
     ran = run(*further, *SMALL[10:], "--set", "model.positions={metre=0}", "--out", tmp_path / "wrong")
     assert ran.code == 2 and "expected of model.positions only { metre = 1 to 4096 } with --from" in ran.err
@@ -147,7 +147,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     ran = run(*further, *SMALL[6:8], *SMALL[10:], *encoder)
     assert ran.code == 0, ran.err
     filler = Composer.load(tmp_path / "filler", device="cpu")
-    assert filler.task == filler.card["task"] == "infill" and filler.model.config.encoder_layers == 1
+    assert filler.task == filler.card["task"] == "infill" and filler.config.encoder_layers == 1
     ran = run(*further, *SMALL[10:], "--set", "model.encoder_layers=1", "--out", tmp_path / "wrong")
     assert ran.code == 2 and "or with data.task=infill encoder_layers with --from, got encoder_layers" in ran.err
     ran = run(*further[:4], "--from", tmp_path / "filler", *SMALL[10:], *encoder[:4], "--out", tmp_path / "twice")
@@ -209,7 +209,7 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
     monkeypatch.setattr(Composer, "fit", fit)
     changes = ["--set", "data.length=64", "--set", "data.transpose=false", "--set", "seed=9"]
     assert run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run").code == 0
-    assert (asked["pieces"], len(asked["held_out_grids"]), asked["length"], asked["resume"]) == (2, 1, 64, False)
+    assert (asked["pieces"], len(asked["held_out"]), asked["length"], asked["resume"]) == (2, 1, 64, False)
     assert asked["augmentation"] == Augmentation(transpose=False, label=True)
     assert (asked["recipe"].seed, asked["recipe"].epochs, asked["recipe"].label_smoothing) == (9, 2.0, None)
     changes += ["--set", "label_smoothing=0.05"]
@@ -220,7 +220,7 @@ def test_settings_of_the_data_arrive(run: Any, chorales: Path, tmp_path: Path, m
 def test_teachers_compute_as_the_recipe_says_and_as_before_where_a_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).model
+    teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).module()
     for cost, faster in ((0.5, torch.bfloat16), (1.5, torch.float32)):
         monkeypatch.setattr(precision, "cost_of_bfloat16", lambda device, cost=cost: cost)
         assert dtype_of_teachers(teacher, Recipe(epochs=1), None) == faster
@@ -265,7 +265,7 @@ def test_teachers(run: Any, chorales: Path, tmp_path: Path) -> None:
     on = ["train", "music", "--data", chorales, "--from", tmp_path / "first", *SMALL[6:8], *SMALL[10:]]
     ran = run(*on, "--set", "model.input={word_dropout=0.25}", "--out", tmp_path / "fourth")
     assert ran.code == 0, ran.err
-    reads = Composer.load(tmp_path / "fourth", device="cpu").model.config.input
+    reads = Composer.load(tmp_path / "fourth", device="cpu").config.input
     assert isinstance(reads, Patches) and reads.word_dropout == 0.25
     ran = run(*on, "--set", "model.input={repeat_features=3}", "--out", tmp_path / "fifth")
     assert ran.code == 2 and "but dropout, input.word_dropout, positions.metre, pattern, or with data" in ran.err

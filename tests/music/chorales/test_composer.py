@@ -16,13 +16,25 @@ from triptych.model.single import SingleRow
 from triptych.model.weights import save_transformer
 from triptych.music.chorales import sampler
 from triptych.music.chorales.augmentation import Augmentation
-from triptych.music.chorales.codec import END, RANGES, SILENT, UNKNOWN, VOICES, ChoraleCodec, Grid, from_piece, to_piece
+from triptych.music.chorales.codec import (
+    END,
+    FILE,
+    RANGES,
+    SILENT,
+    UNKNOWN,
+    VOICES,
+    ChoraleCodec,
+    Grid,
+    from_piece,
+    to_piece,
+)
 from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.sampler import MOST_STEPS, ChoraleSampler
 from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.pattern import Local1D
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 GREEDY, WILD = Sampling(temperature=0), Sampling(temperature=9)
@@ -86,7 +98,7 @@ def test_a_piece(seed: int, steps: int | None) -> None:
 
 def test_pieces_side_by_side() -> None:
     composer = make()
-    composer.model.double()  # alone, a piece is composed with matrices in half precision, but not of this model
+    composer.module().double()  # alone, a piece is composed with matrices in half precision, but not of this model
     three, five = (composer.compose_many(count, seed=5, label="minor", steps=12) for count in (3, 5))
     assert five[:3] == three
     assert len(set(five)) == 5
@@ -236,7 +248,7 @@ def test_longer_than_any_piece_of_the_training(changes: dict[str, Any], tmp_path
     for task in ("compose", "infill"):
         model = make(task, **changes)
         recipe = Recipe(epochs=1, tokens_per_batch=64, dtype="float32", warmup=1)
-        model.fit([grid_of(0, 16)], held_out_grids=[grid_of(1, 8)], recipe=recipe, out=tmp_path / task, quiet=True)
+        model.fit([grid_of(0, 16)], held_out=[grid_of(1, 8)], recipe=recipe, out=tmp_path / task, quiet=True)
         if task == "compose":
             piece = model.compose(steps=40, sampling=GREEDY)
         else:
@@ -256,7 +268,7 @@ def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any]
     for untrained in (composer, filler):
         task = untrained.task
         data: dict[str, Any] = {
-            "held_out_grids": [grid_of(1, 8)],
+            "held_out": [grid_of(1, 8)],
             "recipe": recipe,
             "out": tmp_path / task,
             "quiet": True,
@@ -468,9 +480,9 @@ def test_shapes_that_cannot_be(task: str, changes: dict[str, Any], told: str) ->
 
 
 def test_an_encoder_is_as_deep_as_the_decoder() -> None:
-    assert make("infill", decoder_layers=3).model.config.encoder_layers == 3
-    assert make("infill", decoder_layers=3, encoder_layers=2).model.config.encoder_layers == 2
-    assert Composer.new(preset="small", device="cpu", seed=2).model.config.decoder_layers == 6
+    assert make("infill", decoder_layers=3).config.encoder_layers == 3
+    assert make("infill", decoder_layers=3, encoder_layers=2).config.encoder_layers == 2
+    assert Composer.new(preset="small", device="cpu", seed=2).config.decoder_layers == 6
 
 
 @pytest.mark.parametrize("task", ["compose", "infill"])
@@ -486,20 +498,21 @@ def test_saved_and_loaded(task: str, tmp_path: Path) -> None:
     loaded.save(tmp_path / "again", dtype="float16")
     again = Composer.load(tmp_path / "again", device="cpu")
     assert again.card["domain"] == "chorales" and again.card["name"] == "again"
-    torch.testing.assert_close(again.model.head.output.weight, model.model.head.output.weight, rtol=1e-3, atol=1e-3)
+    half, whole = again.module().head.output.weight, model.module().head.output.weight
+    torch.testing.assert_close(half, whole, rtol=1e-3, atol=1e-3)
 
 
 def test_folders_of_other_models(composer: Composer, tmp_path: Path) -> None:
-    save_transformer(tmp_path / "text", composer.model, {"text.model": b""}, {})
+    save_transformer(tmp_path / "text", composer.module(), {"text.model": b""}, {})
     with pytest.raises(UserError, match=r"expected a model of chorales, got .*text \(another kind of model\)"):
         Composer.load(tmp_path / "text", device="cpu")
-    save_transformer(tmp_path / "other", composer.model, {"chorale.json": b'{"lowest": 0}'}, {})
+    save_transformer(tmp_path / "other", composer.module(), {"chorale.json": b'{"lowest": 0}'}, {})
     with pytest.raises(UserError, match="a codec of chorales"):
         Composer.load(tmp_path / "other", device="cpu")
-    big = make(classes=0).model.config.to_dict() | {"vocabulary": 50}
-    model = type(composer.model)(type(composer.model.config).from_dict(big))
+    big = make(classes=0).config.to_dict() | {"vocabulary": 50}
+    model = type(composer.module())(type(composer.config).from_dict(big))
     with pytest.raises(UserError, match=r"a model of 48 notes \(source: None\), got 50"):
-        Composer(model, ChoraleCodec())
+        Composer(Trained(model, {FILE: ChoraleCodec().to_bytes()}))
 
 
 @pytest.mark.parametrize("task", ["compose", "infill"])
@@ -539,10 +552,10 @@ def test_training(task: str, tmp_path: Path) -> None:
     loaded = Composer.load(tmp_path / "run", device="cpu")
     assert loaded.evaluate(grids[:1]) == after
     other = loaded.with_dropout(0.3)
-    assert other.model.config.dropout == 0.3 and other.evaluate(grids[:1]) == after
+    assert other.config.dropout == 0.3 and other.evaluate(grids[:1]) == after
     # Blocks of two columns that see the six before: of these eight columns, all that came before.
     local = loaded.with_pattern({"kind": "local_1d", "query": 2, "memory": 6})
-    assert local.model.config.pattern == Local1D(2, 6)
+    assert local.config.pattern == Local1D(2, 6)
     if task == "compose":
         assert local.evaluate(grids[:1])["nll"] == pytest.approx(after["nll"], abs=1e-5)
     with pytest.raises(UserError, match="already holds a run"):
@@ -552,8 +565,9 @@ def test_training(task: str, tmp_path: Path) -> None:
 def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None:
     filler = composer.with_encoder(1)
     assert (composer.task, filler.task, filler.card["task"]) == ("compose", "infill", "infill")
-    exact = Composer(composer.model, composer.codec, {"scores": 1}, exact=True).with_encoder(1)
-    assert exact._exact and "scores" not in exact.card
+    trained = Trained(composer.module(), composer.trained.files, {"scores": 1}, exact=True)
+    exact = Composer(trained).with_encoder(1)
+    assert exact.trained.exact and "scores" not in exact.card
     with pytest.raises(UserError, match="expected a decoder alone to be given an encoder"):
         filler.with_encoder(1)
     grid = grid_of(3, 8)
@@ -569,13 +583,13 @@ def test_training_on_too_little(composer: Composer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected held-out data"):
         make().fit([grid_of(0, 8)], recipe=recipe, out=tmp_path / "a", quiet=True)
     with pytest.raises(UserError, match="expected training data"):
-        make().fit([], held_out_grids=[grid_of(0, 8)], recipe=recipe, out=tmp_path / "b", quiet=True)
+        make().fit([], held_out=[grid_of(0, 8)], recipe=recipe, out=tmp_path / "b", quiet=True)
 
 
 def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
     grid = grid_of(3, 40)
     ids = torch.from_numpy(composer.codec.encode(grid))
-    alone = SingleRow(composer.model)
+    alone = SingleRow(composer.module())
     assert alone.dtype == torch.float16
     cache = alone.start(length=len(ids))
     steps = [alone.step(None if at == 0 else ids[at - 1 : at], cache)[0] for at in range(len(ids))]
@@ -588,9 +602,9 @@ def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
 def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int) -> None:
     one = make(task, **changes)
     maps = one.attention(grid_of(0, 6))
-    assert len(maps) == one.model.config.decoder_layers
+    assert len(maps) == one.config.decoder_layers
     for found in maps:
-        assert found.shape == (1, one.model.config.heads, positions, positions)
+        assert found.shape == (1, one.config.heads, positions, positions)
         np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
         assert not np.triu(found, 1).any()
     with pytest.raises(UserError, match="at most 512 sixteenths to look at, got 513"):
@@ -617,4 +631,4 @@ def test_positions_that_end_are_refused_and_so_are_labels_never_learned() -> Non
 
 
 def test_an_infilling_model_knows_where_it_is() -> None:
-    assert make("infill").model.config.aligned
+    assert make("infill").config.aligned

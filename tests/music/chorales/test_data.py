@@ -17,7 +17,7 @@ from triptych.music.chorales.codec import END, HIGHEST, HOLE, LOWEST, RANGES, RE
 from triptych.music.chorales.data import (
     ChoraleData,
     draw_holes,
-    held_out,
+    held_out_pieces,
     read_chorales,
     transposed,
     transpositions,
@@ -449,7 +449,7 @@ def test_mistakes_in_grids() -> None:
         with pytest.raises(UserError, match="expected"):
             ChoraleData([wrong], CODEC)
         with pytest.raises(UserError, match="expected"):
-            held_out([wrong], CODEC)
+            held_out_pieces([wrong], CODEC)
     assert len(ChoraleData([], CODEC).epoch(0)) == 0
 
 
@@ -458,7 +458,7 @@ def test_mistakes_in_grids() -> None:
 def test_held_out_pieces_are_whole(lengths: list[int]) -> None:
     grids = [grid_of(number, steps) for number, steps in enumerate(lengths)]
     for task in ("compose", "infill"):
-        batches = held_out(grids, CODEC, task)
+        batches = held_out_pieces(grids, CODEC, task)
         assert sum(int(batch.lengths.sum()) for batch in batches) == sum(map(ids, lengths))
         for grid, batch in zip(grids, batches, strict=True):
             assert batch.target.tolist() == [CODEC.encode(grid).tolist()]

@@ -11,7 +11,7 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.music.batches import Examples
 from triptych.music.chorales.codec import RANGES, REST, SILENT, VOICES, ChoraleCodec, Grid
-from triptych.music.chorales.data import held_out, transposed
+from triptych.music.chorales.data import held_out_pieces, transposed
 from triptych.music.chorales.score import KEYS, ensemble_nll, ensemble_probabilities, likelihood, token_nll, worded
 from triptych.shape.config import Config
 
@@ -60,7 +60,7 @@ def slow(model: Transformer, grids: Sequence[Grid], task: str) -> dict[str, dict
 def test_likelihood_is_the_mean_over_tokens(task: str) -> None:
     grids = [grid_of(seed, steps) for seed, steps in enumerate((3, 9, 1))]
     model = MODELS[task].train()
-    found = likelihood(model, held_out(grids, CODEC, task))  # type: ignore[arg-type]
+    found = likelihood(model, held_out_pieces(grids, CODEC, task))  # type: ignore[arg-type]
     terms = slow(model, grids, task)
     every = [nll for terms in terms["piece"].values() for nll in terms]
     assert found["tokens"] == len(every) == 13 * (4 if task == "compose" else 3)
@@ -76,7 +76,7 @@ def test_likelihood_is_the_mean_over_tokens(task: str) -> None:
 @given(st.permutations(VOICES), st.sampled_from(list(MODELS)))
 def test_voices_are_told_apart_in_any_order(order: list[str], task: str) -> None:
     codec, grid = ChoraleCodec(order), grid_of(7, 5)
-    (batch,) = held_out([grid], codec, task)  # type: ignore[arg-type]
+    (batch,) = held_out_pieces([grid], codec, task)  # type: ignore[arg-type]
     found = likelihood(MODELS[task], [batch], codec=codec)
     nll = token_nll(MODELS[task], batch)[0].numpy().reshape(-1, 4)
     assert list(found["per_voice"]) == list(VOICES if task == "compose" else VOICES[1:])
@@ -90,7 +90,7 @@ def test_voices_are_told_apart_in_any_order(order: list[str], task: str) -> None
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from(list(MODELS)))
 def test_padding_does_not_count(lengths: list[int], task: str) -> None:
-    single = held_out([grid_of(number, steps) for number, steps in enumerate(lengths)], CODEC, task)  # type: ignore[arg-type]
+    single = held_out_pieces([grid_of(number, steps) for number, steps in enumerate(lengths)], CODEC, task)  # type: ignore[arg-type]
     targets = [batch.target[0].numpy() for batch in single]
     sources = [batch.source[0].numpy() for batch in single if batch.source is not None]
     together = Examples([np.arange(len(lengths))], targets, [-1] * len(lengths), sources or None)
@@ -112,7 +112,7 @@ def test_every_token_has_one() -> None:
 def test_the_transposition_ensemble(seed: int, steps: int, task: str) -> None:
     """The slow twin: one key and one token at a time."""
     model, grid = MODELS[task].eval(), grid_of(seed, steps)
-    (batch,) = held_out([grid], CODEC, task)  # type: ignore[arg-type]
+    (batch,) = held_out_pieces([grid], CODEC, task)  # type: ignore[arg-type]
     assert batch.target.shape == (1, 4 * steps)
     want = []
     for place in range(4 * steps):

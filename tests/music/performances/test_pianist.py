@@ -19,6 +19,7 @@ from triptych.music.files.save import save_music
 from triptych.music.performances import pianist as module
 from triptych.music.performances.codec import (
     END,
+    FILE,
     NOTE_OFF,
     STEPS,
     TIME_SHIFT,
@@ -29,13 +30,15 @@ from triptych.music.performances.codec import (
     shifts,
 )
 from triptych.music.performances.grammar import PerformanceGrammar
-from triptych.music.performances.pianist import MOST_TOKENS, PRESETS, Pianist
+from triptych.music.performances.pianist import MOST_TOKENS, Pianist
+from triptych.music.performances.presets import PRESETS
 from triptych.music.performances.shards import Shards, prepare
 from triptych.music.piece.performance import Performance, from_piece
 from triptych.music.piece.piece import Piece
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
 
 SHAPE = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 LABELS = ("Bach", "Chopin")
@@ -162,7 +165,7 @@ def test_steps_past_the_table_equal_the_whole(preset: str) -> None:
     pattern = {"pattern": {"kind": "local_1d", "query": 8, "memory": 8}} if preset == "relative-local" else {}
     relation = {} if preset == "absolute" else {"relations": {"distance": {"size": 16}}}
     pianist = Pianist.new((), preset=preset, device="cpu", **SHAPE, **relation, **pattern)  # type: ignore[arg-type]
-    model = pianist.model.double().eval()
+    model = pianist.module().double().eval()
     target = torch.randint(CODEC.vocabulary, (1, 70))
     with torch.no_grad():
         whole = model(target)[0].log_softmax(-1)
@@ -177,7 +180,7 @@ def test_the_presets_can_be_built() -> None:
         for task in ("compose", "accompany"):
             shape = {"width": 16, "feed_forward": 16}
             made = Pianist.new(LABELS, task=task, preset=preset, device="cpu", **shape)  # type: ignore[arg-type]
-            assert made.task == task and made.model.config.classes == 2
+            assert made.task == task and made.config.classes == 2
 
 
 # -- continuing -------------------------------------------------------------------------------------------------------
@@ -297,13 +300,13 @@ def test_the_measure_is_that_of_whole_pieces(shards: Shards, task: str) -> None:
             ]
             whole = Batch(whole.target, whole.lengths, torch.from_numpy(source)[None], torch.tensor([length]))
         with torch.no_grad():
-            total += float(pianist.model.eval().nll(whole).sum())
+            total += float(pianist.module().eval().nll(whole).sum())
         tokens += len(ids)
     assert found["tokens"] == tokens and found["pieces"] == 2
     assert found["nll"] == pytest.approx(total / tokens, rel=1e-5)
     short = pianist.evaluate(shards, length=32)
     assert short["tokens"] == tokens
-    assert pianist.evaluate(shards, length=32, pieces=1)["pieces"] == 1
+    assert pianist.evaluate(shards, length=32, limit=1)["pieces"] == 1
 
 
 @pytest.mark.parametrize("task", ["compose", "accompany"])
@@ -328,7 +331,7 @@ def test_training_and_going_on(shards: Shards, task: str, tmp_path: Path) -> Non
     again = make(task).fit(shards, recipe=recipe, out=tmp_path / "run", resume=True, **asked)
     assert again.updates == outcome.updates
     with pytest.raises(UserError, match="keeps its data and card: held_out was None, got 1"):
-        make(task).fit(shards, recipe=recipe, out=tmp_path / "run", resume=True, held_out=1, **asked)
+        make(task).fit(shards, recipe=recipe, out=tmp_path / "run", resume=True, limit=1, **asked)
     tune = played([(0, 50, 72, 80)])
     piece = loaded.compose(tokens=50) if task == "compose" else loaded.accompany(tune)
     assert piece.notes
@@ -356,8 +359,8 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     assert loaded.card["domain"] == "noise" and loaded.codec.labels == LABELS
     assert loaded.compose(tokens=40, seed=1) == pianist.compose(tokens=40, seed=1)
     exact = Pianist.load(tmp_path / "model", device="cpu", dtype="float64")
-    assert exact.model.dtype == torch.float64 and exact.compose(tokens=40).notes
-    assert loaded.with_dropout(0.3).model.config.dropout == 0.3
+    assert exact.module().dtype == torch.float64 and exact.compose(tokens=40).notes
+    assert loaded.with_dropout(0.3).config.dropout == 0.3
     # A window wider than the piece shows all of it.
     local = exact.with_pattern({"kind": "local_1d", "query": 16, "memory": 64})
     assert local.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
@@ -367,9 +370,9 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         loaded.with_pattern({"kind": "local_1d"})
     # A keyboard says nothing before it has been learned.
     told = exact.with_keyboard()
-    assert told.model.config.input == Tokens((88, 100, 32))
+    assert told.config.input == Tokens((88, 100, 32))
     assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
-    save_transformer(tmp_path / "other", pianist.model, {"codec.json": b"{}"}, {})
+    save_transformer(tmp_path / "other", pianist.module(), {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a model of piano performances, got .*another kind"):
         Pianist.load(tmp_path / "other")
 
@@ -397,9 +400,10 @@ def test_shapes_that_cannot_be(task: Any, changes: dict[str, Any], told: str) ->
 
 def test_model_and_codec_count_the_same(pianist: Pianist) -> None:
     with pytest.raises(UserError, match="expected classes=0, one a label, got 2"):
-        Pianist(pianist.model, PerformanceCodec())
+        Pianist(Trained(pianist.module(), {FILE: PerformanceCodec().to_bytes()}))
     with pytest.raises(UserError, match="expected a model of 309 events"):
-        Pianist(Transformer(Config(17, width=16, heads=2, feed_forward=16, encoder_layers=0)), PerformanceCodec(LABELS))
+        model = Transformer(Config(17, width=16, heads=2, feed_forward=16, encoder_layers=0))
+        Pianist(Trained(model, {FILE: PerformanceCodec(LABELS).to_bytes()}))
 
 
 def test_a_stream_is_in_the_order_of_ends(pianist: Pianist) -> None:

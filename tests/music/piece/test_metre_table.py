@@ -6,7 +6,7 @@ from triptych.errors import UserError
 from triptych.generation.sample import Sampling
 from triptych.music.chorales.codec import ChoraleCodec
 from triptych.music.chorales.composer import Composer
-from triptych.music.chorales.data import ChoraleData, held_out
+from triptych.music.chorales.data import ChoraleData, held_out_pieces
 from triptych.music.piece.metre import Bars, Metre
 from triptych.music.piece.metre_table import _table, digest, known_places, metres_of, places_of
 from triptych.music.piece.piece import Note, Piece
@@ -45,9 +45,9 @@ def test_the_table() -> None:
 def test_the_metre_is_told_or_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = [grid_of(seed, 40) for seed in range(6)]
     monkeypatch.setitem(_table(), digest(grids[0]), ("3/4", 4))
-    (batch,) = held_out(grids[:1], ChoraleCodec(), metre=24)
+    (batch,) = held_out_pieces(grids[:1], ChoraleCodec(), metre=24)
     assert batch.metre is not None and batch.metre[0, 3:5].tolist() == [[12, 12], [1, 12]]
-    assert held_out(grids[:1], ChoraleCodec())[0].metre is None
+    assert held_out_pieces(grids[:1], ChoraleCodec())[0].metre is None
     data = ChoraleData(grids[:1], ChoraleCodec(), metre=24)
     seen = [batch.metre for epoch in range(20) for batch in data.epoch(epoch)]
     told = [metre is not None and bool(metre[0, :40].any()) for metre in seen]
@@ -64,23 +64,23 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
     before, after = plain.evaluate([grid]), told.evaluate([grid])
     assert "with_metre" not in before
     assert after["nll"] == pytest.approx(before["nll"]) == pytest.approx(after["with_metre"]["nll"])
-    assert told.model.condition.metre is not None
+    assert told.module().condition.metre is not None
     with torch.no_grad():
-        told.model.condition.metre.place.weight[1:].normal_()
+        told.module().condition.metre.place.weight[1:].normal_()
     moved = told.evaluate([grid])
     assert moved["nll"] == pytest.approx(before["nll"]) != pytest.approx(moved["with_metre"]["nll"])
 
 
 def test_steps_are_told_it_too() -> None:
     composer = Composer.new(preset="tiny", device="cpu", **{**SHAPE, "positions": POSITIONS})  # type: ignore[arg-type]
-    model = composer.model.eval()
+    model = composer.module().eval()
     assert model.condition.metre is not None
     with torch.no_grad():
         model.condition.metre.place.weight.normal_()
     grid = grid_of(4, 12)
     ids = torch.from_numpy(composer.codec.encode(grid))[None]
     metre = torch.from_numpy(places_of(Bars([Metre(0, 3, 4)], length=12, resolution=4), 0, 12, 24))[None]
-    (batch,) = held_out([grid], composer.codec)
+    (batch,) = held_out_pieces([grid], composer.codec)
     whole = -model.nll(type(batch)(batch.target, batch.lengths, label=batch.label, metre=metre))[0].detach()
     cache, last, found = model.start(length=48, metre=metre), None, []
     for token in ids[0]:
@@ -91,9 +91,9 @@ def test_steps_are_told_it_too() -> None:
 
 def test_harmonies_follow_the_metre() -> None:
     filler = Composer.new(task="infill", preset="tiny", device="cpu", **{**SHAPE, "positions": POSITIONS})  # type: ignore[arg-type]
-    assert filler.model.condition.metre is not None
+    assert filler.module().condition.metre is not None
     with torch.no_grad():
-        filler.model.condition.metre.place.weight.normal_(std=2)
+        filler.module().condition.metre.place.weight.normal_(std=2)
     tune = tuple(Note(4 * place, 4 * place + 4, 67 + place % 3) for place in range(12))
     found = [
         filler.harmonize(Piece(tune, metres=(Metre.parse(metre),), pickup=0), sampling=Sampling(temperature=0.0))

@@ -176,7 +176,7 @@ def music(
         pianist = load(Pianist, model, machine)
         with TemporaryDirectory() as folder:
             shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
-            found = pianist.evaluate(shards, split, pieces=limit)
+            found = pianist.evaluate(shards, split, limit=limit)
         line = f"nll  {found['nll']:.4f} nats a token over {found['tokens']:,} tokens of {found['pieces']:,} pieces"
         answer({"model": model, "split": split, **found}, [line], as_json=machine.json)
         return

@@ -116,7 +116,13 @@ def text(
         if held_out is not None and held_out.report.skipped:
             say(f"held out: {held_out.report}")
         outcome = translator.fit(
-            pairs, held_out=held_out, recipe=run, out=folder, resume=resume, card=tables["card"], **tables["data"]
+            pairs,
+            held_out=held_out,
+            recipe=run,
+            out=folder,
+            resume=resume,
+            card=tables["card"],
+            subword_sampling=sampling,
         )
     _tell(outcome, as_json=machine.json)
 
@@ -263,7 +269,7 @@ def _train_composer(
         )
         composer = Composer.load(named(start_from), dtype="float32", **where)
         if task == "infill" and (composer.task != task or layers is not None):
-            deep = composer.model.config.decoder_layers if layers is None else layers
+            deep = composer.config.decoder_layers if layers is None else layers
             composer = composer.with_encoder(deep, seed=run.seed)
         composer = composer.with_dropout(dropout, word_dropout)
         composer = composer if pattern is None else composer.with_pattern(pattern)
@@ -286,7 +292,7 @@ def _train_composer(
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
         grids,
-        held_out_grids=held_out,
+        held_out=held_out,
         distillation=distillation,
         recipe=run,
         out=out,
@@ -327,7 +333,7 @@ def _taught(
     from triptych.model.heads.base import SMOOTHED
     from triptych.music.chorales.distillation import distilled, distilled_to_infill
 
-    models, task, codec = [teacher.model for teacher in teachers], pupil.task, pupil.codec
+    models, task, codec = [teacher.module() for teacher in teachers], pupil.task, pupil.codec
     for teacher in teachers:
         if teacher.codec.order != codec.order:
             raise UserError(

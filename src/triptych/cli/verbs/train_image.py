@@ -68,7 +68,7 @@ def train_painter(
     say(f"training on {len(pictures):,} pictures, {len(held_out):,} held out")
     return painter.fit(
         pictures,
-        held_out_pictures=held_out,
+        held_out=held_out,
         recipe=run,
         out=out,
         resume=resume,

@@ -85,7 +85,7 @@ def train_pianist(
         out=out,
         resume=resume,
         augmentation=augmentation,
-        held_out=held_out,
+        limit=held_out,
         card=tables["card"],
         **crops,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -76,6 +76,25 @@ class ChoraleCodec:
             kept.append(token + LOWEST if 0 <= token < REST else SILENT)
         kept += [SILENT] * (-len(kept) % 4)
         return np.array(kept, np.int64).reshape(-1, 4)[:, [self.order.index(name) for name in VOICES]]
+
+    def heard(self, ids: Iterable[int]) -> Iterator[Note]:
+        """The notes of ids up to END, each as soon as its end is known (in sixteenths)."""
+        sounding: list[tuple[int, int] | None] = [None] * 4  # start and pitch
+        step = -1
+        for number, token in enumerate(ids):
+            if token == END:
+                break
+            step, place = divmod(number, 4)
+            voice = self.columns[place]
+            pitch = token + LOWEST if token < REST else SILENT
+            before = sounding[voice]
+            if before is not None and before[1] != pitch:
+                yield Note(before[0], step, before[1], voice=voice)
+            if before is None or before[1] != pitch:
+                sounding[voice] = (step, pitch) if pitch >= 0 else None
+        for voice, held in enumerate(sounding):
+            if held is not None:
+                yield Note(held[0], step + 1, held[1], voice=voice)
 
     def to_bytes(self) -> bytes:
         """What a model folder keeps of the codec: the lowest and the highest pitch, and the voices in their order."""

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.protocol import Ids
 from triptych.generation.sampling import PLAIN, Sampling
 from triptych.generation.seeds import derive
-from triptych.model import convert
-from triptych.model.decoder import TorchDecoder
-from triptych.model.device import use_device
-from triptych.model.transformer import Transformer
-from triptych.model.weights import load_for, save_transformer
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorales.codec import (
-    END,
     FILE,
-    LOWEST,
-    REST,
     SILENT,
     TEMPO,
     UNKNOWN,
@@ -35,7 +26,7 @@ from triptych.music.chorales.codec import (
     to_piece,
     voice_numbers,
 )
-from triptych.music.chorales.data import ChoraleData, Distillation, held_out, listed
+from triptych.music.chorales.data import ChoraleData, Distillation, held_out_pieces, listed
 from triptych.music.chorales.given import (
     Given,
     Told,
@@ -48,7 +39,7 @@ from triptych.music.chorales.given import (
 )
 from triptych.music.chorales.grammar import BACH, Rules
 from triptych.music.chorales.labels import LABELS, Label, read_label
-from triptych.music.chorales.presets import PRESETS
+from triptych.music.chorales.presets import shaped
 from triptych.music.chorales.sampler import ChoraleSampler
 from triptych.music.chorales.score import likelihood
 from triptych.music.files.folder import HELD_OUT
@@ -56,11 +47,15 @@ from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
-from triptych.train.folder import RunFolder
 from triptych.train.inputs import digest_of
-from triptych.train.loop import fit
-from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
+from triptych.train.package import unmeasured
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
+
+if TYPE_CHECKING:
+    from triptych.model.transformer import Transformer
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
 
 Task = Literal["compose", "infill"]
 MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
@@ -68,7 +63,7 @@ COMPOSED_TOGETHER = 128  # pieces side by side, of many
 
 
 class Composer:
-    """A Transformer over chorales, its vocabulary and its card.
+    """A trained Transformer over chorales, and its vocabulary.
 
     A decoder alone composes and continues; an encoder-decoder, whose source is a piece with holes, harmonizes and fills
     in.
@@ -77,14 +72,11 @@ class Composer:
     >>> save_music(composer.compose(label="minor", seed=7), "out.mid")   # doctest: +SKIP
     """
 
-    def __init__(
-        self, model: Transformer, codec: ChoraleCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
-    ) -> None:
-        """Join a model to its codec; both count the same vocabulary. A model has all labels or none.
-
-        exact: one piece alone too is composed in the model's own number format, not with matrices in float16.
+    def __init__(self, trained: Trained) -> None:
+        """Read the codec of a model. Raises UserError unless both count the same vocabulary, and for a model with some
+        of the labels alone.
         """
-        config = model.config
+        config, codec = trained.config, ChoraleCodec.from_bytes(trained.files[FILE])
         wanted = codec.source_vocabulary if config.encoder_layers else None
         if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
             raise UserError(
@@ -99,19 +91,15 @@ class Composer:
             raise UserError(
                 f"expected classes={LABELS} (major, minor, 24 keys) or 0, got {config.classes}; leave it out"
             )
-        self.model, self.codec, self.card = model, codec, dict(card or {})
+        self.trained, self.codec = trained, codec
         self.rules: Rules = BACH  # of the grammar by which notes are drawn
-        self._exact = exact
 
     @classmethod
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Composer:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        model, stored = load_for(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype)
-        codec = ChoraleCodec.from_bytes(stored.files[FILE])
-        # Who asks for a number format gets no other.
-        return cls(model, codec, stored.card, exact=dtype != "auto")
+        return cls(Trained.load(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype))
 
     @classmethod
     def new(
@@ -128,76 +116,83 @@ class Composer:
         """An untrained composer. order: of the voices within a moment. `changes` are fields of `Config`, by name; for
         infilling, an encoder as deep as the decoder unless they say otherwise.
         """
-        if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
-        for name in ("vocabulary", "source_vocabulary"):
-            if name in changes:
-                raise UserError(f"expected no {name}, got {changes[name]!r}; that of chorales is given, leave it out")
-        where, _ = use_device(device, threads, "float32")
-        shape = {"vocabulary": ChoraleCodec.vocabulary, "classes": LABELS, **PRESETS[preset]}
-        if task == "infill":
-            shape["source_vocabulary"] = ChoraleCodec.source_vocabulary
-            shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
-            shape["aligned"] = True
-        shape |= changes
-        if (shape["encoder_layers"] != 0) != (task == "infill"):
-            wanted = "from 1" if task == "infill" else "0"
-            raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
-        config = Config.from_dict(shape)
-        torch.manual_seed(seed)
-        return cls(Transformer(config).to(where), ChoraleCodec(order))
+        config, files = shaped(preset, task, changes), {FILE: ChoraleCodec(order).to_bytes()}
+        return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
 
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Composer:
         """The same composer with another dropout, or another `input.word_dropout`, for further training."""
-        return Composer(
-            convert.with_dropout(self.model, probability, word_dropout), self.codec, self.card, exact=self._exact
-        )
+        from triptych.model.convert import with_dropout
+
+        return Composer(self.trained.changed(with_dropout(self.module(), probability, word_dropout)))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
-        return Composer(convert.with_pattern(self.model, pattern), self.codec, unmeasured(self.card), exact=self._exact)
+        from triptych.model.convert import with_pattern
+
+        return self._unmeasured(with_pattern(self.module(), pattern))
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
         """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
         and to fill in. UserError where there is one already.
         """
-        torch.manual_seed(seed)
-        model = convert.with_encoder(self.model, self.codec.source_vocabulary, layers)
-        return Composer(model, self.codec, {**unmeasured(self.card), "task": "infill"}, exact=self._exact)
+        from triptych.model.convert import with_encoder
+
+        model = with_encoder(self.module(), self.codec.source_vocabulary, layers, seed=seed)
+        return self._unmeasured(model, task="infill")
 
     def with_metre(self, longest: int) -> Composer:
         """This composer, to be told the metre in further training: bars of up to so many sixteenths. UserError where it
         is told that of others already.
         """
-        known = self.model.config.positions.metre
+        from triptych.model.convert import with_metre
+
+        known = self.config.positions.metre
         if known not in (0, longest):
             raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
-        model = convert.with_metre(self.model, longest)
-        return Composer(model, self.codec, unmeasured(self.card), exact=self._exact)
+        return self._unmeasured(with_metre(self.module(), longest))
 
     def with_order(self, order: Sequence[str]) -> Composer:
         """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
         is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
         """
+        from triptych.model.convert import with_order
+
         codec = ChoraleCodec(order)
-        model = convert.with_order(self.model, [self.codec.order.index(name) for name in codec.order])
-        return Composer(model, codec, unmeasured(self.card), exact=self._exact)
+        model = with_order(self.module(), [self.codec.order.index(name) for name in codec.order])
+        return self._unmeasured(model, {FILE: codec.to_bytes()})
+
+    def _unmeasured(self, model: Transformer, files: Mapping[str, bytes] | None = None, **card: str) -> Composer:
+        """The composer with another Transformer, of which no scores are known."""
+        return Composer(self.trained.changed(model, files=files, card={**unmeasured(self.card), **card}))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model's card says: its data, scores and licence."""
+        return self.trained.card
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the model."""
+        return self.trained.config
+
+    def module(self) -> Transformer:
+        """The Transformer in torch, made at first use."""
+        return self.trained.module()
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:
         """What the model was made for."""
-        return "infill" if self.model.config.encoder_layers else "compose"
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        use_device("cpu", None, dtype)
-        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
+        return "infill" if self.config.encoder_layers else "compose"
 
     def fit(
         self,
         grids: Sequence[Grid],
         *,
-        held_out_grids: Sequence[Grid] | None = None,
+        held_out: Sequence[Grid] | None = None,
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
@@ -209,14 +204,14 @@ class Composer:
     ) -> Outcome:
         """Train on chorales and become the checkpoint with the lowest held-out loss.
 
-        `length` is that of the crops in tokens. Without `held_out_grids`, every tenth piece is held out. What counts is
+        `length` is that of the crops in tokens. Without `held_out`, every tenth piece is held out. What counts is
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
         voices. distillation: soft targets of trained composers for this task.
         """
         expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         grids = listed(grids)
-        if held_out_grids is None:
-            held_out_grids = grids[HELD_OUT - 1 :: HELD_OUT]
+        if held_out is None:
+            held_out = grids[HELD_OUT - 1 :: HELD_OUT]
             grids = [grid for number, grid in enumerate(grids, 1) if number % HELD_OUT]
         data = ChoraleData(
             grids,
@@ -226,29 +221,18 @@ class Composer:
             length=length,
             augmentation=augmentation,
             distillation=distillation,
-            metre=self.model.config.positions.metre,
+            metre=self.config.positions.metre,
             seed=recipe.seed,
         )
-        checked = held_out(held_out_grids, self.codec, self.task)
         facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
         facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
         shares = {name: getattr(augmentation, name) for name in ("rests", "shift", "thin")}
         facts |= {name: share for name, share in shares.items() if share}
-        described = card_of_run(self.card, card or {}, facts)
-        examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out_grids)}
+        examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out)}
         settings = {} if distillation is None else {"share": distillation.share, "composed": len(distillation.composed)}
-        outcome = fit(
-            self.model,
-            data,
-            checked,
-            recipe,
-            out,
-            package=Package(self._files(), described, examples, settings),
-            resume=resume,
-            quiet=quiet,
-        )
-        self.card = take_best(self.model, outcome.folder)
-        return outcome
+        package = self.trained.package(card, facts, examples, settings)
+        checked = held_out_pieces(held_out, self.codec, self.task)
+        return self.trained.fit(data, checked, recipe, out, package=package, resume=resume, quiet=quiet)
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
         """Grids of so many different pieces, to train another model with."""
@@ -264,13 +248,13 @@ class Composer:
         The metre is withheld. Of a model that can be told it, `with_metre` has the same figures where it is told.
         """
         grids = listed(grids)
-        pieces = held_out(grids, self.codec, self.task)
-        found = likelihood(self.model, pieces, codec=self.codec, ensemble=every_key)
-        metre = self.model.config.positions.metre
+        pieces = held_out_pieces(grids, self.codec, self.task)
+        found = likelihood(self.module(), pieces, codec=self.codec, ensemble=every_key)
+        metre = self.config.positions.metre
         if not metre or every_key:
             return found
-        told = held_out(grids, self.codec, self.task, metre=metre)
-        return {**found, "with_metre": likelihood(self.model, told, codec=self.codec)}
+        told = held_out_pieces(grids, self.codec, self.task, metre=metre)
+        return {**found, "with_metre": likelihood(self.module(), told, codec=self.codec)}
 
     def compose(
         self,
@@ -349,23 +333,7 @@ class Composer:
         seed: int = 0,
     ) -> Iterator[Note]:
         """The notes of `compose` with the same settings, each as soon as its end is known (in sixteenths)."""
-        sounding: list[tuple[int, int] | None] = [None] * 4  # start and pitch
-        step = -1
-        for number, column in enumerate(self._composed(label, steps, sampling, seed)):
-            token = int(column[0])
-            if token == END:
-                break
-            step, place = divmod(number, 4)
-            voice = self.codec.columns[place]
-            pitch = token + LOWEST if token < REST else SILENT
-            before = sounding[voice]
-            if before is not None and before[1] != pitch:
-                yield Note(before[0], step, before[1], voice=voice)
-            if before is None or before[1] != pitch:
-                sounding[voice] = (step, pitch) if pitch >= 0 else None
-        for voice, held in enumerate(sounding):
-            if held is not None:
-                yield Note(held[0], step + 1, held[1], voice=voice)
+        return self.codec.heard(int(column[0]) for column in self._composed(label, steps, sampling, seed))
 
     def harmonize(
         self,
@@ -408,17 +376,7 @@ class Composer:
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
         given = given_voices(read_given(piece, told), transpose, told)
-        columns = voice_numbers(voices)
-        bars = given.answer(given.grid).bars
-        start = bars.first if first is None else whole_number(first, "the first bar")
-        stop = bars.last if last is None else whole_number(last, "the last bar")
-        if not bars.first <= start <= stop <= bars.last:
-            raise UserError(
-                f"expected bars from {bars.first} to {bars.last}, the first not after the last, got {start} to {stop}"
-            )
-        anew = bars.ticks(start, stop)
-        begin, end = (max(0, tick - given.before) for tick in (anew.start, anew.stop))
-        span = slice(0 if begin <= given.early else begin, end)
+        columns, span = voice_numbers(voices), given.span(first, last)
         imagined = np.repeat(given.missing[None], len(given.grid), 0)
         imagined[span, columns] = False
         grid = np.where(imagined, UNKNOWN, given.grid)
@@ -444,16 +402,9 @@ class Composer:
                 f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"
             )
         ids = self.codec.encode(grid)[None]
-        return TorchDecoder(self.model).attention(ids, source=ids if self.task == "infill" else None).decoder
+        return self.trained.decoder().attention(ids, source=ids if self.task == "infill" else None).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
-
-    @property
-    def _device(self) -> torch.device:
-        return self.model.device
-
-    def _files(self) -> dict[str, bytes]:
-        return {FILE: self.codec.to_bytes()}
 
     def _composed(
         self, label: str | None, steps: int | None, sampling: Sampling, seed: int | Sequence[int], rows: int = 1
@@ -482,11 +433,11 @@ class Composer:
 
     @property
     def _sampler(self) -> ChoraleSampler:
-        return ChoraleSampler(self.model, self.codec, self.rules, exact=self._exact)
+        return ChoraleSampler(self.trained, self.codec, self.rules)
 
     @property
     def _knows_labels(self) -> bool:
-        return bool(self.model.config.classes) and self.card.get("labelled") is not False
+        return bool(self.config.classes) and self.card.get("labelled") is not False
 
     def _label(self, text: str | None) -> Label | None:
         """The mode or key that a label names, if the model knows any."""

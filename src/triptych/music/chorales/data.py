@@ -331,7 +331,7 @@ def listed(grids: object) -> list[Grid]:
     return list(grids)
 
 
-def held_out(
+def held_out_pieces(
     grids: Sequence[Grid], codec: ChoraleCodec, task: Literal["compose", "infill"] = "compose", *, metre: int = 0
 ) -> list[Batch]:
     """Whole pieces as they are, a piece a batch, without label and END: 4 tokens a step, each counted.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
+from triptych.errors import UserError, whole_number
 from triptych.music.chorales.codec import (
     HIGHEST,
     LOWEST,
@@ -77,6 +77,22 @@ class Given:
     def place(self) -> dict[str, Any]:
         """The bars of the piece, and the sixteenth of them with which the grid begins, as `ChoraleSampler` has it."""
         return {"bars": self.piece.bars, "before": self.before}
+
+    def span(self, first: int | None, last: int | None) -> slice:
+        """The steps of the grid from bar `first` to bar `last`, both included; None is the first or last of the piece.
+
+        Raises UserError for bars that it has not.
+        """
+        bars = self.answer(self.grid).bars
+        start = bars.first if first is None else whole_number(first, "the first bar")
+        stop = bars.last if last is None else whole_number(last, "the last bar")
+        if not bars.first <= start <= stop <= bars.last:
+            raise UserError(
+                f"expected bars from {bars.first} to {bars.last}, the first not after the last, got {start} to {stop}"
+            )
+        span = bars.ticks(start, stop)
+        begin, end = (max(0, tick - self.before) for tick in (span.start, span.stop))
+        return slice(0 if begin <= self.early else begin, end)
 
     def read_key(self) -> Key:
         """The key in which the grid stands."""

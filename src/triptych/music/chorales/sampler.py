@@ -13,14 +13,13 @@ from triptych.generation.forced import FREE
 from triptych.generation.protocol import Ids
 from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
-from triptych.model.decoder import TorchDecoder
-from triptych.model.transformer import Transformer
 from triptych.music.chorales.codec import END, HOLE, ChoraleCodec, Grid
 from triptych.music.chorales.grammar import ChoraleGrammar, Rules
 from triptych.music.chorales.labels import Label, class_of
 from triptych.music.piece.key import Key
 from triptych.music.piece.metre import Bars
 from triptych.music.piece.metre_table import places_of
+from triptych.trained import Trained
 
 MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
 MOST_FILLED = 8192  # of one that is filled in; before it, all of it is read at once
@@ -31,12 +30,11 @@ NOTHING: Grid = np.empty((0, 4), np.int64)
 
 @dataclass(frozen=True)
 class ChoraleSampler:
-    """A model with its codec and the rules of the grammar. exact: in the model's own number format alone."""
+    """A model with its codec and the rules of the grammar."""
 
-    model: Transformer
+    trained: Trained
     codec: ChoraleCodec
     rules: Rules
-    exact: bool = False
 
     def compose(
         self,
@@ -78,7 +76,7 @@ class ChoraleSampler:
             "label": np.full(rows, class_of(label)),
             "metre": self._metre(bars, before, length // 4),
         }
-        decoder = TorchDecoder(self.model, exact=self.exact)
+        decoder = self.trained.decoder()
         return generate(
             decoder,
             decoder.start(length=length, rows=rows, **conditions),
@@ -113,7 +111,7 @@ class ChoraleSampler:
             "label": np.full(1, class_of(label)),
             "metre": self._metre(bars, before, len(grid)),
         }
-        decoder = TorchDecoder(self.model, exact=self.exact)
+        decoder = self.trained.decoder()
         columns = generate(
             decoder,
             decoder.start(length=length, source=source, **conditions),
@@ -127,7 +125,7 @@ class ChoraleSampler:
 
     def _metre(self, bars: Bars | None, before: int, steps: int) -> Ids | None:
         """The metre [1, steps, 2] of some sixteenths of a piece; None for a model that does not read it."""
-        longest = self.model.config.positions.metre
+        longest = self.trained.config.positions.metre
         if bars is None or not longest:
             return None
         early = max(0, -before)  # a quarter note may begin before the piece does

@@ -6,20 +6,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import torch
 
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, number, whole_number
 from triptych.generation.sample import generate
 from triptych.generation.sampling import PLAIN, Sampling
-from triptych.model import convert
-from triptych.model.decoder import TorchDecoder
-from triptych.model.device import use_device
-from triptych.model.transformer import Transformer
-from triptych.model.weights import load_for, save_transformer
 from triptych.music.files.reading import MusicReader, read_performance
 from triptych.music.performances.codec import (
     END,
@@ -43,15 +37,20 @@ from triptych.music.performances.data import (
 )
 from triptych.music.performances.grammar import PerformanceGrammar
 from triptych.music.performances.melody import MelodyCodec, melody_of, melody_of_parts
+from triptych.music.performances.presets import shaped
 from triptych.music.performances.shards import VALID, Shards
 from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
-from triptych.train.folder import RunFolder
-from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Outcome, Package, card_of_run, take_best, unmeasured
+from triptych.train.package import unmeasured
 from triptych.train.recipe import Recipe
+from triptych.trained import Trained
+
+if TYPE_CHECKING:
+    from triptych.model.transformer import Transformer
+    from triptych.train.folder import RunFolder
+    from triptych.train.package import Outcome
 
 Music = str | Path | Piece | Performance
 LENGTH = 2048  # tokens of a crop, as in Huang et al. 2018: about 50 seconds
@@ -63,40 +62,9 @@ MILLISECONDS = 1_000 // STEPS  # of a step
 PREPARED = "prepared music (Shards)", "music.shards.prepare makes it of MIDI files"  # what is expected; the remedy
 _NOTHING: Ids = np.empty(0, np.int64)
 
-# A decoder alone with relative attention over all of a crop, and no absolute positions.
-RELATIVE: dict[str, Any] = {
-    "width": 256,
-    "heads": 4,
-    "feed_forward": 1024,
-    "encoder_layers": 0,
-    "decoder_layers": 5,
-    "dropout": 0.1,
-    "norm": "pre",
-    "activation": "gelu",
-    "positions": {"kind": "none"},
-    "relations": {"distance": {"size": LENGTH}},
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "relative": RELATIVE,
-    # Blocks of 512 that see the block before, as in the paper: no distance is beyond the table.
-    "relative-local": {
-        **RELATIVE,
-        "pattern": {"kind": "local_1d", "query": 512, "memory": 512},
-        "relations": {"distance": {"size": 1024}},
-    },
-    "absolute": {**RELATIVE, "positions": {"kind": "sinusoidal"}, "relations": {}},
-    "tiny": {
-        **RELATIVE,
-        "width": 64,
-        "feed_forward": 128,
-        "decoder_layers": 2,
-        "relations": {"distance": {"size": 64}},
-    },
-}
-
 
 class Pianist:
-    """A Transformer over performances, its vocabulary and its card.
+    """A trained Transformer over performances, and its vocabulary.
 
     A decoder alone composes and continues; an encoder-decoder, whose source is a melody, accompanies it.
 
@@ -104,14 +72,9 @@ class Pianist:
     >>> save_music(pianist.compose(label="Chopin", seconds=30, seed=7), "out.mid")    # doctest: +SKIP
     """
 
-    def __init__(
-        self, model: Transformer, codec: PerformanceCodec, card: Mapping[str, Any] | None = None, *, exact: bool = False
-    ) -> None:
-        """Join a model to its codec; both count the same vocabulary and the same labels.
-
-        exact: one piece alone too is composed in the model's own number format, not with matrices in float16.
-        """
-        config = model.config
+    def __init__(self, trained: Trained) -> None:
+        """Read the codec of a model. Raises UserError unless both count the same vocabulary and the same labels."""
+        config, codec = trained.config, PerformanceCodec.from_bytes(trained.files[FILE])
         wanted = MelodyCodec.vocabulary if config.encoder_layers else None
         if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
             raise UserError(
@@ -125,20 +88,15 @@ class Pianist:
         keyboard = getattr(config.input, "keyboard", None)
         if keyboard not in (None, KEYBOARD):
             raise UserError(f"expected input.keyboard={list(KEYBOARD)} for performances, got {list(keyboard)}")
-        self.model, self.codec, self.card = model, codec, dict(card or {})
-        self._exact = exact
+        self.trained, self.codec = trained, codec
 
     @classmethod
     def load(
         cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
     ) -> Pianist:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        model, stored = load_for(
-            name, FILE, "a model of piano performances", device=device, threads=threads, dtype=dtype
-        )
-        codec = PerformanceCodec.from_bytes(stored.files[FILE])
-        # Who asks for a number format gets no other.
-        return cls(model, codec, stored.card, exact=dtype != "auto")
+        what = "a model of piano performances"
+        return cls(Trained.load(name, FILE, what, device=device, threads=threads, dtype=dtype))
 
     @classmethod
     def new(
@@ -157,69 +115,73 @@ class Pianist:
         To accompany, an encoder as deep as the decoder, and sinusoids, by which the two find each other, unless
         `changes` say otherwise; half of the preset's distances are related.
         """
-        if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
         if task not in list(get_args(Task)):
             raise UserError(f"expected a task of {', '.join(get_args(Task))}, got {task!r}")
-        for name in ("vocabulary", "source_vocabulary", "classes"):
-            if name in changes:
-                raise UserError(f"expected no {name}, got {changes[name]!r}; that of performances is given")
-        where, _ = use_device(device, threads, "float32")
         codec = PerformanceCodec(labels.labels if isinstance(labels, Shards) else labels)
-        shape = {"vocabulary": codec.vocabulary, "classes": len(codec.labels), **PRESETS[preset]}
-        if task == "accompany":
-            shape["source_vocabulary"] = MelodyCodec.vocabulary
-            shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
-            shape["positions"] = "sinusoidal"
-
-            shape["relations"] = {kind: {"size": each["size"] // 2} for kind, each in shape["relations"].items()}
-        shape |= changes
-        if (shape["encoder_layers"] != 0) != (task == "accompany"):
-            wanted = "from 1" if task == "accompany" else "0"
-            raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
-        config = Config.from_dict(shape)
-        torch.manual_seed(seed)
-        return cls(Transformer(config).to(where), codec)
+        config, files = shaped(preset, task, codec, changes), {FILE: codec.to_bytes()}
+        return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
 
     def with_dropout(self, probability: float | None = None) -> Pianist:
         """The same pianist with another dropout, for further training."""
-        return Pianist(convert.with_dropout(self.model, probability), self.codec, self.card, exact=self._exact)
+        from triptych.model.convert import with_dropout
+
+        return Pianist(self.trained.changed(with_dropout(self.module(), probability)))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
-        return Pianist(convert.with_pattern(self.model, pattern), self.codec, unmeasured(self.card), exact=self._exact)
+        from triptych.model.convert import with_pattern
+
+        changed = with_pattern(self.module(), pattern)
+        return Pianist(self.trained.changed(changed, card=unmeasured(self.card)))
 
     def with_keyboard(self) -> Pianist:
         """The same pianist, to be told from now on which keys are down and for how long: see `Tokens.keyboard`."""
-        return Pianist(convert.with_keyboard(self.model, KEYBOARD), self.codec, self.card, exact=self._exact)
+        from triptych.model.convert import with_keyboard
+
+        return Pianist(self.trained.changed(with_keyboard(self.module(), KEYBOARD)))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the model's card says: its data, scores and licence."""
+        return self.trained.card
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the model."""
+        return self.trained.config
+
+    def module(self) -> Transformer:
+        """The Transformer in torch, made at first use."""
+        return self.trained.module()
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:
         """What the model was made for."""
-        return "accompany" if self.model.config.encoder_layers else "compose"
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        use_device("cpu", None, dtype)
-        save_transformer(folder, self.model, self._files(), {**self.card, **card}, dtype)
+        return "accompany" if self.config.encoder_layers else "compose"
 
     def fit(
         self,
         shards: Shards,
         *,
+        held_out: Shards | None = None,
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
         length: int = LENGTH,
         augmentation: PerformanceAugmentation = AUGMENTED,
-        held_out: int | None = None,
+        limit: int | None = None,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Train on the split "train" and become the checkpoint with the lowest held-out loss.
 
-        `length` is that of the crops in tokens. What counts is the loss over the split "valid", or over `held_out` of
-        its pieces, in windows of that length side by side: half of the work of `evaluate`, and a little higher.
+        `length` is that of the crops in tokens. What counts is the loss over the split "valid" of `held_out`, or
+        of the same music without, or over at most `limit` of its pieces, in windows of that length side by side: half
+        of the work of `evaluate`, and a little higher.
         """
         expect(shards, Shards, *PREPARED)
         expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
@@ -233,30 +195,21 @@ class Pianist:
             seed=recipe.seed,
         )
         checked = held_out_windows(
-            shards,
+            shards if held_out is None else held_out,
             self.codec,
             task=self.task,
             length=length,
             context=0,
             tokens_per_batch=recipe.tokens_per_batch,
-            most=held_out,
+            most=limit,
         )
         facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
-        facts |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": held_out}
-        described = card_of_run(self.card, card or {}, facts)
+        facts |= {"stretch": augmentation.stretch, "semitones": augmentation.semitones, "held_out": limit}
         examples = {"the prepared pieces": shards.digest()}
-        outcome = fit(
-            self.model,
-            data,
-            checked,
-            recipe,
-            out,
-            package=Package(self._files(), described, examples, {"unlabelled": augmentation.unlabelled}),
-            resume=resume,
-            quiet=quiet,
-        )
-        self.card = take_best(self.model, outcome.folder)
-        return outcome
+        if held_out is not None:
+            examples["the held-out pieces"] = held_out.digest()
+        package = self.trained.package(card, facts, examples, {"unlabelled": augmentation.unlabelled})
+        return self.trained.fit(data, checked, recipe, out, package=package, resume=resume, quiet=quiet)
 
     def evaluate(
         self,
@@ -265,18 +218,20 @@ class Pianist:
         *,
         length: int = LENGTH,
         context: int | None = None,
-        pieces: int | None = None,
+        limit: int | None = None,
     ) -> dict[str, Any]:
-        """`nll` (nats a token), its `tokens` and `pieces`: see `held_out_windows`, where `pieces` is `most`."""
+        """`nll` (nats a token), its `tokens` and `pieces`, at most `limit`, evenly from all: see `held_out_windows`."""
+        from triptych.train.loop import held_out_loss
+
         expect(shards, Shards, *PREPARED)
         windows = held_out_windows(
-            shards, self.codec, split, task=self.task, length=length, context=context, most=pieces
+            shards, self.codec, split, task=self.task, length=length, context=context, most=limit
         )
         count = len(shards.of_split(split))
         return {
-            "nll": held_out_loss(self.model, windows),
+            "nll": held_out_loss(self.module(), windows),
             "tokens": sum(window.tokens for window in windows),
-            "pieces": count if pieces is None else min(pieces, count),
+            "pieces": count if limit is None else min(limit, count),
         }
 
     def compose(
@@ -368,12 +323,9 @@ class Pianist:
         expect(ids, np.ndarray, "ids as an array", "PerformanceCodec.encode makes them")
         if len(ids) > LENGTH:
             raise UserError(f"expected at most {LENGTH:,} tokens to look at, got {len(ids):,}; cut the piece")
-        return TorchDecoder(self.model).attention(ids[None], label=self._class(label)).decoder
+        return self.trained.decoder().attention(ids[None], label=self._class(label)).decoder
 
     # -- parts --------------------------------------------------------------------------------------------------------
-
-    def _files(self) -> dict[str, bytes]:
-        return {FILE: self.codec.to_bytes()}
 
     def _class(self, label: str | None) -> Ids:
         """The class of a label, or that of none: [1]."""
@@ -407,7 +359,7 @@ class Pianist:
         """At most `room` ids that follow those that are read."""
         steps = len(read) + room
         source = None if melody is None else MelodyCodec().encode(melody)[None]
-        decoder = TorchDecoder(self.model, exact=self._exact)
+        decoder = self.trained.decoder()
         columns = generate(
             decoder,
             decoder.start(length=steps, rows=1, source=source, label=self._class(label)),

@@ -1,0 +1,33 @@
+"""Sentences to translate in batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from triptych.generation.protocol import Ids
+
+SENTENCES = 32  # translated at once
+TOGETHER = 10_240  # source tokens of all hypotheses that are translated at once: of 32 sentences with beam 5, 64 each
+
+
+def by_length(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]:
+    """Batches of row numbers, long sentences first, so that memory is at its largest at once; empty lines stay out.
+
+    A batch of long sentences, or with a wide beam, has fewer of them, so that memory stays bounded.
+    """
+    order = sorted((row for row, ids in enumerate(sources) if len(ids) > 1), key=lambda row: -len(sources[row]))
+    while order:
+        count = min(SENTENCES, max(1, TOGETHER // (beam * len(sources[order[0]]))))
+        yield order[:count]
+        order = order[count:]
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
+    """Ids [rows, longest], filled up with 0, and lengths [rows]."""
+    lengths = np.array([len(row) for row in rows])
+    ids = np.zeros((len(rows), lengths.max()), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+    return ids, lengths
