@@ -264,9 +264,9 @@ def test_an_epoch_holds_each_pair_once_within_the_budget(
     data = PairData(pairs, codec, tokens_per_batch=tokens, multiple=multiple, alpha=alpha, seed=3, shuffle=shuffle)
     assert len(data) + data.pairs.report.skipped == len(pairs)
     epoch = data.epoch(number)
-    assert sorted(row for rows in epoch.indices for row in rows) == list(range(len(data)))
+    assert sorted(row for rows in epoch.parts for row in rows) == list(range(len(data)))
     assert len(list(epoch)) == len(epoch)
-    for batch, rows in zip(epoch, epoch.indices, strict=True):
+    for batch, rows in zip(epoch, epoch.parts, strict=True):
         assert batch.source is not None and batch.source_lengths is not None and batch.label is None
         assert 0 < batch.target.numel() <= tokens
         assert batch.source.numel() <= 2 * tokens
@@ -311,7 +311,7 @@ def test_an_epoch_resumes_in_the_middle(codec: TextCodec) -> None:
 
 def test_neighbours_and_order_change_every_epoch(codec: TextCodec) -> None:
     data = PairData(make_pairs(300), codec, tokens_per_batch=200)
-    first, second = ([frozenset(rows.tolist()) for rows in data.epoch(number).indices] for number in (0, 1))
+    first, second = ([frozenset(rows.tolist()) for rows in data.epoch(number).parts] for number in (0, 1))
     assert len(set(first) & set(second)) < len(first) / 2
     widths = [batch.target.shape[1] for batch in data.epoch(0)]
     assert widths != sorted(widths)
@@ -336,10 +336,10 @@ def test_held_out_data_is_in_a_stable_order(codec: TextCodec) -> None:
 def test_buckets_save_padding(codec: TextCodec) -> None:
     pairs = make_pairs(500, longest=30)
     bucketed = PairData(pairs, codec, tokens_per_batch=300, multiple=1).epoch(0)
-    source, target = bucketed.padding()
     batches = list(bucketed)
-    filled = sum(int(batch.lengths.sum()) for batch in batches)
-    assert target == pytest.approx(1 - filled / sum(batch.target.numel() for batch in batches))
+    filled = sum(int(batch.source_lengths.sum()) for batch in batches), sum(batch.tokens for batch in batches)
+    space = sum(batch.source.numel() for batch in batches), sum(batch.target.numel() for batch in batches)
+    source, target = (1 - one / other for one, other in zip(filled, space, strict=True))
     assert 0 <= target < 0.1
     assert 0 <= source < 0.25
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from triptych.errors import UserError, expect
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import Ids, PictureCodec, Pixels
 from triptych.image.files import Pictures
-from triptych.model.batch import Batch
+from triptych.model.batch import Batch, Batches
 
 Task = Literal["paint", "complete", "upscale"]
 Side = Literal["top", "bottom", "left", "right"]
@@ -126,6 +127,12 @@ class PictureModel:
         assert small is not None
         return self.codec.encode_small(small, aligned=self.aligned)
 
+    def holes(self, pictures: Pixels, random: np.random.Generator) -> Mask | None:
+        """What is hidden of pictures [N, ...] for a model that completes, drawn for each: [N, height, width]."""
+        if self.task != "complete":
+            return None
+        return np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in pictures])
+
     def batch(self, pictures: Pixels, labels: Ids | None, hidden: Mask | None = None) -> Batch:
         """A batch of pictures with their conditions: labels [N] (-1 is none), and what is hidden where it completes."""
         target = self.codec.encode(pictures)
@@ -159,41 +166,17 @@ class PictureData:
         """The number of pictures."""
         return len(self.pictures)
 
-    def epoch(self, number: int) -> PictureBatches:
+    def epoch(self, number: int) -> Batches:
         """The batches of epoch `number`, counted from 0."""
         chosen = np.random.default_rng([self.seed, number]).permutation(len(self.pictures))
-        return PictureBatches(self, chosen, number)
+        return Batches(partial(self._batch, number, chosen), range(math.ceil(len(chosen) / self.rows)))
 
-
-class PictureBatches(Sequence[Batch]):
-    """Batches of some of the pictures, made when they are asked for."""
-
-    def __init__(self, data: PictureData, chosen: Ids, number: int, first: int = 0, last: int | None = None) -> None:
-        self._data, self._chosen, self._number = data, chosen, number
-        self._range = range(math.ceil(len(chosen) / data.rows))[first:last]
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    @overload
-    def __getitem__(self, item: int) -> Batch: ...
-    @overload
-    def __getitem__(self, item: slice) -> PictureBatches: ...
-    def __getitem__(self, item: int | slice) -> Batch | PictureBatches:
-        data = self._data
-        if isinstance(item, slice):
-            chosen = self._range[item]
-            assert chosen.step == 1
-            return PictureBatches(data, self._chosen, self._number, chosen.start, chosen.stop)
-        place = self._range[item]
-        rows = self._chosen[place * data.rows : (place + 1) * data.rows]
-        pictures, labels = data.pictures.pictures[rows], data.pictures.labels
-        random = np.random.default_rng([data.seed, self._number, place])
-        pictures = data.augmentation(pictures, random)
-        hidden = None
-        if data.model.task == "complete":
-            hidden = np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in rows])
-        return data.model.batch(pictures, None if labels is None else labels[rows], hidden)
+    def _batch(self, number: int, chosen: Ids, place: int) -> Batch:
+        """Batch `place` of epoch `number`, of whose order `chosen` [pictures] it takes the next `rows`."""
+        rows = chosen[place * self.rows : (place + 1) * self.rows]
+        labels, random = self.pictures.labels, np.random.default_rng([self.seed, number, place])
+        pictures = self.augmentation(self.pictures.pictures[rows], random)
+        return self.model.batch(pictures, None if labels is None else labels[rows], self.model.holes(pictures, random))
 
 
 def held_out_batches(
@@ -205,10 +188,7 @@ def held_out_batches(
     for first in range(0, len(pictures), rows):
         some = pictures.pictures[first : first + rows]
         labels = None if pictures.labels is None else pictures.labels[first : first + rows]
-        hidden = None
-        if model.task == "complete":
-            hidden = np.stack([draw_mask(some.shape[1], some.shape[2], random) for _ in some])
-        found.append(model.batch(some, labels, hidden))
+        found.append(model.batch(some, labels, model.holes(some, random)))
     return found
 
 

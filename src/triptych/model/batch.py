@@ -1,10 +1,12 @@
-"""What one training step sees: a batch of target sequences with their conditions."""
+"""What one training step sees, a batch of target sequences with their conditions, and how batches are made."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
+import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
@@ -13,6 +15,8 @@ from triptych.shape.config import Config
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,3 +100,63 @@ class Batch:
             self.context,
             self.metre,
         )
+
+
+class Batches(Sequence[Batch]):
+    """Batches that are made when they are asked for, `make(part)` of each part; so a slice of them costs nothing."""
+
+    def __init__(self, make: Callable[[Any], Batch], parts: Sequence[Any]) -> None:
+        self._make, self.parts = make, parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @overload
+    def __getitem__(self, item: int) -> Batch: ...
+    @overload
+    def __getitem__(self, item: slice) -> Batches: ...
+    def __getitem__(self, item: int | slice) -> Batch | Batches:
+        return Batches(self._make, self.parts[item]) if isinstance(item, slice) else self._make(self.parts[item])
+
+
+class Indexed(Protocol):
+    """Rows [length, ...] by place: a list of them, or what makes them when they are asked for."""
+
+    def __getitem__(self, place: int, /) -> NDArray[Any]:
+        """The row of one example."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples to be joined to batches: fields of `Batch` by example, None where no example has them; soft targets are
+    its `wanted`, each as long as its target. Widths of targets and sources are rounded up to `multiple`.
+    """
+
+    targets: Indexed
+    sources: Indexed | None = None
+    labels: Sequence[int] | None = None
+    soft_targets: Indexed | None = None
+    metres: Indexed | None = None
+    multiple: int = 1
+
+    def batch(self, places: Ids) -> Batch:
+        """The batch of the examples at some places [B]."""
+        target, source, soft, metre = (
+            (None, None) if part is None else padded([part[place] for place in places.tolist()], self.multiple)
+            for part in (self.targets, self.sources, self.soft_targets, self.metres)
+        )
+        label = None if self.labels is None else np.array([self.labels[place] for place in places.tolist()])
+        return Batch.of(*target, *source, label, soft[0], metre=metre[0])
+
+
+def padded(rows: Sequence[NDArray[Any]], multiple: int = 1) -> tuple[NDArray[Any], Ids]:
+    """Rows of one dtype, each [length, ...], filled with 0: [rows, longest, ...], rounded up to a multiple; and their
+    lengths, int64 [rows].
+    """
+    lengths = np.array([len(row) for row in rows])
+    longest = -(-int(lengths.max()) // multiple) * multiple
+    found = np.zeros((len(rows), longest, *rows[0].shape[1:]), rows[0].dtype)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = row
+    return found, lengths

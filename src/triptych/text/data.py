@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.model.batch import Batch
+from triptych.model.batch import Batches, Examples
 from triptych.splits import evenly
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.files import Unusable, decoded, raw_lines
@@ -244,44 +244,6 @@ def _zipped(source: Path, target: Path) -> Iterator[tuple[bytes, bytes]]:
         )
 
 
-class Epoch(Sequence[Batch]):
-    """The batches of one pass over the data; the tensors of a batch are built when it is asked for.
-
-    `indices[k]` are the rows of batch k as indices into `PairData.pairs`. A slice is an `Epoch` too, so a training run
-    resumes in the middle of an epoch with ``epoch[done:]`` at no cost.
-    """
-
-    def __init__(self, source: _Ragged, target: _Ragged, indices: Sequence[Indices], multiple: int) -> None:
-        self._source = source
-        self._target = target
-        self._multiple = multiple
-        self.indices = indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @overload
-    def __getitem__(self, item: int) -> Batch: ...
-    @overload
-    def __getitem__(self, item: slice) -> Epoch: ...
-    def __getitem__(self, item: int | slice) -> Batch | Epoch:
-        if isinstance(item, slice):
-            return Epoch(self._source, self._target, self.indices[item], self._multiple)
-        rows = self.indices[item]
-        target, lengths = self._target.padded(rows, self._multiple)
-        source, source_lengths = self._source.padded(rows, self._multiple)
-        return Batch.of(target, lengths, source, source_lengths)
-
-    def padding(self) -> tuple[float, float]:
-        """Share of padding among all the source and all the target positions, each from 0 to 1."""
-        shares = []
-        for side in (self._source, self._target):
-            filled = sum(int(side.lengths[rows].sum()) for rows in self.indices)
-            space = sum(len(rows) * _up(int(side.lengths[rows].max()), self._multiple) for rows in self.indices)
-            shares.append(1.0 - filled / space if space else 0.0)
-        return shares[0], shares[1]
-
-
 class PairData:
     """Sentence pairs, encoded and in batches: what training and measuring read.
 
@@ -329,15 +291,16 @@ class PairData:
         """Return the number of pairs in use."""
         return len(self.pairs)
 
-    def epoch(self, number: int) -> Epoch:
-        """Return the batches of epoch `number` (from 0): a function of it, data, settings and seed alone."""
+    def epoch(self, number: int) -> Batches:
+        """Return the batches of epoch `number` (from 0): a function of it, data, settings and seed alone. Their parts
+        are places in `pairs`.
+        """
         source, target = (self._sampled(side, number) for side in (0, 1)) if self.alpha else self._best
-        if not self._shuffle:
-            return Epoch(source, target, self._cut(self._order(source, target, None), source, target), self._multiple)
-        generator = np.random.default_rng([self.seed, number])
-        batches = self._cut(self._order(source, target, generator), source, target)
-        shuffled = np.argsort(generator.random(len(batches)))
-        return Epoch(source, target, [batches[place] for place in shuffled], self._multiple)
+        generator = np.random.default_rng([self.seed, number]) if self._shuffle else None
+        groups = self._cut(self._order(source, target, generator), source, target)
+        if generator is not None:
+            groups = [groups[place] for place in np.argsort(generator.random(len(groups)))]
+        return Batches(Examples(target, source, multiple=self._multiple).batch, groups)
 
     def _encoded(self, pairs: Pairs, what: str) -> tuple[list[int], Pairs, tuple[_Ragged, _Ragged]]:
         """Encode both sides once and leave out what is too long or turns out empty."""
@@ -408,30 +371,18 @@ class _Ragged:
         self._ends: Indices = np.cumsum(lengths)
 
     @classmethod
-    def of(cls, lists: Sequence[Sequence[int] | NDArray[np.int32]]) -> _Ragged:
+    def of(cls, lists: Sequence[Sequence[int] | Indices]) -> _Ragged:
         lengths = np.fromiter(map(len, lists), np.int64, len(lists))
         return cls(np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths)
 
     def lists(self) -> list[list[int]]:
         return [self[row].tolist() for row in range(len(self.lengths))]
 
-    def __getitem__(self, row: int) -> NDArray[np.int32]:
+    def __getitem__(self, row: int) -> Indices:
         end = self._ends[row]
-        return self._ids[end - self.lengths[row] : end]
-
-    def padded(self, rows: Indices, multiple: int) -> tuple[Indices, Indices]:
-        """Ids of some rows, int64 [rows, width] filled with 0, and their lengths, int64 [rows]."""
-        lengths = self.lengths[rows]
-        padded = np.zeros((len(rows), _up(int(lengths.max()), multiple)), np.int64)
-        for place, row in enumerate(rows.tolist()):
-            padded[place, : lengths[place]] = self[row]
-        return padded, lengths
+        return self._ids[end - self.lengths[row] : end].astype(np.int64)
 
 
-@overload
-def _up(length: int, multiple: int) -> int: ...
-@overload
-def _up(length: Indices, multiple: int) -> Indices: ...
-def _up(length: int | Indices, multiple: int) -> int | Indices:
+def _up(length: Indices, multiple: int) -> Indices:
     """Round up to a multiple."""
     return -(-length // multiple) * multiple

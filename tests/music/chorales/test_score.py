@@ -7,9 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.model.batch import Batch
+from triptych.model.batch import Batch, Examples
 from triptych.model.transformer import Transformer
-from triptych.music.batches import Examples
 from triptych.music.chorales.codec import RANGES, REST, SILENT, VOICES, ChoraleCodec, Grid
 from triptych.music.chorales.data import held_out_pieces, transposed
 from triptych.music.chorales.score import KEYS, ensemble_nll, ensemble_probabilities, likelihood, token_nll, worded
@@ -93,8 +92,7 @@ def test_padding_does_not_count(lengths: list[int], task: str) -> None:
     single = held_out_pieces([grid_of(number, steps) for number, steps in enumerate(lengths)], CODEC, task)  # type: ignore[arg-type]
     targets = [batch.target[0].numpy() for batch in single]
     sources = [batch.source[0].numpy() for batch in single if batch.source is not None]
-    together = Examples([np.arange(len(lengths))], targets, [-1] * len(lengths), sources or None)
-    assert len(together) == 1
+    together = [Examples(targets, sources or None, [-1] * len(lengths)).batch(np.arange(len(lengths)))]
     one, all_at_once = likelihood(MODELS[task], single), likelihood(MODELS[task], together)
     assert one["tokens"] == all_at_once["tokens"]
     assert one["nll"] == pytest.approx(all_at_once["nll"], rel=1e-6)

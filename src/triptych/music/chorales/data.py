@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError, shown
-from triptych.model.batch import Batch
-from triptych.music.batches import Examples, Ids, grouped
+from triptych.model.batch import Batch, Batches, Examples
+from triptych.music.batches import Ids, grouped
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorales.codec import (
     END,
@@ -236,7 +236,7 @@ class ChoraleData:
         """The number of pieces."""
         return len(self.grids)
 
-    def epoch(self, number: int) -> Examples:
+    def epoch(self, number: int) -> Batches:
         """The batches of epoch `number`, counted from 0."""
         random = np.random.default_rng([self.seed, number])
         targets: list[Ids] = []
@@ -274,7 +274,7 @@ class ChoraleData:
                 elif piece.soft_targets:  # no teacher was given what the piece has become
                     soft_targets.append(np.eye(self.codec.vocabulary, dtype=np.float32)[targets[-1]])
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
-        return Examples(groups, targets, labels, sources or None, soft_targets or None, metres or None)
+        return Batches(Examples(targets, sources or None, labels, soft_targets or None, metres or None).batch, groups)
 
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
@@ -345,7 +345,7 @@ def held_out_pieces(
         hidden[:, 1:] = True
         sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
         metres = [known_places(grid, metre)] if metre else []
-        found.append(Examples([np.array([0])], [ids], [-1], sources, metres=metres or None)[0])
+        found.append(Examples([ids], sources, [-1], metres=metres or None).batch(np.array([0])))
     return found
 
 

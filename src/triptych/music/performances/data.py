@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.model.batch import Batch
-from triptych.music.batches import Examples, Ids, grouped, padded
+from triptych.model.batch import Batch, Batches, Examples, padded
+from triptych.music.batches import Ids, grouped
 from triptych.music.performances.codec import STEPS, PerformanceCodec, moment, shifts
 from triptych.music.performances.melody import REST, MelodyCodec
 from triptych.music.performances.melody import STEPS as MELODY_STEPS
@@ -79,7 +79,7 @@ class PerformanceData:
         """The number of pieces."""
         return len(self.entries)
 
-    def epoch(self, number: int) -> Examples:
+    def epoch(self, number: int) -> Batches:
         """The batches of epoch `number`, counted from 0."""
         random = np.random.default_rng([self.seed, number])
         tokens = np.array([entry.tokens + 1 for entry in self.entries])  # with END
@@ -97,7 +97,7 @@ class PerformanceData:
         labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
         lengths = np.minimum(tokens, self.length)[piece].tolist()
         sources = _Melodies(crops) if self.task == "accompany" else None
-        return Examples(grouped(lengths, self.tokens_per_batch, random), crops, labels.tolist(), sources)
+        return Batches(Examples(crops, sources, labels.tolist()).batch, grouped(lengths, self.tokens_per_batch, random))
 
     def _label(self, entry: Entry) -> int:
         return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
