@@ -35,7 +35,7 @@ from triptych.image.painter import Painter
 from triptych.train.optimizer import measure_optimizers
 from triptych.train.precision import choose_dtype, cost_of_bfloat16, fast_dtype
 from triptych.train.recipe import Recipe
-from triptych.train.state import FILE as STATE
+from triptych.train.run.state import FILE as STATE
 
 SHAPE: dict[str, Any] = {
     "cell": (1, 1),

@@ -22,7 +22,7 @@ from small_runs import place, run, train
 from triptych.errors import UserError
 from triptych.model.weights import transformer_of
 from triptych.shape.store import SHIPPED, read_model
-from triptych.train.folder import RunFolder
+from triptych.train.run.folder import RunFolder
 
 
 def model_is_refused(folder: Path) -> str | None:

@@ -24,7 +24,7 @@ from triptych.errors import UserError
 from triptych.model.weights import transformer_of
 from triptych.shape.files import MARK
 from triptych.shape.store import read_model
-from triptych.train.state import read_state
+from triptych.train.run.state import read_state
 
 OFTEN = "save_every=0.0000001"  # after every update
 failures: list[str] = []

@@ -2,7 +2,7 @@
 
 6 layers of width 256 with 8 heads and feed-forward networks of 1,024, random weights; 3,072 positions, one a subpixel.
 Local attention in blocks of 256 with the 256 positions before, or in blocks of 8 x 16 with 8 rows above and 32 columns
-beside; the mixture of 10 logistics has a pixel at one position. "painting" is `paint`, as a person calls it; "cached
+beside; the mixture of 10 components has a pixel at one position. "painting" is `paint`, as a person calls it; "cached
 steps" are those of `Transformer`, "one row" those of `SingleRow` with matrices in float16, or in the model's own dtype.
 
 Without a cache every step runs the whole prefix again: extrapolated from passes in the middle of every 512 steps, each
@@ -28,7 +28,7 @@ from triptych.generation.sample import generate
 from triptych.image.files import Pictures
 from triptych.image.painter import Painter
 from triptych.model.decoder import Rows, TorchDecoder
-from triptych.model.single import SingleRow, fits
+from triptych.model.single.row import SingleRow, fits
 from triptych.model.transformer import Transformer
 
 SHAPE: dict[str, Any] = {"width": 256, "heads": 8, "feed_forward": 1024, "decoder_layers": 6}

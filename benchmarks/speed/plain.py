@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from speed.ours import Built
 from triptych.model.batch import Batch
-from triptych.model.positions import sinusoids
+from triptych.model.layers.positions import sinusoids
 from triptych.shape.config import Config
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]

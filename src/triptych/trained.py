@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
 from triptych.shape.store import Stored, another_kind, read_model
-from triptych.train.package import Package, card_of_run
+from triptych.train.run.package import Package, card_of_run
 
 if TYPE_CHECKING:
     from triptych.model.batch import Batch
     from triptych.model.decoder import TorchDecoder
     from triptych.model.transformer import Transformer
-    from triptych.train.folder import RunFolder
     from triptych.train.loop import Data, Measure
-    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 
 class Trained:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from configurations import FIELDS, PAIRS, batch_of, log_probabilities, model_of
 
-from triptych.model.single import SingleRow, fits
+from triptych.model.single.row import SingleRow, fits
 from triptych.model.transformer import Transformer
 from triptych.shape.config import PATTERNS, Config, Positions
 from triptych.shape.parts import HEADS, INPUTS

@@ -20,12 +20,12 @@ from triptych.errors import UserError
 from triptych.generation import beam_search, generate
 from triptych.model import heads, inputs
 from triptych.model.batch import Batch
-from triptych.model.cross_entropy import log_probabilities
 from triptych.model.decoder import TorchDecoder
-from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Categorical, Head
+from triptych.model.heads.cross_entropy import log_probabilities
 from triptych.model.inputs.base import Input
-from triptych.model.single import fits
+from triptych.model.layers.dropout import Dropout
+from triptych.model.single.row import fits
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape import parts

@@ -29,7 +29,7 @@ LARGER_FILES = {
     "music/chorales/composer.py": 500,
 }
 LONGER_FUNCTIONS = {"translate": 105, "attention": 135, "beam_search": 75}
-LARGER_ROOMS = {"image": 17, "train": 18, "model": 17, "music/chorales": 14, "cli/verbs": 14}
+LARGER_ROOMS = {"image": 17, "music/chorales": 14, "cli/verbs": 14}
 
 
 def name_of(path: Path) -> str:
@@ -42,7 +42,11 @@ def code_lines(text: str) -> int:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
             first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 docstrings |= set(range(first.lineno, (first.end_lineno or 0) + 1))
     lines: set[int] = set()
     layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

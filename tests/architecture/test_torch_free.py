@@ -21,9 +21,9 @@ TORCH = (
 WITHOUT = {
     "triptych.model.batch",
     "triptych.model.device",
-    "triptych.train.inputs",
-    "triptych.train.lock",
-    "triptych.train.package",
+    "triptych.train.run.inputs",
+    "triptych.train.run.lock",
+    "triptych.train.run.package",
     "triptych.train.recipe",
     "triptych.train.signals",
 }

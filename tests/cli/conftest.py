@@ -15,7 +15,7 @@ from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.text.codec import TextCodec
 from triptych.text.translator import Translation
-from triptych.train.package import Outcome
+from triptych.train.run.package import Outcome
 
 LINES = ["A brown dog sees two small cats.", "Ein brauner Hund sieht zwei kleine Katzen.", "Übergröße: 'ja', & <nein>."]
 

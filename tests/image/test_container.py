@@ -193,7 +193,7 @@ def test_a_tiff_file_without_a_size() -> None:
         first_picture(struct.pack("<2sHIH", b"II", 42, 8, 1) + struct.pack("<HHII", 256, 4, 1, 9) + bytes(4))
 
 
-def run_lengths(count: int) -> bytes:
+def repeat_counts(count: int) -> bytes:
     """An 8-bit grey BMP file of 4 x 2 pixels, its rows given as runs."""
     header = struct.pack("<IiiHHIIIIII", 40, 4, 2, 1, 8, 1, 0, 0, 0, 256, 0)
     palette = b"".join(bytes([shade, shade, shade, 0]) for shade in range(256))
@@ -203,7 +203,7 @@ def run_lengths(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("small", "large"),
     [
-        (run_lengths(0), run_lengths(LARGEST_SLOW)),
+        (repeat_counts(0), repeat_counts(LARGEST_SLOW)),
         (b"P3 2 1 255 1 2 3 4 5 6\n", b"P3 2 1 255 1 2 3 4 5 6\n" + b" " * LARGEST_SLOW),
         (b"P1 2 1\n1 0\n", b"P1 2 1\n1 0\n" + b" " * LARGEST_SLOW),
         (b"P5 2 1 99\nab", b"P5 2 1 99\nab" + bytes(LARGEST_SLOW)),

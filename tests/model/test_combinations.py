@@ -4,7 +4,7 @@ import pytest
 import torch
 from configurations import batch_of, combinations, log_probabilities, model_of
 
-from triptych.model.single import SingleRow, fits
+from triptych.model.single.row import SingleRow, fits
 from triptych.shape.config import Config
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from triptych.model.decoder import TorchDecoder
-from triptych.model.single import SingleRow
+from triptych.model.single.row import SingleRow
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels

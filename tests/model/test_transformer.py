@@ -13,11 +13,11 @@ from triptych.attention.attend import attend
 from triptych.attention.dense import dense
 from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError
-from triptych.model import layers
 from triptych.model.batch import Batch
-from triptych.model.dropout import Dropout
 from triptych.model.heads import base
-from triptych.model.positions import sinusoids
+from triptych.model.layers import attention as layers
+from triptych.model.layers.dropout import Dropout
+from triptych.model.layers.positions import sinusoids
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
@@ -343,7 +343,7 @@ def test_wanted_probabilities_are_learned_instead_of_the_target() -> None:
     model = Transformer(Config(11, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1)).eval()
     target, lengths = torch.randint(11, (2, 6)), torch.tensor([6, 3])
     wanted = torch.rand(2, 6, 11).softmax(-1)
-    loss, nll = model.loss(Batch(target, lengths, wanted=wanted))
+    loss, nll = model.loss(Batch(target, lengths, soft_targets=wanted))
     found = model(target).log_softmax(-1)
     valid = torch.arange(6) < lengths[:, None]
     torch.testing.assert_close(loss, -((wanted * found).sum(-1) * valid).sum())
@@ -351,4 +351,4 @@ def test_wanted_probabilities_are_learned_instead_of_the_target() -> None:
     assert loss.requires_grad and not nll.requires_grad
     one_hot = functional.one_hot(target, 11).float()
     plain, _ = model.loss(Batch(target, lengths))
-    torch.testing.assert_close(model.loss(Batch(target, lengths, wanted=one_hot))[0], plain)
+    torch.testing.assert_close(model.loss(Batch(target, lengths, soft_targets=one_hot))[0], plain)

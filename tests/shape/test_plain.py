@@ -16,7 +16,7 @@ from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape.config import Config
 from triptych.shape.files import sealed
-from triptych.shape.plain import DEEPEST, bounded, from_json, from_toml
+from triptych.shape.plain import MAX_DEPTH, bounded, from_json, from_toml
 from triptych.shape.store import read_model
 
 
@@ -115,7 +115,7 @@ def test_a_hostile_setting(tmp_path: Path, value: str, capsys: pytest.CaptureFix
 
 
 def test_what_is_bounded_passes() -> None:
-    value = nested(DEEPEST - 1)
+    value = nested(MAX_DEPTH - 1)
     assert bounded(value, "file") is value
     assert from_json(b'{"a": [1, 2.5, "x", null]}', "file") == {"a": [1, 2.5, "x", None]}
     assert from_toml("\ufeff[training]\nepochs = 1\n".encode(), "file") == {"training": {"epochs": 1}}

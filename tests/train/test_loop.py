@@ -22,11 +22,11 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape.store import read_model
-from triptych.train import folder as run_folder
 from triptych.train import loop, plan
 from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import Package, inherited
-from triptych.train.state import read_state
+from triptych.train.run import folder as run_folder
+from triptych.train.run.package import Package, inherited
+from triptych.train.run.state import read_state
 
 
 def weights(model: Transformer) -> dict[str, torch.Tensor]:
@@ -97,7 +97,7 @@ class Clock:
 
             return slow
 
-        monkeypatch.setattr(loop, "set_rate", passing(loop.set_rate, 1.0))  # in each update
+        monkeypatch.setattr(loop, "set_lr_scale", passing(loop.set_lr_scale, 1.0))  # in each update
         monkeypatch.setattr(loop, "held_out_loss", passing(held_out, evaluation))
         monkeypatch.setattr(run_folder, "write_file", passing(write, 0.25))
         monkeypatch.setattr(plan, "measure_step", lambda *_: 0.3)  # far from the truth
@@ -116,7 +116,7 @@ def test_hours_are_those_of_the_clock(
     outcome = fit(make(), Copies(), Copies().epoch(9), settings, tmp_path, quiet=True)
     assert outcome.reason == "finished"
     assert clock.now == pytest.approx(200, rel=0.05) and outcome.seconds == pytest.approx(clock.now, rel=0.01)
-    rates = [float(str(line["rate"])) for line in read_log(tmp_path) if line["event"] == "train"]
+    rates = [float(str(line["lr_scale"])) for line in read_log(tmp_path) if line["event"] == "train"]
     assert rates[-1] < 0.15 * max(rates)  # of the last update that was logged
 
 

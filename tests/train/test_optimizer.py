@@ -8,12 +8,12 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.shape.config import PRESETS, Config
 from triptych.train.optimizer import (
+    lr_scale,
     measure_optimizers,
     optimizer_tensors,
     optimizers,
-    rate,
     restore_optimizers,
-    set_rate,
+    set_lr_scale,
 )
 from triptych.train.precision import autocast
 from triptych.train.recipe import Recipe
@@ -24,15 +24,15 @@ def test_inverse_square_root_is_the_papers() -> None:
     for update in (1, 100, 3999, 4000, 4001, 100_000):
         # section 5.3 of the paper, divided by its peak
         paper = min(update**-0.5, update * 4000**-1.5) / 4000**-0.5
-        assert rate(recipe, update, 0) == pytest.approx(paper)
+        assert lr_scale(recipe, update, 0) == pytest.approx(paper)
 
 
 def test_cosine_rises_then_falls_to_zero() -> None:
     recipe = Recipe(epochs=1, warmup=10)
-    found = [rate(recipe, update, 110) for update in range(1, 111)]
+    found = [lr_scale(recipe, update, 110) for update in range(1, 111)]
     assert found[4] == pytest.approx(0.5) and found[9] == pytest.approx(1) and found[59] == pytest.approx(0.5)
     assert found[-1] == pytest.approx(0, abs=1e-12) and all(a >= b for a, b in pairwise(found[9:]))
-    assert rate(Recipe(epochs=1, schedule="constant", warmup=0), 5, 10) == 1
+    assert lr_scale(Recipe(epochs=1, schedule="constant", warmup=0), 5, 10) == 1
 
 
 def model() -> Transformer:
@@ -71,7 +71,7 @@ def test_restored_state_goes_on_to_the_bit(kind: str) -> None:
         torch.manual_seed(number)
         for parameter in ours.parameters():
             parameter.grad = torch.randn_like(parameter)
-        set_rate(stack, 1 / number)
+        set_lr_scale(stack, 1 / number)
         for optimizer in stack:
             optimizer.step()
 
@@ -102,7 +102,7 @@ def test_thirty_updates_of_every_preset_learn_to_copy(preset: str, dtype: torch.
         with autocast(target.device, dtype):
             loss, likelihood = ours.loss(Batch(target, torch.full((6,), 5), target, torch.full((6,), 5)), 0.1)
         (loss / 30).backward()
-        set_rate(stack, rate(recipe, update, 30))
+        set_lr_scale(stack, lr_scale(recipe, update, 30))
         for optimizer in stack:
             optimizer.step()
             optimizer.zero_grad()

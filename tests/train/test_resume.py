@@ -15,7 +15,7 @@ from triptych import Recipe
 from triptych.cli.main import main
 from triptych.shape.store import read_model
 from triptych.train import loop, plan
-from triptych.train.state import read_state
+from triptych.train.run.state import read_state
 
 
 @pytest.fixture(scope="module")

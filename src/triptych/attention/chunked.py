@@ -28,7 +28,7 @@ from triptych.attention.relation import Relation, by_distance
 from triptych.shape.pattern import Full, Local1D
 
 CHUNK = 256  # queries of a tile, at most
-LEAST = 64  # queries of a tile of small local blocks, about: fewer are not worth the calls
+MIN_QUERIES = 64  # queries of a tile of small local blocks, about: fewer are not worth the calls
 TILE = 4 * 1024 * 1024  # elements of a tile, at most: so many heads go together; in fewer steps, threads wait less
 
 
@@ -192,7 +192,7 @@ class _Gathered:
 
 def _together(pattern: Local1D) -> int:
     """Queries of the local blocks that make one tile: of small ones many, although each meets keys out of its reach."""
-    return max(1, min(CHUNK, max(LEAST, pattern.memory)) // pattern.query) * pattern.query
+    return max(1, min(CHUNK, max(MIN_QUERIES, pattern.memory)) // pattern.query) * pattern.query
 
 
 @dataclass(frozen=True)

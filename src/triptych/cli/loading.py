@@ -112,9 +112,9 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
     if again and (place / INDEX).is_file():
         return Shards(place)
     processes = Processes.join()
-    if processes.first:
+    if processes.is_main:
         tell_some(prepared(path, place, melody=melody)[1], f"about {path}")
-    processes.wait_for_first()
+    processes.wait_for_main()
     return Shards(place)
 
 

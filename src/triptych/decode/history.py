@@ -72,5 +72,5 @@ class History:
         """
         window = self.ids[:, max(0, position - most) : position]  # [rows, W, size], the nearest last
         same = window[:, ::-1] == self.ids[:, position, None]
-        runs: Ids = np.logical_and.accumulate(same, 1).sum(1)
-        return runs
+        counts: Ids = np.logical_and.accumulate(same, 1).sum(1)
+        return counts

@@ -23,14 +23,14 @@ from triptych.image.files import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.shape.config import Config
-from triptych.train.inputs import digest_of
 from triptych.train.recipe import Recipe
+from triptych.train.run.inputs import digest_of
 from triptych.trained import Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128

@@ -55,7 +55,7 @@ UPSCALING: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "small": SMALL,
-    "small-pixels": {  # a position is a pixel, written by a mixture of logistics
+    "small-pixels": {  # a position is a pixel, predicted by a mixture of logistic distributions
         **SMALL,
         "cell": "pixel",
         "head": {"kind": "mixture", "components": 10},

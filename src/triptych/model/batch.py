@@ -21,12 +21,12 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B target sequences, each with its condition. The lengths alone tell what is padding, 0. All but `wanted` are
-    int64.
+    """B target sequences, each with its condition. Padding is 0, and only `lengths` mark it. All but `soft_targets`
+    are int64.
 
     target [B, L] ends with END and has no start token: the model shifts it right itself. lengths [B] are the valid
     tokens of each target, END included. source [B, S] with source_lengths [B], and label [B], are there or None.
-    wanted [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
+    soft_targets [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
     context [B], if there, is how many tokens at the beginning of each target are only read: a part of something longer
     is then seen with what came before it, and none of its tokens counts twice.
     metre [B, P, 2], if there, is where each position stands in its bar, from 1 on, and how long the bar is, in
@@ -38,7 +38,7 @@ class Batch:
     source: Tensor | None = None
     source_lengths: Tensor | None = None
     label: Tensor | None = None
-    wanted: Tensor | None = None
+    soft_targets: Tensor | None = None
     context: Tensor | None = None
     metre: Tensor | None = None
 
@@ -96,7 +96,7 @@ class Batch:
             self.source,
             self.source_lengths,
             self.label,
-            self.wanted,
+            self.soft_targets,
             self.context,
             self.metre,
         )

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from triptych.decode.maps import AttentionMaps
 from triptych.model.batch import Batch
-from triptych.model.cross_entropy import product_dtype
-from triptych.model.dropout import Dropout
+from triptych.model.heads.cross_entropy import product_dtype
 from triptych.model.inputs import source_input_of
 from triptych.model.inputs.base import Input
-from triptych.model.layers import EncoderLayer
-from triptych.model.positions import MetreEmbedding, PositionEncoding
+from triptych.model.layers.block import EncoderLayer
+from triptych.model.layers.dropout import Dropout
+from triptych.model.layers.positions import MetreEmbedding, PositionEncoding
 from triptych.shape.config import Config
 from triptych.shape.pattern import Full
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triptych.decode.maps import AttentionMaps
 from triptych.model.cache import Cache
-from triptych.model.single import Row, SingleRow, fits
+from triptych.model.single.row import Row, SingleRow, fits
 from triptych.model.transformer import Transformer
 
 Ids = NDArray[np.int64]

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-MOST_THREADS = 1024  # with many more the thread library ends the process
+MAX_THREADS = 1024  # with many more the thread library ends the process
 
 
 def check_device(device: str, threads: int | None, dtype: str) -> None:
     """Raise UserError as `use_device`. Imports torch for another device than auto and cpu alone."""
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise UserError(f"expected 1 to {MOST_THREADS} threads, got {threads}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UserError(f"expected 1 to {MAX_THREADS} threads, got {threads}")
     if dtype not in ("auto", *DTYPES):
         raise UserError(f"expected a dtype of auto, {', '.join(DTYPES)}, got {dtype!r}")
     if device not in ("auto", "cpu"):

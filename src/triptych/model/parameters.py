@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from triptych.model.heads.patch import PatchHead
 from triptych.model.inputs.patches import PlaceEmbedding
 from triptych.model.inputs.tokens import TokenInput
-from triptych.model.layers import FusedLinear
-from triptych.model.relations import Relations
+from triptych.model.layers.attention import FusedLinear
+from triptych.model.layers.relations import Relations
 from triptych.shape.parts import LEVELS
 
 if TYPE_CHECKING:

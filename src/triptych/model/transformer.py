@@ -18,14 +18,14 @@ from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.cache import Cache
 from triptych.model.condition import Condition, stream
-from triptych.model.dropout import Dropout
 from triptych.model.heads import head_of
 from triptych.model.heads.base import Distribution
 from triptych.model.inputs import input_of, weighted_sum
 from triptych.model.inputs.patches import patches
-from triptych.model.layers import DecoderLayer
+from triptych.model.layers.block import DecoderLayer
+from triptych.model.layers.dropout import Dropout
+from triptych.model.layers.positions import PositionEncoding
 from triptych.model.parameters import initialize
-from triptych.model.positions import PositionEncoding
 from triptych.shape.config import Config
 from triptych.shape.pattern import ring
 

@@ -8,8 +8,8 @@ from triptych.errors import UserError
 def is_a(name: str, value: object, *kinds: type) -> None:
     """Raise UserError unless the setting is of one of the kinds; a truth value is no number."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise UserError(f"expected {name} to be {wanted}, got {value!r}")
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise UserError(f"expected {name} to be {expected}, got {value!r}")
 
 
 def in_range(name: str, value: object, least: int, most: int) -> None:

@@ -31,8 +31,8 @@ SIZES = {
     "decoder_layers": (1, 1000),
     "classes": (0, 2**24),
 }
-MOST_DIGITS = 8  # of a grid
-MOST_PLACES = 2**24  # of the table of who looks at whom
+MAX_DIGITS = 8  # of a grid
+MAX_PAIRS = 2**24  # of the table of who looks at whom
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Positions:
             raise UserError(f"expected no positions.length with {self.kind} positions, got {self.length}; leave it out")
         in_range("positions.metre", self.metre, 0, 2**12)
         is_a("grid", self.grid, list, tuple)
-        if len(self.grid) > MOST_DIGITS:
-            raise UserError(f"expected a grid of at most {MOST_DIGITS} sizes, got {len(self.grid)}; leave some out")
+        if len(self.grid) > MAX_DIGITS:
+            raise UserError(f"expected a grid of at most {MAX_DIGITS} sizes, got {len(self.grid)}; leave some out")
         object.__setattr__(self, "grid", tuple(self.grid))
         for size in self.grid:
             in_range("each size of the grid", size, 1, 2**16)
@@ -257,8 +257,8 @@ def _check_pattern(pattern: Pattern) -> None:
     if isinstance(pattern, Local2D):
         memory = (pattern.memory_rows + pattern.query_rows) * (2 * pattern.memory_columns + pattern.query_columns)
         blocks = -(-pattern.height * pattern.width // block_size(pattern))
-        if pattern.height * pattern.width > 2**20 or memory * blocks > MOST_PLACES:
+        if pattern.height * pattern.width > 2**20 or memory * blocks > MAX_PAIRS:
             raise UserError(
-                f"expected a picture and a memory with at most {MOST_PLACES:,} pairs of a block and a position in its "
+                f"expected a picture and a memory with at most {MAX_PAIRS:,} pairs of a block and a position in its "
                 f"sight, got {pattern}; make the memory smaller or the blocks larger"
             )

@@ -175,7 +175,7 @@ class PatchNetwork:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The channels of a pixel, by a discretized mixture of so many logistics (Salimans et al. 2017)."""
+    """The channels of a pixel, by a discretized mixture of so many logistic distributions (Salimans et al. 2017)."""
 
     components: int = 10
 

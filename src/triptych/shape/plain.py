@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from triptych.errors import UserError
 
-MOST_BYTES = 2**18  # of a card, a configuration or a recipe; the largest that ship have 3,000
-DEEPEST = 16  # tables and lists inside of each other; a card has four
-LARGEST = 2**63  # integers stay below it, as in every other language that reads JSON
+MAX_BYTES = 2**18  # of a card, a configuration or a recipe; the largest that ship have 3,000
+MAX_DEPTH = 16  # tables and lists inside of each other; a card has four
+MAX_INTEGER = 2**63  # integers stay below it, as in every other language that reads JSON
 
 
 Value = TypeVar("Value")
 
 
-def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
+def read_bounded(path: Path, most: int = MAX_BYTES) -> bytes:
     """The bytes of a file. UserError where it has more than `most`, before any is read."""
     size = path.stat().st_size
     if size > most:
@@ -49,18 +49,18 @@ def from_toml(data: bytes, path: Path | str) -> dict[str, Any]:
 
 
 def bounded(value: Value, path: Path | str) -> Value:
-    """The value itself. UserError where it is nested more than `DEEPEST` deep or holds an integer beyond `LARGEST`."""
+    """The value itself. UserError where it is nested deeper than `MAX_DEPTH` or an integer reaches `MAX_INTEGER`."""
     level: list[Any] = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
                 inner.extend(item.values())
             elif isinstance(item, list):
                 inner.extend(item)
-            elif isinstance(item, int) and abs(item) >= LARGEST:
+            elif isinstance(item, int) and abs(item) >= MAX_INTEGER:
                 raise UserError(f"expected integers below 2**63 in {path}, got a larger one; correct it")
         level = inner
         if not level:
             return value
-    raise UserError(f"expected values at most {DEEPEST} levels deep in {path}, got deeper ones; correct it")
+    raise UserError(f"expected values at most {MAX_DEPTH} levels deep in {path}, got deeper ones; correct it")

@@ -27,9 +27,9 @@ RUN = "run.json"
 SHIPPED = Path(__file__).parent.parent / "weights"
 HUB = "hf:"  # before the name of a model on the Hugging Face hub
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-MOST_FILES = 16  # of a model folder; a translator has three
-MOST_CODEC, MOST_WEIGHTS = 2**23, 2**40  # bytes
-MOST_ENTRIES = 10_000  # of a folder, that are compared with a mistyped name
+MAX_FILES = 16  # of a model folder; a translator has three
+MAX_CODEC, MAX_WEIGHTS = 2**23, 2**40  # bytes
+MAX_ENTRIES = 10_000  # of a folder, that are compared with a mistyped name
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,15 @@ def read_model(name: str | Path) -> Stored:
     """
     folder = locate(name)
     card = read_card(folder)
-    if len(card["sha256"]) > MOST_FILES:
-        raise UserError(f"expected at most {MOST_FILES} files in {folder / CARD}, got more; do not use this model")
+    if len(card["sha256"]) > MAX_FILES:
+        raise UserError(f"expected at most {MAX_FILES} files in {folder / CARD}, got more; do not use this model")
     contents = {}
     for file, digest in card["sha256"].items():
         if Path(file).name != file:
             raise UserError(f"expected plain file names in {folder / CARD}, got {file!r}; do not use this model")
         if not _holds(folder, file):
             raise UserError(f"expected the file {file} in {folder}, found none; the copy is incomplete, take it anew")
-        contents[file] = read_bounded(folder / file, MOST_WEIGHTS if file == WEIGHTS else MOST_CODEC)
+        contents[file] = read_bounded(folder / file, MAX_WEIGHTS if file == WEIGHTS else MAX_CODEC)
         if hashlib.sha256(contents[file]).hexdigest() != digest:
             raise UserError(f"{folder / file} is not the file its card names (sha256 differs); take the model anew")
     for file in (CONFIG, WEIGHTS):
@@ -273,7 +273,7 @@ def _folders(path: Path) -> list[str]:
     """The names of the folders in a folder, of the first of them."""
     try:
         with os.scandir(path) as entries:
-            return [entry.name for entry in itertools.islice(entries, MOST_ENTRIES) if entry.is_dir()]
+            return [entry.name for entry in itertools.islice(entries, MAX_ENTRIES) if entry.is_dir()]
     except (OSError, ValueError):
         return []
 

@@ -28,15 +28,15 @@ from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import bleu_metric, scorer
 from triptych.text.sources import by_length, padded
 from triptych.text.split import split, step
-from triptych.train.inputs import digest_of
 from triptych.train.recipe import Recipe
+from triptych.train.run.inputs import digest_of
 from triptych.trained import Trained
 
 if TYPE_CHECKING:
     from triptych.model.decoder import Rows, TorchDecoder
     from triptych.model.transformer import Transformer
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 TOKENIZER = "tokenizer.model"
 SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe says otherwise

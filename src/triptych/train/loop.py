@@ -19,17 +19,17 @@ from triptych.model.transformer import Transformer
 from triptych.model.weights import tensors_of
 from triptych.shape.store import read_model
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped
-from triptych.train.folder import RunFolder, claimed, is_of_update
 from triptych.train.memory import keep_freed_memory
-from triptych.train.optimizer import optimizer_tensors, optimizers, rate, restore_optimizers, set_rate
-from triptych.train.package import OF_CHECKPOINT, Outcome, Package
+from triptych.train.optimizer import lr_scale, optimizer_tensors, optimizers, restore_optimizers, set_lr_scale
 from triptych.train.plan import asks, begin, count_update, evaluation_interval, replanned
 from triptych.train.precision import autocast
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
-from triptych.train.report import Report
+from triptych.train.run.folder import RunFolder, claimed, is_of_update
+from triptych.train.run.package import OF_CHECKPOINT, Outcome, Package
+from triptych.train.run.report import Report
+from triptych.train.run.state import Progress, State, check_recipe
 from triptych.train.signals import noted_signals
-from triptych.train.state import Progress, State, check_recipe
 
 LOG_EVERY = 20
 ALONE = Package({}, {})
@@ -90,7 +90,7 @@ def fit(
         folder.keep_settings(package.settings)
         run = _Run(model, data, held_out, recipe, folder, package, measure)
         run.prepare()
-        place = folder.path if run.processes.first else None
+        place = folder.path if run.processes.is_main else None
         with Report(place, run.progress.update, run.progress.updates, run.log, quiet) as report:
             return run.train(report)
 
@@ -114,7 +114,7 @@ class _Run:
         self.recipe, self.folder, self.package, self.measure = recipe, folder, package, measure
         self.device = model.device
         self.processes = Processes.join()
-        self.processes.begin(model)
+        self.processes.broadcast_parameters(model)
         self.optimizers: list[torch.optim.Optimizer] = []
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
         self.progress = Progress()
@@ -208,7 +208,7 @@ class _Run:
                     f"stopped by {caught[0] if caught else 'a signal'}; everything is saved in {self.folder.path}. "
                     f"Go on with the same command and --resume --out {self.folder.path}"
                 )
-            self.processes.wait_for_first()
+            self.processes.wait_for_main()
         progress = self.progress
         return Outcome(self.folder.path, progress.best, reason, progress.update, progress.seconds)
 
@@ -251,7 +251,7 @@ class _Run:
     def _is_time(self) -> tuple[bool, bool, bool]:
         """Whether the clock of the first process asks for saving, for another plan, and for a first evaluation."""
         self._tick()
-        if not self.processes.first:
+        if not self.processes.is_main:
             return False, False, False
         save = time.perf_counter() - self._saved >= 60 * self.recipe.save_every
         return save, *asks(self.recipe, self.progress, self._planned)
@@ -265,7 +265,7 @@ class _Run:
         """Let the run end when its hours do. What was planned before is no longer so."""
         self._planned = self.progress.seconds
         updates = replanned(self.recipe, self.progress)
-        self.progress.updates = self.report.updates = int(self.processes.from_first(updates))
+        self.progress.updates = self.report.updates = int(self.processes.from_main(updates))
 
     def _update(self, group: Sequence[Batch]) -> None:
         """One step of the optimizer over the tokens of all batches of the group, on all processes."""
@@ -276,17 +276,17 @@ class _Run:
         tokens = sum(batch.tokens for batch in group)
         likelihood = torch.zeros((), device=self.device)
         for batch in group:
-            mine = self.processes.share(batch).to(self.device)
+            mine = self.processes.shard(batch).to(self.device)
             with autocast(self.device, getattr(torch, progress.dtype)):
                 loss, nll = self.model.loss(mine, recipe.label_smoothing or 0.0)
             (loss * (1 / tokens)).backward()  # type: ignore[no-untyped-call]
             likelihood += nll.detach().float()
-        self.processes.add_gradients(self.model)
+        self.processes.all_reduce_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
-        likelihood = self.processes.total(likelihood) / tokens
+        likelihood = self.processes.all_reduce(likelihood) / tokens
         if not math.isfinite(float(likelihood)) or not math.isfinite(float(norm)):
             self._diverged()
-        set_rate(self.optimizers, rate(recipe, progress.update, progress.updates))
+        set_lr_scale(self.optimizers, lr_scale(recipe, progress.update, progress.updates))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -303,7 +303,7 @@ class _Run:
                 epoch=progress.epoch,
                 nll=float(likelihood),
                 gradient_norm=float(norm),
-                rate=rate(recipe, progress.update, progress.updates),
+                lr_scale=lr_scale(recipe, progress.update, progress.updates),
                 tokens_per_second=round(tokens / seconds, 1),
                 seconds=round(progress.seconds, 3),
             )
@@ -326,7 +326,7 @@ class _Run:
         start = time.perf_counter()
         shadow = averaged or (self.average.average if self.average else None)
         figures = {"nll": math.nan}
-        if self.processes.first:
+        if self.processes.is_main:
             self.model.eval()
             with swapped(self.model, shadow):
                 figures["nll"] = held_out_loss(self.model, self.held_out)
@@ -335,9 +335,9 @@ class _Run:
                     if self._is_better(figures.get("score", -figures["nll"])):
                         progress.best_checkpoint = self._checkpoint("average" if averaged else "update", figures)
             self.model.train()
-        if not math.isfinite(self.processes.from_first(figures["nll"])):
+        if not math.isfinite(self.processes.from_main(figures["nll"])):
             self._diverged()  # before anything of this update is saved
-        score = self.processes.from_first(figures.get("score", -figures["nll"]))
+        score = self.processes.from_main(figures.get("score", -figures["nll"]))
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
         report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
         took = progress.evaluation_seconds = time.perf_counter() - start
@@ -374,7 +374,7 @@ class _Run:
 
         `keep` is for the checkpoints of evaluations. Where a run was interrupted must not change the average.
         """
-        if not self.processes.first:
+        if not self.processes.is_main:
             return
         start, progress = time.perf_counter(), self.progress
         last = progress.last_checkpoint

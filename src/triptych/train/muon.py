@@ -14,7 +14,7 @@ MOMENTUM = 0.95
 # about 0.7 and 1.2, which serves as well as 1.
 A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
-SMALLEST = 1e-7
+MIN_NORM = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
@@ -70,7 +70,7 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """
     upright = matrices.shape[1] > matrices.shape[2]
     wide = (matrices.mT if upright else matrices).to(dtype)
-    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST)
+    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=MIN_NORM)
     for _ in range(STEPS):
         squares = wide @ wide.mT
         polynomial = torch.baddbmm(squares, squares, squares, beta=B, alpha=C)

@@ -64,7 +64,7 @@ def measure_optimizers(model: Transformer, recipe: Recipe, dtype: torch.dtype) -
     return min(times[1:])
 
 
-def rate(recipe: Recipe, update: int, updates: int) -> float:
+def lr_scale(recipe: Recipe, update: int, updates: int) -> float:
     """The factor on the learning rates at update 1, 2, ... of `updates`; 1 at the end of the warm-up."""
     warm = min(1.0, update / max(1, recipe.warmup))
     if recipe.schedule == "inverse_square_root":
@@ -75,7 +75,7 @@ def rate(recipe: Recipe, update: int, updates: int) -> float:
     return warm
 
 
-def set_rate(stack: list[torch.optim.Optimizer], factor: float) -> None:
+def set_lr_scale(stack: list[torch.optim.Optimizer], factor: float) -> None:
     """Give every group its own learning rate times `factor`."""
     for optimizer in stack:
         for group in optimizer.param_groups:

@@ -12,7 +12,7 @@ from triptych.train.optimizer import measure_optimizers
 from triptych.train.precision import choose_dtype, cost_of_bfloat16, fast_dtype, measure_step
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
-from triptych.train.state import Progress
+from triptych.train.run.state import Progress
 
 PLANS = 100  # of a run by the clock: it is planned anew after each such part of its time
 EARLY = 0.1  # of its time, after which the first evaluation is made, to know what one costs
@@ -26,7 +26,7 @@ def begin(
 
     The first process decides for all: updates that differ by rounding would let their weights drift apart.
     """
-    cost = processes.from_first(cost_of_bfloat16(largest.target.device))
+    cost = processes.from_main(cost_of_bfloat16(largest.target.device))
     fast = fast_dtype(cost)
     dtype, seconds = _dtype(model, largest, recipe, processes, cost)
     updates = updates_of_epochs(recipe, per_epoch)
@@ -35,7 +35,7 @@ def begin(
         one += measure_optimizers(model, recipe, fast)
         updates = min(updates, max(1, round(recipe.hours * 3600 / one)))
     progress = Progress(
-        updates=int(processes.from_first(updates)),
+        updates=int(processes.from_main(updates)),
         updates_per_epoch=per_epoch,
         dtype=str(dtype)[6:],
         orthogonal=str(fast)[6:],
@@ -93,5 +93,5 @@ def _dtype(
     if recipe.dtype != "auto":
         return getattr(torch, recipe.dtype), "as asked"
     dtype, seconds = choose_dtype(model, batch, recipe.label_smoothing or 0.0, cost)
-    chosen = torch.bfloat16 if processes.from_first(float(dtype == torch.bfloat16)) else torch.float32
+    chosen = torch.bfloat16 if processes.from_main(float(dtype == torch.bfloat16)) else torch.float32
     return chosen, ", ".join(f"{name} {1000 * value:.0f} ms a batch" for name, value in seconds.items())

@@ -50,21 +50,21 @@ class Processes:
         return cls(distributed.get_rank(), distributed.get_world_size(), waiting)
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """The process that writes files and evaluates."""
         return self.rank == 0
 
     @torch.no_grad()
-    def begin(self, model: nn.Module) -> None:
+    def broadcast_parameters(self, model: nn.Module) -> None:
         """Give the model of every process the weights of the first one's."""
         if self.count > 1:
             for bucket in _buckets([*model.parameters()]):
-                weights = _joined(bucket)
+                weights = _concatenated(bucket)
                 distributed.broadcast(weights, 0)
-                _give(weights, bucket)
+                _write(weights, bucket)
 
     @torch.no_grad()
-    def add_gradients(self, model: nn.Module) -> None:
+    def all_reduce_gradients(self, model: nn.Module) -> None:
         """Give the model of every process the sum of all processes' gradients.
 
         A parameter that no process's loss has read keeps none, so that the optimizer leaves it as it is.
@@ -72,16 +72,16 @@ class Processes:
         if self.count == 1:
             return
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        readers = self.total(torch.tensor([float(parameter.grad is not None) for parameter in parameters]))
+        readers = self.all_reduce(torch.tensor([float(parameter.grad is not None) for parameter in parameters]))
         gradients = []
         for parameter, number in zip(parameters, readers.tolist(), strict=True):
             if number:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 gradients.append(parameter.grad)
         for bucket in _buckets(gradients):
-            _give(self.total(_joined(bucket)), bucket)
+            _write(self.all_reduce(_concatenated(bucket)), bucket)
 
-    def share(self, batch: Batch) -> Batch:
+    def shard(self, batch: Batch) -> Batch:
         """My rows of a batch: every `count`-th. A process without a row gets one of length 0, which adds nothing."""
         if self.count == 1:
             return batch
@@ -90,7 +90,7 @@ class Processes:
         one = batch.rows(slice(0, 1))
         return replace(one, lengths=torch.zeros_like(one.lengths))
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """The sum over the processes."""
         if self.count > 1:
             distributed.all_reduce(value)
@@ -100,13 +100,13 @@ class Processes:
         """For each flag, whether any process has raised it: all stop, save and evaluate at the same update."""
         if self.count == 1:
             return [bool(flag) for flag in flags]
-        return [bool(total > 0) for total in self.total(torch.tensor([float(flag) for flag in flags]))]
+        return [bool(total > 0) for total in self.all_reduce(torch.tensor([float(flag) for flag in flags]))]
 
-    def wait_for_first(self) -> None:
+    def wait_for_main(self) -> None:
         """Return once the first process has called this too, whenever that is: what it wrote can then be read."""
-        self.from_first(0.0)
+        self.from_main(0.0)
 
-    def from_first(self, value: float) -> float:
+    def from_main(self, value: float) -> float:
         """The first process's value, however long it takes to find it."""
         if self.count == 1:
             return value
@@ -132,11 +132,11 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
+def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def _give(joined: Tensor, tensors: Sequence[Tensor]) -> None:
-    """The inverse of `_joined`, in place."""
-    for tensor, part in zip(tensors, joined.split([tensor.numel() for tensor in tensors]), strict=True):  # type: ignore[no-untyped-call]
+def _write(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """The inverse of `_concatenated`, in place."""
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):  # type: ignore[no-untyped-call]
         tensor.copy_(part.view_as(tensor))

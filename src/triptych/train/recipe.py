@@ -99,6 +99,6 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-def _require(name: str, value: object, holds: bool, wanted: str) -> None:
+def _require(name: str, value: object, holds: bool, expected: str) -> None:
     if not holds:
-        raise UserError(f"expected {name} {wanted}, got {value}")
+        raise UserError(f"expected {name} {expected}, got {value}")

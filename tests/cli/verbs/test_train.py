@@ -13,9 +13,9 @@ from triptych.music.chorales.composer import Composer
 from triptych.shape.parts import Patches
 from triptych.shape.pattern import Local1D
 from triptych.train import precision
-from triptych.train.package import Outcome
 from triptych.train.recipe import Recipe
-from triptych.train.state import Progress, State
+from triptych.train.run.package import Outcome
+from triptych.train.run.state import Progress, State
 
 
 @pytest.fixture

@@ -8,23 +8,25 @@ from hypothesis import strategies as st
 
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.heads.mixture import Logistics, log_mass, scaled
+from triptych.model.heads.mixture import MixtureComponents, log_mass, scaled
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import LEVELS, Mixture, Pixels
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 
 
-def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0) -> Logistics:
+def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0) -> MixtureComponents:
     torch.manual_seed(seed)
     base = scaled(torch.randint(LEVELS, (2, channels, components)))
-    return Logistics(spread * torch.randn(2, Logistics.size(channels, components), dtype=torch.float64), base)
+    return MixtureComponents(
+        spread * torch.randn(2, MixtureComponents.size(channels, components), dtype=torch.float64), base
+    )
 
 
 def test_numbers_that_describe_a_pixel() -> None:
     """Salimans et al. 2017: 10 components of three channels take 100 numbers; grey takes three a component."""
-    assert Logistics.size(3, 10) == 100
-    assert Logistics.size(1, 10) == 30
+    assert MixtureComponents.size(3, 10) == 100
+    assert MixtureComponents.size(1, 10) == 30
 
 
 @settings(deadline=None, max_examples=30)

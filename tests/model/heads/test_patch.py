@@ -9,7 +9,7 @@ from torch import Tensor
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.heads.patch import PatchHead
-from triptych.model.inputs.patches import patches, run_lengths
+from triptych.model.inputs.patches import patches, repeat_counts
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Patches, PatchNetwork
@@ -44,7 +44,7 @@ def slow(ids: Tensor, size: int) -> Tensor:
 def test_run_lengths(rows: int, length: int, size: int, seed: int) -> None:
     given_ids = ids(rows, length * size, values=2, seed=seed)
     want = slow(given_ids, size)
-    assert run_lengths(given_ids.view(rows, length, size)).flatten(1).tolist() == want.tolist()
+    assert repeat_counts(given_ids.view(rows, length, size)).flatten(1).tolist() == want.tolist()
 
 
 def test_the_last_patch_is_filled() -> None:

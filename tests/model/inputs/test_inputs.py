@@ -122,10 +122,10 @@ def test_word_dropout_leaves_out_whole_tokens_and_in_training_alone() -> None:
 
 
 def _alone(reads: Any, ids: torch.Tensor, place: int) -> torch.Tensor:
-    from triptych.model.inputs.patches import patches, run_lengths
+    from triptych.model.inputs.patches import patches, repeat_counts
 
     whole = patches(ids, 4)
-    return reads.places(whole, run_lengths(whole))[:, :, place]  # type: ignore[no-any-return]
+    return reads.places(whole, repeat_counts(whole))[:, :, place]  # type: ignore[no-any-return]
 
 
 def test_half_precision_reads_too() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.look.notes import arcs_of
-from triptych.model.single import SingleRow
+from triptych.model.single.row import SingleRow
 from triptych.model.weights import save_transformer
 from triptych.music.chorales import sampler
 from triptych.music.chorales.augmentation import Augmentation

@@ -95,13 +95,13 @@ def test_batches_carry_soft_targets(taught: Taught) -> None:
     plain = Augmentation(transpose=False, label=False)
     data = ChoraleData(GRIDS, CODEC, tokens_per_batch=100_000, augmentation=plain, distillation=found)
     (batch,) = data.epoch(0)
-    assert batch.wanted is not None and batch.wanted.shape == (*batch.target.shape, CODEC.vocabulary)
+    assert batch.soft_targets is not None and batch.soft_targets.shape == (*batch.target.shape, CODEC.vocabulary)
     assert len(batch) == 4 + 2  # half as many composed pieces as there are data
     of_data = {tuple(CODEC.encode(grid)): targets[0] for grid, targets in zip(GRIDS, found.soft_targets, strict=True)}
     of_made = {
         tuple(CODEC.encode(grid)): targets[0] for grid, targets in zip(MADE, found.composed_targets, strict=True)
     }
-    for target, wanted in zip(batch.target, batch.wanted, strict=True):
+    for target, wanted in zip(batch.target, batch.soft_targets, strict=True):
         ids = tuple(target[:-1].tolist())
         targets, share = (of_data[ids], 0.75) if ids in of_data else (of_made[ids], 1.0)
         torch.testing.assert_close(wanted, torch.from_numpy(interpolated(targets, target.numpy(), 0, share)))
@@ -112,7 +112,11 @@ def test_composed_pieces_are_drawn_anew_and_epochs_can_be_repeated(taught: Taugh
     data = ChoraleData(GRIDS, CODEC, tokens_per_batch=100_000, distillation=taught())
     first, again = data.epoch(0)[0], data.epoch(0)[0]
     assert torch.equal(first.target, again.target)
-    assert first.wanted is not None and again.wanted is not None and torch.equal(first.wanted, again.wanted)
+    assert (
+        first.soft_targets is not None
+        and again.soft_targets is not None
+        and torch.equal(first.soft_targets, again.soft_targets)
+    )
     assert not torch.equal(data.epoch(1)[0].target, first.target)
 
 
@@ -125,8 +129,8 @@ def test_labels_choose_the_soft_targets(taught: Taught) -> None:
     seen = set()
     for number in range(6):
         (batch,) = data.epoch(number)
-        assert batch.wanted is not None and batch.label is not None
-        for target, wanted, label in zip(batch.target, batch.wanted, batch.label.tolist(), strict=True):
+        assert batch.soft_targets is not None and batch.label is not None
+        for target, wanted, label in zip(batch.target, batch.soft_targets, batch.label.tolist(), strict=True):
             place = [tuple(CODEC.encode(grid)) for grid in GRIDS].index(tuple(target[:-1].tolist()))
             kind = 0 if label < 0 else 1 if label < 2 else 2
             seen.add(kind)
@@ -165,9 +169,9 @@ def test_infilling_teachers_are_given_masks_and_these_are_learned(model_of: Mode
     seen = set()
     for number in range(6):
         (batch,) = data.epoch(number)
-        assert batch.source is not None and batch.wanted is not None and batch.label is not None
+        assert batch.source is not None and batch.soft_targets is not None and batch.label is not None
         assert set(batch.label.tolist()) == {-1}
-        for target, source, wanted in zip(batch.target, batch.source, batch.wanted, strict=True):
+        for target, source, wanted in zip(batch.target, batch.source, batch.soft_targets, strict=True):
             place = [tuple(CODEC.encode(grid)) for grid in GRIDS].index(tuple(target.tolist()))
             hidden = (source == HOLE).numpy()
             (which,) = [n for n, mask in enumerate(found.masks[place]) if np.array_equal(mask.reshape(-1), hidden)][:1]

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from triptych.music.chorales.codec import Grid
     from triptych.music.chorales.composer import Composer
     from triptych.music.chorales.data import Distillation
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
-    from triptych.train.state import State
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
+    from triptych.train.run.state import State
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
@@ -82,8 +82,8 @@ def text(
     tables = _tables(recipe, settings, machine.dtype, data=["sampling"])
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
-    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import claimed
 
     run = Recipe.from_mapping(tables["training"])
     sampling = tables["data"].get("sampling", 0.0)
@@ -158,8 +158,8 @@ def image(
     model's size, and classes that it has not are added; dropout and input.word_dropout may change.
     """
     tables = _tables(recipe, settings, machine.dtype, data=[*train_image.SETTINGS], model=["cell"])
-    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import claimed
 
     run = Recipe.from_mapping(tables["training"])
     changes: dict[str, Any] = {}
@@ -212,8 +212,8 @@ def music(
     played = train_piano.is_performance(data, read_settings(recipe, settings or ())["data"])
     known = train_piano.SETTINGS if played else ["kind", "task", "length", "order", *AUGMENTATION, *TEACHING]
     tables = _tables(recipe, settings, machine.dtype, data=list(known))
-    from triptych.train.folder import claimed
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import claimed
 
     run = Recipe.from_mapping(tables["training"])
     where = machine.place

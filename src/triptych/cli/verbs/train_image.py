@@ -13,9 +13,9 @@ from triptych.errors import UserError
 if TYPE_CHECKING:
     from triptych.image.files import Pictures
     from triptych.image.painter import Painter
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 # What [data] may say of pictures, and what holds without it.
 SETTINGS: dict[str, Any] = {

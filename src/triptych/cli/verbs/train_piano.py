@@ -11,9 +11,9 @@ from triptych.cli.output import say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
     from triptych.train.recipe import Recipe
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 KINDS = ("chorale", "performance")
 # What [data] may say of performances, and its type.
@@ -59,7 +59,7 @@ def train_pianist(
     from triptych.music.performances.codec import KEYBOARD
     from triptych.music.performances.data import PerformanceAugmentation
     from triptych.music.performances.pianist import Pianist
-    from triptych.train.ownership import NOTES
+    from triptych.train.run.ownership import NOTES
 
     use = _checked(tables["data"])
     task, held_out = use.pop("task", None), use.pop("held_out", None)

@@ -10,8 +10,8 @@ from torch.nn import functional
 from triptych.decode.history import History
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.cross_entropy import cross_entropy, logits
-from triptych.model.dropout import Dropout
+from triptych.model.heads.cross_entropy import cross_entropy, logits
+from triptych.model.layers.dropout import Dropout
 
 SMOOTHED = (
     "expected label_smoothing=0 with teachers, whose probabilities are learned as they are; leave one of both out"
@@ -72,10 +72,10 @@ class Categorical:
         batch = self.batch
         chosen = batch.counted().flatten().nonzero()[:, 0]
         hidden = self.hidden.flatten(0, 1)[chosen]
-        if batch.wanted is None:
+        if batch.soft_targets is None:
             return cross_entropy(hidden, self.weight, batch.target.flatten()[chosen], smoothing)
         if smoothing:
             raise UserError(SMOOTHED)
         found = logits(hidden, self.weight).float().log_softmax(-1)
         nll = -found.detach().gather(1, batch.target.flatten()[chosen, None]).sum()
-        return -(batch.wanted.flatten(0, 1)[chosen] * found).sum(), nll
+        return -(batch.soft_targets.flatten(0, 1)[chosen] * found).sum(), nll

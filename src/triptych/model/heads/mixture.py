@@ -1,4 +1,4 @@
-"""Discretized mixture of logistics over the channels of a pixel (Salimans et al. 2017, PixelCNN++, section 2.1).
+"""Discretized logistic mixtures over the channels of a pixel (Salimans et al. 2017, PixelCNN++, section 2.1).
 
 A pixel has C channels, each one of `LEVELS` intensities. A component gives every channel a logistic distribution whose
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
@@ -27,16 +27,16 @@ from triptych.decode.history import MISSING, History
 from triptych.decode.inputs import columns_of
 from triptych.errors import UserError
 from triptych.model.batch import Batch
-from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Head
 from triptych.model.inputs.base import Input
 from triptych.model.inputs.patches import patches
+from triptych.model.layers.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.parts import LEVELS, Mixture, Pixels
 from triptych.shape.pattern import causal_neighbours
 
 HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
-LEAST_LOG_SCALE = -7.0
+MIN_LOG_SCALE = -7.0
 FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, untrained
 GENTLE = 0.1  # of the usual size: what the network says at first
 KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
@@ -67,7 +67,7 @@ def stand_ins(source: Tensor, left: Tensor, above: Tensor) -> tuple[Tensor, Tens
     return torch.where(source == MISSING, left, source), left, torch.where(above == MISSING, left, above)
 
 
-class Logistics:
+class MixtureComponents:
     """The distribution of pixels: `weights` [..., K] (log), and by channel `means`, `log_scales` [..., C, K]; `slopes`
     [..., C * (C - 1) / 2, K] are how much the mean of a channel moves with each channel before it. base [..., C, K]:
     the pixel that they are differences from, from -1 to 1.
@@ -80,7 +80,7 @@ class Logistics:
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
         weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
         self.channels, self.base = channels, base
-        self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=LEAST_LOG_SCALE)
+        self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=MIN_LOG_SCALE)
         self.means, self.slopes = base + means * self.log_scales.exp(), slopes.tanh()
 
     @staticmethod
@@ -143,7 +143,7 @@ class MixtureHead(Head):
         self.channels, self.components, self.aligned = config.input.channels, settings.components, config.aligned
         self.pattern, self.columns = config.pattern, columns_of(config)
         read = config.width + (KNOWN - 1) * self.channels
-        self.parameters_of = nn.Linear(read, Logistics.size(self.channels, self.components))
+        self.parameters_of = nn.Linear(read, MixtureComponents.size(self.channels, self.components))
 
     @torch.no_grad()
     def initialize(self) -> None:
@@ -160,7 +160,7 @@ class MixtureHead(Head):
         source = None
         if self.aligned and batch.source is not None:
             source = patches(batch.source, self.channels)[:, : pixels.size(1)]
-        return PixelDistribution(self.logistics(self.beside(hidden, near, source)), pixels, batch)
+        return PixelDistribution(self.mixture(self.beside(hidden, near, source)), pixels, batch)
 
     def begin(self, hidden: Tensor, history: History) -> Tensor:
         """The decoder's output and known pixels beside it: [rows, W + 3 * C]."""
@@ -173,7 +173,7 @@ class MixtureHead(Head):
     def step(self, begun: Tensor, history: History) -> Tensor:
         """Log-probabilities [rows, LEVELS] of the next channel, from what `begin` gave."""
         before = history.ids[:, history.position, : history.place]
-        return self.logistics(begun).next(torch.from_numpy(before).to(begun.device))
+        return self.mixture(begun).next(torch.from_numpy(before).to(begun.device))
 
     def neighbours(self, count: int) -> NDArray[np.int64]:
         """The positions of the left and the upper neighbour of so many pixels: [count, 2], `MISSING` for none."""
@@ -192,29 +192,29 @@ class MixtureHead(Head):
         known = [scaled(ids).masked_fill(ids == MISSING, 0.0) for ids in whole]
         return torch.cat((hidden, *known), -1)
 
-    def logistics(self, beside: Tensor) -> Logistics:
+    def mixture(self, beside: Tensor) -> MixtureComponents:
         """The distribution of pixels [...] for hidden [..., W] and known pixels, as `beside` joins them."""
         width = beside.size(-1) - KNOWN * self.channels
         hidden, known = beside[..., :width], beside[..., width:].view(*beside.shape[:-1], KNOWN, self.channels)
         apart = (known[..., 1:, :] - known[..., :1, :]).flatten(-2)
         base = known[..., torch.arange(self.components, device=known.device) % KNOWN, :].mT  # [..., C, K]
         read = torch.cat((hidden, apart), -1)
-        return Logistics(self.parameters_of(read.to(self.parameters_of.weight.dtype)), base)
+        return MixtureComponents(self.parameters_of(read.to(self.parameters_of.weight.dtype)), base)
 
 
 class PixelDistribution:
-    """Logistics of all pixels [B, P, C] of a batch."""
+    """The mixtures of all pixels [B, P, C] of a batch."""
 
-    def __init__(self, logistics: Logistics, pixels: Tensor, batch: Batch) -> None:
-        self.logistics, self.pixels, self.batch = logistics, pixels, batch
+    def __init__(self, components: MixtureComponents, pixels: Tensor, batch: Batch) -> None:
+        self.components, self.pixels, self.batch = components, pixels, batch
 
     def logits(self) -> Tensor:
         """Log-probabilities [B, L, LEVELS]."""
-        return self.logistics.every(self.pixels).flatten(1, 2)[:, : self.batch.target.size(1)]
+        return self.components.every(self.pixels).flatten(1, 2)[:, : self.batch.target.size(1)]
 
     def nll(self) -> Tensor:
         """Float32 [B, L]."""
-        return self.logistics.nll(self.pixels).flatten(1)[:, : self.batch.target.size(1)]
+        return self.components.nll(self.pixels).flatten(1)[:, : self.batch.target.size(1)]
 
     def loss(self, smoothing: float) -> tuple[Tensor, Tensor]:
         """The same twice: a mixture takes no smoothing (UserError)."""

@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from triptych.decode.history import History
 from triptych.model.batch import Batch
-from triptych.model.cross_entropy import log_probabilities
-from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Categorical, Head
+from triptych.model.heads.cross_entropy import log_probabilities
 from triptych.model.inputs.base import Input
-from triptych.model.inputs.patches import PlaceEmbedding, patches, run_lengths
-from triptych.model.layers import FeedForward, Residual
+from triptych.model.inputs.patches import PlaceEmbedding, patches, repeat_counts
+from triptych.model.layers.block import FeedForward, Residual
+from triptych.model.layers.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.parts import Patches, PatchNetwork
 
@@ -51,7 +51,7 @@ class PatchHead(Head):
         ids = patches(batch.target, self.size)  # [B, P, S]
         joined = functional.pad(self.before(ids)[:, :, :-1].cumsum(2), (0, 0, 1, 0)) + self._places()  # [B, P, S, W]
         if self.repeats is not None:
-            repeated = self.repeats(ids[:, :-1], run_lengths(ids)[:, :-1])
+            repeated = self.repeats(ids[:, :-1], repeat_counts(ids)[:, :-1])
             joined = joined + functional.pad(repeated, (0, 0, 0, 0, 1, 0))
         hidden = hidden[:, :, None] + joined.to(hidden.dtype)
         tokens = self.through(hidden if drop is None else drop(hidden), drop).flatten(1, 2)  # [B, P * S, W]
@@ -68,8 +68,8 @@ class PatchHead(Head):
         found = self._places()[place]
         if self.repeats is not None and position:
             same = history.ids[:, position - 1, place, None]
-            runs = history.repeats(position - 1, self.repeat - 1)[:, place, None]
-            before, times = (torch.from_numpy(each).to(device) for each in (same, runs))
+            counts = history.repeats(position - 1, self.repeat - 1)[:, place, None]
+            before, times = (torch.from_numpy(each).to(device) for each in (same, counts))
             found = found + self.repeats(before, times, place)[:, 0]
         before = torch.from_numpy(history.ids[:, position, :place]).to(device)
         return found + self.before(before).sum(1)  # type: ignore[no-any-return]

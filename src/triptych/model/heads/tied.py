@@ -6,11 +6,11 @@ from torch import Tensor
 
 from triptych.decode.history import History
 from triptych.model.batch import Batch
-from triptych.model.cross_entropy import log_probabilities
-from triptych.model.dropout import Dropout
 from triptych.model.heads.base import Categorical, Head
+from triptych.model.heads.cross_entropy import log_probabilities
 from triptych.model.inputs.base import Input
 from triptych.model.inputs.tokens import TokenInput
+from triptych.model.layers.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.parts import Tied
 

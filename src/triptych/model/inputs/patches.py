@@ -19,7 +19,7 @@ def patches(ids: Tensor, size: int) -> Tensor:
     return functional.pad(ids, (0, -ids.size(1) % size)).view(len(ids), -1, size)
 
 
-def run_lengths(ids: Tensor) -> Tensor:
+def repeat_counts(ids: Tensor) -> Tensor:
     """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
     again = torch.zeros_like(ids, dtype=torch.bool)
     again[:, 1:] = ids[:, 1:] == ids[:, :-1]
@@ -38,12 +38,12 @@ class PlaceEmbedding(nn.Module):
         self.repeats = nn.Embedding(size * repeat, width) if repeat else None
         self.scale = math.sqrt(width / size)
 
-    def forward(self, ids: Tensor, runs: Tensor | None = None, first: int = 0) -> Tensor:
-        """[..., W] of ids and runs [...], int64, whose last axis holds the places first, first + 1, ..."""
+    def forward(self, ids: Tensor, counts: Tensor | None = None, first: int = 0) -> Tensor:
+        """[..., W] of ids and counts [...], int64, whose last axis holds the places first, first + 1, ..."""
         places = torch.arange(first, first + ids.size(-1), device=ids.device)
         found = self.tokens(ids + places * self.vocabulary)
-        if self.repeats is not None and runs is not None:
-            found = found + self.repeats(runs.clamp(max=self.repeat - 1) + places * self.repeat)
+        if self.repeats is not None and counts is not None:
+            found = found + self.repeats(counts.clamp(max=self.repeat - 1) + places * self.repeat)
         return found * self.scale  # type: ignore[no-any-return]
 
 
@@ -58,13 +58,13 @@ class PatchInput(Input):
     def read(self, ids: Tensor) -> Tensor:
         """[B, P, W] of ids [B, L]; in training some of the tokens are left out."""
         whole = patches(ids, self.size)
-        found = self.places(whole, run_lengths(whole))  # [B, P, S, W]
+        found = self.places(whole, repeat_counts(whole))  # [B, P, S, W]
         if self.training and self.word_dropout:
             found = found * (torch.rand(whole.shape, device=whole.device) >= self.word_dropout)[..., None]
         return found.sum(2)  # type: ignore[no-any-return]
 
     def tables(self) -> Mapping[str, tuple[Tensor, float]]:
-        """The vectors of tokens and of runs."""
+        """The vectors of tokens and of counts."""
         found = {"tokens": (self.places.tokens.weight, self.places.scale)}
         if self.places.repeats is not None:
             found["repeats"] = self.places.repeats.weight, self.places.scale

@@ -47,15 +47,15 @@ from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
-from triptych.train.inputs import digest_of
-from triptych.train.package import unmeasured
 from triptych.train.recipe import Recipe
+from triptych.train.run.inputs import digest_of
+from triptych.train.run.package import unmeasured
 from triptych.trained import Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 Task = Literal["compose", "infill"]
 MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole

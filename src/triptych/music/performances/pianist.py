@@ -43,14 +43,14 @@ from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
-from triptych.train.package import unmeasured
 from triptych.train.recipe import Recipe
+from triptych.train.run.package import unmeasured
 from triptych.trained import Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
-    from triptych.train.folder import RunFolder
-    from triptych.train.package import Outcome
+    from triptych.train.run.folder import RunFolder
+    from triptych.train.run.package import Outcome
 
 Music = str | Path | Piece | Performance
 LENGTH = 2048  # tokens of a crop, as in Huang et al. 2018: about 50 seconds

@@ -26,7 +26,7 @@ from triptych.music.performances.melody import melody_of_parts
 from triptych.music.piece.performance import NOTE, Performance
 from triptych.shape.files import MARK, write_file
 from triptych.splits import WORDS, evenly
-from triptych.train.inputs import digest_of
+from triptych.train.run.inputs import digest_of
 
 INDEX = "index.json"
 ARRAY = re.compile(r"notes-\d{4,}\.npy")

@@ -19,10 +19,10 @@ from triptych.model.weights import save_transformer
 from triptych.shape import store
 from triptych.shape.files import MARK
 from triptych.shape.store import read_model
-from triptych.train import folder as run_folder
-from triptych.train.folder import RunFolder, checkpoints_of
 from triptych.train.loop import fit
-from triptych.train.state import read_state
+from triptych.train.run import folder as run_folder
+from triptych.train.run.folder import RunFolder, checkpoints_of
+from triptych.train.run.state import read_state
 
 
 def hashes(folder: Path) -> dict[str, str]:

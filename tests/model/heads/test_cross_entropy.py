@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from triptych.model import cross_entropy as output
-from triptych.model.cross_entropy import cross_entropy
+from triptych.model.heads import cross_entropy as output
+from triptych.model.heads.cross_entropy import cross_entropy
 
 
 @settings(deadline=None, max_examples=25)

@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.generation import Sampling, generate
 from triptych.model.decoder import Rows, TorchDecoder
-from triptych.model.heads.mixture import Logistics, MixtureHead, scaled
-from triptych.model.single import SingleRow
-from triptych.model.single_pixel import PixelSteps, SinglePixel
+from triptych.model.heads.mixture import MixtureComponents, MixtureHead, scaled
+from triptych.model.single.pixel import PixelSteps, SinglePixel
+from triptych.model.single.row import SingleRow
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import LEVELS, Mixture, Pixels
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 
 
-def pixel(channels: int, components: int, seed: int, spread: float = 1.0) -> tuple[SinglePixel, Logistics]:
+def pixel(channels: int, components: int, seed: int, spread: float = 1.0) -> tuple[SinglePixel, MixtureComponents]:
     torch.manual_seed(seed)
     base = scaled(torch.randint(LEVELS, (channels, components)))
-    parameters = spread * torch.randn(Logistics.size(channels, components))
+    parameters = spread * torch.randn(MixtureComponents.size(channels, components))
     numbers = parameters.double().numpy().reshape(-1, components)
-    return SinglePixel(numbers, base.double().numpy()), Logistics(parameters, base)
+    return SinglePixel(numbers, base.double().numpy()), MixtureComponents(parameters, base)
 
 
 @settings(deadline=None, max_examples=60)
@@ -196,7 +196,7 @@ def test_a_forced_intensity_far_from_all_narrow_components_still_chooses_among_t
     numbers[3:5], numbers[5] = -6.0, (2.0, -2.0)
     base = np.stack([np.array([-0.2, 0.2]), np.array([-0.5, 0.5])])
     single = SinglePixel(numbers, base)
-    whole = Logistics(torch.from_numpy(numbers).float().reshape(-1), torch.from_numpy(base).float())
+    whole = MixtureComponents(torch.from_numpy(numbers).float().reshape(-1), torch.from_numpy(base).float())
     single.next()
     single.take(intensity)
     want = whole.next(torch.tensor([intensity])).exp().numpy()

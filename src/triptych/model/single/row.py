@@ -25,8 +25,8 @@ from triptych.model.heads.patch import PatchHead
 from triptych.model.heads.tied import TiedHead
 from triptych.model.inputs import weighted_sum
 from triptych.model.inputs.patches import patches
-from triptych.model.layers import DecoderLayer, FeedForward
-from triptych.model.single_pixel import Picture, PixelSteps, SinglePixel
+from triptych.model.layers.block import DecoderLayer, FeedForward
+from triptych.model.single.pixel import Picture, PixelSteps, SinglePixel
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tied, Tokens

@@ -11,8 +11,8 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.train.loop import fit, held_out_loss
-from triptych.train.package import card_of_run
 from triptych.train.recipe import Recipe
+from triptych.train.run.package import card_of_run
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_no_smoothing_of_soft_targets(tmp_path: Any) -> None:
         def epoch(self, number: int) -> list[Batch]:
             said = torch.full((8, 6, 12), 1 / 12)
             return [
-                Batch(batch.target, batch.lengths, batch.source, batch.source_lengths, wanted=said)
+                Batch(batch.target, batch.lengths, batch.source, batch.source_lengths, soft_targets=said)
                 for batch in super().epoch(number)
             ]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from triptych.attention.relation import Relation
 from triptych.decode.history import History
-from triptych.model.relations import Relations
+from triptych.model.layers.relations import Relations
 from triptych.shape.config import Config
 from triptych.shape.relations import ByDistance, ByPitch, ByTime, Layer, RelationSettings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from triptych.errors import UserError
 from triptych.shape.files import MARK, read_sealed
 from triptych.shape.store import RUN, own_files
-from triptych.train.lock import LOCK, is_lock
-from triptych.train.state import FILE, State
+from triptych.train.run.lock import LOCK, is_lock
+from triptych.train.run.state import FILE, State
 
 CHECKPOINTS, LOG, BOARD, NOTES = "checkpoints", "log.jsonl", "tensorboard", "notes"
 LINE = b'{"event": "'  # begins every line of a log

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.model.single import SingleRow, fits
+from triptych.model.single.row import SingleRow, fits
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels

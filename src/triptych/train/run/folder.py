@@ -14,11 +14,11 @@ from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer
 from triptych.shape.files import MARK, sealed, write_file
 from triptych.shape.store import CARD, RUN, own_files, remove_model
-from triptych.train.inputs import difference, digests
-from triptych.train.lock import LOCK, Lock
-from triptych.train.ownership import CHECKPOINT, CHECKPOINTS, LOG, is_run, own_entries, own_parts, remove
-from triptych.train.report import check_log
-from triptych.train.state import FILE, Progress, State, read_state
+from triptych.train.run.inputs import difference, digests
+from triptych.train.run.lock import LOCK, Lock
+from triptych.train.run.ownership import CHECKPOINT, CHECKPOINTS, LOG, is_run, own_entries, own_parts, remove
+from triptych.train.run.report import check_log
+from triptych.train.run.state import FILE, Progress, State, read_state
 
 
 class RunFolder:

@@ -1,4 +1,4 @@
-"""The pixels of one picture alone: what `MixtureHead` and `Logistics` compute, in numpy.
+"""The pixels of one picture alone: what `MixtureHead` and `MixtureComponents` compute, in numpy.
 
 A pixel is described by a hundred numbers, for which a call of torch costs more than the arithmetic. Probabilities are
 differences of the distribution function, in float64: below 1e-16 they cancel, which shows from a temperature of 5 on,
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.decode.history import MISSING, History, Ids
-from triptych.model.heads.mixture import HALF, KNOWN, LEAST_LOG_SCALE, MixtureHead, stand_ins
+from triptych.model.heads.mixture import HALF, KNOWN, MIN_LOG_SCALE, MixtureHead, stand_ins
 from triptych.shape.parts import LEVELS
 
 Numbers = NDArray[np.float64]
 
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
 VALUES = np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1  # as `scaled`, rounded alike
-LEAST = 1e-300  # of a probability, of which there are logarithms then
+MIN_PROBABILITY = 1e-300  # of a probability, of which there are logarithms then
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Picture:
 
 
 class SinglePixel:
-    """What `Logistics` gives for one pixel, channel by channel.
+    """What `MixtureComponents` gives for one pixel, channel by channel.
 
     From its parameters [numbers, K], as `MixtureHead` computes them, and base [C, K].
     """
@@ -61,7 +61,7 @@ class SinglePixel:
         channels = len(base)
         with np.errstate(all="ignore"):  # a broken model's numbers, which `finite` tells
             self.base, self.slopes = base, np.tanh(parameters[1 + 2 * channels :])
-            scales = np.exp(np.maximum(parameters[1 + channels : 1 + 2 * channels], LEAST_LOG_SCALE))
+            scales = np.exp(np.maximum(parameters[1 + channels : 1 + 2 * channels], MIN_LOG_SCALE))
             self.means, self.inverse = base + parameters[1 : 1 + channels] * scales, 1 / scales
             self.log_weights = parameters[0] - np.logaddexp.reduce(parameters[0])
             self.finite = math.isfinite(np.add.reduce(parameters, None) + np.add.reduce(self.means, None))
@@ -76,7 +76,7 @@ class SinglePixel:
         mass[0], mass[-1] = below[0] + 1, 1 - below[-1]
         np.subtract(below[1:], below[:-1], out=mass[1:-1])
         mass *= 0.5
-        np.maximum(mass, LEAST, out=mass)
+        np.maximum(mass, MIN_PROBABILITY, out=mass)
         return np.log(mass, out=mass)
 
     def draw(self, uniform: float) -> NDArray[np.int64]:

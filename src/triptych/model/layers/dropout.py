@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LEAST = 2**16  # decisions in a pool, so that small tensors do not meet the same ones again and again
+MIN_POOL = 2**16  # decisions in a pool, so that small tensors do not meet the same ones again and again
 
 
 class Dropout:
@@ -39,7 +39,7 @@ class Dropout:
         """Factors for `values`: 0 or the scale, in their dtype."""
         count = values.numel()
         if self.pool is None or self.pool.dtype != values.dtype or len(self.pool) < 2 * count:
-            size = max(LEAST, 2 * count)
+            size = max(MIN_POOL, 2 * count)
             bits = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
             self.pool = (bits >= self.threshold).to(values.dtype).mul_(256 / (256 - self.threshold))
         first = int(torch.randint(len(self.pool) - count + 1, ()))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from triptych.model.dropout import LEAST, Dropout
+from triptych.model.layers.dropout import MIN_POOL, Dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.3, 0.5, 0.999])
@@ -53,9 +53,9 @@ def test_masks_of_one_pass_are_independent() -> None:
 
 def test_a_larger_tensor_gets_a_larger_pool() -> None:
     drop = Dropout(0.5)
-    first = torch.ones(LEAST // 2, requires_grad=True)
+    first = torch.ones(MIN_POOL // 2, requires_grad=True)
     dropped = drop(first)
-    one, other = drop(torch.ones(LEAST)), drop(torch.ones(LEAST))
+    one, other = drop(torch.ones(MIN_POOL)), drop(torch.ones(MIN_POOL))
     assert not torch.equal(one, other)  # as many decisions as the first pool has: it would have had one window
     assert abs(float(drop(torch.ones(300_000)).mean()) - 1) < 0.02
     dropped.sum().backward()  # its mask is of the pool that was replaced

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from triptych.errors import UserError
 from triptych.shape.files import MARK, write_file
-from triptych.train.ownership import BOARD, LOG, is_log_line
+from triptych.train.run.ownership import BOARD, LOG, is_log_line
 
 
 class Report:

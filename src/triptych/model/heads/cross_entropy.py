@@ -9,7 +9,7 @@ from torch.nn import functional
 # Logits held at once: 256 rows of 10,000, in float32 10 MB. Small enough to be reused from cache, large enough for the
 # matrix products to run at speed; of a small vocabulary, many rows.
 CHUNK = 256 * 10_000
-SMALLEST = torch.finfo(torch.float32).tiny  # of a probability whose logarithm is taken
+MIN_PROBABILITY = torch.finfo(torch.float32).tiny  # of a probability whose logarithm is taken
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
@@ -37,12 +37,12 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros(weight.shape, dtype=exact, device=weight.device) if train else weight
         count = max(1, CHUNK // len(weight))
         for at in range(0, len(hidden), count):
-            part, wanted = rows[at : at + count], target[at : at + count, None]
-            nll, difference = _difference(part @ matrix.T, wanted, 1 - smoothing if train else None)
+            part, labels = rows[at : at + count], target[at : at + count, None]
+            nll, difference = _difference(part @ matrix.T, labels, 1 - smoothing if train else None)
             likelihood += nll.sum()
             if smoothing:
                 # mean over the vocabulary of -log p = logsumexp - mean logit, where one row gives the logsumexp
-                logits = (part.to(exact) * matrix[wanted[:, 0]].to(exact)).sum(-1)
+                logits = (part.to(exact) * matrix[labels[:, 0]].to(exact)).sum(-1)
                 uniform = (logits + nll[:, 0] - part.to(exact) @ mean_row).sum()
                 loss += (1 - smoothing) * nll.sum() + smoothing * uniform
             else:
@@ -69,8 +69,8 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None, None
 
 
-def _difference(logits: Tensor, wanted: Tensor, share: float | None) -> tuple[Tensor, Tensor | None]:
-    """-log p [rows, 1] of the `wanted` [rows, 1], and the probabilities less `share` at the wanted, in the dtype of the
+def _difference(logits: Tensor, labels: Tensor, share: float | None) -> tuple[Tensor, Tensor | None]:
+    """-log p [rows, 1] of the `labels` [rows, 1], and the probabilities less `share` at the labels, in the dtype of the
     logits [rows, vocabulary]; with None only the first.
 
     In bfloat16 one pass over the logits makes both, and what it rounds is small: a probability near 1, and what is left
@@ -78,21 +78,21 @@ def _difference(logits: Tensor, wanted: Tensor, share: float | None) -> tuple[Te
     """
     if logits.dtype != torch.bfloat16:
         log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-        nll = -log_probabilities.gather(1, wanted)
+        nll = -log_probabilities.gather(1, labels)
         if share is None:
             return nll, None
-        difference = log_probabilities.exp_().scatter_add_(1, wanted, torch.full_like(nll, -share))
+        difference = log_probabilities.exp_().scatter_add_(1, labels, torch.full_like(nll, -share))
         return nll, difference.to(logits.dtype)
     difference = logits.softmax(-1)
-    likely = difference.gather(1, wanted).float()
-    difference.scatter_(1, wanted, 0.0)
+    likely = difference.gather(1, labels).float()
+    difference.scatter_(1, labels, 0.0)
     others = difference.sum(-1, keepdim=True, dtype=torch.float32)
     confident = likely > 0.5
-    nll = torch.where(confident, torch.log1p(-others), likely.clamp_min(SMALLEST).log()).neg_()
+    nll = torch.where(confident, torch.log1p(-others), likely.clamp_min(MIN_PROBABILITY).log()).neg_()
     if share is None:
         return nll, None
     left = torch.where(confident, 1 - share - others, likely - share)
-    return nll, difference.scatter_(1, wanted, left.to(difference.dtype))
+    return nll, difference.scatter_(1, labels, left.to(difference.dtype))
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from triptych.attention.tables import order
 from triptych.errors import UserError
-from triptych.model.positions import PositionEncoding, sinusoids
+from triptych.model.layers.positions import PositionEncoding, sinusoids
 from triptych.shape.config import Positions
 from triptych.shape.pattern import Full, Local2D
 

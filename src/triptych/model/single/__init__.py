@@ -1,0 +1,1 @@
+"""Floor 2: the steps of one sequence alone, in fewer calls."""

@@ -1,0 +1,1 @@
+"""Floor 3: the folder of a run, and all that is in it."""
