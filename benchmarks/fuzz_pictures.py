@@ -1,4 +1,4 @@
-"""Damaged pictures and arrays, read through `triptych.image.files`: each has to give pictures or a UserError.
+"""Damaged pictures and arrays, read through `triptych.image.files.pictures`: each has to give pictures or a UserError.
 
     python benchmarks/fuzz_pictures.py [--count 3000] [--seed 1]
 
@@ -31,8 +31,8 @@ import numpy as np
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.image.decoding import MOST_PIXELS
-from triptych.image.files import read_picture, read_pictures, read_resized
+from triptych.image.files.decoding import MOST_PIXELS
+from triptych.image.files.pictures import read_picture, read_pictures, read_resized
 
 MOST_SECONDS = 5.0
 MOST_MEGABYTES = 300

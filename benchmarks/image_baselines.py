@@ -41,7 +41,7 @@ from torch.nn import functional
 from triptych.cli.output import answer, say
 from triptych.errors import UserError
 from triptych.image.codec import LEVELS, Pixels
-from triptych.image.files import Pictures, read_pictures
+from triptych.image.files.pictures import Pictures, read_pictures
 from triptych.image.painter import Painter
 from triptych.image.score import Likelihood
 from triptych.model.condition import LABEL_DROP

@@ -30,7 +30,7 @@ import torch
 
 from triptych.cli.output import answer, say
 from triptych.image.data import PictureData, PictureModel
-from triptych.image.files import Pictures, read_pictures
+from triptych.image.files.pictures import Pictures, read_pictures
 from triptych.image.painter import Painter
 from triptych.train.optimizer import measure_optimizers
 from triptych.train.precision import choose_dtype, cost_of_bfloat16, fast_dtype

@@ -92,7 +92,7 @@ VALUES: list[Any] = [
 def make_models(place: Path) -> None:
     """A small model of every panel, whole, and a run of each; a picture and a tune to begin with."""
     from triptych import Composer, Painter, Pianist, Translator, read_pairs
-    from triptych.image.files import Pictures
+    from triptych.image.files.pictures import Pictures
     from triptych.music.chorales.codec import to_piece
     from triptych.music.files.save import save_music
 

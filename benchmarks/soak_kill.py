@@ -198,7 +198,7 @@ def wait_for_training(out: Path, told: list[Path], update: int) -> None:
 
 def slow_files() -> None:
     """Each file of a saving takes a while, so that signals come in the middle."""
-    from triptych.train import folder as run_folder
+    from triptych.train.run import folder as run_folder
 
     write = run_folder.write_file  # type: ignore[attr-defined]
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from triptych.errors import UserError
 from triptych.image.data import fitted
-from triptych.image.files import read_pictures
+from triptych.image.files.pictures import read_pictures
 
 NAMES = {
     "train": ("train", "Train", "TRAINING", "train_set", "seg_train"),

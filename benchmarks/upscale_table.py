@@ -26,7 +26,7 @@ from triptych.errors import UserError
 from triptych.generation.sampling import Sampling
 from triptych.image.codec import Pixels
 from triptych.image.data import matched, shrunk
-from triptych.image.files import write_picture
+from triptych.image.files.pictures import write_picture
 from triptych.image.painter import Painter
 from triptych.image.score import bicubic, enlargement
 

@@ -25,7 +25,7 @@ from speed import peers
 from speed.tables import Contestants, More, Settings, Table, table
 from triptych.errors import UserError
 from triptych.generation.sample import generate
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
 from triptych.model.decoder import Rows, TorchDecoder
 from triptych.model.single.row import SingleRow, fits

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from triptych.errors import UserError
     from triptych.generation.beam import beam_search
     from triptych.generation.sample import generate
-    from triptych.image.files import read_pictures
+    from triptych.image.files.pictures import read_pictures
     from triptych.image.painter import Painter
     from triptych.model.transformer import Transformer
     from triptych.music.chorales.composer import Composer
@@ -51,7 +51,7 @@ _HOME = {
     "beam_search": "triptych.generation.beam",
     "generate": "triptych.generation.sample",
     "read_pairs": "triptych.text.data",
-    "read_pictures": "triptych.image.files",
+    "read_pictures": "triptych.image.files.pictures",
     "save_music": "triptych.music.files.save",
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from triptych.image.data import (
     matched,
     shrunk,
 )
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 
 
 def model_of(pictures: Pictures, task: Task = "paint", *, aligned: bool = True) -> PictureModel:

@@ -8,7 +8,7 @@ import pytest
 
 from triptych.errors import UserError
 from triptych.generation.sample import Sampling
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
 
 SHAPE: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}

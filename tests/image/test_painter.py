@@ -12,7 +12,7 @@ from triptych.attention.causality import causality_violations
 from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.image.data import shrunk
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.painter import MOST_TOGETHER, Painter
 from triptych.model.weights import save_transformer
 from triptych.train.recipe import Recipe

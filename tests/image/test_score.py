@@ -5,7 +5,7 @@ import pytest
 
 from triptych.errors import UserError
 from triptych.image.data import shrunk
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
 from triptych.image.score import bicubic, enlargement, likelihood, similarity, worded
 

@@ -20,7 +20,7 @@ from torch import distributed
 
 from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
 from triptych.cli.main import main
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.model import condition
 from triptych.music.performances import shards as music
 from triptych.music.performances.shards import Shards

@@ -13,7 +13,7 @@ from triptych.cli.output import progress, say
 if TYPE_CHECKING:
     from triptych.cli.options import Machine
     from triptych.image.codec import Pixels
-    from triptych.image.files import Pictures
+    from triptych.image.files.pictures import Pictures
     from triptych.image.painter import Painter
     from triptych.music.chorales.codec import Grid
     from triptych.music.chorales.composer import Composer
@@ -66,7 +66,7 @@ def load_pictures(
     are `known`, which those that are told are added to.
     """
     from triptych.image.data import joined
-    from triptych.image.files import read_pictures
+    from triptych.image.files.pictures import read_pictures
 
     sets, known = [], set() if known is None else known
     for path in paths:
@@ -82,7 +82,7 @@ def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) 
     """The picture of a file with the model's channels, in its size or another (height, width), and the size it had;
     what is changed on the way is told.
     """
-    from triptych.image.files import read_resized
+    from triptych.image.files.pictures import read_resized
 
     wanted = size or painter.codec.shape[:2]
     picture, whole, words = read_resized(path, wanted, channels=painter.codec.channels)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError, expect
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import Ids, PictureCodec, Pixels
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.model.batch import Batch, Batches
 
 Task = Literal["paint", "complete", "upscale"]

@@ -19,7 +19,7 @@ from triptych.generation.seeds import derive
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out_batches, matched, shrunk
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.presets import PRESETS, check_fit, shaped, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
 from triptych.shape.config import Config
@@ -38,7 +38,7 @@ MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
 LARGEST_FACTOR = 64
 # How a mistake is told: what was expected, and the remedy.
 SET = "Pictures", "read_pictures reads a folder"
-ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.read_picture reads a file"
+ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.pictures.read_picture reads a file"
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.image.codec import Pixels
 from triptych.image.data import Mask, PictureModel, shrunk
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer

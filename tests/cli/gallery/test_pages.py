@@ -15,7 +15,7 @@ from triptych.cli.gallery import notes, piano, pixels, words
 from triptych.cli.gallery.pages import facts
 from triptych.cli.output import parts
 from triptych.cli.verbs import demo as command
-from triptych.image.files import Pictures
+from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
 from triptych.music.chorales.composer import Composer
 from triptych.music.performances.pianist import Pianist

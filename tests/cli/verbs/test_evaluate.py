@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.image.files import Pictures, write_picture
+from triptych.image.files.pictures import Pictures, write_picture
 from triptych.image.painter import Painter
 from triptych.music.chorales.codec import RANGES
 from triptych.music.chorales.composer import Composer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.image.files import Pictures, read_picture, write_picture
+from triptych.image.files.pictures import Pictures, read_picture, write_picture
 from triptych.image.painter import Painter
 
 NAMES = ("coat", "bag")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych.image.files import read_pictures
+from triptych.image.files.pictures import read_pictures
 from triptych.music.chorales.data import read_chorales
 from triptych.text.data import read_pairs
 

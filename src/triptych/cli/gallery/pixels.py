@@ -100,7 +100,7 @@ def _completed(filler: Painter, given: list[Pixels], folder: Path, out: Path) ->
 
 def _enlarged(upscaler: Painter, folder: Path, out: Path) -> str:
     from triptych.image.data import shrunk
-    from triptych.image.files import write_picture
+    from triptych.image.files.pictures import write_picture
     from triptych.image.score import bicubic
 
     factor, (height, width, _) = upscaler.codec.factor, upscaler.codec.shape
@@ -146,7 +146,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
 
 
 def _sheet(pictures: list[Pixels], columns: int, path: Path, out: Path, alternative: str) -> str:
-    from triptych.image.files import write_picture
+    from triptych.image.files.pictures import write_picture
     from triptych.image.sheet import sheet
 
     write_picture(path, sheet(pictures, columns))

@@ -15,7 +15,7 @@ from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.image.files import Pictures
+    from triptych.image.files.pictures import Pictures
     from triptych.image.painter import Painter
     from triptych.text.data import Pairs
 

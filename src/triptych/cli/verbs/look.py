@@ -102,7 +102,7 @@ def picture(
     check_picture(out)
     chosen = _pixel(pixel)
     if similarity:
-        from triptych.image.files import read_picture
+        from triptych.image.files.pictures import read_picture
         from triptych.look.patches import draw as draw_places
         from triptych.look.patches import repetition
         from triptych.look.patches import similarity as similarity_of

@@ -132,7 +132,7 @@ def upscale(
     """Enlarge a small picture: details are invented to fit it. Another seed, other details. Beside the result stands
     what was given, each pixel of it a square.
     """
-    from triptych.image.files import check_png, write_picture
+    from triptych.image.files.pictures import check_png, write_picture
     from triptych.image.painter import Painter
 
     check_png(out)
@@ -163,7 +163,7 @@ def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:
     """Pictures that this program wrote into a folder before under names of that pattern, which new ones will replace.
     Raises UserError where anything else has such a name, or what is `given` to make the new ones of.
     """
-    from triptych.image.files import is_ours
+    from triptych.image.files.pictures import is_ours
 
     there = sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name)) if folder.is_dir() else []
     for path in there:
@@ -189,9 +189,9 @@ def _remove(earlier: list[Path], written: list[Path]) -> None:
 def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None) -> tuple[Pixels, Mask]:
     """The picture of a file in the model's size, and what of it is to be found."""
     from triptych.image.data import half
-    from triptych.image.decoding import ON_WHITE
-    from triptych.image.files import read_resized
-    from triptych.image.masks import brought, read_mask, read_transparent
+    from triptych.image.files.decoding import ON_WHITE
+    from triptych.image.files.masks import brought, read_mask, read_transparent
+    from triptych.image.files.pictures import read_resized
 
     height, width, channels = painter.codec.shape
     picture, whole, words = read_resized(path, (height, width), channels=channels)
@@ -215,7 +215,7 @@ def _write(made: Pixels, out: Path, earlier: list[Path], before: list[Pixels] | 
     """Write pictures as 1.png, 2.png, ..., and all of them on a sheet, in the place of earlier ones; the names of the
     first.
     """
-    from triptych.image.files import write_picture
+    from triptych.image.files.pictures import write_picture
     from triptych.image.sheet import sheet
 
     names = [str(out / f"{number}.png") for number in range(1, len(made) + 1)]

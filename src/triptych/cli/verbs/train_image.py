@@ -11,7 +11,7 @@ from triptych.cli.output import say
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.image.files import Pictures
+    from triptych.image.files.pictures import Pictures
     from triptych.image.painter import Painter
     from triptych.train.recipe import Recipe
     from triptych.train.run.folder import RunFolder

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.image.files import write_picture
-from triptych.image.masks import brought, read_mask, read_transparent
-from triptych.image.resizing import covering, resized
+from triptych.image.files.masks import brought, read_mask, read_transparent
+from triptych.image.files.pictures import write_picture
+from triptych.image.files.resizing import covering, resized
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.image import files, folders
-from triptych.image.files import read_pictures, write_picture
-from triptych.image.folders import split_of
+from triptych.image.files import folders
+from triptych.image.files import pictures as files
+from triptych.image.files.folders import split_of
+from triptych.image.files.pictures import read_pictures, write_picture
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 SAME = "left out of training, the same pixels are held out or tested"

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.image.decoding import ON_WHITE, Size
-from triptych.image.files import read_whole
-from triptych.image.resizing import covering, middle
+from triptych.image.files.decoding import ON_WHITE, Size
+from triptych.image.files.pictures import read_whole
+from triptych.image.files.resizing import covering, middle
 
 Mask = NDArray[np.bool_]
 WHITE = 128  # of a mask, from this on

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.image import arrays
-from triptych.image.arrays import LARGEST_ARRAY, read_idx, read_npz
-from triptych.image.files import read_pictures
+from triptych.image.files import arrays
+from triptych.image.files.arrays import LARGEST_ARRAY, read_idx, read_npz
+from triptych.image.files.pictures import read_pictures
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 

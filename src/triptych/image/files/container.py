@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from triptych.image.tags import (
+from triptych.image.files.tags import (
     PROFILES,
     TIFF_VALUES,
     XMP_TEXT,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from triptych.errors import UserError, printable
-from triptych.image.arrays import HELD_OUT, MOST_CLASSES, NAME_LENGTH
+from triptych.image.files.arrays import HELD_OUT, MOST_CLASSES, NAME_LENGTH
 from triptych.splits import SPLITS, WORDS
 
 MOST_PICTURES = 2_000_000  # of a folder

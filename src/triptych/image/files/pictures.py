@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.image.arrays import HELD_OUT, LARGEST_ARRAY, has_idx, idx_split, npz_split
-from triptych.image.decoding import MOST_PIXELS, Decoded, Picture, Size, decode, read_header
-from triptych.image.folders import Layout, Words, read_layout, split_of
-from triptych.image.resizing import is_cut, middle, resized, with_channels
+from triptych.image.files.arrays import HELD_OUT, LARGEST_ARRAY, has_idx, idx_split, npz_split
+from triptych.image.files.decoding import MOST_PIXELS, Decoded, Picture, Size, decode, read_header
+from triptych.image.files.folders import Layout, Words, read_layout, split_of
+from triptych.image.files.resizing import is_cut, middle, resized, with_channels
 from triptych.shape.files import write_file
 from triptych.splits import SPLITS, evenly
 

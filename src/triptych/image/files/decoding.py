@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError, printable
-from triptych.image.container import FirstPicture, first_picture
+from triptych.image.files.container import FirstPicture, first_picture
 
 if TYPE_CHECKING:
     from PIL import Image

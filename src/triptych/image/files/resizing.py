@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.image.decoding import Picture, Size
+from triptych.image.files.decoding import Picture, Size
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.errors import UserError
-from triptych.image.decoding import MOST_PIXELS
-from triptych.image.files import LARGEST_FILE, Pictures, read_picture, write_picture
+from triptych.image.files.decoding import MOST_PIXELS
+from triptych.image.files.pictures import LARGEST_FILE, Pictures, read_picture, write_picture
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 ON_WHITE = "transparency is put on white"
@@ -427,7 +427,7 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the memory of a process is measured as on POSIX")
 def test_damaged_files_are_read_or_refused_within_memory() -> None:
-    program = Path(__file__).parents[2] / "benchmarks" / "fuzz_pictures.py"
+    program = Path(__file__).parents[3] / "benchmarks" / "fuzz_pictures.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, str(program), "--count", "300"], capture_output=True, text=True, check=False, env=environment
@@ -441,7 +441,8 @@ def test_damaged_files_are_read_or_refused_within_memory() -> None:
 
 
 def test_pillow_is_loaded_by_the_first_picture_alone() -> None:
-    check = "import sys, triptych.image.files; print([name for name in ('torch', 'PIL') if name in sys.modules])"
+    loaded = "print([name for name in ('torch', 'PIL') if name in sys.modules])"
+    check = f"import sys, triptych.image.files.pictures; {loaded}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.image.container import LARGEST_SLOW, first_picture
+from triptych.image.files.container import LARGEST_SLOW, first_picture
 
 SMOOTH = Image.fromarray(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)).resize((30, 20))
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from triptych.errors import UserError
-from triptych.image import decoding
-from triptych.image.decoding import decode
-from triptych.image.files import read_picture, read_pictures, read_resized
-from triptych.image.masks import read_mask
+from triptych.image.files import decoding
+from triptych.image.files.decoding import decode
+from triptych.image.files.masks import read_mask
+from triptych.image.files.pictures import read_picture, read_pictures, read_resized
 
 TURNED = "turned as its EXIF orientation tells"
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description {}>{}</rdf:Description></x:xmpmeta>'
@@ -116,7 +116,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from PIL import Image
-from triptych.image.files import read_resized
+from triptych.image.files.pictures import read_resized
 
 def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
