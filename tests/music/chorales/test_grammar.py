@@ -92,17 +92,25 @@ def test_a_known_melody_may_stand_and_so_may_its_chord() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(ORDERS, st.integers(0, 11), st.booleans(), st.integers(1, 12), st.sampled_from([0, 3, 4, 7]), st.integers(0, 46))
+@given(
+    ORDERS,
+    st.integers(0, 11),
+    st.booleans(),
+    st.integers(1, 12),
+    st.sampled_from([0, 3, 4, 7]),
+    st.integers(0, 46),
+    st.sampled_from([4, 6, 8]),
+)
 def test_a_harmony_ends_on_the_tonic(
-    order: list[str], tonic: int, minor: bool, length: int, interval: int, wish: int
+    order: list[str], tonic: int, minor: bool, length: int, interval: int, wish: int, beat: int
 ) -> None:
     known = np.full((16, 4), UNKNOWN)
     last = 60 + (tonic + interval) % 12
     known[:, 0] = 72
     known[-length:, 0] = last
-    grammar = ChoraleGrammar(ChoraleCodec(order), known=known, key=Key(tonic, minor))
+    grammar = ChoraleGrammar(ChoraleCodec(order), known=known, key=Key(tonic, minor), beat=beat)
     (found,) = draw(grammar, 16, lambda _: [wish, REST], known)
-    ending = found[-min(4, length) :]
+    ending = found[-min(beat, length) :]
     classes = (ending - tonic) % 12
     if interval in ((0, 3, 4, 7) if minor else (0, 4, 7)):
         assert (ending >= 0).all() and (classes[:, 3] == 0).all()

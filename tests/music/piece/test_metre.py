@@ -32,7 +32,6 @@ def test_bars_lie_one_after_another(metres: list[Metre], length: int, pickup: in
         assert bar.end - bar.start + bar.offset <= bar.metre.ticks(resolution)
         for tick in (bar.start, bar.end - 1):
             assert bars.at(tick) == bar == bars.number(bar.number)
-            assert bars.place(tick) == tick - bar.start + bar.offset
         assert bars.ticks(bar.number, bar.number + 1) == range(bar.start, bars.number(bar.number + 1).end)
 
 

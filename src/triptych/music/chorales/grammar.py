@@ -36,8 +36,8 @@ class Rules:
     lower voice while the soprano sings are longer. None: any time.
     chord: sixteenths for which all four voices may stay as they are where all four are written; 11 of Bach's 18,500
     chords stand longer, the longest for 32. None: any time.
-    ending: whether a piece whose key is known ends on its tonic chord: a harmony on its last quarter note, where the
-    melody permits, and a composed piece by ending nowhere else.
+    ending: whether a piece whose key is known ends on its tonic chord: a harmony on its last beat, where the melody
+    permits, and a composed piece by ending nowhere else.
     """
 
     rest: int | None = 8
@@ -54,7 +54,8 @@ class ChoraleGrammar:
 
     known: the grid [steps, 4] with holes (-2) that is filled in; None: a piece that is composed. end: END may follow
     more than so many ids, after whole quarter notes; None: never. key: that of the piece, for its ending. stop: of a
-    piece that is composed, the sixteenths after which it is cut: its last quarter note is then an ending in the key.
+    piece that is composed, the sixteenths after which it is cut: its last beat is then an ending in the key. beat: its
+    sixteenths.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ChoraleGrammar:
         end: int | None = None,
         stop: int | None = None,
         key: Key | None = None,
+        beat: int = STEPS_PER_QUARTER,
         rules: Rules = BACH,
     ) -> None:
         self.codec, self.known, self.end, self.rules = codec, known, end, rules
@@ -74,9 +76,9 @@ class ChoraleGrammar:
             self._masks[voice, low - LOWEST : high - LOWEST + 1] = True
             self._masks[voice, REST] = True
         self._tonic = None if key is None or not rules.ending else _chord(key)
-        self._last = _last_quarter(known, self._tonic)
+        self._last = _last_beat(known, self._tonic, beat)
         if known is None and stop is not None and self._tonic is not None:
-            self._last = range(stop - STEPS_PER_QUARTER, stop)
+            self._last = range(stop - beat, stop)
         self._seen = 0  # moments that are counted
         self._rests = np.zeros((0, 4), np.int64)  # [rows, voices], sixteenths for which each has rested
         self._stood = np.zeros(0, np.int64)  # [rows], sixteenths for which the chord has stood
@@ -169,16 +171,16 @@ def _chord(key: Key) -> tuple[int, ...]:
     return tuple((key.tonic + interval) % 12 for interval in ((0, 3, 4, 7) if key.minor else (0, 4, 7)))
 
 
-def _last_quarter(known: Grid | None, tonic: tuple[int, ...] | None) -> range | None:
-    """The moments to end on the tonic chord: the last note that is given, at most a quarter of it; without given ones,
-    the last quarter. None where nothing is to be found there, or what is given is no part of that chord.
+def _last_beat(known: Grid | None, tonic: tuple[int, ...] | None, beat: int) -> range | None:
+    """The moments to end on the tonic chord: the last note that is given, at most a beat of it; without given ones, the
+    last beat. None where nothing is to be found there, or what is given is no part of that chord.
     """
     if known is None or tonic is None:
         return None
     sung = np.flatnonzero((known >= 0).any(1))
     stop = int(sung[-1]) + 1 if len(sung) and not (known[-1] == UNKNOWN).all() else len(known)
     start = stop - 1
-    while start > max(0, stop - STEPS_PER_QUARTER) and (known[start - 1] == known[stop - 1]).all():
+    while start > max(0, stop - beat) and (known[start - 1] == known[stop - 1]).all():
         start -= 1
     found = known[start:stop]
     bass = found[:, BASS]

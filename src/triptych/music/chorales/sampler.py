@@ -13,7 +13,7 @@ from triptych.generation.forced import FREE
 from triptych.generation.protocol import Ids
 from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
-from triptych.music.chorales.codec import END, HOLE, ChoraleCodec, Grid
+from triptych.music.chorales.codec import END, HOLE, STEPS_PER_QUARTER, ChoraleCodec, Grid
 from triptych.music.chorales.grammar import ChoraleGrammar, Rules
 from triptych.music.chorales.labels import Label, class_of
 from triptych.music.piece.key import Key
@@ -84,7 +84,7 @@ class ChoraleSampler:
             end=END if steps is None else None,
             sampling=sampling,
             seed=seed,
-            allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, rules=self.rules),
+            allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, beat=_beat(bars, wanted), rules=self.rules),
             prefix=forced,
         )
 
@@ -118,7 +118,9 @@ class ChoraleSampler:
             steps=length,
             sampling=sampling,
             seed=seed,
-            allow=ChoraleGrammar(self.codec, known=grid, key=key, rules=self.rules),
+            allow=ChoraleGrammar(
+                self.codec, known=grid, key=key, beat=_beat(bars, before + len(grid)), rules=self.rules
+            ),
             prefix=np.where(source == HOLE, FREE, source),
         )
         return self.codec.decode([int(column[0]) for column in columns])
@@ -131,3 +133,8 @@ class ChoraleSampler:
         early = max(0, -before)  # a quarter note may begin before the piece does
         places = places_of(bars, before + early, before + steps, longest)
         return np.pad(places, ((early, 0), (0, 0)))[None]
+
+
+def _beat(bars: Bars | None, end: int) -> int:
+    """Sixteenths of the beat with which a piece ends: a quarter note, or what is longer in its last metre."""
+    return STEPS_PER_QUARTER if bars is None else max(STEPS_PER_QUARTER, bars.at(end - 1).metre.beat(bars.resolution))

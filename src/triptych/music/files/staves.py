@@ -35,7 +35,8 @@ class Part:
 
 
 def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
-    """Parts of a piece in sixteenths: a part a voice; one of a fifth layer has more staves, which are parts too.
+    """Parts of a piece in sixteenths: a part a voice with notes; one of a fifth layer has more staves, which are parts
+    too. A piece without notes has all its voices.
 
     A part for two hands, as on a piano, has two staves. There a note is written no longer than up to the next one of
     its hand.
@@ -47,6 +48,8 @@ def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
         named[note.voice][note.start, note.pitch] = place
     found = []
     for name, mine, names in zip(piece.voices, notes, named, strict=True):
+        if piece.notes and not mine:
+            continue
         title = "".join(filter(str.isprintable, name)).strip()  # XML knows no control characters
         title = title[:1].upper() + title[1:]
         if name.lower() not in CLEFS and needs_two(mine):

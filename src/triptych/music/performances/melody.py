@@ -1,4 +1,4 @@
-"""Melodies <-> token ids: the onset of a key, a hold or a rest, ten times a second.
+"""Melodies -> token ids: the onset of a key, a hold or a rest, ten times a second.
 
 As what a performance accompanies (Huang et al. 2018; Magenta's `TextMelodyEncoderAbsolute` has the same three).
 """
@@ -6,7 +6,7 @@ As what a performance accompanies (Huang et al. 2018; Magenta's `TextMelodyEncod
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ STEPS = 10  # of a second
 MELODIES = ("melody", "vocal", "voice", "soprano", "lead")  # words in the name of a part
 OTHERS = {"backing", "background", "harmony", "bass"}  # words in the name of a part that is none all the same
 HOLD, REST = KEYS, KEYS + 1  # after the onsets, one a key
-VELOCITY = 80  # of a melody that is heard
 LEGATO = 0.1  # seconds for which a note may sound on into the next one of its melody
 CHORD = 0.03  # seconds within which notes are struck together: hands are not exact
+MISSING = 5  # notes that begin one after another and end together: more than hold a chord that is built up
 # The share of notes that begin within another: at most 5 % in the melodies of POP909, at least 49 % in its piano parts.
 POLYPHONIC = 0.2
 OCTAVE = 12
@@ -49,22 +49,6 @@ class MelodyCodec:
             ids[first:last] = HOLD
             ids[first] = pitch - LOWEST
         return ids
-
-    def decode(self, ids: Iterable[int]) -> Performance:
-        """The melody of any ids at all: what is no onset is a hold after one, and a rest otherwise."""
-        rows: list[list[int]] = []
-        holding = False
-        step = 0
-        for step, token in enumerate(ids):
-            if holding and token != HOLD:
-                rows[-1][1] = step
-            if 0 <= token < KEYS:
-                rows.append([step, step + 1, int(token) + LOWEST])
-            holding = 0 <= token < KEYS or (holding and token == HOLD)
-        if holding:
-            rows[-1][1] = step + 1
-        start, end, pitch = np.array(rows, np.int64).reshape(-1, 3).T
-        return Performance.of(start / STEPS, end / STEPS, pitch, np.full(len(rows), VELOCITY))
 
 
 def melody_of_parts(parts: Sequence[tuple[str, Performance]]) -> tuple[Performance, list[str]]:
@@ -97,6 +81,9 @@ def melody_notes(
     note where hardly any sound together, else the highest; but not those that come to the top because the melody rests,
     and lie nearer to what else is covered by it than to the melody itself.
     """
+    end = end.copy()
+    for one in set(part.tolist()):
+        end[part == one] = _released(start[part == one], end[part == one], pitch[part == one])
     named = melody_part(names)
     mine = np.ones(len(part), bool) if named is None else part == named
     words = []
@@ -112,6 +99,23 @@ def melody_notes(
     if chosen.sum() < mine.sum() or (not words and not chosen.all()):
         words.append(f"the melody is the highest notes: {chosen.sum()} of {mine.sum() if words else len(chosen)}")
     return chosen, words
+
+
+def _released(
+    start: NDArray[np.floating[Any]], end: NDArray[np.floating[Any]], pitch: NDArray[np.integer[Any]]
+) -> NDArray[np.floating[Any]]:
+    """The ends of the notes of a part. Where note-offs are missing, so that many notes that begin one after another end
+    together, these notes and those that end where their key is struck again end with the next onset at the latest.
+    """
+    onsets, ends = np.unique(start), np.unique(end)
+    begun = np.unique(np.stack([np.searchsorted(ends, end), np.searchsorted(onsets, start)]), axis=1)[0]
+    missing = np.bincount(begun)[np.searchsorted(ends, end)] >= MISSING
+    if not missing.any():
+        return end
+    struck = set(zip(start.tolist(), pitch.tolist(), strict=True))
+    missing |= np.array([one in struck for one in zip(end.tolist(), pitch.tolist(), strict=True)])
+    following = np.append(onsets, np.inf)[np.searchsorted(onsets, start + CHORD, side="right")]
+    return np.where(missing, np.minimum(end, following), end)
 
 
 def melody_part(names: Sequence[str]) -> int | None:
@@ -139,20 +143,15 @@ def _highest(
     if (before - start[places][1:] > LEGATO).sum() <= POLYPHONIC * len(places):
         found[places] = True
         return found
-    kept = _skyline(list(zip(start[places].tolist(), end[places].tolist(), pitch[places].tolist(), strict=True)))
+    kept = skyline(list(zip(start[places].tolist(), end[places].tolist(), pitch[places].tolist(), strict=True)))
     found[places[_of_melody(kept, start[places], pitch[places])]] = True
     return found
 
 
-def skyline(performance: Performance) -> Performance:
-    """The highest notes: each that is struck with no higher one, and while none sounds on for longer than legato."""
-    notes = performance.notes
-    columns = (notes[name].tolist() for name in ("start", "end", "pitch"))
-    return Performance(notes[_skyline(list(zip(*columns, strict=True)))])
-
-
-def _skyline(rows: Sequence[tuple[float, float, int]]) -> NDArray[np.bool_]:
-    """Which notes are the highest, of notes (start, end, pitch) in the order of start and pitch."""
+def skyline(rows: Sequence[tuple[float, float, int]]) -> NDArray[np.bool_]:
+    """The highest of notes (start, end, pitch) in the order of start and pitch, bool [notes]: each that is struck with
+    no higher one, and while none sounds on for longer than legato.
+    """
     kept = np.ones(len(rows), bool)
     sounding: list[int] = []  # places of notes that may cover later ones
     for place, (start, _, pitch) in enumerate(rows):

@@ -136,11 +136,6 @@ class Bars:
         """The ticks from bar `first` to bar `last`, both included."""
         return range(self.number(first).start, self.number(last).end)
 
-    def place(self, tick: int) -> int:
-        """Ticks from the beginning of the whole bar to a tick: where in the bar it stands."""
-        bar = self.at(tick)
-        return tick - bar.start + bar.offset
-
     def metres(self) -> list[Metre]:
         """The metres from the first whole bar on, each where it begins."""
         return [Metre(stretch.start, stretch.metre.beats, stretch.metre.unit) for stretch in self._stretches]
