@@ -14,6 +14,7 @@ from triptych.decode.maps import AttentionMaps
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.text.codec import TextCodec
+from triptych.text.score import Scores
 from triptych.text.translator import Translation
 from triptych.train.run.package import Outcome
 
@@ -59,9 +60,9 @@ class Translator:
         self.calls.append(("sample", (sampling, seed, options)))
         return [Translation(line.upper(), -1.0, (), ()) for line in lines]
 
-    def evaluate(self, pairs: Any, **options: Any) -> dict[str, Any]:
+    def evaluate(self, pairs: Any, **options: Any) -> Scores:
         self.calls.append(("evaluate", options))
-        return {"bleu": 41.0, "perplexity": float("inf"), "sentences": len(pairs), "signature": "s"}
+        return Scores(41.0, 40.0, 60.0, "s", len(pairs), float("inf"))
 
     def fit(self, pairs: Any, **options: Any) -> Outcome:
         self.calls.append(("fit", options))

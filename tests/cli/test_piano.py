@@ -137,7 +137,7 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
     assert measured.keys() == {"model", "split", "nll", "tokens", "pieces"} and measured["pieces"] == 2
     # Without preparing it first, and in words.
     again = run(*asked, "--data", folder / "music")
-    assert again.out == f"nll  {measured['nll']:.4f} nats a token over {measured['tokens']:,} tokens of 2 pieces\n"
+    assert again.out == f"nll       {measured['nll']:.4f} nats a token over {measured['tokens']:,} tokens of 2 pieces\n"
     assert told_by(run(*asked, "--data", folder / "music", "--limit", 1, "--split", "train", "--json"))["pieces"] == 1
     # On from there, with what that leaves open.
     further = ["train", "music", "--data", tmp_path / "ready", "--from", tmp_path / "run", *SMALL[12:], "--json"]

@@ -150,7 +150,7 @@ def test_learned_positions_bound_what_is_trained_and_measured(translator: Transl
     long = "a dog " * 30
     pairs = Pairs([*LINES[:3], long], [*LINES[:3], "a"])
     found = translator.evaluate(pairs, beam=1)
-    assert (found["sentences"], found["skipped"]) == (3, 1) and "(line 4)" in found["note"]
+    assert (found.sentences, found.skipped) == (3, 1) and "(line 4)" in found.note
     recipe = Recipe(epochs=1, label_smoothing=0.0)
     translator.fit(pairs, held_out=pairs, recipe=recipe, out=tmp_path / "run", quiet=True)
     assert (translator.card["pairs"], translator.card["held_out_pairs"]) == (3, 3)

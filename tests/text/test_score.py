@@ -23,14 +23,13 @@ TOKENISED = [
 
 def test_a_reference_against_itself_is_perfect() -> None:
     scores = score(REFERENCES, REFERENCES, "de")
-    assert scores["bleu"] == scores["chrf"] == scores["bleu_lc_tok"] == 100.0
-    assert scores["sentences"] == 3
-    assert list(scores) == ["bleu", "bleu_lc_tok", "chrf", "signature", "sentences"]
+    assert scores.bleu == scores.chrf == scores.bleu_lc_tok == 100.0
+    assert scores.sentences == 3
+    assert (scores.perplexity, scores.skipped, scores.note) == (None, 0, None)
 
 
 def test_the_signature_tells_both_measures() -> None:
-    signature = score(REFERENCES, REFERENCES, "de")["signature"]
-    assert isinstance(signature, str)
+    signature = score(REFERENCES, REFERENCES, "de").signature
     assert signature.startswith("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert " chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:" in signature
 
@@ -38,7 +37,7 @@ def test_the_signature_tells_both_measures() -> None:
 def test_a_known_small_value() -> None:
     # precisions 4/5, 3/4, 2/3, 1/2 and no brevity penalty: (0.2) ** (1/4)
     assert bleu_lc_tok(["a b c d x"], ["a b c d e"], "en") == pytest.approx(100 * 0.2**0.25)
-    assert score(["a b c d x"], ["a b c d e"], "en")["bleu"] == pytest.approx(100 * 0.2**0.25)
+    assert score(["a b c d x"], ["a b c d e"], "en").bleu == pytest.approx(100 * 0.2**0.25)
 
 
 def test_the_brevity_penalty() -> None:
@@ -48,25 +47,25 @@ def test_the_brevity_penalty() -> None:
 
 def test_chrf_of_disjoint_texts_is_nothing() -> None:
     scores = score(["aaaa bbbb"], ["cccc dddd"], "en")
-    assert scores["chrf"] == 0.0
+    assert scores.chrf == 0.0
 
 
 def test_case_counts_for_bleu_alone() -> None:
     scores = score([line.lower() for line in REFERENCES], REFERENCES, "de")
-    assert scores["bleu_lc_tok"] == 100.0
-    assert isinstance(scores["bleu"], float) and scores["bleu"] < 90.0
+    assert scores.bleu_lc_tok == 100.0
+    assert isinstance(scores.bleu, float) and scores.bleu < 90.0
 
 
 def test_plain_text_equals_its_tokenised_file() -> None:
     assert bleu_lc_tok(REFERENCES, TOKENISED, "de", tokenised=True) == 100.0
-    assert score(REFERENCES, REFERENCES, "de", tokenised_references=TOKENISED)["bleu_lc_tok"] == 100.0
+    assert score(REFERENCES, REFERENCES, "de", tokenised_references=TOKENISED).bleu_lc_tok == 100.0
     assert bleu_lc_tok(REFERENCES, TOKENISED[:1] * 3, "de", tokenised=True) < 60.0
 
 
 def test_the_tokenised_file_is_the_reference_if_it_is_given() -> None:
     scores = score(REFERENCES, REFERENCES, "de", tokenised_references=["etwas ganz anderes"] * 3)
-    assert scores["bleu"] == 100.0
-    assert isinstance(scores["bleu_lc_tok"], float) and scores["bleu_lc_tok"] < 5.0
+    assert scores.bleu == 100.0
+    assert isinstance(scores.bleu_lc_tok, float) and scores.bleu_lc_tok < 5.0
 
 
 def test_the_language_matters() -> None:
@@ -84,8 +83,8 @@ def test_forms_of_a_language_code(language: str) -> None:
 @pytest.mark.parametrize("language", [None, "tr"])
 def test_without_moses_rules_the_third_measure_is_none(language: str | None) -> None:
     scores = score(REFERENCES, REFERENCES, language)
-    assert scores["bleu_lc_tok"] is None
-    assert scores["bleu"] == 100.0
+    assert scores.bleu_lc_tok is None
+    assert scores.bleu == 100.0
 
 
 def test_an_unknown_language_is_refused_where_it_is_needed() -> None:
@@ -97,7 +96,7 @@ def test_an_unknown_language_is_refused_where_it_is_needed() -> None:
 
 def test_chinese_has_its_own_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("triptych.text.score._moses_languages", set)  # Moses takes seconds to start for Chinese
-    assert "tok:zh" in str(score(["我们在公园下棋。"], ["我们在公园下棋。"], "zh")["signature"])
+    assert "tok:zh" in str(score(["我们在公园下棋。"], ["我们在公园下棋。"], "zh").signature)
 
 
 def test_unequal_lengths_are_refused() -> None:

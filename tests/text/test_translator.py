@@ -140,9 +140,9 @@ def test_no_ngram_comes_twice(translator: Translator) -> None:
 
 def test_evaluate(translator: Translator) -> None:
     found = translator.evaluate(sentences().only(range(30)), beam=2)
-    assert found["bleu"] > 90 and found["bleu_lc_tok"] > 90 and found["chrf"] > 90
-    assert found["sentences"] == 30 and 1 <= found["perplexity"] < 1.5
-    assert "version" in found["signature"]
+    assert found.bleu > 90 and found.bleu_lc_tok > 90 and found.chrf > 90
+    assert found.sentences == 30 and 1 <= found.perplexity < 1.5
+    assert "version" in found.signature
 
 
 def test_save_and_load(tmp_path: Path, translator: Translator) -> None:

@@ -9,12 +9,33 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from triptych.errors import UserError
 from triptych.text.codec import text_lines
 
-Score = Callable[[Sequence[str]], dict[str, float | int | str | None]]
+
+@dataclass(frozen=True)
+class Scores:
+    """How good translations are: `bleu` and `chrf` (cased, untokenised) and `bleu_lc_tok`, all from 0 to 100.
+
+    bleu_lc_tok is None where Moses has no rules for the language, or no language is named. signature: how sacreBLEU
+    computed the first two. sentences: how many count; `skipped` are not among them, for reasons in `note`. perplexity:
+    of the references, where a model was evaluated.
+    """
+
+    bleu: float
+    bleu_lc_tok: float | None
+    chrf: float
+    signature: str
+    sentences: int
+    perplexity: float | None = None
+    skipped: int = 0
+    note: str | None = None
+
+
+Score = Callable[[Sequence[str]], Scores]
 
 
 def score(
@@ -23,14 +44,12 @@ def score(
     language: str | None = None,
     *,
     tokenised_references: Iterable[str] | None = None,
-) -> dict[str, float | int | str | None]:
+) -> Scores:
     """Score translations into `language` ("de", "en", "fr", ...), one reference each, all plain text.
 
-    Returns `bleu` and `chrf` (cased, untokenised), `bleu_lc_tok`, all from 0 to 100; `signature`, which tells how the
-    first two were computed; and `sentences`. `tokenised_references` are the lines of a lower-cased, normalised,
-    Moses-tokenised file, if there is one: `bleu_lc_tok` is then measured against them. It is None where Moses has no
-    rules for the language, or no language is named. Unequal numbers of lines, none at all and a missing package are
-    UserErrors.
+    `tokenised_references` are the lines of a lower-cased, normalised,
+    Moses-tokenised file, if there is one: `bleu_lc_tok` is then measured against them. Unequal numbers of lines,
+    none at all and a missing package are UserErrors.
     """
     return scorer(references, language, tokenised_references=tokenised_references)(text_lines(hypotheses))
 
@@ -51,17 +70,17 @@ def scorer(
     if tokenised and not known:
         raise _unknown(language or "")
 
-    def scored(hypotheses: Sequence[str]) -> dict[str, float | int | str | None]:
+    def scored(hypotheses: Sequence[str]) -> Scores:
         _check(hypotheses, plain)
         lower_cased = bleu_lc_tok(hypotheses, against, code, tokenised=tokenised) if known else None
         stripped = [line.strip() for line in hypotheses]
-        return {
-            "bleu": _bounded(bleu.corpus_score(stripped, [plain]).score),
-            "bleu_lc_tok": lower_cased,
-            "chrf": _bounded(chrf.corpus_score(stripped, [plain]).score),
-            "signature": f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
-            "sentences": len(hypotheses),
-        }
+        return Scores(
+            bleu=_bounded(bleu.corpus_score(stripped, [plain]).score),
+            bleu_lc_tok=lower_cased,
+            chrf=_bounded(chrf.corpus_score(stripped, [plain]).score),
+            signature=f"BLEU|{bleu.get_signature()} chrF2|{chrf.get_signature()}",
+            sentences=len(hypotheses),
+        )
 
     return scored
 

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -25,7 +25,7 @@ from triptych.splits import evenly
 from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
-from triptych.text.score import bleu_metric, scorer
+from triptych.text.score import Scores, bleu_metric, scorer
 from triptych.text.sources import by_length, padded
 from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
@@ -335,7 +335,7 @@ class Translator:
         tokenised_references: Iterable[str] | None = None,
         language: str | None = None,
         length_penalty: LengthPenalty = GNMT,
-    ) -> dict[str, Any]:
+    ) -> Scores:
         """BLEU and chrF of the translations, as `score` names them, and the `perplexity` of the references.
 
         All are of the same pairs, `sentences` many. Pairs that are empty or too long for the model on either side take
@@ -360,12 +360,12 @@ class Translator:
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
         perplexity = math.exp(min(held_out_loss(self.module(), list(held_out.epoch(0))), LARGEST_EXPONENT))
-        return {
-            **scored([choices[0].text for choices in found]),
-            "perplexity": perplexity,
-            "skipped": pairs.report.skipped + left_out.skipped,
-            "note": f"{left_out}; all figures are of the other {len(used):,}" if left_out.counts else None,
-        }
+        return replace(
+            scored([choices[0].text for choices in found]),
+            perplexity=perplexity,
+            skipped=pairs.report.skipped + left_out.skipped,
+            note=f"{left_out}; all figures are of the other {len(used):,}" if left_out.counts else None,
+        )
 
     def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
         """The ids of both sides and the attention probabilities while `translation` is written."""

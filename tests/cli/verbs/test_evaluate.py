@@ -12,6 +12,7 @@ from triptych.music.chorales.codec import RANGES
 from triptych.music.chorales.composer import Composer
 from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
+from triptych.text.score import Scores
 
 
 def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -22,14 +23,18 @@ def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
     assert json.loads(ran.out) == {
         "model": "captions-en-de",
         "bleu": 41.0,
-        "perplexity": None,
-        "sentences": 2,
+        "bleu_lc_tok": 40.0,
+        "chrf": 60.0,
         "signature": "s",
+        "sentences": 2,
+        "perplexity": None,
+        "skipped": 0,
+        "note": None,
     }
     assert "skipped 1 pair" in ran.err
     asked = {"beam": 3, "limit": 1, "tokenised_references": None, "language": None}
     assert translator.calls[-1] == ("evaluate", asked)
-    assert "bleu        41.00\n" in run(*arguments).out
+    assert "bleu         41.00\n" in run(*arguments).out
     (tmp_path / "r").write_text("x .\ny .\nz .\n", "utf-8")
     assert run(*arguments, "--reference-tokenised", tmp_path / "r", "--language", "de").code == 0
     assert translator.calls[-1][1]["tokenised_references"] == ["x .", "z ."], "the skipped line is skipped here too"
@@ -52,7 +57,7 @@ def test_text_says_why_a_figure_is_missing(
 ) -> None:
     (tmp_path / "pairs.tsv").write_text("a\tx\n", "utf-8")
     monkeypatch.setattr(translator, "language", named, raising=False)
-    monkeypatch.setattr(translator, "evaluate", lambda *_, **__: {"bleu": 41.0, "bleu_lc_tok": None})
+    monkeypatch.setattr(translator, "evaluate", lambda *_, **__: Scores(41.0, None, 60.0, "s", 1))
     options = ["--language", *asked] if asked else []
     ran = run("evaluate", "text", "--source", tmp_path / "pairs.tsv", *options)
     assert ran.code == 0 and "note: there is no bleu_lc_tok: " in ran.err and why in ran.err
@@ -95,13 +100,13 @@ def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
     arguments = ["evaluate", "music", "--data", tmp_path / "chorales.json", "--model", tmp_path / "model"]
     told = json.loads(run(*arguments, "--threads", 1, "--json").out)
     common = {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3}
-    assert told == {**common, "every_key": False, **composer.evaluate(grids)}
+    assert told == {**common, "every_key": False, **composer.evaluate(grids).to_dict()}
     told = json.loads(run(*arguments, "--threads", 1, "--json", "--every-key").out)
-    assert told == {**common, "every_key": True, **composer.evaluate(grids, every_key=True)}
+    assert told == {**common, "every_key": True, **composer.evaluate(grids, every_key=True).to_dict()}
     assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
     assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
     ran = run(*arguments, "--limit", 2)
-    assert f"nats a token over {9 * voices} tokens\n" in ran.out and "bass" in ran.out
+    assert f"nats a token over {9 * voices} tokens of 2 pieces\n" in ran.out and "bass" in ran.out
     ran = run(*arguments, "--split", "test")
     assert ran.code == 2 and "got 'test'; its names: 'valid'" in ran.err
 

@@ -254,7 +254,7 @@ def test_longer_than_any_piece_of_the_training(changes: dict[str, Any], tmp_path
         else:
             piece = to_piece(model.fill(np.full((40, 4), UNKNOWN), sampling=GREEDY))
         assert piece.length == 40 and in_ranges(piece)
-        assert np.isfinite(model.evaluate([grid_of(2, 40)])["nll"])
+        assert np.isfinite(model.evaluate([grid_of(2, 40)]).nll)
 
 
 ORDERS = [VOICES[::-1], ("bass", "soprano", "alto", "tenor"), ("tenor", "alto", "bass", "soprano")]
@@ -276,7 +276,7 @@ def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any]
         untrained.fit([grid_of(0, 16)], **data)
         model = Composer.load(tmp_path / task, device="cpu")
         assert model.codec.order == order
-        per_voice = model.evaluate([grid_of(2, 8)])["per_voice"]
+        per_voice = model.evaluate([grid_of(2, 8)]).per_voice
         assert list(per_voice) == list(VOICES if task == "compose" else VOICES[1:])
     grid = grid_of(3, 8)
     piece = composer.compose(seed=1, steps=16, sampling=WILD)
@@ -542,11 +542,11 @@ def test_training(task: str, tmp_path: Path) -> None:
     assert outcome.reason == "finished" and outcome.folder == tmp_path / "run"
     # The tenth piece is held out, here one that is learned as well.
     after = model.evaluate(grids[:1])
-    assert after["nll"] < 0.8 * before["nll"]
-    assert after["tokens"] == (32 if task == "compose" else 24)
-    assert list(after["per_voice"]) == list(VOICES if task == "compose" else VOICES[1:])
+    assert after.nll < 0.8 * before.nll
+    assert after.tokens == (32 if task == "compose" else 24)
+    assert list(after.per_voice) == list(VOICES if task == "compose" else VOICES[1:])
     if task == "compose":
-        assert outcome.score is not None and -outcome.score == pytest.approx(after["nll"], rel=1e-4)
+        assert outcome.score is not None and -outcome.score == pytest.approx(after.nll, rel=1e-4)
     told = {name: model.card[name] for name in ("task", "pieces", "crop", "domain")}
     assert told == {"task": task, "pieces": 9, "crop": 64, "domain": "noise"}
     loaded = Composer.load(tmp_path / "run", device="cpu")
@@ -557,7 +557,7 @@ def test_training(task: str, tmp_path: Path) -> None:
     local = loaded.with_pattern({"kind": "local_1d", "query": 2, "memory": 6})
     assert local.config.pattern == Local1D(2, 6)
     if task == "compose":
-        assert local.evaluate(grids[:1])["nll"] == pytest.approx(after["nll"], abs=1e-5)
+        assert local.evaluate(grids[:1]).nll == pytest.approx(after.nll, abs=1e-5)
     with pytest.raises(UserError, match="already holds a run"):
         other.fit(grids, recipe=recipe, out=tmp_path / "run", length=64, quiet=True)
 
@@ -571,7 +571,7 @@ def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None
     with pytest.raises(UserError, match="expected a decoder alone to be given an encoder"):
         filler.with_encoder(1)
     grid = grid_of(3, 8)
-    assert list(filler.evaluate([grid])["per_voice"]) == list(VOICES[1:])
+    assert list(filler.evaluate([grid]).per_voice) == list(VOICES[1:])
     known = grid.copy()
     known[2:5, 1:] = UNKNOWN
     filled = filler.fill(known, sampling=GREEDY)
@@ -594,7 +594,7 @@ def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
     cache = alone.start(length=len(ids))
     steps = [alone.step(None if at == 0 else ids[at - 1 : at], cache)[0] for at in range(len(ids))]
     nll = -torch.stack(steps).gather(1, ids[:, None]).mean()
-    assert abs(float(nll) - composer.evaluate([grid])["nll"]) < 1e-3
+    assert abs(float(nll) - composer.evaluate([grid]).nll) < 1e-3
 
 
 @pytest.mark.parametrize("task", ["compose", "infill"])

@@ -11,7 +11,7 @@ from triptych.model.batch import Batch, Examples
 from triptych.model.transformer import Transformer
 from triptych.music.chorales.codec import RANGES, REST, SILENT, VOICES, ChoraleCodec, Grid
 from triptych.music.chorales.data import held_out_pieces, transposed
-from triptych.music.chorales.score import KEYS, ensemble_nll, ensemble_probabilities, likelihood, token_nll, worded
+from triptych.music.chorales.score import KEYS, ensemble_nll, ensemble_probabilities, likelihood, token_nll
 from triptych.shape.config import Config
 
 CODEC = ChoraleCodec()
@@ -62,12 +62,12 @@ def test_likelihood_is_the_mean_over_tokens(task: str) -> None:
     found = likelihood(model, held_out_pieces(grids, CODEC, task))  # type: ignore[arg-type]
     terms = slow(model, grids, task)
     every = [nll for terms in terms["piece"].values() for nll in terms]
-    assert found["tokens"] == len(every) == 13 * (4 if task == "compose" else 3)
-    assert found["nll"] == pytest.approx(sum(every) / len(every), rel=1e-6)
-    assert found["nll_per_piece"] == pytest.approx(np.mean([np.mean(each) for each in terms["piece"].values()]))
-    assert found["nll_per_piece"] != pytest.approx(found["nll"])
-    assert list(found["per_voice"]) == list(VOICES if task == "compose" else VOICES[1:])
-    for voice, mean in found["per_voice"].items():
+    assert found.tokens == len(every) == 13 * (4 if task == "compose" else 3)
+    assert found.nll == pytest.approx(sum(every) / len(every), rel=1e-6)
+    assert found.nll_per_piece == pytest.approx(np.mean([np.mean(each) for each in terms["piece"].values()]))
+    assert found.nll_per_piece != pytest.approx(found.nll)
+    assert list(found.per_voice) == list(VOICES if task == "compose" else VOICES[1:])
+    for voice, mean in found.per_voice.items():
         assert mean == pytest.approx(np.mean(terms["voice"][voice]))
 
 
@@ -78,8 +78,8 @@ def test_voices_are_told_apart_in_any_order(order: list[str], task: str) -> None
     (batch,) = held_out_pieces([grid], codec, task)  # type: ignore[arg-type]
     found = likelihood(MODELS[task], [batch], codec=codec)
     nll = token_nll(MODELS[task], batch)[0].numpy().reshape(-1, 4)
-    assert list(found["per_voice"]) == list(VOICES if task == "compose" else VOICES[1:])
-    for name, mean in found["per_voice"].items():
+    assert list(found.per_voice) == list(VOICES if task == "compose" else VOICES[1:])
+    for name, mean in found.per_voice.items():
         assert mean == pytest.approx(nll[:, order.index(name)].mean(), rel=1e-5)
     if batch.source is not None:
         known = batch.source[0].numpy().reshape(-1, 4)[:, order.index("soprano")]
@@ -94,9 +94,9 @@ def test_padding_does_not_count(lengths: list[int], task: str) -> None:
     sources = [batch.source[0].numpy() for batch in single if batch.source is not None]
     together = [Examples(targets, sources or None, [-1] * len(lengths)).batch(np.arange(len(lengths)))]
     one, all_at_once = likelihood(MODELS[task], single), likelihood(MODELS[task], together)
-    assert one["tokens"] == all_at_once["tokens"]
-    assert one["nll"] == pytest.approx(all_at_once["nll"], rel=1e-6)
-    assert one["nll_per_piece"] == pytest.approx(all_at_once["nll_per_piece"], rel=1e-6)
+    assert one.tokens == all_at_once.tokens
+    assert one.nll == pytest.approx(all_at_once.nll, rel=1e-6)
+    assert one.nll_per_piece == pytest.approx(all_at_once.nll_per_piece, rel=1e-6)
 
 
 def test_every_token_has_one() -> None:
@@ -138,22 +138,13 @@ def test_the_transposition_ensemble(seed: int, steps: int, task: str) -> None:
     assert ensemble_nll(model, batch)[0].tolist() == pytest.approx(want, rel=1e-4)
     found = likelihood(model, [batch], ensemble=True)
     counted = range(4 * steps) if task == "compose" else [at for at in range(4 * steps) if at % 4]
-    assert found["nll"] == pytest.approx(np.mean([want[at] for at in counted]), rel=1e-4)
+    assert found.nll == pytest.approx(np.mean([want[at] for at in counted]), rel=1e-4)
 
 
 def test_no_pieces() -> None:
     found = likelihood(MODELS["compose"], [])
-    assert math.isnan(found["nll"]) and math.isnan(found["nll_per_piece"])
-    assert (found["tokens"], found["per_voice"]) == (0, {})
-
-
-def test_words() -> None:
-    figures = {"nll": 0.51234, "tokens": 73632, "nll_per_piece": 0.6, "per_voice": {"alto": 0.25, "bass": 1.0}}
-    assert worded(figures) == [
-        "nll       0.5123 nats a token over 73,632 tokens",
-        "a piece   0.6000 (mean of the pieces' means)",
-        "voices    alto 0.2500, bass 1.0000",
-    ]
+    assert math.isnan(found.nll) and math.isnan(found.nll_per_piece)
+    assert (found.tokens, found.per_voice) == (0, {})
 
 
 def short_piece(label: int = -1) -> tuple[Grid, Batch]:

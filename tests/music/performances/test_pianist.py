@@ -302,11 +302,11 @@ def test_the_measure_is_that_of_whole_pieces(shards: Shards, task: str) -> None:
         with torch.no_grad():
             total += float(pianist.module().eval().nll(whole).sum())
         tokens += len(ids)
-    assert found["tokens"] == tokens and found["pieces"] == 2
-    assert found["nll"] == pytest.approx(total / tokens, rel=1e-5)
+    assert found.tokens == tokens and found.pieces == 2
+    assert found.nll == pytest.approx(total / tokens, rel=1e-5)
     short = pianist.evaluate(shards, length=32)
-    assert short["tokens"] == tokens
-    assert pianist.evaluate(shards, length=32, limit=1)["pieces"] == 1
+    assert short.tokens == tokens
+    assert pianist.evaluate(shards, length=32, limit=1).pieces == 1
 
 
 @pytest.mark.parametrize("task", ["compose", "accompany"])
@@ -314,10 +314,10 @@ def test_training_and_going_on(shards: Shards, task: str, tmp_path: Path) -> Non
     recipe = Recipe(epochs=6, tokens_per_batch=128, learning_rate=0.02, warmup=2, dtype="float32", label_smoothing=0)
     asked: dict[str, Any] = {"length": 64, "card": {"domain": "noise"}, "quiet": True}
     model = make(task)
-    before = model.evaluate(shards, "train", length=64, context=0)["nll"]
+    before = model.evaluate(shards, "train", length=64, context=0).nll
     outcome = model.fit(shards, recipe=recipe, out=tmp_path / "run", **asked)
     assert outcome.reason == "finished"
-    assert model.evaluate(shards, "train", length=64, context=0)["nll"] < before - 0.3
+    assert model.evaluate(shards, "train", length=64, context=0).nll < before - 0.3
     loaded = Pianist.load(tmp_path / "run", device="cpu")
     assert loaded.task == task and loaded.codec.labels == LABELS
     assert {key: loaded.card[key] for key in ("task", "pieces", "crop", "domain")} == {
@@ -326,7 +326,7 @@ def test_training_and_going_on(shards: Shards, task: str, tmp_path: Path) -> Non
         "crop": 64,
         "domain": "noise",
     }
-    assert outcome.score == pytest.approx(-loaded.evaluate(shards, length=64, context=0)["nll"], rel=1e-4)
+    assert outcome.score == pytest.approx(-loaded.evaluate(shards, length=64, context=0).nll, rel=1e-4)
     # a run that is resumed at its end is over, and with other data it is refused
     again = make(task).fit(shards, recipe=recipe, out=tmp_path / "run", resume=True, **asked)
     assert again.updates == outcome.updates

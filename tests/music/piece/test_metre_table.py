@@ -62,13 +62,13 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
     plain = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)  # type: ignore[arg-type]
     told = plain.with_metre(24)
     before, after = plain.evaluate([grid]), told.evaluate([grid])
-    assert "with_metre" not in before
-    assert after["nll"] == pytest.approx(before["nll"]) == pytest.approx(after["with_metre"]["nll"])
+    assert before.with_metre is None and after.with_metre is not None
+    assert after.nll == pytest.approx(before.nll) == pytest.approx(after.with_metre.nll)
     assert told.module().condition.metre is not None
     with torch.no_grad():
         told.module().condition.metre.place.weight[1:].normal_()
     moved = told.evaluate([grid])
-    assert moved["nll"] == pytest.approx(before["nll"]) != pytest.approx(moved["with_metre"]["nll"])
+    assert moved.nll == pytest.approx(before.nll) != pytest.approx(moved.with_metre.nll)
 
 
 def test_steps_are_told_it_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -60,15 +61,16 @@ def text(
     if strange := len(translator.codec.unfamiliar(pairs.evenly(limit).source)):
         say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
-    if result.get("note") is not None:
-        say(f"note: {result['note']}")
-    if result.get("bleu_lc_tok", 0) is None:
+    if result.note is not None:
+        say(f"note: {result.note}")
+    if result.bleu_lc_tok is None:
         named = language or translator.language
         why = (
             f"Moses has no rules for {named!r}" if named else f"the card of {model} names no language; give --language"
         )
         say(f"note: there is no bleu_lc_tok: {why}")
-    answer({"model": model, **result}, _table({**result, "note": None}), as_json=machine.json)
+    figures = asdict(result)
+    answer({"model": model, **figures}, _table({**figures, "note": None}), as_json=machine.json)
 
 
 @app.command()
@@ -177,11 +179,9 @@ def music(
         with TemporaryDirectory() as folder:
             shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
             found = pianist.evaluate(shards, split, limit=limit)
-        line = f"nll  {found['nll']:.4f} nats a token over {found['tokens']:,} tokens of {found['pieces']:,} pieces"
-        answer({"model": model, "split": split, **found}, [line], as_json=machine.json)
+        answer({"model": model, "split": split, **found.to_dict()}, found.worded(), as_json=machine.json)
         return
     from triptych.music.chorales.composer import Composer
-    from triptych.music.chorales.score import worded
     from triptych.splits import evenly
 
     grids = load_chorales(data, split)
@@ -190,8 +190,8 @@ def music(
     result = composer.evaluate(grids, every_key=every_key)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
-    told = {"model": model, "split": split, "pieces": len(grids), "every_key": every_key}
-    answer({**told, **result}, worded(result), as_json=machine.json)
+    told = {"model": model, "split": split, "every_key": every_key}
+    answer({**told, **result.to_dict()}, result.worded(), as_json=machine.json)
 
 
 def _tell_labels(painter: Painter, pictures: Pictures) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,6 +44,7 @@ from triptych.music.chorales.presets import shaped
 from triptych.music.chorales.sampler import ChoraleSampler
 from triptych.music.chorales.score import likelihood
 from triptych.music.files.folder import HELD_OUT
+from triptych.music.likelihood import Likelihood
 from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.config import Config
@@ -241,7 +243,7 @@ class Composer:
         pieces = [piece for batch in batches for piece in self.compose_many(len(batch), seed=batch)]
         return [from_piece(piece)[0] for piece in pieces]
 
-    def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> dict[str, Any]:
+    def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> Likelihood:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
         (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
 
@@ -254,7 +256,7 @@ class Composer:
         if not metre or every_key:
             return found
         told = held_out_pieces(grids, self.codec, self.task, metre=metre)
-        return {**found, "with_metre": likelihood(self.module(), told, codec=self.codec)}
+        return replace(found, with_metre=likelihood(self.module(), told, codec=self.codec))
 
     def compose(
         self,

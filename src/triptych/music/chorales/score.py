@@ -8,13 +8,14 @@ better than that in one key alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from triptych.model.batch import Batch
 from triptych.music.chorales.codec import HOLE, REST, VOICES, ChoraleCodec
 from triptych.music.chorales.data import FURTHEST, moved_pitches
 from triptych.music.chorales.labels import moved_label
+from triptych.music.likelihood import Likelihood
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,9 +80,8 @@ def _moved(ids: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
 
 def likelihood(
     model: Transformer, pieces: Iterable[Batch], *, codec: ChoraleCodec | None = None, ensemble: bool = False
-) -> dict[str, Any]:
-    """`nll` (nats a token) over all tokens of all pieces, their number `tokens`, the mean of the pieces' own means
-    `nll_per_piece`, and `per_voice`. With sources, only the tokens hidden there count.
+) -> Likelihood:
+    """The likelihood of all tokens of all pieces, or with sources of the tokens hidden there.
 
     codec: that of the pieces, whose voices may follow each other in another order than soprano, alto, tenor, bass.
     ensemble: by the transposition ensemble; the pieces are then of one row each.
@@ -91,9 +91,10 @@ def likelihood(
     columns = (codec or ChoraleCodec()).columns
     measure = ensemble_nll if ensemble else token_nll
     voices = torch.zeros(4, 2, dtype=torch.float64)  # sum and number of each voice
-    means = []
+    count, means = 0, []
     for batch in pieces:
         nll = measure(model, batch).double().cpu()
+        count += len(batch)
         counted = torch.arange(nll.size(1)) < batch.lengths.cpu()[:, None]
         if batch.source is not None:
             counted &= batch.source.cpu() == HOLE
@@ -102,22 +103,10 @@ def likelihood(
             voices[voice] += torch.stack([nll[:, place::4][mine].sum(), mine.sum().double()])
         means += [float(row[chosen].mean()) for row, chosen in zip(nll, counted, strict=True) if bool(chosen.any())]
     total, number = voices.sum(0).tolist()
-    return {
-        "nll": total / number if number else math.nan,
-        "tokens": int(number),
-        "nll_per_piece": sum(means) / len(means) if means else math.nan,
-        "per_voice": {name: each / count for name, (each, count) in zip(VOICES, voices.tolist(), strict=True) if count},
-    }
-
-
-def worded(figures: Mapping[str, Any]) -> list[str]:
-    """Lines for a person."""
-    known = figures.get("with_metre")
-    metre = [f"nll       {known['nll']:.4f} with the metre, of the pieces whose metre is known"] if known else []
-    voices = ", ".join(f"{name} {value:.4f}" for name, value in figures["per_voice"].items())
-    return [
-        f"nll       {figures['nll']:.4f} nats a token over {figures['tokens']:,} tokens",
-        *metre,
-        f"a piece   {figures['nll_per_piece']:.4f} (mean of the pieces' means)",
-        f"voices    {voices}",
-    ]
+    return Likelihood(
+        nll=total / number if number else math.nan,
+        tokens=int(number),
+        pieces=count,
+        nll_per_piece=sum(means) / len(means) if means else math.nan,
+        per_voice={name: nats / many for name, (nats, many) in zip(VOICES, voices.tolist(), strict=True) if many},
+    )

@@ -15,6 +15,7 @@ from triptych.errors import UserError, expect, number, whole_number
 from triptych.generation.sample import generate
 from triptych.generation.sampling import PLAIN, Sampling
 from triptych.music.files.reading import MusicReader, read_performance
+from triptych.music.likelihood import Likelihood
 from triptych.music.performances.codec import (
     END,
     FILE,
@@ -219,20 +220,19 @@ class Pianist:
         length: int = LENGTH,
         context: int | None = None,
         limit: int | None = None,
-    ) -> dict[str, Any]:
-        """`nll` (nats a token), its `tokens` and `pieces`, at most `limit`, evenly from all: see `held_out_windows`."""
+    ) -> Likelihood:
+        """Negative log-likelihood of a split, or of `limit` of its pieces, evenly: see `held_out_windows`."""
         from triptych.train.loop import held_out_loss
 
         expect(shards, Shards, *PREPARED)
         windows = held_out_windows(
             shards, self.codec, split, task=self.task, length=length, context=context, most=limit
         )
-        count = len(shards.of_split(split))
-        return {
-            "nll": held_out_loss(self.module(), windows),
-            "tokens": sum(window.tokens for window in windows),
-            "pieces": count if limit is None else min(limit, count),
-        }
+        return Likelihood(
+            nll=held_out_loss(self.module(), windows),
+            tokens=sum(window.tokens for window in windows),
+            pieces=len(shards.evenly(split, limit)),
+        )
 
     def compose(
         self,

@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from triptych.errors import UserError
+from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
+from triptych.model.weights import arrays_of
+from triptych.shape.config import Config
+from triptych.shape.store import read_model, write_model
+from triptych.train.recipe import Recipe
+from triptych.trained import Trained
+
+CONFIG = Config(9, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1, dropout=0.0, norm="pre")
+FILES = {"codec.json": b"{}"}
+
+
+def new(seed: int = 1, **settings: Any) -> Trained:
+    return Trained.new(CONFIG, FILES, seed=seed, device="cpu", threads=None, **settings)
+
+
+def loaded(folder: Path, **settings: Any) -> Trained:
+    return Trained.load(
+        folder, "codec.json", "a counter", **{"device": "cpu", "threads": None, "dtype": "auto"} | settings
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    new().save(tmp_path / "model", "float32", {"task": "count"})
+    return tmp_path / "model"
+
+
+def test_a_model_is_made_at_first_use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    transformer_of = "triptych.model.weights.transformer_of"
+    whole = Trained.module(loaded(folder))
+    monkeypatch.setattr(transformer_of, lambda stored: made.append(stored) or whole)
+    trained = loaded(folder)
+    assert (trained.config, trained.files, trained.card["task"], trained.exact) == (CONFIG, FILES, "count", False)
+    assert not made
+    assert trained.module() is trained.module() is trained.decoder().model and len(made) == 1
+    assert not whole.training
+
+
+def test_a_number_format_that_is_asked_for_is_kept(folder: Path) -> None:
+    trained = loaded(folder, dtype="bfloat16")
+    assert trained.exact and trained.module().dtype == torch.bfloat16
+    assert loaded(folder).module().dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"threads": 0}, "1 to 1024 threads"), ({"dtype": "int3"}, "a dtype of auto"), ({"device": "abacus"}, "is here")],
+)
+def test_mistakes_are_found_before_anything_is_read(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        loaded(Path("nowhere"), **settings)
+
+
+def test_a_model_of_another_kind(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a translator, got .*model \(another kind of model\)"):
+        Trained.load(folder, "tokenizer.model", "a translator", device="cpu", threads=None, dtype="auto")
+
+
+def test_weights_of_another_shape_are_refused_at_first_use(tmp_path: Path) -> None:
+    other = Transformer(Config.from_dict({**CONFIG.to_dict(), "width": 16}))
+    write_model(tmp_path / "odd", CONFIG, arrays_of(other), FILES, {})
+    trained = loaded(tmp_path / "odd")
+    with pytest.raises(UserError, match=r"do not fit its config\.json"):
+        trained.module()
+
+
+def test_parameters_are_drawn_by_the_seed_and_then_changed() -> None:
+    one, same, other = (new(seed).module().state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+    changed = new(begin=lambda model: nn.init.zeros_(model.decoder_norm.weight)).module().state_dict()
+    zeroed = [name for name in one if not torch.equal(one[name], changed[name])]
+    assert zeroed == ["decoder_norm.weight"] and not changed[zeroed[0]].any()
+
+
+def test_what_is_changed_keeps_the_rest(folder: Path) -> None:
+    trained, model = loaded(folder, dtype="float32"), new(2).module()
+    same = trained.changed(model)
+    assert same.module() is model and (same.files, same.card, same.exact) == (FILES, trained.card, True)
+    other = trained.changed(model, files={"codec.json": b"1"}, card={"task": "more"})
+    assert other.files == {"codec.json": b"1"} and other.card == {"task": "more"}
+    assert trained.files == FILES and trained.card["task"] == "count"
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("float16", np.float16), ("bfloat16", np.uint16), ("auto", np.float32)])
+def test_saved_in_a_number_format(tmp_path: Path, dtype: str, kind: type) -> None:
+    trained = new()
+    trained.save(tmp_path / "model", dtype, {"task": "count"})
+    assert {array.dtype for array in read_model(tmp_path / "model").weights.values()} == {np.dtype(kind)}
+    again, want = loaded(tmp_path / "model"), getattr(torch, dtype if dtype != "auto" else "float32")
+    for name, value in trained.module().state_dict().items():
+        assert torch.equal(again.module().state_dict()[name], value.to(want).float())
+
+
+class Ones:
+    """Two batches of the token 1."""
+
+    def epoch(self, number: int) -> list[Batch]:
+        return [Batch(torch.ones(4, 5, dtype=torch.int64), torch.full((4,), 5))] * 2
+
+
+def test_fitting_makes_it_the_best_checkpoint(tmp_path: Path) -> None:
+    trained = new()
+    scores = iter([3.0, 2.0, 1.0])
+    outcome = trained.fit(
+        Ones(),
+        Ones().epoch(0),
+        Recipe(epochs=3, learning_rate=0.1, warmup=1, dtype="float32"),
+        tmp_path / "run",
+        package=trained.package({"license": "none"}, {"task": "count"}, {"the data": "1"}),
+        measure=lambda _: {"score": next(scores)},
+        resume=False,
+        quiet=True,
+    )
+    assert (outcome.score, outcome.updates) == (3.0, 6)
+    pointer = json.loads((tmp_path / "run" / "run.json").read_text())
+    best, last = (read_model(tmp_path / "run" / pointer[name]) for name in ("best", "last"))
+    assert best.folder != last.folder
+    assert trained.card["training"]["updates"] == 2 and trained.card["license"] == "none"
+    assert not trained.module().training
+    for name, value in trained.module().state_dict().items():
+        assert np.array_equal(value.numpy(), best.weights[name])

@@ -1,0 +1,21 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triptych.text.sources import SENTENCES, TOGETHER, by_length, padded
+
+
+@given(st.lists(st.integers(1, 400), max_size=80), st.integers(1, 40))
+def test_batches_hold_each_sentence_once_and_are_bounded(lengths: list[int], beam: int) -> None:
+    sources = [[7] * length for length in lengths]
+    batches = list(by_length(sources, beam))
+    assert sorted(row for batch in batches for row in batch) == [row for row, ids in enumerate(sources) if len(ids) > 1]
+    longest = [len(sources[batch[0]]) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
+    for batch in batches:
+        assert 1 <= len(batch) <= SENTENCES
+        assert len(batch) == 1 or len(batch) * beam * max(len(sources[row]) for row in batch) <= TOGETHER
+
+
+def test_padding() -> None:
+    ids, lengths = padded([[3, 4, 5], [6]])
+    assert ids.tolist() == [[3, 4, 5], [6, 0, 0]] and lengths.tolist() == [3, 1]
