@@ -18,7 +18,7 @@ FILE_LINES = 450
 FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
-TYPE_IGNORES = 51  # to be 12
+TYPE_IGNORES = 44  # to be 12
 CODE_LINES = 19_800  # to be 17,431
 
 # What is larger still, and may only shrink.
@@ -28,7 +28,7 @@ LARGER_FILES = {
     "music/performances/pianist.py": 500,
     "music/chorales/composer.py": 500,
 }
-LONGER_FUNCTIONS = {"translate": 105, "attention": 135, "beam_search": 75}
+LONGER_FUNCTIONS: dict[str, int] = {}
 LARGER_ROOMS = {"music/chorales": 14, "cli/verbs": 14}
 
 

@@ -1,4 +1,16 @@
-"""Beam search over a batch of sources: n-best, length penalty by convention, forced prefix, exact early stopping."""
+"""Beam search over a batch of sources: n-best, length penalty by convention, forced prefix, exact early stopping.
+
+Each step takes the 2 * beam most probable extensions of a source's live hypotheses. Those that end and are among the
+first `beam` of them are finished; the first `beam` that do not end live on. (Beam 1 is therefore greedy decoding.
+tensor2tensor finishes any END among the 2 * beam.) Ties go to the better-ranked hypothesis, then to the lower id, and
+among finished hypotheses to the earlier one; a batch gives what its sources give alone.
+
+A source is done, and leaves the batch, when no live hypothesis can enter its n best: a live log-probability can only
+fall, so with the most favourable divisor of any length it may still reach it is a bound. "exact" stops there and
+nowhere else: the result is that of a search to `max_length`. The bound is tight for none and small alpha, and loose for
+power with alpha 1, where a search may go on close to `max_length`. "first" also stops at `beam` finished hypotheses and
+ignores what the others would have become, as fairseq and CTranslate2 do.
+"""
 
 from __future__ import annotations
 
@@ -93,17 +105,6 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
     text: Callable[[tuple[int, ...]], object] = tuple,
 ) -> list[list[Hypothesis]]:
     """Return the `nbest` best hypotheses of every source, best first.
-
-    Each step takes the 2 * beam most probable extensions of a source's live hypotheses. Those that end and are among
-    the first `beam` of them are finished; the first `beam` that do not end live on. (Beam 1 is therefore greedy
-    decoding. tensor2tensor finishes any END among the 2 * beam.) Ties go to the better-ranked hypothesis, then to the
-    lower id, and among finished hypotheses to the earlier one; a batch gives what its sources give alone.
-
-    A source is done, and leaves the batch, when no live hypothesis can enter its n best: a live log-probability can
-    only fall, so with the most favourable divisor of any length it may still reach it is a bound. "exact" stops there
-    and nowhere else: the result is that of a search to `max_length`. The bound is tight for none and small alpha, and
-    loose for power with alpha 1, where a search may go on close to `max_length`. "first" also stops at `beam` finished
-    hypotheses and ignores what the others would have become, as fairseq and CTranslate2 do.
 
     Args:
         model: anything with `step`.

@@ -81,9 +81,8 @@ def _columns(
     yield from (column.copy() for column in taken)
     ended = np.zeros(rows, bool)
     itself = sampling == PLAIN and allow is None and end is None and isinstance(model, DrawModel)  # it may draw
-    so_far = np.empty((rows, steps), np.int64) if allow is not None else None
-    if so_far is not None:
-        so_far[:, : len(taken)] = forced[:, : len(taken)]
+    so_far = np.empty((rows, steps), np.int64)
+    so_far[:, : len(taken)] = forced[:, : len(taken)]
     for position in range(len(taken), steps):
         # The first step shows how large the vocabulary is.
         if itself and position > len(taken) and not somewhere_forced[position]:
@@ -100,7 +99,7 @@ def _columns(
         if somewhere_forced[position] or end is not None:
             free = (now == FREE) & ~ended
         if free is None or free.any():
-            allowed = None if allow is None else check_allowed(allow(so_far[:, :position]), log_probs.shape)  # type: ignore[index]
+            allowed = None if allow is None else check_allowed(allow(so_far[:, :position]), log_probs.shape)
             scores = masked(log_probs, allowed, free, position)
             drawn = draw(scores, sampling, numbers.at(position))
             ids = drawn if free is None else np.where(free, drawn, now)
@@ -109,8 +108,7 @@ def _columns(
         if end is not None:
             ids = np.where(ended, end, ids)
             ended = ids == end
-        if so_far is not None:
-            so_far[:, position] = ids
+        so_far[:, position] = ids
         yield ids.copy()
         if end is not None and ended.all():
             return
@@ -129,7 +127,8 @@ class _Numbers:
         if position >= self._first + len(self._steps):
             self._first = position
             self._steps = uniforms(self._keys, range(position, position + AHEAD))
-        return self._steps[position - self._first]  # type: ignore[no-any-return]
+        found: Numbers = self._steps[position - self._first]
+        return found
 
 
 def _given(forced: Ids, end: int | None) -> int:

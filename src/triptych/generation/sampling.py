@@ -61,7 +61,8 @@ def probabilities(log_probs: LogProbs, sampling: Sampling = PLAIN, allowed: Mask
     Raises UserError for rows whose largest is NaN or infinite, or with nothing allowed.
     """
     weights = _weights(masked(log_probs, allowed), sampling)
-    return weights / weights.sum(1, keepdims=True)  # type: ignore[no-any-return]
+    weights /= weights.sum(1, keepdims=True)
+    return weights
 
 
 def draw(scores: Numbers, sampling: Sampling, uniforms: Numbers) -> Ids:
@@ -75,10 +76,9 @@ def draw(scores: Numbers, sampling: Sampling, uniforms: Numbers) -> Ids:
     # A uniform number is at most 1 - 2**-53, so the mark stays below the total after rounding too: it cannot reach past
     # the last token that has any probability.
     marks = uniforms * cumulative[:, -1]
-    if len(marks) == 1:
-        found: Ids = cumulative[0].searchsorted(marks, side="right")
-        return found
-    return (cumulative <= marks[:, None]).sum(1)  # type: ignore[no-any-return]
+    alone = len(marks) == 1
+    found: Ids = cumulative[0].searchsorted(marks, "right") if alone else (cumulative <= marks[:, None]).sum(1)
+    return found
 
 
 def masked(log_probs: LogProbs, allowed: Mask | None, free: Mask | None = None, position: int = 0) -> Numbers:

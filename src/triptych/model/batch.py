@@ -49,8 +49,8 @@ class Batch:
         """
         from torch import from_numpy
 
-        tensors = [None if part is None else from_numpy(part) for part in (*parts, *named.values())]
-        return cls(*tensors[: len(parts)], **dict(zip(named, tensors[len(parts) :], strict=True)))  # type: ignore[arg-type]
+        tensors: list[Any] = [None if part is None else from_numpy(part) for part in (*parts, *named.values())]
+        return cls(*tensors[: len(parts)], **dict(zip(named, tensors[len(parts) :], strict=True)))
 
     def __len__(self) -> int:
         return self.target.shape[0]
@@ -83,23 +83,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the same batch on `device`; from pinned memory the copy does not block."""
-        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in self._parts()))  # type: ignore[arg-type]
+        return self._changed(lambda part: part.to(device, non_blocking=True))
 
     def rows(self, chosen: slice) -> Batch:
         """Return some of the rows, as views, with the padding unchanged."""
-        return Batch(*(None if part is None else part[chosen] for part in self._parts()))  # type: ignore[arg-type]
+        return self._changed(lambda part: part[chosen])
 
-    def _parts(self) -> tuple[Tensor | None, ...]:
-        return (
-            self.target,
-            self.lengths,
-            self.source,
-            self.source_lengths,
-            self.label,
-            self.soft_targets,
-            self.context,
-            self.metre,
-        )
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """A batch of what becomes of each field that is there."""
+        parts: list[Any] = [None if part is None else change(part) for part in vars(self).values()]
+        return Batch(*parts)
 
 
 class Batches(Sequence[Batch]):

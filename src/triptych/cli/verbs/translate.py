@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -17,10 +18,74 @@ from triptych.errors import UserError
 from triptych.text.files import Arriving, Unusable, decoded, lines_of, raw_lines
 
 if TYPE_CHECKING:
-    from triptych.text.translator import Translation
+    from triptych.generation.beam import LengthPenalty
+    from triptych.text.translator import Translation, Translator
 
 # Lines translated together: enough to fill sorted batches, few enough that the first answers come soon.
 LINES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Search:
+    """The options of a translation."""
+
+    beam: options.Beam = 5
+    nbest: Annotated[
+        int,
+        typer.Option("--nbest", min=1, metavar="N", help="Translations a line.", rich_help_panel=options.GENERATION),
+    ] = 1
+    length_penalty: Annotated[
+        float,
+        typer.Option(
+            "--length-penalty",
+            metavar="ALPHA",
+            help="Above 0 favours longer translations.",
+            rich_help_panel=options.GENERATION,
+        ),
+    ] = 0.6
+    length_convention: Annotated[
+        Literal["gnmt", "power", "sockeye", "none"],
+        typer.Option(
+            "--length-convention",
+            help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a.",
+            rich_help_panel=options.GENERATION,
+        ),
+    ] = "gnmt"
+    no_repeat_ngram: Annotated[
+        int,
+        typer.Option(
+            "--no-repeat-ngram",
+            min=0,
+            metavar="N",
+            help="No N pieces in succession come twice in a translation; 0: any may.",
+            rich_help_panel=options.GENERATION,
+        ),
+    ] = 0
+
+    def check(self, draw: options.Draw) -> None:
+        """Raise UserError for options that cannot be, before a model is loaded."""
+        draw.sampling()
+        self.penalty()
+        if self.nbest > self.beam:
+            raise UserError(f"expected --nbest of at most --beam={self.beam}, got {self.nbest}; raise --beam")
+        if draw.given and self.nbest > 1:
+            others = "--temperature, --top-k, --top-p and --min-p"
+            raise UserError(f"expected --nbest 1 when sampling, got {self.nbest}; leave out {others}")
+
+    def translations(
+        self, translator: Translator, lines: Sequence[str], draw: options.Draw, first: int, *, align: bool
+    ) -> list[list[Translation]]:
+        """The translations of lines, of which the first one has the number `first`: best first, or the one drawn."""
+        how: dict[str, Any] = {"align": align, "no_repeat_ngram": self.no_repeat_ngram}
+        if draw.given:
+            return [[one] for one in translator.sample(lines, draw.sampling(), draw.seed, first=first, **how)]
+        return translator.translate(lines, beam=self.beam, nbest=self.nbest, length_penalty=self.penalty(), **how)
+
+    def penalty(self) -> LengthPenalty:
+        """The length penalty that the options describe."""
+        from triptych.generation.beam import LengthPenalty
+
+        return LengthPenalty(convention=self.length_convention, alpha=self.length_penalty)
 
 
 @options.grouped
@@ -33,38 +98,7 @@ def translate(
         Path | None, typer.Option("--file", metavar="FILE", help="Translate the lines of this file, gz or not.")
     ] = None,
     model: options.Model = "captions-en-de",
-    beam: options.Beam = 5,
-    nbest: Annotated[
-        int,
-        typer.Option("--nbest", min=1, metavar="N", help="Translations a line.", rich_help_panel=options.GENERATION),
-    ] = 1,
-    length_penalty: Annotated[
-        float,
-        typer.Option(
-            "--length-penalty",
-            metavar="ALPHA",
-            help="Above 0 favours longer translations.",
-            rich_help_panel=options.GENERATION,
-        ),
-    ] = 0.6,
-    length_convention: Annotated[
-        Literal["gnmt", "power", "sockeye", "none"],
-        typer.Option(
-            "--length-convention",
-            help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a.",
-            rich_help_panel=options.GENERATION,
-        ),
-    ] = "gnmt",
-    no_repeat_ngram: Annotated[
-        int,
-        typer.Option(
-            "--no-repeat-ngram",
-            min=0,
-            metavar="N",
-            help="No N pieces in succession come twice in a translation; 0: any may.",
-            rich_help_panel=options.GENERATION,
-        ),
-    ] = 0,
+    search: Search,
     draw: options.Draw,
     machine: options.Machine,
 ) -> None:
@@ -73,23 +107,14 @@ def translate(
     One translation a line, as soon as the line comes; a line that cannot be read is left empty, and named at the end.
     With --nbest, lines of number, score (the log-probability over the length penalty) and text, separated by tabs.
     """
-    if nbest > beam:
-        raise UserError(f"expected --nbest of at most --beam={beam}, got {nbest}; raise --beam")
+    search.check(draw)
     lines, must_wait = _lines(text or (), file)
-    from triptych.generation.beam import LengthPenalty
     from triptych.text.data import Report
     from triptych.text.translator import Translator
 
-    if draw.given and nbest > 1:
-        raise UserError(
-            f"expected --nbest 1 when sampling, got {nbest}; leave out --temperature, --top-k, --top-p and --min-p"
-        )
-    sampling = draw.sampling()
-    penalty = LengthPenalty(convention=length_convention, alpha=length_penalty)
     translator = load(Translator, model, machine)
     described: list[dict[str, object]] = []
     count, refused, unfamiliar = 0, Report(), Report()
-    how: dict[str, Any] = {"align": machine.json, "no_repeat_ngram": no_repeat_ngram}
     for group in _groups(lines, must_wait):
         faults = {place: str(line) for place, line in enumerate(group) if isinstance(line, Unusable)}
         texts = ["" if isinstance(line, Unusable) else line for line in group]
@@ -99,10 +124,7 @@ def translate(
         usable = ["" if place in faults else line for place, line in enumerate(texts)]
         if len(faults) == len(group) and not count and len(group) < LINES_AT_ONCE and not must_wait():
             break  # none of them can be translated
-        if draw.given:
-            found = [[choice] for choice in translator.sample(usable, sampling, draw.seed, first=count, **how)]
-        else:
-            found = translator.translate(usable, beam=beam, nbest=nbest, length_penalty=penalty, **how)
+        found = search.translations(translator, usable, draw, count, align=machine.json)
         for place in translator.codec.unfamiliar(usable):
             unfamiliar.add("", count + place + 1)
         if machine.json:
@@ -110,7 +132,7 @@ def translate(
                 _described(*row, faults.get(place)) for place, row in enumerate(zip(texts, found, strict=True))
             ]
         else:
-            answer({}, _written(found, count, numbered=nbest > 1), as_json=False)
+            answer({}, _written(found, count, numbered=search.nbest > 1), as_json=False)
             sys.stdout.flush()
         count += len(group)
     if unfamiliar.counts:
