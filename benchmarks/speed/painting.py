@@ -151,7 +151,7 @@ def sampling(rows: int, steps: int, peer_steps: int, settings: Settings) -> Tabl
     contestants, plain = painters(rows, steps, settings.dtypes)
     left_out: list[str] = []
     for dtype, made in plain.items() if rows == 1 else ():
-        for name in set(PEERS).intersection(settings.peers):
+        for name in (each for each in PEERS if each in settings.peers):
             try:
                 PEERS[name](made, 2)()
             except RuntimeError as error:  # no package takes every dtype
