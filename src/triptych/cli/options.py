@@ -45,6 +45,18 @@ Model = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="So many of all, evenly from first to last.")
 ]
+# The data of training and measuring.
+Source = Annotated[
+    Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
+]
+Target = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")]
+PictureSets = Annotated[
+    list[Path],
+    typer.Option("--data", metavar="PATH", help="A folder of pictures or of IDX files, or a .npz; several are joined."),
+]
+Music = Annotated[
+    Path, typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML.")
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION),

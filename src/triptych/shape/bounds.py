@@ -24,3 +24,11 @@ def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Raise UserError unless the setting is one of the words."""
     if value not in list(allowed):  # a list asks for no hash, which what a file names need not have
         raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")
+
+
+def share(name: str, value: object) -> None:
+    """Raise UserError unless the setting is a number from 0 to 1."""
+    is_a(name, value, int, float)
+    assert isinstance(value, int | float)
+    if not 0 <= value <= 1:
+        raise UserError(f"expected {name} from 0 to 1, got {value!r}")

@@ -21,7 +21,7 @@ def check_names(table: str, values: Iterable[str], known: Iterable[str]) -> None
             raise UserError(f"unknown setting {_within(table, name)}; {remedy(name, known)}")
 
 
-def names_of(*kinds: type) -> list[str]:
+def names_of(*kinds: Any) -> list[str]:
     """The names of the settings in these dataclasses."""
     return [field.name for kind in kinds for field in dataclasses.fields(kind)]
 
@@ -29,8 +29,8 @@ def names_of(*kinds: type) -> list[str]:
 def settings_from(kind: type[Made], table: str, values: Mapping[str, Any]) -> Made:
     """Make a dataclass of those values of a table that are fields of it. Raises UserError for one of another type.
 
-    A field's type is one of those in `WORDS`, a `Literal` of words, a tuple, or a union of these; `Annotated` with a
-    text says what is expected, as in `Annotated[tuple[int, int], "[height, width]"]`.
+    A field's type is one of those in `WORDS`, a `Literal` of words, a tuple, another such dataclass, or a union of
+    these; `Annotated` with a text says what is expected, as in `Annotated[tuple[int, int], "[height, width]"]`.
     """
     hints = get_type_hints(kind, include_extras=True)
     given = {name: value for name, value in values.items() if name in hints}
@@ -39,6 +39,9 @@ def settings_from(kind: type[Made], table: str, values: Mapping[str, Any]) -> Ma
 
 def converted(name: str, value: Any, hint: Any) -> Any:
     """The value of a setting in the type of its field: 2 becomes 2.0 for a float, a list a tuple."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        check_names(name, value, names_of(hint))
+        return settings_from(hint, name, value)
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for kind in kinds:
         if (found := _as(value, kind)) is not dataclasses.MISSING:
@@ -64,6 +67,8 @@ def _as(value: Any, kind: Any) -> Any:
             return dataclasses.MISSING
         found = tuple(_as(each, inner[0]) for each in value)
         return dataclasses.MISSING if dataclasses.MISSING in found else found
+    if kind is Any:
+        return value
     if kind is float and type(value) is int:
         return float(value)
     return value if type(value) is kind else dataclasses.MISSING
@@ -72,4 +77,4 @@ def _as(value: Any, kind: Any) -> Any:
 def _worded(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return str(get_args(kind)[1])
-    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else WORDS[kind]
+    return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else WORDS.get(kind, "a table")

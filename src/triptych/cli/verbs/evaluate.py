@@ -27,12 +27,8 @@ app = typer.Typer(name="evaluate", help="Measure a model on data that it has not
 @options.grouped
 def text(
     *,
-    source: Annotated[
-        Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
-    ],
-    target: Annotated[
-        Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")
-    ] = None,
+    source: options.Source,
+    target: options.Target = None,
     model: options.Model = "captions-en-de",
     reference_tokenised: Annotated[
         Path | None,
@@ -77,12 +73,7 @@ def text(
 @options.grouped
 def image(
     *,
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            "--data", metavar="PATH", help="A folder of pictures or of IDX files, or a .npz; several are joined."
-        ),
-    ],
+    data: options.PictureSets,
     model: options.Model = "fashion",
     split: Annotated[
         str,
@@ -150,10 +141,7 @@ def image(
 @options.grouped
 def music(
     *,
-    data: Annotated[
-        Path,
-        typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML."),
-    ],
+    data: options.Music,
     model: options.Model = "chorales",
     split: Annotated[
         str,

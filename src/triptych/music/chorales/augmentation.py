@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
 from triptych.music.chorales.codec import SILENT, STEPS_PER_QUARTER, Grid
 from triptych.music.piece.bars import BAR
+from triptych.shape.bounds import is_a, share
 
 MOST_RESTS = 8  # quarter notes of rests before a piece
 
@@ -32,12 +32,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in ("rests", "shift", "thin"):
-            share = getattr(self, name)
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise UserError(f"expected data.{name} from 0 to 1, a share of the pieces, got {share!r}")
+            share(f"data.{name}", getattr(self, name))
         for name in ("transpose", "label"):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f"expected data.{name} to be true or false, got {getattr(self, name)!r}")
+            is_a(f"data.{name}", getattr(self, name), bool)
 
     def changed(self, grid: Grid, random: np.random.Generator) -> tuple[Grid, NDArray[np.bool_]] | None:
         """A grid with rests, a shift and resting voices as they are drawn, and where voices rest because of that, bool

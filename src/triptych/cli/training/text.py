@@ -1,0 +1,61 @@
+"""`triptych train text`: sentence pairs, and the translator that learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from triptych.cli.output import say
+from triptych.cli.training.settings import Changes, Run
+from triptych.shape.bounds import share
+from triptych.shape.settings import settings_from
+
+if TYPE_CHECKING:
+    from triptych.train.run.package import Outcome
+
+
+@dataclass(frozen=True)
+class TextUse:
+    """The settings of [data] for sentence pairs. sampling: the share of words that are cut into other pieces."""
+
+    sampling: float = 0.0
+
+    def __post_init__(self) -> None:
+        share("data.sampling", self.sampling)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The setting of [model] that is no field of `Config`: pieces of a new vocabulary."""
+
+    vocabulary: Annotated[int, "a number of pieces"] | None = None
+
+
+def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
+    """Train a new translator, or go on from one. files: by the names of their options."""
+    from triptych.text.data import read_pairs
+    from triptych.text.translator import Translator
+
+    use = run.use(TextUse)
+    settings_from(Vocabulary, "model", run.tables["model"])
+    for name, path in files.items():
+        if path is not None:
+            run.out.reads(name, path)
+    source, target, held_out_source, held_out_target = files.values()
+    assert source is not None
+    pairs = read_pairs(source, target)
+    held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
+    if run.start_from is not None:
+        dropout = run.changes(Changes).dropout
+        translator = run.load(Translator)
+        translator = translator if dropout is None else translator.with_dropout(dropout)
+    else:
+        translator = Translator.new(pairs, **run.new())
+    say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")
+    if run.start_from is not None and (odd := len(translator.codec.unfamiliar([*pairs.source, *pairs.target]))):
+        say(f"note: {odd:,} sentences have characters that the vocabulary of {run.start_from} lacks")
+    if held_out is not None and held_out.report.skipped:
+        say(f"held out: {held_out.report}")
+    return translator.fit(pairs, held_out=held_out, subword_sampling=use.sampling, **run.fit())
