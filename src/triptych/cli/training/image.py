@@ -14,7 +14,7 @@ from triptych.errors import UserError
 from triptych.shape.bounds import in_range
 
 if TYPE_CHECKING:
-    from triptych.image.files import Pictures
+    from triptych.image.files.pictures import Pictures
     from triptych.image.painter import Painter
     from triptych.train.run.package import Outcome
 
