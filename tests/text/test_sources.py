@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.text.sources import SENTENCES, TOGETHER, by_length, padded
+from triptych.text.sources import SENTENCES, TOGETHER, by_length
 
 
 @given(st.lists(st.integers(1, 400), max_size=80), st.integers(1, 40))
@@ -14,8 +14,3 @@ def test_batches_hold_each_sentence_once_and_are_bounded(lengths: list[int], bea
     for batch in batches:
         assert 1 <= len(batch) <= SENTENCES
         assert len(batch) == 1 or len(batch) * beam * max(len(sources[row]) for row in batch) <= TOGETHER
-
-
-def test_padding() -> None:
-    ids, lengths = padded([[3, 4, 5], [6]])
-    assert ids.tolist() == [[3, 4, 5], [6, 0, 0]] and lengths.tolist() == [3, 1]

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from triptych.errors import whole_number
 from triptych.generation.protocol import Ids
 
 
 def no_repeat(size: int, vocabulary: int) -> Callable[[Ids], NDArray[np.bool_]] | None:
     """The `allow` of `generate` and `beam_search` by which no `size` ids in succession come twice in a row (Paulus et
-    al. 2018, section 2.5); None for size 0, which allows everything.
+    al. 2018, section 2.5); None for size 0, which allows everything. UserError for a size below.
     """
+    size = whole_number(size, "no_repeat_ngram", 0)
 
     def allow(ids: Ids) -> NDArray[np.bool_]:
         """Bool [rows, vocabulary], false where an id would complete an n-gram of ids [rows, t] again."""

@@ -123,7 +123,7 @@ class Indexed(Protocol):
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Examples to be joined to batches: fields of `Batch` by example, None where no example has them; soft targets are
-    its `wanted`, each as long as its target. Widths of targets and sources are rounded up to `multiple`.
+    each as long as its target. Widths of targets and sources are rounded up to `multiple`.
     """
 
     targets: Indexed

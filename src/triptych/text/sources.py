@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from triptych.generation.protocol import Ids
-
 SENTENCES = 32  # translated at once
 TOGETHER = 10_240  # source tokens of all hypotheses that are translated at once: of 32 sentences with beam 5, 64 each
 
@@ -22,12 +18,3 @@ def by_length(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]
         count = min(SENTENCES, max(1, TOGETHER // (beam * len(sources[order[0]]))))
         yield order[:count]
         order = order[count:]
-
-
-def padded(rows: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
-    """Ids [rows, longest], filled up with 0, and lengths [rows]."""
-    lengths = np.array([len(row) for row in rows])
-    ids = np.zeros((len(rows), lengths.max()), np.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = row
-    return ids, lengths

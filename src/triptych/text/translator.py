@@ -16,9 +16,10 @@ from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.ngrams import no_repeat
-from triptych.generation.sample import Allow, generate
+from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
+from triptych.model.batch import padded
 from triptych.model.device import check_device
 from triptych.shape.config import Config
 from triptych.splits import evenly
@@ -26,7 +27,7 @@ from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.data import Limits, PairData, Pairs
 from triptych.text.score import Scores, bleu_metric, scorer
-from triptych.text.sources import by_length, padded
+from triptych.text.sources import by_length
 from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
@@ -54,8 +55,7 @@ class Translation:
     """One translation: detokenised `text`, its length-normalised log-probability `score`, and the pieces of both sides.
 
     `log_probs` are those of the target pieces (END included), in nats. `alignment` has, for each target piece, the
-    place of the source piece that the last decoder layers attend to most, and its own place, both from 0; it is empty
-    unless asked for.
+    place of the source piece that the last decoder layers attend to most, and its own, both from 0, if asked for.
     """
 
     text: str
@@ -242,7 +242,7 @@ class Translator:
         which every translation must begin. No sequence of `no_repeat_ngram` pieces comes twice in a translation (0: any
         may). A line that `refused` names is a UserError, before any is translated.
         """
-        allow = self._allow(no_repeat_ngram)
+        allow = no_repeat(no_repeat_ngram, self.codec.vocabulary)
         beam = whole_number(beam, "a beam", 1, min(LARGEST_BEAM, self.codec.vocabulary))
         nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
@@ -280,7 +280,7 @@ class Translator:
 
         Lines that are given in parts, each with the number of its first one, are translated as they are together.
         """
-        allow = self._allow(no_repeat_ngram)
+        allow = no_repeat(no_repeat_ngram, self.codec.vocabulary)
         seed = whole_number(seed, "a seed", 0)
         sources = self._sources(lines)
         found = [Translation("", 0.0, (), ()) for _ in sources]
@@ -414,12 +414,9 @@ class Translator:
             )
         return self.codec.encode_lines(texts)
 
-    def _allow(self, no_repeat_ngram: int) -> Allow | None:
-        return no_repeat(whole_number(no_repeat_ngram, "no_repeat_ngram", 0), self.codec.vocabulary)
-
     def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[TorchDecoder, Rows]:
         """What steps translations of these sources, and fresh rows for them."""
-        decoder, (ids, lengths) = self.trained.decoder(), padded(sources)
+        decoder, (ids, lengths) = self.trained.decoder(), padded([np.array(ids) for ids in sources])
         return decoder, decoder.start(source=ids, source_lengths=lengths, beams=beams, length=length)
 
     def _translation(self, source: Sequence[int], found: Hypothesis, align: bool) -> Translation:
