@@ -41,7 +41,7 @@ from triptych.music.files.save import save_music
 from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import Piece
-from triptych.music.piece.tunes import TUNES
+from triptych.music.piece.tunes import tunes
 
 SCALES = {False: {0, 2, 4, 5, 7, 9, 11}, True: {0, 2, 3, 5, 7, 8, 9, 10, 11}}
 MEANS = ("ended", "mode", "steps", "signature", "key", "scale", "tonic", "fifths", "octaves")
@@ -59,12 +59,12 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """The twelve tunes: three of them after two bars of rests, after one, and with rests that fill up their upbeat."""
-    for name, tune in TUNES.items():
+    for name, tune in tunes().items():
         bar = Metre.parse(tune.metre).ticks(4)
         first = sum(length for _, length in tune.bars()[0])
         rests = {"twinkle": 2 * bar, "three-kings": bar, "auld-lang-syne": bar - first}.get(name, 0)
-        names = tuple(re.findall(r"([A-G][#b]?)\d", tune.text))
-        yield Case(name, tune.piece(rests), tune.key, names)
+        names = tuple(re.findall(r"([A-G][#b]?)\d", tune.notes))
+        yield Case(name, tune.piece(rests), Key.parse(tune.key), names)
 
 
 def sopranos(path: str, limit: int) -> Iterator[Case]:

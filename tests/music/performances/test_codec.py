@@ -229,35 +229,6 @@ def test_every_note_survives(rows: list[tuple[float, float, int, int]]) -> None:
     assert ((before["velocity"] - 1) // 4 == (after["velocity"] - 1) // 4).all()
 
 
-@settings(deadline=None, max_examples=300)
-@given(performances(60), st.data())
-def test_an_excerpt_stands_in_the_whole(performance: Performance, data: st.DataObject) -> None:
-    if not len(performance):
-        return
-    first = data.draw(st.integers(0, len(performance) - 1))
-    length = data.draw(st.one_of(st.none(), st.integers(2, 60)))
-    whole = np.append(CODEC.encode(performance), END)
-    now, begin = 0, 0
-    moment = math.floor(100 * performance.notes["start"][first] + 0.5)
-    while now < moment:
-        now += whole[begin] - TIME_SHIFT + 1 if TIME_SHIFT <= whole[begin] < VELOCITY else 0
-        begin += 1
-    found = CODEC.excerpt(performance, first, length)
-    assert found.tolist() == whole[begin:][:length].tolist()
-
-
-def test_the_shortest_excerpts_of_a_long_performance_end() -> None:
-    performance = played([(0.0, 0.5, key, 64) for key in range(21, 100)])
-    whole = CODEC.encode(performance).tolist()
-    assert [CODEC.excerpt(performance, 0, length).tolist() for length in (1, 2, 3)] == [whole[:1], whole[:2], whole[:3]]
-
-
-def test_an_excerpt_may_miss_the_beginning_of_a_note_within_half_a_step() -> None:
-    """Its one step lies before the moment to which its beginning rounds, so only its end is in the excerpt."""
-    performance = played([(1.625, 1 / 256, 21, 1)])
-    assert CODEC.excerpt(performance, 0).tolist() == [*CODEC.encode(performance).tolist()[-1:], END]
-
-
 def test_a_note_within_a_step_is_a_step_around_it() -> None:
     for start, end, expected in [(0.0, 0.001, (0.0, 0.01)), (0.507, 0.509, (0.5, 0.51)), (0.511, 0.514, (0.51, 0.52))]:
         assert on_grid(played([(start, end - start, 60, 1)])).notes.tolist() == [(*expected, 60, 2)]

@@ -1,15 +1,19 @@
 import pytest
 
 from triptych.music.chorales.codec import HIGHEST, LOWEST
+from triptych.music.piece.key import Key
 from triptych.music.piece.setting import VOICES, four_voices
-from triptych.music.piece.tunes import TUNES
+from triptych.music.piece.tunes import tunes
+
+TUNES = tunes()
 
 
 @pytest.mark.parametrize("name", TUNES)
 def test_a_tune_in_four_voices(name: str) -> None:
     tune = TUNES[name]
     alone = tune.piece()
-    found = four_voices(alone, tune.key.tonic, minor=tune.key.minor)
+    key = Key.parse(tune.key)
+    found = four_voices(alone, key)
     assert found.voices == VOICES and (found.metres, found.pickup) == (alone.metres, alone.pickup)
     sung = [(note.start, note.end, note.pitch) for note in found.notes if note.voice == 0]
     assert sung == [(note.start, note.end, note.pitch) for note in alone.notes], "the melody stays as it is"
@@ -20,4 +24,4 @@ def test_a_tune_in_four_voices(name: str) -> None:
             pitches = [chord[voice] for voice in range(4)]
             assert pitches == sorted(pitches, reverse=True) and pitches[-1] >= LOWEST and pitches[0] <= HIGHEST
     last = [note.pitch for note in found.notes if note.end == found.length]
-    assert (min(last) - tune.key.tonic) % 12 == 0, "it ends on its tonic"
+    assert (min(last) - key.tonic) % 12 == 0, "it ends on its tonic"

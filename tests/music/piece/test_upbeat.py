@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.piece import Note, Piece
-from triptych.music.piece.tunes import TUNES
+from triptych.music.piece.tunes import tunes
 from triptych.music.piece.upbeat import found_upbeat, in_bars, with_bars
+
+TUNES = tunes()
 
 TUNE = Piece((Note(0, 4, 67), Note(4, 40, 60)))
 

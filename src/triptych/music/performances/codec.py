@@ -136,32 +136,6 @@ class PerformanceCodec:
         ids[(place - changes - 1)[rest > 0]] = TIME_SHIFT + rest[rest > 0] - 1
         return ids
 
-    def excerpt(self, performance: Performance, first: int, length: int | None = None) -> Ids:
-        """Ids from the moment on in which note `first` begins, END after the last, and at most `length` of them.
-
-        They are those of `encode`, at the cost of the notes that they tell alone. Keys that sound already are only
-        heard to be released.
-        """
-        starts, ends = performance.notes["start"], performance.notes["end"]
-        begins = moment(performance, first)
-        # Rounding moves notes by up to a step; and the note before gives the velocity before, with those of its step.
-        near = int(np.searchsorted(starts, (begins - 2) / STEPS))
-        near = int(np.searchsorted(starts, starts[max(0, near - 1)] - 2 / STEPS))
-        early = performance.notes[:near][ends[:near] >= (begins - 2) / STEPS]
-        count = len(starts) if length is None else 1 + length * 3 // 8  # a note takes 4.05 ids in ASAP
-        while True:
-            chosen = np.concatenate([early, performance.notes[near : first + count + 1]])
-            ids = np.append(self.encode(Performance(chosen)), END)
-            now = shifts(ids).cumsum()
-            begin = int(np.searchsorted(now, begins)) + 1 if begins else 0
-            if first + count + 1 >= len(starts):
-                return ids[begin:][:length]
-            # What follows is not as in the whole once a note that was left out may begin.
-            known = int(np.searchsorted(now, int(STEPS * starts[first + count + 1]) - 1))
-            if length is not None and known - begin >= length:
-                return ids[begin : begin + length]
-            count *= 2
-
     def decode(self, ids: Iterable[int]) -> Performance:
         """The performance of any ids at all, up to END; ids that the vocabulary does not have are passed over.
 

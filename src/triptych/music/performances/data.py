@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.model.batch import Batch, Batches, Examples, padded
 from triptych.music.batches import Ids, grouped
-from triptych.music.performances.codec import STEPS, PerformanceCodec, moment, shifts
+from triptych.music.performances.codec import END, STEPS, PerformanceCodec, moment, shifts
 from triptych.music.performances.melody import REST, MelodyCodec
 from triptych.music.performances.melody import STEPS as MELODY_STEPS
 from triptych.music.performances.shards import TRAIN, VALID, Entry, Shards
@@ -124,13 +124,14 @@ class _Crops:
         """The ids of a crop, and the step of its piece in which it begins."""
         data, entry, place = self.data, self.data.entries[self.piece[crop]], self.place[crop]
         played = self.changed(crop, data.shards.performance(entry))
-        if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
-            first = max(0, entry.notes - data.length // 2)
-            ids = data.codec.excerpt(played, first)
-            return ids[-data.length :], moment(played, first) + int(shifts(ids[: -data.length]).sum())
         latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
         first = int(place * (latest + 1))
-        return data.codec.excerpt(played, first, data.length), moment(played, first)
+        if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
+            first = max(0, entry.notes - data.length // 2)
+        begin, ids = moment(played, first), np.append(data.codec.encode(played), END)
+        ids = ids[int(np.searchsorted(shifts(ids).cumsum(), begin)) + 1 if begin else 0 :]
+        early = max(0, len(ids) - data.length) if place == 1 else 0
+        return ids[early : early + data.length], begin + int(shifts(ids[:early]).sum())
 
     def changed(self, crop: int, notes: Performance) -> Performance:
         """Some notes of its piece, stretched and transposed as a crop is."""

@@ -9,9 +9,10 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
+from triptych.music.piece.key import Key
 from triptych.music.piece.metre import COMMON
 from triptych.music.piece.piece import Note, Piece
-from triptych.music.piece.tunes import TUNES
+from triptych.music.piece.tunes import tunes
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 LOWEST, HIGHEST = (52, 48, 38), (72, 67, 57)  # of alto, tenor and bass
@@ -26,14 +27,14 @@ LEAPS = {("V", "IV"): 1.5, ("V", "ii"): 1.5}
 def sample_pieces() -> dict[str, Piece]:
     """Old tunes by name: melodies/ode, ... and the same for four voices in chorales/."""
     made = {}
-    for name, tune in TUNES.items():
+    for name, tune in tunes().items():
         made[f"melodies/{name}"] = alone = tune.piece()
-        made[f"chorales/{name}"] = four_voices(alone, tune.key.tonic, minor=tune.key.minor)
+        made[f"chorales/{name}"] = four_voices(alone, Key.parse(tune.key))
     return made
 
 
-def four_voices(melody: Piece, tonic: int, *, minor: bool = False) -> Piece:
-    """The melody as a soprano, with alto, tenor and bass. tonic: its pitch, in any octave."""
+def four_voices(melody: Piece, key: Key) -> Piece:
+    """The melody as a soprano, with alto, tenor and bass."""
     beat = (melody.metres[0] if melody.metres else COMMON).beat(melody.resolution)
     first = (melody.pickup or 0) % beat  # of an upbeat there may be a part of a beat
     places = [*([0] if first else []), *range(first, melody.length, beat)]
@@ -42,7 +43,8 @@ def four_voices(melody: Piece, tonic: int, *, minor: bool = False) -> Piece:
         [note for note in melody.notes if note.start < end and note.end > place]
         for place, end in zip(places, ends, strict=True)
     ]
-    table = {name: [(tonic + tone) % 12 for tone in chord] for name, chord in (MINOR if minor else MAJOR).items()}
+    chords = MINOR if key.minor else MAJOR
+    table = {name: [(key.tonic + tone) % 12 for tone in chord] for name, chord in chords.items()}
     names = _chords(heard, table, places)
     notes = [dataclasses.replace(note, voice=0) for note in melody.notes]
     before = (64, 57, 48)
