@@ -85,7 +85,8 @@ def tables(options: argparse.Namespace, settings: Settings) -> Iterator[Table]:
     elif options.beside is not None:
         if getattr(options, "length", None):
             raise UserError("expected --beside or --length, got both; the cases beside another tree have their lengths")
-        yield beside.compare(options.verb, options.beside, settings, torch.get_num_threads())
+        cases = getattr(options, "case", ())
+        yield beside.compare(options.verb, options.beside, settings, torch.get_num_threads(), cases)
     elif options.verb == "train":
         yield from train.tables(options.case, settings, length=options.length)
     elif options.verb == "translate":

@@ -7,7 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,12 @@ def worker(tree: Path, verb: str, threads: int) -> Iterator[Worker]:
             process.kill()
 
 
-def compare(verb: str, other: Path, settings: Settings, threads: int) -> Table:
+def compare(verb: str, other: Path, settings: Settings, threads: int, cases: Sequence[str] = ()) -> Table:
     """Units a second of every contestant that both trees have. ratio: the median over the rounds of this tree's rate
     divided by the other's.
 
-    verb: train, generate or translate. other: a folder with src/triptych in it. Raises UserError where it has none, or
-    where one of the processes fails.
+    verb: train, generate or translate. other: a folder with src/triptych in it. cases: those to run; empty, all. Raises
+    UserError where the folder has no package, where one of the processes fails, or where nothing is left to compare.
     """
     other = other.resolve()
     if not (other / "src" / "triptych").is_dir():
@@ -75,7 +75,10 @@ def compare(verb: str, other: Path, settings: Settings, threads: int) -> Table:
     title = f"{verb}, units of work a second beside {other}"
     with ExitStack() as stack:
         both = {name: stack.enter_context(worker(tree, verb, threads)) for name, tree in ((THIS, HERE), (OTHER, other))}
-        names = [name for name in both[THIS].names if name in both[OTHER].names]
+        common = [name for name in both[THIS].names if name in both[OTHER].names]
+        names = [name for name in common if not cases or name.split(",")[0] in cases]
+        if not names:
+            raise UserError(f"expected contestants of {', '.join(cases) or verb} in both trees, got none")
         found: dict[tuple[str, str], list[float]] = {(tree, name): [] for name in names for tree in both}
         for number in settings.watch(title, range(settings.repeats + 1)):
             for (tree, name), rates in found.items():

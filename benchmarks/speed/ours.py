@@ -3,8 +3,8 @@
     python ours.py train|generate|translate
 
 As a script it answers on standard output, a JSON object a line: first the folder of the package and the names of its
-contestants, then, for every name on standard input, the units of work done and the seconds. `beside.py` runs it on two
-source trees at once.
+contestants, which begin with their case and a comma; then, for every name on standard input, the units of work done and
+the seconds. `beside.py` runs it on two source trees at once.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def train() -> dict[str, Run]:
     for rows, length in RELATIVE_SIZES:
         batches = random_tokens(RELATIVE.vocabulary, rows, length)
         cases[f"relative, {rows} x {length:,}"] = (related(RELATIVE, length), 0.0, batches)
-        cases[f"no relation, {rows} x {length:,}"] = (RELATIVE, 0.0, batches)
+        cases[f"relative, none, {rows} x {length:,}"] = (RELATIVE, 0.0, batches)
     for rows, length in PIXEL_SIZES:
-        cases[f"local, {rows} x {length:,}"] = (PIXELS, 0.0, random_tokens(PIXELS.vocabulary, rows, length))
+        cases[f"pixels, {rows} x {length:,}"] = (PIXELS, 0.0, random_tokens(PIXELS.vocabulary, rows, length))
     return {
         f"{name}, {dtype}": training(build(config, smoothing), batches, getattr(torch, dtype))
         for name, (config, smoothing, batches) in cases.items()

@@ -116,10 +116,11 @@ def test_beside_itself(measured: Measured, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(beside, "HERE", tmp_path)
     (tmp_path / "src").symlink_to(other / "src")
     (tmp_path / "ours.py").write_text(SCRIPT)
-    (other / "ours.py").write_text(SCRIPT.replace("8.0", "2.0").replace('"here"', '"there"'))
-    (table,) = measured("train", "--beside", other)["tables"]
+    (other / "ours.py").write_text(SCRIPT.replace("8.0", "2.0").replace("here", "there"))
+    (table,) = measured("train", "--beside", other, "--case", "relative")["tables"]
     (row,) = table["rows"]
-    assert (row["name"], row["median"], row["other"], row["ratio"]) == ("both", 4, 1, 4)
+    assert (row["name"], row["median"], row["other"], row["ratio"]) == ("relative, both", 4, 1, 4)
+    assert run.main(["train", "--beside", str(other), "--case", "lengths"]) == 2
 
 
 SCRIPT = """
@@ -127,9 +128,9 @@ import json, sys
 from pathlib import Path
 import triptych
 package = str(Path(sys.path[1]) / "triptych")
-print(json.dumps({"package": package, "names": ["both", "here"]}), flush=True)
+print(json.dumps({"package": package, "names": ["relative, both", "relative, here", "pixels"]}), flush=True)
 for line in sys.stdin:
-    assert line == "both\\n"
+    assert line == "relative, both\\n"
     print(json.dumps({"units": 8.0, "seconds": 2.0}), flush=True)
 """
 
