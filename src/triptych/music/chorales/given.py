@@ -177,9 +177,9 @@ def given_melody(piece: Piece, transpose: Transpose = "auto", told: Told = silen
     word about everything that is changed.
     """
     moved = _in_bars(piece, told)
-    rows = np.array([(note.voice, note.pitch) for note in moved.notes])
-    start, end = (np.array([moved.seconds_at(tick) for tick in ticks]) for ticks in _times(moved.notes))
-    kept, words = melody_notes(moved.voices, rows[:, 0], start, end, rows[:, 1])
+    part, pitch = np.array([(note.voice, note.pitch) for note in moved.notes]).T
+    start, end = np.array([(moved.seconds_at(note.start), moved.seconds_at(note.end)) for note in moved.notes]).T
+    kept, words = melody_notes(moved.voices, part, start, end, pitch)
     for word in words:
         told(word)
     tune = [note for note, mine in zip(moved.notes, kept.tolist(), strict=True) if mine]
@@ -231,10 +231,6 @@ def read_transpose(text: str) -> Transpose:
     return semitones
 
 
-def _times(notes: Sequence[Note]) -> tuple[list[int], list[int]]:
-    return [note.start for note in notes], [note.end for note in notes]
-
-
 def _one_voice(tune: Sequence[Note]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """A melody by the sixteenth, and where its notes begin: each ends where the next one begins, if not before."""
     found = np.full(max(note.end for note in tune), SILENT, np.int64)
@@ -279,7 +275,7 @@ def _fitted(
     """
     low, high = limits
     if isinstance(transpose, int):
-        return _by_octaves(_moved(notes, transpose), (LOWEST, HIGHEST), told), transpose, True
+        return _transposed(notes, transpose, (LOWEST, HIGHEST), told), transpose, True
     semitones = 0 if transpose == "octaves" else _into(notes, low, high, octaves=soprano)
     back, kept = transpose != "stay", semitones
     octaves, rest = divmod(semitones, OCTAVE)
@@ -292,7 +288,7 @@ def _fitted(
         )
     elif semitones:
         told(f"transposed by {semitones:+d} semitones into {range_}{', and back' * back}")
-    return _by_octaves(_moved(notes, semitones), limits, told), kept, back
+    return _transposed(notes, semitones, limits, told), kept, back
 
 
 def _into(notes: Sequence[Note], low: int, high: int, *, octaves: bool) -> int:
@@ -310,24 +306,19 @@ def _into(notes: Sequence[Note], low: int, high: int, *, octaves: bool) -> int:
     return 12 * min(range(-10, 11), key=outside) if octaves else 0
 
 
-def _moved(notes: Sequence[Note], semitones: int) -> list[tuple[Note, int]]:
-    """Notes with the pitches that they have when they are transposed."""
-    return [(note, note.pitch + semitones) for note in notes]
-
-
-def _by_octaves(notes: Sequence[tuple[Note, int]], limits: tuple[int, int], told: Told) -> list[Note]:
-    """The notes with their pitches, those outside the limits moved by octaves, and told."""
+def _transposed(notes: Sequence[Note], semitones: int, limits: tuple[int, int], told: Told) -> list[Note]:
+    """The notes moved by semitones, those that are then outside the limits by octaves too, with a word."""
     low, high = limits
     found: list[Note] = []
-    named: set[int] = set()
-    for note, pitch in notes:
+    moved: list[int] = []
+    for note in notes:
+        pitch = note.pitch + semitones
         octaves = max(0, -(-(low - pitch) // OCTAVE)) - max(0, -(-(pitch - high) // OCTAVE))
         found.append(replace(note, pitch=pitch + octaves * OCTAVE))
-        named |= {note.pitch} if octaves else set()
-    outside = sum(not low <= pitch <= high for _, pitch in notes)
-    if outside:
-        names = [pitch_name(pitch) for pitch in sorted(named)]
+        moved += [note.pitch] if octaves else []
+    if moved:
+        names = [pitch_name(pitch) for pitch in sorted(set(moved))]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         range_ = f"{pitch_name(low)} to {pitch_name(high)}"
-        told(f"{outside} of {len(notes)} notes moved by octaves into {range_}: {', '.join(names[:NAMED])}{more}")
+        told(f"{len(moved)} of {len(notes)} notes moved by octaves into {range_}: {', '.join(names[:NAMED])}{more}")
     return found

@@ -55,19 +55,8 @@ def in_sixteenths(piece: Piece) -> Piece:
     def grid(tick: int) -> int:
         return (8 * tick + piece.resolution) // (2 * piece.resolution)
 
-    notes = tuple(
-        replace(note, start=grid(note.start), end=max(grid(note.start) + 1, grid(note.end))) for note in piece.notes
-    )
-    return replace(
-        piece,
-        notes=notes,
-        resolution=4,
-        length=grid(piece.length),
-        pickup=None if piece.pickup is None else grid(piece.pickup),
-        metres=tuple(_whole_sixteenths(replace(metre, start=grid(metre.start))) for metre in piece.metres),
-        keys=tuple(replace(key, start=grid(key.start)) for key in piece.keys),
-        tempos=tuple(replace(tempo, start=grid(tempo.start)) for tempo in piece.tempos),
-    )
+    found = piece.in_ticks(4, grid)
+    return replace(found, metres=tuple(map(_whole_sixteenths, found.metres)))
 
 
 def _whole_sixteenths(metre: Metre) -> Metre:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -130,6 +130,24 @@ class Piece:
             tempos=_later(self.tempos, tick),
         )
 
+    def in_ticks(self, resolution: int, tick: Callable[[int], int]) -> Piece:
+        """The piece in another resolution. tick: the new place of an old one. Every note has at least one tick."""
+
+        def moved(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+            return tuple(replace(change, start=tick(change.start)) for change in changes)
+
+        ends = (max(tick(note.start) + 1, tick(note.end)) for note in self.notes)
+        return replace(
+            self,
+            notes=tuple(replace(note, end=end) for note, end in zip(moved(self.notes), ends, strict=True)),
+            resolution=resolution,
+            length=tick(self.length),
+            pickup=None if self.pickup is None else tick(self.pickup),
+            metres=moved(self.metres),
+            keys=moved(self.keys),
+            tempos=moved(self.tempos),
+        )
+
     def seconds_at(self, tick: float) -> float:
         """Seconds from the beginning to a tick, by all tempos."""
         starts, begins, tempos = self._clock
@@ -152,7 +170,7 @@ class Piece:
         return starts, begins, tempos
 
 
-Change = TypeVar("Change", Metre, KeySignature, Tempo)
+Change = TypeVar("Change", Note, Metre, KeySignature, Tempo)
 
 
 def _later(changes: Sequence[Change], start: int) -> tuple[Change, ...]:

@@ -141,18 +141,8 @@ def in_time_of(played: Piece, given: Piece, begin: float = 0.0) -> Piece:
     if not on_grid(given):
         return played
     factor = max(1, -(-960 // given.resolution))
-    given = replace(
-        given,
-        resolution=given.resolution * factor,
-        notes=(),
-        length=0,
-        pickup=None if given.pickup is None else given.pickup * factor,
-        metres=tuple(replace(metre, start=metre.start * factor) for metre in given.metres),
-        keys=tuple(replace(key, start=key.start * factor) for key in given.keys),
-        tempos=tuple(replace(tempo, start=tempo.start * factor) for tempo in given.tempos),
-        voices=played.voices,
-        programs=played.programs,
-    )
+    given = replace(given, notes=(), length=0, voices=played.voices, programs=played.programs)
+    given = given.in_ticks(given.resolution * factor, lambda tick: tick * factor)
     given = given.after(_tick(given, begin)) if begin else given
     ticks = [
         (_tick(given, played.seconds_at(note.start)), _tick(given, played.seconds_at(note.end)))
