@@ -290,7 +290,7 @@ class Training:
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.coarse):
             loss = self.model.nll(torch.from_numpy(pictures.pictures[rows]), label).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         if not bool(loss.isfinite() & norm.isfinite()):
             raise UserError(f"expected the PixelCNN to learn, got a loss of {float(loss)} at update {stand.update}")

@@ -88,7 +88,7 @@ def training(built: Built, batches: Sequence[Batch], dtype: torch.dtype) -> Run:
         for batch in batches:
             with autocast(batch.target.device, dtype):
                 loss = mean(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, RECIPE.clip)
             if not (bool(loss.isfinite()) and bool(norm.isfinite())):
                 got = f"{type(model).__name__} to learn, got loss {float(loss.detach())}"

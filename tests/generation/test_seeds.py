@@ -78,5 +78,6 @@ def test_bad_seeds(seed: int | list[int]) -> None:
 
 
 def test_a_bad_seed_is_not_derived_from() -> None:
-    with pytest.raises(UserError, match="seed"):
-        derive(-1, 3)
+    for bad in ((-1, 3), (3, -1), (3, 1 << 64)):
+        with pytest.raises(UserError, match="seed"):
+            derive(*bad)

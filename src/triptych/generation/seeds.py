@@ -27,7 +27,7 @@ def derive(seed: int, *indices: int) -> int:
     purposes (64 bits). Raises UserError unless 0 <= seed < 2**64.
     """
     for index in indices:
-        seed = int(_derived(_checked([seed]), np.array([index], np.uint64))[0])
+        seed = int(_derived(_checked([seed]), _checked([index]))[0])
     return int(_checked([seed])[0])
 
 

@@ -152,7 +152,7 @@ def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:
         return _psnr(truth, made), math.nan
     settings = {"channel_axis": 2, "win_size": min(WINDOW, edge - 1 + edge % 2)}
     pairs = zip(truth, made, strict=True)
-    each = [structural_similarity(one, two, **settings) for one, two in pairs]  # type: ignore[no-untyped-call]
+    each = [structural_similarity(one, two, **settings) for one, two in pairs]
     return _psnr(truth, made), float(np.mean(each))
 
 

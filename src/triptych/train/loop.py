@@ -279,7 +279,7 @@ class _Run:
             mine = self.processes.shard(batch).to(self.device)
             with autocast(self.device, getattr(torch, progress.dtype)):
                 loss, nll = self.model.loss(mine, recipe.label_smoothing or 0.0)
-            (loss * (1 / tokens)).backward()  # type: ignore[no-untyped-call]
+            (loss * (1 / tokens)).backward()
             likelihood += nll.detach().float()
         self.processes.all_reduce_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)

@@ -39,7 +39,7 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype, label_smo
         start = time.perf_counter()
         with autocast(batch.target.device, dtype):
             loss, _ = model.loss(batch, label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         wait(batch.target.device)
         times.append(time.perf_counter() - start)
         model.zero_grad(set_to_none=True)

@@ -138,5 +138,5 @@ def _concatenated(tensors: Sequence[Tensor]) -> Tensor:
 
 def _write(flat: Tensor, tensors: Sequence[Tensor]) -> None:
     """The inverse of `_concatenated`, in place."""
-    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):  # type: ignore[no-untyped-call]
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
