@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.cli.loading import tell_terms
+from triptych.cli.loading import say_terms
 
 
 def test_terms_are_told_once(
@@ -10,16 +10,16 @@ def test_terms_are_told_once(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     card = {"name": "model", "notice": "for research only"}
-    tell_terms(card)
+    say_terms(card)
     assert capsys.readouterr().err == "note: for research only\n"
-    tell_terms(card)
+    say_terms(card)
     assert capsys.readouterr().err == ""
-    tell_terms({**card, "notice": "new terms"})
+    say_terms({**card, "notice": "new terms"})
     assert "new terms" in capsys.readouterr().err
 
 
 def test_a_model_without_a_notice_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_terms({"name": "free"})
+    say_terms({"name": "free"})
     assert capsys.readouterr().err == ""
 
 
@@ -29,5 +29,5 @@ def test_where_nothing_can_be_written_it_is_told_every_time(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
-        tell_terms({"name": "model", "notice": "research"})
+        say_terms({"name": "model", "notice": "research"})
     assert capsys.readouterr().err.count("research") == 2

@@ -1,4 +1,4 @@
-"""A model or data for a verb. Terms narrower than the code's licence are told at a model's first use here."""
+"""A model or data for a verb. Terms narrower than the code's licence are printed at a model's first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych.cli.output import progress, say
+from triptych.cli.output import progress, say, say_about
 
 if TYPE_CHECKING:
     from triptych.cli.options import Machine
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from triptych.text.translator import Translator
 
 Loaded = TypeVar("Loaded", "Translator", "Painter", "Composer", "Pianist")
-WORDS = 10  # that are said about files
+MAX_WORDS = 10  # printed about the files of a split
 LONGEST_NAME = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
 
 
 def load(kind: type[Loaded], model: str, machine: Machine) -> Loaded:
-    """Load the model of that name as a product of a kind, and tell its terms at their first use."""
+    """Load the model of that name as a product of a kind, and print its terms at their first use."""
     loaded = kind.load(named(model), dtype=machine.dtype.value, **machine.place)
-    tell_terms(loaded.card)
+    say_terms(loaded.card)
     return loaded
 
 
 def named(model: str) -> str:
-    """The name of a model as it was given; where a model here has the name of a shipped one, which is meant is told."""
+    """The name of a model as it was given, with a note where a folder here has the name of a shipped model."""
     from triptych.shape.store import is_model, ships
 
     if model in ships() and is_model(Path(model)):
@@ -43,7 +43,7 @@ def named(model: str) -> str:
 
 
 def plays_performances(model: str) -> bool:
-    """Whether the model of that name is a pianist and no composer: its codec says so. Raises UserError for others."""
+    """Whether the model of that name is a pianist and no composer: by its codec. Raises UserError for others."""
     from triptych.music.chorales.codec import FILE as CHORALE
     from triptych.music.performances.codec import FILE as PERFORMANCE
     from triptych.shape.store import another_kind, locate, read_card
@@ -62,8 +62,8 @@ def load_pictures(
     size: tuple[int, int] | None = None,
     known: set[str] | None = None,
 ) -> Pictures:
-    """The pictures of a split of all these sets; what was changed or left out on the way is told, but for words that
-    are `known`, which those that are told are added to.
+    """Read the pictures of a split of all these sets, and say what was changed or left out, but for words that are
+    `known`; new words are added to these.
     """
     from triptych.image.data import joined
     from triptych.image.files.pictures import read_pictures
@@ -73,30 +73,29 @@ def load_pictures(
         pictures, words = read_pictures(path, split, channels=channels, size=size)
         new = [word for word in dict.fromkeys(f"{path}: {word}" for word in words) if word not in known]
         known.update(new)
-        tell_some(new, f"about the split {split!r}")
+        say_some(new, f"about the split {split!r}")
         sets.append(pictures)
     return joined(sets)
 
 
 def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) -> tuple[Pixels, tuple[int, int]]:
     """The picture of a file with the model's channels, in its size or another (height, width), and the size it had;
-    what is changed on the way is told.
+    says what is changed.
     """
     from triptych.image.files.pictures import read_resized
 
     wanted = size or painter.codec.shape[:2]
     picture, whole, words = read_resized(path, wanted, channels=painter.codec.channels)
-    for word in words:
-        say(f"{path}: {word}")
+    say_about(path, words)
     return picture, whole
 
 
 def load_chorales(path: Path, split: str) -> list[Grid]:
-    """The chorales of a split; what was changed or left out on the way is told."""
+    """Read the chorales of a split, and say what was changed or left out."""
     from triptych.music.chorales.data import read_chorales
 
     grids, words = read_chorales(path, split)
-    tell_some(words, f"about the split {split!r}")
+    say_some(words, f"about the split {split!r}")
     return grids
 
 
@@ -113,7 +112,7 @@ def load_shards(path: Path, place: Path, *, melody: bool = False, again: bool = 
         return Shards(place)
     processes = Processes.join()
     if processes.is_main:
-        tell_some(prepared(path, place, melody=melody)[1], f"about {path}")
+        say_some(prepared(path, place, melody=melody)[1], f"about {path}")
     processes.wait_for_main()
     return Shards(place)
 
@@ -127,16 +126,16 @@ def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]
         return prepare(path, out, told=lambda done, count: bar.update(job, completed=done, total=count), **settings)
 
 
-def tell_some(words: Sequence[str], about: str) -> None:
+def say_some(words: Sequence[str], about: str) -> None:
     """Say some words, and how many more there are."""
-    for word in words[:WORDS]:
+    for word in words[:MAX_WORDS]:
         say(word)
-    if len(words) > WORDS:
-        say(f"and {len(words) - WORDS:,} more words of this kind {about}")
+    if len(words) > MAX_WORDS:
+        say(f"and {len(words) - MAX_WORDS:,} more words of this kind {about}")
 
 
-def tell_terms(card: Mapping[str, Any]) -> None:
-    """Say the card's `notice`, if it has one and this machine has not seen it. A read-only home says it every time."""
+def say_terms(card: Mapping[str, Any]) -> None:
+    """Print the card's `notice`, unless this machine has seen it; in a read-only home every time."""
     notice = card.get("notice")
     if not notice:
         return

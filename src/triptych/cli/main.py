@@ -104,7 +104,7 @@ def _usage(error: typer.TyperException) -> str:
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
     """Tell torch's failed allocations, which have no type of their own on a CPU, from errors of ours."""
     return isinstance(error, MemoryError) or any(
-        told in str(error) for told in ("can't allocate memory", "not enough memory", "out of memory")
+        phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
     )
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from triptych.generation.sampling import Sampling
-
-MACHINE = "Machine and output"
-GENERATION = "Generation"
 
 
 class DtypeName(StrEnum):
@@ -31,16 +29,19 @@ class DtypeName(StrEnum):
 
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, metavar="N", help="Processor threads.", rich_help_panel=MACHINE),
+    typer.Option("--threads", min=1, metavar="N", help="Processor threads."),
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="One JSON object on standard output, nothing else.", rich_help_panel=MACHINE),
+    typer.Option("--json", help="One JSON object on standard output, nothing else."),
 ]
 # Every verb that uses a model.
 Model = Annotated[
     str,
     typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name."),
+]
+Split = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="train, valid (where none is named: every tenth) or test.")
 ]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="So many of all, evenly from first to last.")
@@ -59,11 +60,11 @@ Music = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.", rich_help_panel=GENERATION),
+    typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result."),
 ]
 Beam = Annotated[
     int,
-    typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.", rich_help_panel=GENERATION),
+    typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step."),
 ]
 Picture = Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
@@ -72,13 +73,11 @@ Picture = Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.pn
 class Machine:
     """The options of every verb: where it computes, and how it answers."""
 
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MACHINE)
-    ] = "auto"
+    PANEL: ClassVar = "Machine and output"
+
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
     threads: Threads = None
-    dtype: Annotated[
-        DtypeName, typer.Option("--dtype", help="Number format of the weights.", rich_help_panel=MACHINE)
-    ] = DtypeName.auto
+    dtype: Annotated[DtypeName, typer.Option("--dtype", help="Number format of the weights.")] = DtypeName.auto
     json: Json = False
 
     @property
@@ -91,6 +90,8 @@ class Machine:
 class Draw:
     """The options of every verb that samples; one that is not given restricts nothing."""
 
+    PANEL: ClassVar = "Generation"
+
     seed: Seed = 0
     temperature: Annotated[
         float | None,
@@ -99,18 +100,11 @@ class Draw:
             min=0.0,
             metavar="T",
             help="Above 1 wilder, below 1 tamer, 0 the most probable token every time.",
-            rich_help_panel=GENERATION,
         ),
     ] = None
     top_k: Annotated[
         int | None,
-        typer.Option(
-            "--top-k",
-            min=0,
-            metavar="K",
-            help="Draw from the K most probable tokens only; 0: from all.",
-            rich_help_panel=GENERATION,
-        ),
+        typer.Option("--top-k", min=0, metavar="K", help="Draw from the K most probable tokens only; 0: from all."),
     ] = None
     top_p: Annotated[
         float | None,
@@ -120,7 +114,6 @@ class Draw:
             max=1.0,
             metavar="P",
             help="Draw from the fewest tokens that hold probability P, above 0.",
-            rich_help_panel=GENERATION,
         ),
     ] = None
     min_p: Annotated[
@@ -131,7 +124,6 @@ class Draw:
             max=1.0,
             metavar="P",
             help="Draw from tokens at least P times as probable as the most probable one; 0: from all.",
-            rich_help_panel=GENERATION,
         ),
     ] = None
 
@@ -158,7 +150,7 @@ class Draw:
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the options of its groups: a parameter whose type is a dataclass becomes the fields of it, each an
-    option; the verb is called with the dataclass made of them.
+    option, under the heading `PANEL` in its help; the verb is called with the dataclass made of them.
     """
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
@@ -173,7 +165,7 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
                 name=each.name,
                 kind=parameter.KEYWORD_ONLY,
                 default=parameter.empty if each.default is MISSING else each.default,
-                annotation=hints[each.name],
+                annotation=_under(getattr(group, "PANEL", None), hints[each.name]),
             )
             for each in fields(group)
         ]
@@ -188,3 +180,11 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     vars(run)["__signature__"] = inspect.Signature(parameters)  # what Typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _under(panel: str | None, annotation: Any) -> Any:
+    """An option under a heading in the help."""
+    kind, option = get_args(annotation)
+    option = copy.copy(option)
+    option.rich_help_panel = panel
+    return Annotated[kind, option]

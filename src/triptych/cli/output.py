@@ -1,4 +1,4 @@
-"""What a verb says: the answer to standard output, everything else to standard error."""
+"""What a verb prints: the answer to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
-    told = False
+    noted = False
 
     def escape(error: UnicodeError) -> tuple[str | bytes, int]:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal noted
+        if not noted:
+            noted = True
             say(
                 f"note: standard output is {sys.stdout.encoding}, which lacks some of these characters: they are "
                 "written as \\xfc; set PYTHONIOENCODING=utf-8, or ask for --json"
@@ -107,10 +107,10 @@ def parts(shares: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
 
         def begin(name: str) -> None:
             number = names.index(name)
-            told = f"{number + 1} of {len(names)}: {name}"
+            line = f"{number + 1} of {len(names)}: {name}"
             if not console.is_terminal:
-                say(told)
-            bar.update(task, description=told, completed=sum(shares[before] for before in names[:number]))
+                say(line)
+            bar.update(task, description=line, completed=sum(shares[before] for before in names[:number]))
 
         yield begin
 

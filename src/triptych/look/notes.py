@@ -31,7 +31,7 @@ def arcs_of(
     voice: str = "soprano",
     layer: int | None = None,
     head: int | None = None,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Arcs:
     """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
 
@@ -45,7 +45,7 @@ def arcs_of(
     chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
     size = composer.config.input.size
-    read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head, tell)
+    read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head, warn)
     # A position may be a whole sixteenth: what goes there is drawn to the same voice.
     weights = np.zeros((len(read), chosen), read.dtype)
     weights[:, chosen % size :: size][:, : read.shape[1]] = read
@@ -62,7 +62,7 @@ def arcs_of_performance(
     label: str | None = None,
     layer: int | None = None,
     head: int | None = None,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Arcs:
     """What a note of a performance (from 1; else the last) looks at when it is struck, in one layer (else the last).
 
@@ -79,7 +79,7 @@ def arcs_of_performance(
         raise UserError(f"expected --note from 1 to {len(struck)}, got {note}")
     last = int(struck[(note or len(struck)) - 1])
     first = max(0, last + 1 - LENGTH)
-    read, name, heads = _read(pianist.attention(ids[first : last + 1], label=label), last - first, layer, head, tell)
+    read, name, heads = _read(pianist.attention(ids[first : last + 1], label=label), last - first, layer, head, warn)
     # Ticks of a performance are milliseconds, its steps ten of them.
     now = np.append(0, shifts(ids).cumsum())[:-1] * 10
     pitches = np.where(ids < TIME_SHIFT, LOWEST + ids % NOTE_OFF, -1)
@@ -89,7 +89,7 @@ def arcs_of_performance(
 
 
 def _read(
-    layers: list[Map], position: int, layer: int | None, head: int | None, tell: Callable[[str], None]
+    layers: list[Map], position: int, layer: int | None, head: int | None, warn: Callable[[str], None]
 ) -> tuple[NDArray[np.float32], str, tuple[str, ...]]:
     """Attention of the heads that are drawn to the positions before one, [heads, position], and what they are called.
 
@@ -104,6 +104,6 @@ def _read(
     if not heads[-1] < len(read):
         raise UserError(f"expected --head from 1 to {len(read)}, got {head}")
     if len(heads) > len(COLOURS):
-        tell(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
+        warn(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
         heads = heads[: len(COLOURS)]
     return read[list(heads)], f"layer {number + 1}", tuple(f"head {each + 1}" for each in heads)

@@ -60,9 +60,9 @@ def composers(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = {"chorales": "compose", "chorales-infill": "infill"}
     made = {name: Composer.new(task=task, preset="tiny", device="cpu", **shape) for name, task in tasks.items()}  # type: ignore[arg-type]
     for name, composer in made.items():
-        composer.card |= {"name": name, "domain": "noise & <more>"}
+        composer.card.update({"name": name, "domain": "noise & <more>"})
     pianist = Pianist.new(("Bach", "Chopin"), preset="tiny", width=32, device="cpu")
-    pianist.card |= {"name": "piano", "domain": "noise & <more>"}
+    pianist.card.update({"name": "piano", "domain": "noise & <more>"})
     stand_in(monkeypatch, {**made, "piano": pianist})
     monkeypatch.setattr(piano, "SECONDS", 2.0)
     names = ("captions-en-de", *made, *PAINTERS, "piano")
@@ -81,7 +81,7 @@ def painters(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, task, pictures in zip(PAINTERS, tasks, data, strict=True)
     }
     for name, painter in made.items():
-        painter.card |= {"name": name, "domain": "dots & <more>"}
+        painter.card.update({"name": name, "domain": "dots & <more>"})
     stand_in(monkeypatch, made)
 
 
@@ -217,13 +217,11 @@ def test_drawings_that_ship() -> None:
         assert (picture[0, 0] == 255).all() and 0.3 < (picture != 255).any(2).mean() < 0.9
 
 
-def test_what_a_map_tells() -> None:
-    import torch
-
+def test_a_heat_map_in_words() -> None:
     from triptych.look.attention import AttentionMap
 
-    weights = torch.tensor([[[[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.0, 0.0, 1.0]]]])
-    told = words._told(
+    weights = np.array([[[[0.6, 0.1, 0.3], [0.2, 0.7, 0.1], [0.0, 0.0, 1.0]]]], np.float32)
+    told = words._described(
         AttentionMap("cross", weights, ("\u2581Hund", "e", "</s>"), ("\u2581dog", "s", "."), ("l",), ("h",))
     )
     assert "Strongest: e looks at s (0.70); Hund looks at dog (0.60); e looks at dog (0.20);" in told

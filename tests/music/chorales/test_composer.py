@@ -290,7 +290,7 @@ def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any]
     assert (filled != UNKNOWN).all() and in_ranges(to_piece(filled[2:6]))
     tune = [Note(0, 4, 67), Note(4, 8, 72)]
     for voice in VOICES:
-        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, tell=print)
+        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, warn=print)
         assert arcs.pitches[arcs.chosen] == grid[5, VOICES.index(voice)]
     harmony = filler.harmonize(Piece(tuple(tune)))
     assert [note for note in harmony.notes if note.voice == 0] == tune and in_ranges(harmony)

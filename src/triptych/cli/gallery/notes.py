@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.cli.gallery.pages import facts, folded, heard, picture, section
+from triptych.cli.gallery.pages import facts, figure, folded, heard, picture, section
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ PARTS = {"composing a chorale": 3, "harmonizing a melody": 4}  # and their share
 
 
 def notes(composer: Composer, filler: Composer, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
-    """The sections of the notes; files go to `out`/notes. begin: told each of the `PARTS`."""
+    """The sections of the notes; files go to `out`/notes. begin: called with each of the `PARTS`."""
     begin("composing a chorale")
     folder = out / "notes"
     folder.mkdir(parents=True, exist_ok=True)
     piece = composer.compose(label=LABEL, seed=COMPOSING)
-    told = COMPOSED.format(model=escape(str(composer.card["name"])), label=LABEL)
+    described = COMPOSED.format(model=escape(str(composer.card["name"])), label=LABEL)
     looked = _looked_into(composer, piece, folder, out)
     body = [facts(composer.card), *_shown(piece, folder / "chorale", out), *looked]
-    yield section("notes", "Notes: a chorale from nothing", told, body)
+    yield section("notes", "Notes: a chorale from nothing", described, body)
 
     from triptych.generation.sampling import Sampling
     from triptych.music.files.save import save_music
@@ -75,9 +75,9 @@ def notes(composer: Composer, filler: Composer, out: Path, begin: Callable[[str]
     given = melody()
     save_music(given, folder / "melody.mid")
     found = filler.harmonize(given, sampling=Sampling(temperature=CALM), seed=HARMONIZING)
-    told = HARMONIZED.format(model=escape(str(filler.card["name"])), melody="notes/melody.mid")
+    described = HARMONIZED.format(model=escape(str(filler.card["name"])), melody="notes/melody.mid")
     body = [facts(filler.card), *_shown(found, folder / "harmonized", out), f"<p>{LIMITS}</p>"]
-    yield section("harmony", "A melody harmonized", told, body)
+    yield section("harmony", "A melody harmonized", described, body)
 
 
 def _shown(piece: Piece, path: Path, out: Path) -> Iterator[str]:
@@ -100,13 +100,13 @@ def _looked_into(composer: Composer, piece: Piece, folder: Path, out: Path) -> I
     from triptych.look.notes import arcs_of
 
     step = 3 * piece.length // 4 // 4 * 4 + 1
-    found = arcs_of(composer, piece, step=step, tell=say)
+    found = arcs_of(composer, piece, step=step, warn=say)
     (strongest,) = found.strongest(1)
     back = int(found.ticks[found.chosen] - found.ticks[strongest.token])
-    told = f"Arcs from a note of the soprano to earlier moments; the strongest goes back {back} sixteenths."
-    drawn = picture(arcs.draw(found), folder / "arcs.png", out, told)
-    yield f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
+    described = f"Arcs from a note of the soprano to earlier moments; the strongest goes back {back} sixteenths."
+    drawn = picture(arcs.draw(found), folder / "arcs.png", out, described)
+    yield figure(drawn, ARCS)
     matrix = similarity.similarity(piece)
-    told = f"Self-similarity of {len(matrix)} beats."
-    drawn = picture(similarity.draw(matrix), folder / "similarity.png", out, told)
-    yield f'<figure><div class="picture">{drawn}</div><figcaption>{SIMILARITY}</figcaption></figure>'
+    described = f"Self-similarity of {len(matrix)} beats."
+    drawn = picture(similarity.draw(matrix), folder / "similarity.png", out, described)
+    yield figure(drawn, SIMILARITY)

@@ -96,9 +96,9 @@ def section(name: str, title: str, text: str, body: Iterable[str]) -> str:
     return "\n".join([head, *body, "</section>"])
 
 
-def picture(figure: Figure, path: Path, out: Path, alternative: str) -> str:
+def picture(drawn: Figure, path: Path, out: Path, alternative: str) -> str:
     """Save a picture within `out` and return its element."""
-    save(figure, path)
+    save(drawn, path)
     return element(path, out, alternative, SHARPNESS)
 
 
@@ -125,7 +125,13 @@ def heard(piece: Piece, path: Path, out: Path, suffixes: Sequence[str]) -> Itera
     links = (f'<a href="{where}{suffix}" download>{suffix[1:]}</a>' for suffix in suffixes)
     yield f'<p class="faint">{length}; as {", ".join(links)}</p>'
     roll = picture(draw_roll(piece), path.with_name(path.name + "-roll.png"), out, f"Piano roll of {length}.")
-    yield f'<figure><div class="picture">{roll}</div></figure>'
+    yield figure(roll)
+
+
+def figure(inner: str, caption: str = "") -> str:
+    """The element of a picture with its caption, which is HTML."""
+    below = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure><div class="picture">{inner}</div>{below}</figure>'
 
 
 def folded(summary: str, label: str, inner: str) -> str:
@@ -137,7 +143,7 @@ def folded(summary: str, label: str, inner: str) -> str:
 
 
 def facts(card: Mapping[str, Any]) -> str:
-    """What a model's card says of itself, as a definition list."""
+    """A model's card, as a definition list."""
     shown = {key: _without_signatures(card[key]) for key in FACTS if card.get(key)}
     rows = (f"<dt>{FACTS[key]}</dt><dd>{escape(worded(value))}</dd>" for key, value in shown.items())
     return "\n".join(["<dl>", *rows, "</dl>"])

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.cli.gallery.pages import facts, heard, picture, section
+from triptych.cli.gallery.pages import facts, figure, heard, picture, section
 from triptych.cli.output import say
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ PARTS = {"playing the piano": 10, "continuing a prelude": 5}  # and their shares
 
 
 def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
-    """The sections of the piano; files go to `out`/piano. begin: told each of the `PARTS`."""
+    """The sections of the piano; files go to `out`/piano. begin: called with each of the `PARTS`."""
     begin("playing the piano")
     from triptych.look import arcs, similarity
     from triptych.look.notes import arcs_of_performance
@@ -74,9 +74,9 @@ def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator
     name = escape(str(pianist.card["name"]))
     label = LABEL if LABEL in pianist.codec.labels else None
     piece = pianist.compose(label=label, seconds=SECONDS, seed=COMPOSING)
-    found = arcs_of_performance(pianist, from_piece(piece)[0], label=label, tell=say)
+    found = arcs_of_performance(pianist, from_piece(piece)[0], label=label, warn=say)
     drawn = picture(arcs.draw(found), folder / "arcs.png", out, "Arcs from the last note to earlier events.")
-    looked = f'<figure><div class="picture">{drawn}</div><figcaption>{ARCS}</figcaption></figure>'
+    looked = figure(drawn, ARCS)
     what = f"nothing but the name of {escape(label)}" if label else "nothing at all"
     text = COMPOSED.format(model=name, what=what)
     body = [facts(pianist.card), *heard(piece, folder / "composed", out, SHAPES), looked]
@@ -89,7 +89,7 @@ def piano(pianist: Pianist, out: Path, begin: Callable[[str], None]) -> Iterator
     matrix = similarity.similarity(longer)
     drawn_matrix = similarity.draw(matrix, seconds=60 / longer.tempo)
     alike = picture(drawn_matrix, folder / "similarity.png", out, f"Self-similarity of {len(matrix)} half seconds.")
-    shown = f'<figure><div class="picture">{alike}</div><figcaption>{SIMILARITY}</figcaption></figure>'
+    shown = figure(alike, SIMILARITY)
     text = CONTINUED.format(model=name, primer=given.seconds, seconds=SECONDS, given="piano/primer.mid")
     body = [*heard(longer, folder / "continued", out, SHAPES), shown, f"<p>{LIMITS}</p>"]
     yield section("continued", "A prelude continued", text, body)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from triptych.cli.gallery.pages import element, facts, picture, section
+from triptych.cli.gallery.pages import element, facts, figure, picture, section
 from triptych.image.shapes import Shape, drawn
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ PARTS = {"painting": 5, "completing": 2, "enlarging": 5}  # and their shares of 
 def pixels(
     painter: Painter, filler: Painter | None, upscaler: Painter | None, out: Path, begin: Callable[[str], None]
 ) -> Iterator[str]:
-    """The sections of the pixels, as far as the models are there; pictures go to `out`/pixels. begin: told each of the
-    `PARTS`.
+    """The sections of the pixels, as far as the models are there; pictures go to `out`/pixels. begin: called with each
+    of the `PARTS`.
     """
     begin("painting")
     folder = out / "pixels"
@@ -76,7 +76,7 @@ def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
     body = [
         facts(painter.card),
         grid,
-        f'<figure><div class="picture">{blocks}</div><figcaption>{LOOKED}</figcaption></figure>',
+        figure(blocks, LOOKED),
     ]
     return section("pixels", "Pixels: painted from nothing", text, body)
 
@@ -150,7 +150,7 @@ def _sheet(pictures: list[Pixels], columns: int, path: Path, out: Path, alternat
     from triptych.image.sheet import sheet
 
     write_picture(path, sheet(pictures, columns))
-    return f'<figure><div class="picture">{element(path, out, alternative)}</div></figure>'
+    return figure(element(path, out, alternative))
 
 
 def _name(painter: Painter) -> str:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from triptych.cli.gallery.pages import facts, folded, picture, section
+from triptych.cli.gallery.pages import facts, figure, folded, picture, section
 from triptych.look.attention import AttentionMap, draw, maps_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ PARTS = {"translating": 1, "drawing attention": 6}  # and their shares of the ti
 
 
 def words(translator: Translator, model: str, out: Path, begin: Callable[[str], None]) -> Iterator[str]:
-    """The sections of the words; pictures go to `out`/attention. begin: told each of the `PARTS`."""
+    """The sections of the words; pictures go to `out`/attention. begin: called with each of the `PARTS`."""
     sentences = (*CAPTIONS, *OUTSIDE)
     begin("translating")
     translations = [found[0].text for found in translator.translate(sentences, beam=BEAM)]
@@ -63,9 +63,9 @@ def words(translator: Translator, model: str, out: Path, begin: Callable[[str], 
         _item(translator, sentence, translation, out, f"{number:02}", whole=number <= GRIDS)
         for number, (sentence, translation) in enumerate(zip(sentences, translations, strict=True), 1)
     ]
-    told = INTRODUCTION.format(model=escape(model), beam=BEAM)
+    text = INTRODUCTION.format(model=escape(model), beam=BEAM)
     home, abroad = items[: len(CAPTIONS)], items[len(CAPTIONS) :]
-    yield section("words", "Words: a translator, and what it looks at", told, [facts(translator.card), *_listed(home)])
+    yield section("words", "Words: a translator, and what it looks at", text, [facts(translator.card), *_listed(home)])
     yield section("words-limits", "Its limits", LIMITS, _listed(abroad))
 
 
@@ -78,7 +78,7 @@ def _item(translator: Translator, sentence: str, translation: str, out: Path, na
     cross = maps_of(translator, sentence, translation)["cross"]
     chosen = cross.only(layer=cross.sharpest()).mean()
     caption = f"Where it read: decoder {chosen.layers[0]} of {len(cross.layers)}, {chosen.heads[0]}."
-    alone = picture(draw(chosen), out / "attention" / f"{name}-mean.png", out, _told(chosen))
+    alone = picture(draw(chosen), out / "attention" / f"{name}-mean.png", out, _described(chosen))
     everything = []
     if whole:
         shape = f"{len(cross.layers)} layers of {len(cross.heads)} heads"
@@ -90,25 +90,25 @@ def _item(translator: Translator, sentence: str, translation: str, out: Path, na
             "<li>",
             f'<p class="source" lang="en">{escape(sentence)}</p>',
             f'<p class="target"{_language(translator.card)}>{escape(translation)}</p>',
-            f'<figure><div class="picture">{alone}</div><figcaption>{caption}</figcaption></figure>',
+            figure(alone, caption),
             *everything,
             "</li>",
         ]
     )
 
 
-def _told(attention: AttentionMap) -> str:
-    """Tell a heat map in words: the strongest pairs of tokens."""
+def _described(attention: AttentionMap) -> str:
+    """Describe a heat map in words: the strongest pairs of tokens."""
     weights = attention.weights[0, 0]
-    # The end of the sentence and full stops are often the strongest, and tell the least.
+    # The end of the sentence and full stops are often the strongest, and the least telling.
     pairs = [
         (float(weights[row, column]), f"{query.lstrip(WORD)} looks at {key.lstrip(WORD)}")
         for row, query in enumerate(attention.queries)
         for column, key in enumerate(attention.keys)
         if query.lstrip(WORD).isalpha() and key.lstrip(WORD).isalpha()
     ]
-    told = "; ".join(f"{text} ({weight:.2f})" for weight, text in sorted(pairs, reverse=True)[:STRONGEST])
-    return f"Heat map of attention, translation against source. Strongest: {told or 'nothing between words'}."
+    strongest = "; ".join(f"{text} ({weight:.2f})" for weight, text in sorted(pairs, reverse=True)[:STRONGEST])
+    return f"Heat map of attention, translation against source. Strongest: {strongest or 'nothing between words'}."
 
 
 def _language(card: Mapping[str, Any]) -> str:

@@ -110,8 +110,8 @@ def _say_classes(pictures: Pictures, held_out: Pictures) -> None:
     counts, beside = pictures.counts(), held_out.counts()
     there = [name for name, count in counts.items() if count or beside.get(name)]
     some = sorted(there, key=lambda name: -counts[name])[:MAX_SHOWN] if len(there) > MAX_SHOWN else there
-    told = [f"{name} {counts[name]:,} ({beside.get(name, 0):,} held out)" for name in some]
+    listed = [f"{name} {counts[name]:,} ({beside.get(name, 0):,} held out)" for name in some]
     rest = sum(counts.values()) - sum(counts[name] for name in some)
     if len(there) > MAX_SHOWN:
-        told.append(f"and {len(there) - MAX_SHOWN:,} more with {rest:,} together")
-    say(f"{len(there):,} class{'es' * (len(there) != 1)}: {', '.join(told)}")
+        listed.append(f"and {len(there) - MAX_SHOWN:,} more with {rest:,} together")
+    say(f"{len(there):,} class{'es' * (len(there) != 1)}: {', '.join(listed)}")

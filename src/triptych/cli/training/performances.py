@@ -61,7 +61,7 @@ class PianistChanges(Changes):
 
 
 def is_performance(data: Path, tables: Tables) -> bool:
-    """Whether [data] or the folder itself says that this is music for a pianist."""
+    """Whether [data] or the folder itself makes this music for a pianist."""
     from triptych.music.performances.shards import INDEX
 
     prepared, kind = (data / INDEX).is_file(), settings_from(MusicKind, "data", tables["data"]).kind

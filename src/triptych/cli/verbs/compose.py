@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -22,10 +22,7 @@ MIN_ADDED = 1.0  # seconds; a continuation that adds less is explained
 Label = Annotated[
     str | None,
     typer.Option(
-        "--label",
-        metavar="NAME",
-        help="Of chorales: major, minor, or a key: G minor. Of piano music: a composer.",
-        rich_help_panel=options.GENERATION,
+        "--label", metavar="NAME", help="Of chorales: major, minor, or a key: G minor. Of piano music: a composer."
     ),
 ]
 Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI or MusicXML file.")]
@@ -116,14 +113,11 @@ class Files:
 class Bars:
     """The options of a piece's bars."""
 
+    PANEL: ClassVar = "Generation"
+
     metre: Annotated[
         str | None,
-        typer.Option(
-            "--metre",
-            metavar="3/4",
-            help="The time signature; without, that of the file, or 4/4.",
-            rich_help_panel=options.GENERATION,
-        ),
+        typer.Option("--metre", metavar="3/4", help="The time signature; without, that of the file, or 4/4."),
     ] = None
     upbeat: Annotated[
         str | None,
@@ -132,7 +126,6 @@ class Bars:
             metavar="BEATS",
             help="Before the first bar line: beats (1, 0.5) or a note value (1/8); without, that of the file, or "
             "found.",
-            rich_help_panel=options.GENERATION,
         ),
     ] = None
 
@@ -164,6 +157,8 @@ class Bars:
 class Length:
     """The options of how long a piece is, or what is added to one."""
 
+    PANEL: ClassVar = "Generation"
+
     seconds: Annotated[
         float | None,
         typer.Option(
@@ -172,18 +167,11 @@ class Length:
             max=86_400,
             metavar="S",
             help="How long the piece is, or what is added to one; without, it ends by itself.",
-            rich_help_panel=options.GENERATION,
         ),
     ] = None
     tokens: Annotated[
         int | None,
-        typer.Option(
-            "--tokens",
-            min=4,
-            metavar="N",
-            help="The same in tokens; of chorales, four a sixteenth.",
-            rich_help_panel=options.GENERATION,
-        ),
+        typer.Option("--tokens", min=4, metavar="N", help="The same in tokens; of chorales, four a sixteenth."),
     ] = None
 
     def __post_init__(self) -> None:

@@ -75,12 +75,7 @@ def image(
     *,
     data: options.PictureSets,
     model: options.Model = "fashion",
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split", metavar="NAME", help="train, valid (of a folder without: every tenth by name) or test."
-        ),
-    ] = "valid",
+    split: options.Split = "valid",
     limit: options.Limit = None,
     hide: Annotated[
         Literal["top", "bottom", "left", "right", "random"] | None,
@@ -99,7 +94,7 @@ def image(
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
 
     Pictures without labels, or of classes that the model has not, are measured without a class, and their number is
-    told. A model that completes is measured with --hide, and reads all the rest; one that paints reads of it what
+    printed. A model that completes is measured with --hide, and reads all the rest; one that paints reads of it what
     comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
     from triptych.image.data import hiding
@@ -112,8 +107,8 @@ def image(
     painter = load(Painter, model, machine)
     height, width, channels = painter.codec.shape
     pictures = load_pictures(data, split, channels=channels, size=(height, width))
-    pictures = pictures.evenly(limit or len(pictures))
-    _tell_labels(painter, pictures)
+    pictures = pictures.evenly(limit)
+    _say_labels(painter, pictures)
     hidden = None if hide is None else hiding(hide, len(pictures), height, width)
     with progress() as bar:
         task = bar.add_task("bits", total=len(pictures))
@@ -133,8 +128,8 @@ def image(
     for word in missing(figures, min(height, width)):
         say(f"note: {word}")
     everything = "all" if painter.task == "complete" else None
-    told = {"model": model, "split": split, "hidden": hide or everything}
-    answer({**told, **figures}, worded(figures), as_json=machine.json)
+    asked = {"model": model, "split": split, "hidden": hide or everything}
+    answer({**asked, **figures}, worded(figures), as_json=machine.json)
 
 
 @app.command()
@@ -143,10 +138,7 @@ def music(
     *,
     data: options.Music,
     model: options.Model = "chorales",
-    split: Annotated[
-        str,
-        typer.Option("--split", metavar="NAME", help="train, valid (of a folder or zip: every tenth by name) or test."),
-    ] = "valid",
+    split: options.Split = "valid",
     limit: options.Limit = None,
     every_key: Annotated[
         bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
@@ -178,11 +170,11 @@ def music(
     result = composer.evaluate(grids, every_key=every_key)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
-    told = {"model": model, "split": split, "every_key": every_key}
-    answer({**told, **result.to_dict()}, result.worded(), as_json=machine.json)
+    asked = {"model": model, "split": split, "every_key": every_key}
+    answer({**asked, **result.to_dict()}, result.worded(), as_json=machine.json)
 
 
-def _tell_labels(painter: Painter, pictures: Pictures) -> None:
+def _say_labels(painter: Painter, pictures: Pictures) -> None:
     """Say what becomes of labels that are not the model's."""
     labels = painter.codec.labels
     if pictures.labels is None or not labels:

@@ -17,18 +17,14 @@ from triptych.picture import check_picture, save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ATTENTION = "Attention"
-CHORALES, PIANO = "chorales", "piano music"
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
 Layer = Annotated[
     int | None,
-    typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.", rich_help_panel=ATTENTION),
+    typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1."),
 ]
-Head = Annotated[
-    int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.", rich_help_panel=ATTENTION)
-]
+Head = Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")]
 
 
 @app.command()
@@ -46,9 +42,7 @@ def text(
     ] = None,
     layer: Layer = None,
     head: Head = None,
-    mean: Annotated[
-        bool, typer.Option("--mean", help="The mean over the heads of a layer.", rich_help_panel=ATTENTION)
-    ] = False,
+    mean: Annotated[bool, typer.Option("--mean", help="The mean over the heads of a layer.")] = False,
     target: Annotated[
         str | None,
         typer.Option("--translation", metavar="TEXT", help="Look at this translation, not the model's own."),
@@ -92,7 +86,7 @@ def picture(
     model: options.Model = "fashion",
     label: Annotated[
         str | None,
-        typer.Option("--label", metavar="CLASS", help="Of the picture.", rich_help_panel=ATTENTION),
+        typer.Option("--label", metavar="CLASS", help="Of the picture."),
     ] = None,
     layer: Layer = None,
     head: Head = None,
@@ -141,27 +135,19 @@ def piece(
     head: Head = None,
     step: Annotated[
         int | None,
-        typer.Option(
-            "--step", min=1, metavar="N", help="The note at this sixteenth; else the last.", rich_help_panel=ATTENTION
-        ),
+        typer.Option("--step", min=1, metavar="N", help="The note at this sixteenth; else the last."),
     ] = None,
     voice: Annotated[
         Literal["soprano", "alto", "tenor", "bass"] | None,
-        typer.Option("--voice", help="Whose note it is; else the soprano's.", rich_help_panel=ATTENTION),
+        typer.Option("--voice", help="Whose note it is; else the soprano's."),
     ] = None,
     note: Annotated[
         int | None,
-        typer.Option(
-            "--note",
-            min=1,
-            metavar="N",
-            help="Of a piano model: the note of this number; else the last.",
-            rich_help_panel=ATTENTION,
-        ),
+        typer.Option("--note", min=1, metavar="N", help="Of a piano model: the note of this number; else the last."),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", metavar="NAME", help="Of a piano model: the composer.", rich_help_panel=ATTENTION),
+        typer.Option("--label", metavar="NAME", help="Of a piano model: the composer."),
     ] = None,
     machine: options.Machine,
 ) -> None:
@@ -171,7 +157,7 @@ def piece(
 
     check_picture(out)
     of_chorales, of_piano = {"--step": step, "--voice": voice}, {"--note": note, "--label": label}
-    chosen: dict[str, Any] = {"layer": layer, "head": head, "tell": say}
+    chosen: dict[str, Any] = {"layer": layer, "head": head, "warn": say}
     if similarity:
         _refuse("--similarity", {"--layer": layer, "--head": head, **of_chorales, **of_piano})
         _similar_beats(path, out, machine)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 Label = Annotated[
     str | None,
-    typer.Option(
-        "--label", metavar="CLASS", help="One of the model's classes: coat.", rich_help_panel=options.GENERATION
-    ),
+    typer.Option("--label", metavar="CLASS", help="One of the model's classes: coat."),
 ]
 Folder = Annotated[
     Path,
@@ -62,8 +60,8 @@ def paint(
         stream = painter.stream(count, frames=frames, **how)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
     files = _write(made, out, earlier)
-    told = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
-    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
+    result = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
+    answer({**result, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
 
 
 @options.grouped
@@ -78,8 +76,7 @@ def complete(
     keep: Annotated[
         Side | None,
         typer.Option(
-            "--keep",
-            help="Or: the half to keep. Without both, the transparent part is filled, else the bottom half.",
+            "--keep", help="Or: the half to keep. Without both, the transparent part is filled, else the bottom half."
         ),
     ] = None,
     label: Label = None,
@@ -106,8 +103,8 @@ def complete(
     shown = given.copy()
     shown[hidden] = SHADE
     files = _write(made, out, earlier, before=[shown])
-    told = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
-    answer({**told, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
+    result = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
+    answer({**result, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
 
 
 @options.grouped
@@ -154,9 +151,9 @@ def upscale(
     write_picture(beside, small.repeat(factor, 0).repeat(factor, 1))
     _remove(earlier, [*names, beside])
     files = [str(name) for name in names]
-    told = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": draw.seed}
+    result = {"model": model, "picture": str(picture), "out": str(out), "label": label, "seed": draw.seed}
     shape = {"height": height, "width": width, "temperature": sampling.temperature}
-    answer({**told, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=machine.json)
+    answer({**result, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=machine.json)
 
 
 def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:

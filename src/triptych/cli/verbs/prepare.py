@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triptych.cli import options
-from triptych.cli.loading import prepared, tell_some
+from triptych.cli.loading import prepared, say_some
 from triptych.cli.output import answer
 
 app = typer.Typer(name="prepare", help="Read many files once, for training.")
@@ -40,8 +40,8 @@ def music(
 ) -> None:
     """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist."""
     shards, words = prepared(data, out, index=index, melody=melody, workers=workers)
-    tell_some(words, "about these files")
-    told = {
+    say_some(words, "about these files")
+    result = {
         "out": str(out),
         "pieces": len(shards.entries),
         "tokens": sum(entry.tokens for entry in shards.entries),
@@ -49,5 +49,5 @@ def music(
         "labels": list(shards.labels),
         "left_out": len(words),
     }
-    lines = [f"{out}: {told['pieces']:,} pieces, {told['tokens']:,} tokens"]
-    answer(told, lines, as_json=machine.json)
+    lines = [f"{out}: {result['pieces']:,} pieces, {result['tokens']:,} tokens"]
+    answer(result, lines, as_json=machine.json)

@@ -66,5 +66,5 @@ def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], mach
     for name, content in files.items():
         if not (folder / name).is_file():
             write_file(folder / name, content)
-    told = {"out": str(folder), "files": len(files), "bytes": sum(map(len, files.values()))}
-    answer(told, [f"{folder}: {len(files)} files"], as_json=machine.json)
+    result = {"out": str(folder), "files": len(files), "bytes": sum(map(len, files.values()))}
+    answer(result, [f"{folder}: {len(files)} files"], as_json=machine.json)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import typer
 
@@ -29,27 +29,20 @@ LINES_AT_ONCE = 1000
 class Search:
     """The options of a translation."""
 
+    PANEL: ClassVar = "Generation"
+
     beam: options.Beam = 5
     nbest: Annotated[
         int,
-        typer.Option("--nbest", min=1, metavar="N", help="Translations a line.", rich_help_panel=options.GENERATION),
+        typer.Option("--nbest", min=1, metavar="N", help="Translations a line."),
     ] = 1
     length_penalty: Annotated[
         float,
-        typer.Option(
-            "--length-penalty",
-            metavar="ALPHA",
-            help="Above 0 favours longer translations.",
-            rich_help_panel=options.GENERATION,
-        ),
+        typer.Option("--length-penalty", metavar="ALPHA", help="Above 0 favours longer translations."),
     ] = 0.6
     length_convention: Annotated[
         Literal["gnmt", "power", "sockeye", "none"],
-        typer.Option(
-            "--length-convention",
-            help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a.",
-            rich_help_panel=options.GENERATION,
-        ),
+        typer.Option("--length-convention", help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a."),
     ] = "gnmt"
     no_repeat_ngram: Annotated[
         int,
@@ -58,7 +51,6 @@ class Search:
             min=0,
             metavar="N",
             help="No N pieces in succession come twice in a translation; 0: any may.",
-            rich_help_panel=options.GENERATION,
         ),
     ] = 0
 
@@ -205,21 +197,11 @@ def _groups(lines: Iterator[str | Unusable], must_wait: Callable[[], bool]) -> I
 def _described(source: str, choices: Sequence[Translation], fault: str | None) -> dict[str, object]:
     if fault is not None:
         return {"source": source, "hypotheses": [], "error": fault}
-    return {
-        "source": source,
-        "hypotheses": [
-            {
-                "text": choice.text,
-                "score": choice.score,
-                "log_prob": choice.log_prob,
-                "tokens": choice.tokens,
-                "log_probs": choice.log_probs,
-                "source_tokens": choice.source_tokens,
-                "alignment": " ".join(f"{source}-{target}" for source, target in choice.alignment),
-            }
-            for choice in choices
-        ],
-    }
+    found: list[dict[str, object]] = []
+    for choice in choices:
+        alignment = " ".join(f"{source}-{target}" for source, target in choice.alignment)
+        found.append({**asdict(choice), "log_prob": choice.log_prob, "alignment": alignment})
+    return {"source": source, "hypotheses": found}
 
 
 def _written(found: Iterable[Sequence[Translation]], first: int, *, numbered: bool) -> Iterator[str]:

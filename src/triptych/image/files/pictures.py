@@ -131,9 +131,9 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def evenly(self, most: int) -> Pictures:
+    def evenly(self, most: int | None) -> Pictures:
         """At most so many of the pictures, evenly from all."""
-        return self if most >= len(self) else self.only(evenly(len(self), most))
+        return self if most is None or most >= len(self) else self.only(evenly(len(self), most))
 
     def only(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Pictures:
         """The chosen ones, by their numbers or by a mask."""
