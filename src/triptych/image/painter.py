@@ -20,8 +20,9 @@ from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out_batches, matched, shrunk
 from triptych.image.files.pictures import Pictures
-from triptych.image.presets import PRESETS, check_fit, shaped, usual_preset
+from triptych.image.presets import check_fit, shaped, usual_preset
 from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
+from triptych.shape.bounds import in_range, one_of
 from triptych.shape.config import Config
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
@@ -86,12 +87,8 @@ class Painter:
         expect(pictures, Pictures, *SET)
         if preset is None:
             preset = usual_preset(pictures.pictures.shape[3], changes)
-        if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
-        if task not in list(SHIPPED):
-            raise UserError(f"expected a task of {', '.join(SHIPPED)}, got {task!r}")
-        if type(factor) is not int or not 2 <= factor <= LARGEST_FACTOR:
-            raise UserError(f"expected a factor from 2 to {LARGEST_FACTOR}, got {factor!r}")
+        one_of("task", task, SHIPPED)
+        in_range("factor", factor, 2, LARGEST_FACTOR)
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)

@@ -10,6 +10,7 @@ from typing import Any
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.data import Task
+from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
 
@@ -115,9 +116,8 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
     changes: fields of `Config`, and `cell`, which chooses the input; what is left out of a `head` of the preset's kind
     is the preset's, and the size of a local 2-D `pattern` that of the picture.
     """
-    for name in ("vocabulary", "source_vocabulary", "classes"):
-        if name in changes:
-            raise UserError(f"expected no {name}, got {changes[name]!r}; that of the pictures is given, leave it out")
+    one_of("preset", preset, PRESETS)
+    left_out(changes, ("vocabulary", "source_vocabulary", "classes"), "the pictures")
     shape = {**PRESETS[preset], **changes}
     codec = replace(codec, cell=_cell(shape.pop("cell"), codec.channels))
     pattern = shape["pattern"]
@@ -128,9 +128,8 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
     shape["input"], shape["head"] = _parts(codec, PRESETS[preset]["head"], changes)
     if task == "paint":
         shape |= {"encoder_layers": 0, "aligned": False}
-    elif not shape["encoder_layers"]:
-        raise UserError(f"expected encoder_layers from 1 for the task {task}, got 0; leave it out")
     else:
+        encoder_fits(task, shape["encoder_layers"], True)
         shape["source_vocabulary"] = HOLE + 1 if task == "complete" else LEVELS
     columns = {"kind": "sinusoidal_2d", "length": codec.columns}
     if task == "upscale" and not shape["aligned"]:

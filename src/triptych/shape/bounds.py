@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from triptych.errors import UserError
 
 
@@ -20,9 +23,10 @@ def in_range(name: str, value: object, least: int, most: int) -> None:
         raise UserError(f"expected {name} {f'>= {least}' if value < least else f'<= {most}'}, got {value}")
 
 
-def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: object, allowed: Iterable[str]) -> None:
     """Raise UserError unless the setting is one of the words."""
-    if value not in list(allowed):  # a list asks for no hash, which what a file names need not have
+    allowed = list(allowed)  # a list asks for no hash, which what a file names need not have
+    if value not in allowed:
         raise UserError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}")
 
 
@@ -32,3 +36,17 @@ def share(name: str, value: object) -> None:
     assert isinstance(value, int | float)
     if not 0 <= value <= 1:
         raise UserError(f"expected {name} from 0 to 1, got {value!r}")
+
+
+def left_out(changes: Mapping[str, Any], names: Iterable[str], whose: str) -> None:
+    """Raise UserError for a change of a setting that the data decide."""
+    for name in names:
+        if name in changes:
+            raise UserError(f"expected no {name}, got {changes[name]!r}; that of {whose} is given, leave it out")
+
+
+def encoder_fits(task: str, layers: object, needed: bool) -> None:
+    """Raise UserError unless there are encoder layers where the task needs them, and none elsewhere."""
+    if (layers != 0) != needed:
+        wanted = "from 1" if needed else "0"
+        raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {layers!r}; leave it out")

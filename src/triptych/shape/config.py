@@ -161,8 +161,7 @@ class Config:
     @classmethod
     def preset(cls, name: str, vocabulary: int, **changes: Any) -> Config:
         """The preset `base`, `small` or `tiny` with the given vocabulary, and any field changed."""
-        if name not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-            raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {name!r}")
+        one_of("preset", name, PRESETS)
         return cls.from_dict({"vocabulary": vocabulary, **PRESETS[name], **changes})
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
 from triptych.model.batch import padded
 from triptych.model.device import check_device
+from triptych.shape.bounds import encoder_fits
 from triptych.shape.config import Config
 from triptych.splits import evenly
 from triptych.text.alignment import alignment
@@ -123,8 +124,7 @@ class Translator:
             if changes.get(name, usual) != usual:
                 raise UserError(f"expected no {name}, got {changes[name]!r}; a translator has none, leave it out")
         config = Config.preset(preset, codec.vocabulary, **changes)
-        if not config.encoder_layers:
-            raise UserError("expected encoder_layers from 1, got 0; without an encoder nothing is translated")
+        encoder_fits("translate", config.encoder_layers, True)
         return cls(Trained.new(config, {TOKENIZER: codec.to_bytes()}, seed=seed, device=device, threads=threads))
 
     def with_dropout(self, probability: float) -> Translator:

@@ -133,7 +133,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.sampling=0.1"], "unknown setting data.sampling"),
         (["model.vocabulary=100"], "expected no vocabulary, got 100"),
         (["model.classes=7"], "expected classes=26"),
-        (["model.preset=[1]"], "expected a preset of"),
+        (["model.preset=[1]"], "expected preset to be one of"),
         (["data.teachers=chorales"], "expected data.teachers to be a list of models"),
         (["data.composed=3"], "expected data.teachers with data.composed=3, got none"),
         (["data.composed=-1"], "expected data.composed from 0 to 100,000 pieces, got -1"),

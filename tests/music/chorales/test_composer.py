@@ -462,8 +462,8 @@ def test_a_model_of_the_other_kind(task: str, use: Callable[[Composer], object],
 @pytest.mark.parametrize(
     ("task", "changes", "told"),
     [
-        ("compose", {"preset": "huge"}, r"expected a preset of .*tiny.*, got 'huge'"),
-        ("compose", {"preset": ["tiny"]}, r"expected a preset of .*, got \['tiny'\]"),
+        ("compose", {"preset": "huge"}, r"expected preset to be one of .*tiny.*, got 'huge'"),
+        ("compose", {"preset": ["tiny"]}, r"expected preset to be one of .*, got \['tiny'\]"),
         ("compose", {"vocabulary": 100}, "expected no vocabulary, got 100"),
         ("infill", {"source_vocabulary": 100}, "expected no source_vocabulary, got 100"),
         ("compose", {"encoder_layers": 1}, "encoder_layers 0 for the task compose, got 1"),

@@ -380,7 +380,7 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "changes", "told"),
     [
-        ("compose", {"preset": "huge"}, "expected a preset of relative"),
+        ("compose", {"preset": "huge"}, "expected preset to be one of relative"),
         ("compose", {"vocabulary": 9}, "expected no vocabulary, got 9"),
         ("compose", {"classes": 9}, "expected no classes, got 9"),
         ("compose", {"encoder_layers": 1}, "expected encoder_layers 0 for the task compose, got 1"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from triptych.errors import UserError
 from triptych.music.chorales.codec import ChoraleCodec
 from triptych.music.chorales.labels import LABELS
+from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config
 
 # A decoder alone whose positions are sixteenths, four voices each; relative attention over all of them.
@@ -62,18 +62,13 @@ def shaped(preset: str, task: str, changes: Mapping[str, Any]) -> Config:
     """The configuration of a preset for the task. changes: fields of `Config`, by name; for infilling, an encoder as
     deep as the decoder unless they say otherwise.
     """
-    if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-        raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
-    for name in ("vocabulary", "source_vocabulary"):
-        if name in changes:
-            raise UserError(f"expected no {name}, got {changes[name]!r}; that of chorales is given, leave it out")
+    one_of("preset", preset, PRESETS)
+    left_out(changes, ("vocabulary", "source_vocabulary"), "chorales")
     shape = {"vocabulary": ChoraleCodec.vocabulary, "classes": LABELS, **PRESETS[preset]}
     if task == "infill":
         shape["source_vocabulary"] = ChoraleCodec.source_vocabulary
         shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
         shape["aligned"] = True
     shape |= changes
-    if (shape["encoder_layers"] != 0) != (task == "infill"):
-        wanted = "from 1" if task == "infill" else "0"
-        raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
+    encoder_fits(task, shape["encoder_layers"], task == "infill")
     return Config.from_dict(shape)

@@ -42,6 +42,7 @@ from triptych.music.performances.presets import shaped
 from triptych.music.performances.shards import VALID, Shards
 from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
+from triptych.shape.bounds import one_of
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
@@ -116,8 +117,7 @@ class Pianist:
         To accompany, an encoder as deep as the decoder, and sinusoids, by which the two find each other, unless
         `changes` say otherwise; half of the preset's distances are related.
         """
-        if task not in list(get_args(Task)):
-            raise UserError(f"expected a task of {', '.join(get_args(Task))}, got {task!r}")
+        one_of("task", task, get_args(Task))
         codec = PerformanceCodec(labels.labels if isinstance(labels, Shards) else labels)
         config, files = shaped(preset, task, codec, changes), {FILE: codec.to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))

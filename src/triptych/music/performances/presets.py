@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from triptych.errors import UserError
 from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import MelodyCodec
+from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config
 
 # A decoder alone with relative attention over all of a crop, and no absolute positions.
@@ -44,11 +44,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def shaped(preset: str, task: str, codec: PerformanceCodec, changes: Mapping[str, Any]) -> Config:
     """The configuration of a preset for the task and the labels of the codec. changes: fields of `Config`."""
-    if preset not in list(PRESETS):  # a list asks for no hash, which what a file names need not have
-        raise UserError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}")
-    for name in ("vocabulary", "source_vocabulary", "classes"):
-        if name in changes:
-            raise UserError(f"expected no {name}, got {changes[name]!r}; that of performances is given")
+    one_of("preset", preset, PRESETS)
+    left_out(changes, ("vocabulary", "source_vocabulary", "classes"), "performances")
     shape = {"vocabulary": codec.vocabulary, "classes": len(codec.labels), **PRESETS[preset]}
     if task == "accompany":
         shape["source_vocabulary"] = MelodyCodec.vocabulary
@@ -56,7 +53,5 @@ def shaped(preset: str, task: str, codec: PerformanceCodec, changes: Mapping[str
         shape["positions"] = "sinusoidal"
         shape["relations"] = {kind: {"size": each["size"] // 2} for kind, each in shape["relations"].items()}
     shape |= changes
-    if (shape["encoder_layers"] != 0) != (task == "accompany"):
-        wanted = "from 1" if task == "accompany" else "0"
-        raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {shape['encoder_layers']}")
+    encoder_fits(task, shape["encoder_layers"], task == "accompany")
     return Config.from_dict(shape)
