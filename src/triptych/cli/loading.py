@@ -123,7 +123,7 @@ def prepared(path: Path, out: Path, **settings: Any) -> tuple[Shards, list[str]]
 
     with progress() as bar:
         job = bar.add_task("reading")
-        return prepare(path, out, told=lambda done, count: bar.update(job, completed=done, total=count), **settings)
+        return prepare(path, out, progress=lambda done, count: bar.update(job, completed=done, total=count), **settings)
 
 
 def say_some(words: Sequence[str], about: str) -> None:

@@ -83,7 +83,7 @@ def test_a_melody_comes_back_as_it_was_or_is_told(
 )
 def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: str | None) -> None:
     words = list[str]()
-    found = given_melody(Piece(tune_of(pitches), pickup=0, metres=(COMMON,)), told=words.append)
+    found = given_melody(Piece(tune_of(pitches), pickup=0, metres=(COMMON,)), report=words.append)
     got = [pitch for _, _, pitch in soprano(found.answer(filled(found)))]
     if semitones is None:
         assert got == [66, 72, 62]
@@ -94,13 +94,13 @@ def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: 
 
 def test_many_moved_notes_are_named_in_short() -> None:
     words = list[str]()
-    given_melody(Piece(tune_of([60, 81, *range(82, 96)]), pickup=0, metres=(COMMON,)), "octaves", told=words.append)
+    given_melody(Piece(tune_of([60, 81, *range(82, 96)]), pickup=0, metres=(COMMON,)), "octaves", report=words.append)
     assert words == ["14 of 16 notes moved by octaves into C4 to A5: A#5, B5, C6, C#6, D6, D#6, E6, F6 and 6 more"]
 
 
 def test_a_wide_melody_is_transposed_by_octaves_before_its_notes_are() -> None:
     words = list[str]()
-    given_melody(Piece(tune_of([74, 84, 93, 95, 62, 86]), pickup=0, metres=(COMMON,)), told=words.append)
+    given_melody(Piece(tune_of([74, 84, 93, 95, 62, 86]), pickup=0, metres=(COMMON,)), report=words.append)
     assert words == [
         "transposed by -12 semitones into C4 to A5, a soprano, and back",
         "2 of 6 notes moved by octaves into C4 to A5: D4, B6",
@@ -117,7 +117,7 @@ def test_a_melody_over_an_accompaniment() -> None:
     parts = Piece((*tune, *(Note(at, at + 4, 80, voice=1) for at in range(0, 32, 4))), voices=("Vocal", "Strings"))
     parts = replace(parts, pickup=0, metres=(COMMON,))
     words = list[str]()
-    assert given_melody(parts, told=words.append).grid[:, 0].max() == 69
+    assert given_melody(parts, report=words.append).grid[:, 0].max() == 69
     assert words == ["the melody is the part 'Vocal'"]
 
 
@@ -134,7 +134,7 @@ def test_voices_come_back_as_they_were_or_are_told(pitches: list[int], rests: in
     notes = tune_of(pitches, rests)
     other = tuple(Note(n.start, n.end, max(0, n.pitch + below), voice=1) for n in notes)
     piece = Piece((*notes, *other), voices=("soprano", "bass"))
-    found = given_voices(piece, told=words.append)
+    found = given_voices(piece, report=words.append)
     answer = found.answer(found.grid)
     sounding = sorted((note.start, note.end, note.pitch) for note in answer.notes)
     wanted = sorted((note.start, note.end, note.pitch) for note in piece.notes)
@@ -211,7 +211,7 @@ def test_a_word_about_bars_that_nothing_says() -> None:
     tune = [
         Note(16 * bar + place, 16 * bar + end, 67) for bar in range(4) for place, end in ((0, 4), (4, 12), (12, 16))
     ]
-    found = given_melody(Piece(tuple(tune)), told=words.append)
+    found = given_melody(Piece(tuple(tune)), report=words.append)
     assert words == [
         "says no metre, so bars are of 4/4; --metre says another",
         "begins with an upbeat of a quarter, by its rhythm; --upbeat 0 if it has none",

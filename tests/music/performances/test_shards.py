@@ -57,7 +57,7 @@ SEEDS = {f"{('Bach', 'Chopin')[number % 2]}/{number:02}.mid": number for number 
 def test_a_folder_becomes_shards(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHARD", 50)
     heard: list[tuple[int, int]] = []
-    shards, words = prepare(folder, tmp_path / "out", workers=2, told=lambda *counts: heard.append(counts))
+    shards, words = prepare(folder, tmp_path / "out", workers=2, progress=lambda *counts: heard.append(counts))
     check(shards, SEEDS)
     assert words == shards.left_out and len(words) == 1
     assert words[0].startswith("expected a MIDI file, got 'Chopin/bad.mid'")

@@ -263,7 +263,9 @@ def continue_(
         read = bars.read(primer)
         more = length.sixteenths(read.tempo)
         steps = None if more is None else in_sixteenths(read).length + more
-        piece = found = composer.continue_(read, steps=steps, transpose=changes, told=partial(say_about, primer), **how)
+        piece = found = composer.continue_(
+            read, steps=steps, transpose=changes, report=partial(say_about, primer), **how
+        )
         given = read.seconds
     added = found.seconds - (0 if only_new else given)
     if length == Length() and added < MIN_ADDED:
@@ -316,7 +318,7 @@ def harmonize(
     from triptych.music.chorales.given import read_transpose
 
     how: dict[str, Any] = {"label": label, "only_new": only_new, **draw.arguments()}
-    how |= {"transpose": read_transpose(transpose), "told": partial(say_about, melody)}
+    how |= {"transpose": read_transpose(transpose), "report": partial(say_about, melody)}
     composer = load(Composer, model, machine)
     files.write(composer.harmonize(bars.read(melody), **how), model, machine)
 
@@ -344,7 +346,7 @@ def infill(
     from triptych.music.chorales.given import read_transpose
 
     how: dict[str, Any] = {"first": first, "last": last, **draw.arguments()}
-    how |= {"transpose": read_transpose(transpose), "told": partial(say_about, piece)}
+    how |= {"transpose": read_transpose(transpose), "report": partial(say_about, piece)}
     composer = load(Composer, model, machine)
     files.write(composer.infill(bars.read(piece), voice, **how), model, machine)
 

@@ -160,7 +160,7 @@ def to_piece(
             if grid[start, voice] >= 0:
                 notes.append(Note(start, end, int(grid[start, voice]), voice=voice))
     before = upbeat(len(grid)) if pickup is None else pickup
-    said = Piece(()) if like is None else like
+    model = Piece(()) if like is None else like
     return Piece(
         tuple(notes),
         STEPS_PER_QUARTER,
@@ -168,9 +168,9 @@ def to_piece(
         VOICES,
         len(grid),
         before,
-        metres=said.metres,
-        keys=said.keys or (key_of(grid).signature,),
-        tempos=said.tempos,
+        metres=model.metres,
+        keys=model.keys or (key_of(grid).signature,),
+        tempos=model.tempos,
     )
 
 

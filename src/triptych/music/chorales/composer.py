@@ -30,7 +30,7 @@ from triptych.music.chorales.codec import (
 from triptych.music.chorales.data import ChoraleData, Distillation, held_out_pieces, listed
 from triptych.music.chorales.given import (
     Given,
-    Told,
+    Report,
     Transpose,
     given_melody,
     given_voices,
@@ -143,8 +143,8 @@ class Composer:
         return self._unmeasured(model, task="infill")
 
     def with_metre(self, longest: int) -> Composer:
-        """This composer, to be told the metre in further training: bars of up to so many sixteenths. UserError where it
-        is told that of others already.
+        """This composer with the metre as input, for further training: bars of up to so many sixteenths. UserError
+        where it has that of other bars already.
         """
         from triptych.model.convert import with_metre
 
@@ -247,7 +247,7 @@ class Composer:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
         (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
 
-        The metre is withheld. Of a model that can be told it, `with_metre` has the same figures where it is told.
+        The metre is withheld. For a model with the metre as input, `with_metre` has the figures with it.
         """
         grids = listed(grids)
         pieces = held_out_pieces(grids, self.codec, self.task)
@@ -255,8 +255,8 @@ class Composer:
         metre = self.config.positions.metre
         if not metre or every_key:
             return found
-        told = held_out_pieces(grids, self.codec, self.task, metre=metre)
-        return replace(found, with_metre=likelihood(self.module(), told, codec=self.codec))
+        known = held_out_pieces(grids, self.codec, self.task, metre=metre)
+        return replace(found, with_metre=likelihood(self.module(), known, codec=self.codec))
 
     def compose(
         self,
@@ -305,21 +305,21 @@ class Composer:
         only_new: bool = False,
         sampling: Sampling = PLAIN,
         seed: int = 0,
-        told: Told = silent,
+        report: Report = silent,
     ) -> Piece:
         """The primer, a MIDI file or a piece, and what the model adds in all four voices: a sixteenth or more.
 
         For voices that the primer has not, the model imagines notes, which it goes on from and which are not written.
         label: as of `compose`. steps: sixteenths of the whole; without, the piece ends where the model ends it.
-        transpose, told: see `given_voices`. only_new: what is added alone.
+        transpose, report: see `given_voices`. only_new: what is added alone.
         """
         self._must("compose", "composing and continuing", "chorales")
-        given, kind = self._labelled(given_voices(read_given(primer, told), transpose, told), label)
+        given, kind = self._labelled(given_voices(read_given(primer, report), transpose, report), label)
         missing = given.missing
         if missing.any():
             *most, last = (name for name, one in zip(VOICES, missing.tolist(), strict=True) if one)
             who = f"{', '.join(most)} and {last} begin" if most else f"{last} begins"
-            told(f"{who} where the music goes on; harmonize or infill write from the beginning")
+            report(f"{who} where the music goes on; harmonize or infill write from the beginning")
         read = np.where(missing, UNKNOWN, given.grid)
         columns = self._sampler.compose(kind, steps, sampling, seed, primer=read, **given.place())
         grid = self.codec.decode(int(column[0]) for column in columns)
@@ -346,15 +346,15 @@ class Composer:
         only_new: bool = False,
         sampling: Sampling = PLAIN,
         seed: int = 0,
-        told: Told = silent,
+        report: Report = silent,
     ) -> Piece:
         """The melody of a MIDI file or piece as a soprano over three voices that begin and end with it.
 
-        label: its key, or major or minor; without, the key of its signature or the one that is found. transpose, told:
-        see `given_melody`. only_new: alto, tenor and bass alone.
+        label: its key, or major or minor; without, the key of its signature or the one that is found. transpose,
+        report: see `given_melody`. only_new: alto, tenor and bass alone.
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
-        given, kind = self._labelled(given_melody(read_given(melody, told), transpose, told), label)
+        given, kind = self._labelled(given_melody(read_given(melody, report), transpose, report), label)
         piece = given.answer(self._filled(given, given.grid, kind, sampling, seed))
         return lower_voices(piece) if only_new else piece
 
@@ -368,16 +368,16 @@ class Composer:
         transpose: Transpose = "auto",
         sampling: Sampling = PLAIN,
         seed: int = 0,
-        told: Told = silent,
+        report: Report = silent,
     ) -> Piece:
         """The piece with some voices written anew from bar `first` to bar `last`, both included.
 
         Bars are counted from 1 as in a score: an upbeat is bar 0. Every other note comes back as it was, on the grid.
         For voices that the piece has not, the model imagines notes, which it goes by and which are not written.
-        transpose, told: see `given_voices`.
+        transpose, report: see `given_voices`.
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
-        given = given_voices(read_given(piece, told), transpose, told)
+        given = given_voices(read_given(piece, report), transpose, report)
         columns, span = voice_numbers(voices), given.span(first, last)
         imagined = np.repeat(given.missing[None], len(given.grid), 0)
         imagined[span, columns] = False
@@ -424,7 +424,7 @@ class Composer:
         return given, given.read_key()
 
     def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling, seed: int) -> Grid:
-        """A grid of what is given with its unknown notes found, in its key: a model that knows labels is told that."""
+        """A grid of what is given with its unknown notes found, in its key: a model with labels has that label."""
         kind = given.read_key() if label is None and self._knows_labels else label
         return self._sampler.fill(grid, sampling, seed, label=kind, key=given.ending_key(), **given.place())
 

@@ -122,12 +122,12 @@ def _grids(files: Iterable[tuple[str, tuple[Piece, list[str]] | UserError]]) -> 
             words.append(str(found))
             continue
         try:
-            grid, said = from_piece(found[0])
+            grid, notices = from_piece(found[0])
         except UserError as error:
             words.append(f"{name!r}: {error}")
         else:
             grids.append(grid)
-            words.extend(f"{name!r}: {word}" for word in found[1] + said)
+            words.extend(f"{name!r}: {word}" for word in found[1] + notices)
     return grids, words
 
 

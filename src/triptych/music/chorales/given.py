@@ -36,7 +36,7 @@ from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.music.piece.upbeat import in_bars
 
-Told = Callable[[str], None]  # gets a word about what was changed
+Report = Callable[[str], None]  # gets a word about what was changed
 Transpose = int | Literal["auto", "stay", "octaves"]
 FARTHEST = 24  # semitones, by which a person may have a piece transposed
 NEAREST = 7  # semitones, by which a melody is transposed and back; farther off, it is moved by octaves if it can be
@@ -100,12 +100,12 @@ class Given:
 
     def ending_key(self) -> Key:
         """The key in which the grid ends: that of the last key signature, where there are several."""
-        said = [one for one in self.piece.keys if one.start < self.before + len(self.grid)]
-        if len(said) < 2:
+        keys = [one for one in self.piece.keys if one.start < self.before + len(self.grid)]
+        if len(keys) < 2:
             return self.read_key()
-        rest = self.grid[max(0, said[-1].start - self.before) :]
+        rest = self.grid[max(0, keys[-1].start - self.before) :]
         sounding = np.where(rest >= 0, rest - self.semitones, SILENT)
-        return _key(said[-1:], sounding).transposed(self.semitones)
+        return _key(keys[-1:], sounding).transposed(self.semitones)
 
     def in_key(self, key: Key) -> Given:
         """The same in a key that a person names."""
@@ -118,13 +118,13 @@ class Given:
             self.piece.tempo,
             pickup=self.pickup,
             struck=self._struck(len(found)),
-            like=self._said(),
+            like=self._signed(),
         )
 
     def added(self, found: Grid) -> Piece:
         """What was found after the end of the grid, as a piece by itself: its first bar is what is left of the bar."""
         start = self.first + len(self.grid) - self.early
-        rest = self._said().after(start)
+        rest = self._signed().after(start)
         return to_piece(self._whole(found)[start:], rest.tempo, pickup=rest.pickup, like=rest)
 
     @property
@@ -132,8 +132,8 @@ class Given:
         """Sixteenths before the first bar line."""
         return self.piece.pickup or 0
 
-    def _said(self) -> Piece:
-        """The piece for what else it says; a piece that stays in another key has no key signature yet."""
+    def _signed(self) -> Piece:
+        """The piece with its key signature; a piece that stays in another key has no key signature yet."""
         moved = self.semitones % OCTAVE != 0 and not self.back
         keys = () if moved else self.piece.keys or (self.key.signature,)
         return replace(self.piece, keys=keys)
@@ -150,16 +150,16 @@ class Given:
 
 
 def silent(word: str) -> None:
-    """Tell nobody."""
+    """A report to nobody."""
 
 
-def read_given(music: str | Path | Piece, told: Told) -> Piece:
+def read_given(music: str | Path | Piece, report: Report) -> Piece:
     """A piece, or that of a file, with a word about everything that was changed or left out."""
     if isinstance(music, Piece):
         return music
     piece, words = read_piece(music)
     for word in words:
-        told(word)
+        report(word)
     return piece
 
 
@@ -169,21 +169,21 @@ def lower_voices(piece: Piece) -> Piece:
     return replace(piece, notes=notes, voices=VOICES[1:], programs=piece.programs[1:])
 
 
-def given_melody(piece: Piece, transpose: Transpose = "auto", told: Told = silent) -> Given:
+def given_melody(piece: Piece, transpose: Transpose = "auto", report: Report = silent) -> Given:
     """The melody of a piece (see `melody_notes`) as a soprano, the three other voices unknown, to be harmonized.
 
     It is transposed into the soprano's range, and back in the answer: by as little as can be, or by octaves, of which
-    those up stay, because there is no room for three voices below. What still is outside moves by octaves. told: gets a
-    word about everything that is changed.
+    those up stay, because there is no room for three voices below. What still is outside moves by octaves. report:
+    gets a word about everything that is changed.
     """
-    moved = _in_bars(piece, told)
+    moved = _in_bars(piece, report)
     part, pitch = np.array([(note.voice, note.pitch) for note in moved.notes]).T
     start, end = np.array([(moved.seconds_at(note.start), moved.seconds_at(note.end)) for note in moved.notes]).T
     kept, words = melody_notes(moved.voices, part, start, end, pitch)
     for word in words:
-        told(word)
+        report(word)
     tune = [note for note, mine in zip(moved.notes, kept.tolist(), strict=True) if mine]
-    tune, semitones, back = _fitted(tune, transpose, RANGES[0], soprano=True, told=told)
+    tune, semitones, back = _fitted(tune, transpose, RANGES[0], soprano=True, report=report)
     melody, struck = _one_voice(tune)
     first = tune[0].start
     grid = np.full((len(melody) - first, 4), UNKNOWN, np.int64)
@@ -193,28 +193,28 @@ def given_melody(piece: Piece, transpose: Transpose = "auto", told: Told = silen
     return _from_the_quarter(moved, grid, began, first, semitones, back=back)
 
 
-def given_voices(piece: Piece, transpose: Transpose = "auto", told: Told = silent) -> Given:
+def given_voices(piece: Piece, transpose: Transpose = "auto", report: Report = silent) -> Given:
     """The voices of a piece (see `from_piece`), transposed so that the vocabulary has all notes, and back in the end.
 
-    Where no transposition does it, the notes outside move by octaves. told: gets a word about everything that is
+    Where no transposition does it, the notes outside move by octaves. report: gets a word about everything that is
     changed.
     """
-    moved = _in_bars(piece, told)
-    notes, semitones, back = _fitted(moved.notes, transpose, (LOWEST, HIGHEST), soprano=False, told=told)
+    moved = _in_bars(piece, report)
+    notes, semitones, back = _fitted(moved.notes, transpose, (LOWEST, HIGHEST), soprano=False, report=report)
     moved = replace(moved, notes=tuple(notes))
     grid, words = from_piece(moved)
     for word in words:
-        told(word)
+        report(word)
     first = moved.notes[0].start
     return _from_the_quarter(moved, grid[first:], onsets(moved, grid)[first:], first, semitones, back=back)
 
 
-def _in_bars(piece: Piece, told: Told) -> Piece:
+def _in_bars(piece: Piece, report: Report) -> Piece:
     """The piece in sixteenths, with a metre and an upbeat or none."""
     moved, words = to_sixteenths(piece)
     moved, more = in_bars(moved)
     for word in words + more:
-        told(word)
+        report(word)
     return moved
 
 
@@ -268,27 +268,27 @@ def _key(signatures: Sequence[KeySignature], sounding: Grid) -> Key:
 
 
 def _fitted(
-    notes: Sequence[Note], transpose: Transpose, limits: tuple[int, int], *, soprano: bool, told: Told
+    notes: Sequence[Note], transpose: Transpose, limits: tuple[int, int], *, soprano: bool, report: Report
 ) -> tuple[list[Note], int, bool]:
     """Notes that are in the range, by how many semitones they are higher in it than in the answer, and whether the
     answer goes back by them.
     """
     low, high = limits
     if isinstance(transpose, int):
-        return _transposed(notes, transpose, (LOWEST, HIGHEST), told), transpose, True
+        return _transposed(notes, transpose, (LOWEST, HIGHEST), report), transpose, True
     semitones = 0 if transpose == "octaves" else _into(notes, low, high, octaves=soprano)
     back, kept = transpose != "stay", semitones
     octaves, rest = divmod(semitones, OCTAVE)
     range_ = f"{pitch_name(low)} to {pitch_name(high)}, {'a soprano' if soprano else 'the voices'}"
     if soprano and octaves > 0 and not rest:
         kept, back = 0, True
-        told(
+        report(
             f"moved up {octaves} octave{'s' * (octaves > 1)} to {range_}; --transpose {semitones} writes all of it as "
             "low as the melody was"
         )
     elif semitones:
-        told(f"transposed by {semitones:+d} semitones into {range_}{', and back' * back}")
-    return _transposed(notes, semitones, limits, told), kept, back
+        report(f"transposed by {semitones:+d} semitones into {range_}{', and back' * back}")
+    return _transposed(notes, semitones, limits, report), kept, back
 
 
 def _into(notes: Sequence[Note], low: int, high: int, *, octaves: bool) -> int:
@@ -306,7 +306,7 @@ def _into(notes: Sequence[Note], low: int, high: int, *, octaves: bool) -> int:
     return 12 * min(range(-10, 11), key=outside) if octaves else 0
 
 
-def _transposed(notes: Sequence[Note], semitones: int, limits: tuple[int, int], told: Told) -> list[Note]:
+def _transposed(notes: Sequence[Note], semitones: int, limits: tuple[int, int], report: Report) -> list[Note]:
     """The notes moved by semitones, those that are then outside the limits by octaves too, with a word."""
     low, high = limits
     found: list[Note] = []
@@ -320,5 +320,5 @@ def _transposed(notes: Sequence[Note], semitones: int, limits: tuple[int, int], 
         names = [pitch_name(pitch) for pitch in sorted(set(moved))]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         range_ = f"{pitch_name(low)} to {pitch_name(high)}"
-        told(f"{len(moved)} of {len(notes)} notes moved by octaves into {range_}: {', '.join(names[:NAMED])}{more}")
+        report(f"{len(moved)} of {len(notes)} notes moved by octaves into {range_}: {', '.join(names[:NAMED])}{more}")
     return found

@@ -52,7 +52,7 @@ class ChoraleSampler:
 
         label: a key is also the one in which the piece ends. steps: sixteenths of the whole, of which `before` are not
         in the primer; without, the piece ends where the model ends it. bars: in which sixteenth `before` is the first
-        of the primer, for models that are told the metre.
+        of the primer, for models that read the metre.
         """
         given = len(primer) + before
         if given >= MOST_STEPS:
@@ -101,7 +101,7 @@ class ChoraleSampler:
     ) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others. key: in which it is to end.
 
-        bars: in which sixteenth `before` is the first of the grid, for models that are told the metre.
+        bars: in which sixteenth `before` is the first of the grid, for models that read the metre.
         """
         source = self.codec.encode(grid, holes=True)[None]
         if len(grid) > MOST_FILLED:

@@ -33,8 +33,8 @@ WIDEST, HIGHEST = 24.0, 25.0  # of a row, of all of them
 def draw_roll(piece: Piece, *, ax: Axes | None = None) -> Figure:
     """Draw the piece in rows of whole bars, or, with `ax`, all of it in these axes.
 
-    Pitches are named at every C (C4 is middle C), bars are numbered from 1; a pickup has no number. Voices are told
-    apart by colour. Where there is only one, a note is the more opaque the louder it is.
+    Pitches are named at every C (C4 is middle C), bars are numbered from 1; a pickup has no number. Voices differ
+    in colour. Where there is only one, a note is the more opaque the louder it is.
     """
     from matplotlib.figure import Figure
 
@@ -61,7 +61,7 @@ def draw_roll(piece: Piece, *, ax: Axes | None = None) -> Figure:
 def draw_row(axes: Axes, piece: Piece, row: range, colours: Sequence[str]) -> None:
     """Draw the notes that sound in the ticks of `row`, voice i in colour i or in the last one.
 
-    With a single colour all notes look alike: neither voices nor velocities are told apart.
+    With a single colour all notes look alike: it shows neither voices nor velocities.
     """
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgba

@@ -238,8 +238,8 @@ def _fluidsynth(piece: Piece, soundfont: Path) -> NDArray[np.float32]:
         except subprocess.TimeoutExpired:
             raise UserError("expected FluidSynth to keep up with real time, got no end; try another font") from None
         if done.returncode or not sound.is_file():
-            said = done.stderr.decode(errors="replace").split("\n")
-            reason = next((line.strip() for line in reversed(said) if line.strip()), f"exit status {done.returncode}")
+            lines = done.stderr.decode(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(lines) if line.strip()), f"exit status {done.returncode}")
             raise UserError(f"expected FluidSynth to play the piece, got: {reason}; try another font")
         with wave.open(str(sound)) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i4").reshape(-1, 2)

@@ -44,7 +44,7 @@ class PerformanceGrammar:
     end: whether END is allowed at all.
     melody: notes that have to be struck. No shift passes one of them; when it is time for its key, this goes up if it
     is down, and is struck before any higher one, whatever the polyphony. END comes after the last of them.
-    before: ids [n] that all rows were told before the ids that are asked about.
+    before: ids [n] of all rows before the ids that are asked about.
 
     The work of a call does not depend on how many ids there were, only on how many are new since the last call.
     """

@@ -26,7 +26,7 @@ MISSING = 5  # notes that begin one after another and end together: more than ho
 POLYPHONIC = 0.2
 OCTAVE = 12
 LEADING = 0.25  # of what the highest part of all must have on top, to be the leading one
-NEAR, ROUNDS = 8.0, 3  # seconds of a passage in whose neighbourhood a melody is told from what lies below it
+NEAR, ROUNDS = 8.0, 3  # seconds of a passage in whose neighbourhood a melody is separated from what lies below it
 
 
 class MelodyCodec:

@@ -136,7 +136,7 @@ class Pianist:
         return Pianist(self.trained.changed(changed, card=unmeasured(self.card)))
 
     def with_keyboard(self) -> Pianist:
-        """The same pianist, to be told from now on which keys are down and for how long: see `Tokens.keyboard`."""
+        """The same pianist with the keys that are down, and for how long, as input: see `Tokens.keyboard`."""
         from triptych.model.convert import with_keyboard
 
         return Pianist(self.trained.changed(with_keyboard(self.module(), KEYBOARD)))
@@ -311,8 +311,8 @@ class Pianist:
         )
         played = self.codec.decode(_until(columns, tune.seconds + AFTERWARDS))
         # Music so dense that there is no room for all of it is cut; the melody is not.
-        told = set(onsets(played))
-        rest = [one not in told for one in onsets(tune)]
+        struck = set(onsets(played))
+        rest = [one not in struck for one in onsets(tune)]
         return together([played, Performance(on_grid(tune).notes[rest])]).to_piece()
 
     def attention(self, ids: Ids, *, label: str | None = None) -> list[Map]:

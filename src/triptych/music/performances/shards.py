@@ -85,8 +85,8 @@ class Shards:
 
     def digest(self) -> str:
         """A digest of all pieces, their notes, labels and splits."""
-        told = json.dumps([asdict(entry) for entry in self.entries]).encode()
-        return digest_of([told, *self._arrays])
+        entries = json.dumps([asdict(entry) for entry in self.entries]).encode()
+        return digest_of([entries, *self._arrays])
 
     def of_split(self, split: str) -> list[Entry]:
         """The pieces of a split. Raises UserError where there are none."""
@@ -134,7 +134,7 @@ def prepare(
     index: str | Path | None = None,
     melody: bool = False,
     workers: int | None = None,
-    told: Callable[[int, int], None] = lambda done, count: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> tuple[Shards, list[str]]:
     """Read all MIDI files of a folder or a zip into shards, and say a word about each that was left out or changed.
 
@@ -149,7 +149,7 @@ def prepare(
             known. Files that it does not name are left out.
         melody: keep the melodies too (`melody_of_parts`, of keys as they were played), to learn to accompany them.
         workers: processes that parse; as many as there are processors if None.
-        told: called with the number of files that are done, and of all, after each.
+        progress: gets the number of files that are done, and of all, after each.
 
     Raises:
         UserError: nothing can be read, `out` is prepared already, or `index` is no such file.
@@ -162,13 +162,13 @@ def prepare(
 
     def read(reader: MusicReader, name: str) -> tuple[Performance, Performance, int, list[str]]:
         source = files.source(name)
-        performance, said = reader.read_performance(source, name=name)
+        performance, notices = reader.read_performance(source, name=name)
         tune = Performance(performance.notes[:0])
         if melody:
             tune, _ = melody_of_parts(reader.read_parts(source, name=name, pedal=False)[0])
         begin = performance.notes["start"][0]
         performance = _since(performance, begin)
-        return performance, _since(tune, begin), len(codec.encode(performance)), said
+        return performance, _since(tune, begin), len(codec.encode(performance)), notices
 
     with MusicFiles(source) as files:
         described = _described(files.names, index)
@@ -177,11 +177,11 @@ def prepare(
             if isinstance(found, UserError):  # which names the file
                 words.append(str(found))
             else:
-                performance, tune, tokens, said = found
-                words += [f"{name!r}: {word}" for word in said]
+                performance, tune, tokens, notices = found
+                words += [f"{name!r}: {word}" for word in notices]
                 label, split = described[name]
                 writer.add(name, label, split, performance, tune, tokens)
-            told(done + 1, len(described))
+            progress(done + 1, len(described))
     if not writer.entries:
         reason = f"first: {words[0]}" if words else "give a folder with .mid files"
         raise UserError(f"expected MIDI files in {source}, got none that can be read; {reason}")
@@ -253,8 +253,8 @@ def _described(names: Sequence[str], index: str | Path | None) -> Mapping[str, t
         if rows is None:
             described[name] = (PurePosixPath(name).parent.name or None, split)
         elif row := rows.get(name) or rows.get(PurePosixPath(name).name):
-            said = row.get("split") or split
-            described[name] = (_column(row, LABEL) or None, WORDS.get(said.lower(), said))
+            named = row.get("split") or split
+            described[name] = (_column(row, LABEL) or None, WORDS.get(named.lower(), named))
     return described
 
 

@@ -30,11 +30,11 @@ NAMES = tuple(re.split(r",\s+", LIST.strip()))
 def read_programs(texts: Sequence[str], voices: Sequence[str], before: Sequence[int] = ()) -> tuple[int, ...]:
     """The program (0 to 127) of each voice as a person names them: "flute" or "73" for all, "bass=cello" for one.
 
-    before: the programs that hold where nothing is said. Raises UserError for what is no instrument, and no voice.
+    before: the programs of voices that are not named. Raises UserError for what is no instrument, and no voice.
     """
     found = list(before or [0] * len(voices))
     known = [voice.strip().lower() for voice in voices]
-    for text in sorted(texts, key=lambda text: "=" in text):  # what is said of one voice holds for it
+    for text in sorted(texts, key=lambda text: "=" in text):  # that of one voice holds for it
         voice, equals, name = text.rpartition("=")
         program, voice = read_program(name), voice.strip().lower()
         if equals and voice not in known:

@@ -53,7 +53,7 @@ class Metre:
         return max(1, 4 * resolution * (3 if self.compound else 1) // self.unit)
 
 
-COMMON = Metre(0, 4, 4)  # where nothing is said
+COMMON = Metre(0, 4, 4)  # where there is none
 
 
 @dataclass(frozen=True)

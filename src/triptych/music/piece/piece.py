@@ -104,7 +104,7 @@ class Piece:
         return Bars(self.metres, length=self.length, resolution=self.resolution, pickup=self.pickup or 0)
 
     def key_at(self, tick: int) -> KeySignature:
-        """The key signature at a tick; where nothing is said, none has sharps or flats."""
+        """The key signature at a tick; where there is none, neither sharps nor flats."""
         found = KeySignature(0, 0)
         for key in self.keys:
             if key.start <= tick:
@@ -112,7 +112,7 @@ class Piece:
         return found
 
     def after(self, tick: int) -> Piece:
-        """What is said of bars, keys and tempos from a tick on, without notes; the pickup is the rest of its bar."""
+        """The metres, keys and tempos from a tick on, without notes; the pickup is the rest of its bar."""
         bar = self.bars.at(tick)
         metres: tuple[Metre, ...] = ()
         if self.metres:

@@ -1,4 +1,4 @@
-"""Where the bars of a piece begin: said by a person, said by its file, or found by its rhythm.
+"""Where the bars of a piece begin: given by a person, given by its file, or found by its rhythm.
 
 Notes that begin bars are long, and a piece ends on a strong beat (Lerdahl and Jackendoff 1983, "A Generative Theory of
 Tonal Music", metrical preference rules 5 and 6). So of a piece that begins at once and says nothing of an upbeat, the

@@ -101,7 +101,7 @@ BROKEN_ANSWERS = {
     "breaks off": "out.write(b'{\"notes\": 2}\\n' + bytes(39))",
     "leaves the line open": "out.write(b'{\"notes\": 0}')",
 }
-HEADER = {"notes": 0, "resolution": 96, "rate": None, "pickup": -1, "voices": [["a", -1, 0]], "told": {}}
+HEADER = {"notes": 0, "resolution": 96, "rate": None, "pickup": -1, "voices": [["a", -1, 0]], "notices": {}}
 BROKEN_HEADERS = [
     "[]", "7", "null", "{}", '{"notes": -1}', '{"notes": true}', '{"notes": 1e3}', '{"notes": "1"}', '{"error": 5}',
     '{"notes": 0, "voices": []}',
@@ -109,7 +109,8 @@ BROKEN_HEADERS = [
 BROKEN_FIELDS = [
     ("resolution", 0), ("resolution", 1.5), ("rate", [0, 1]), ("rate", [1]), ("rate", 5), ("pickup", -2),
     ("pickup", "0"), ("voices", "ab"), ("voices", [1]), ("voices", [["a", 128, 0]]), ("voices", [["a", 0, -1]]),
-    ("voices", [[1, 0, 0]]), ("voices", [["a", 0]]), ("told", []), ("told", {"drums": 0.5}), ("told", {"drums": -1}),
+    ("voices", [[1, 0, 0]]), ("voices", [["a", 0]]), ("notices", []), ("notices", {"drums": 0.5}),
+    ("notices", {"drums": -1}),
     ("pedals", -1), ("tempos", 200001), ("tempos", "0"), ("metres", True), ("voices", [["a", 0, 0]] * 257),
 ]  # fmt: skip
 

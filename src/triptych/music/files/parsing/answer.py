@@ -21,7 +21,7 @@ from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 TEMPO = 500_000  # microseconds of a quarter note, where a file says nothing
 MAX_RATE = 10_000_000  # numerator and denominator of ticks a second
 CHANNELS = 1 << 16
-WORDS = {  # what is told by its count, about one thing and about several
+WORDS = {  # notices by name, of one thing and of several
     "drums": ("note of drums left out", "notes of drums left out"),
     "open": ("note without an end, which ends with its part", "notes without an end, which end with their part"),
     "tracks": ("track missing that the header counts", "tracks missing that the header counts"),
@@ -100,7 +100,7 @@ def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: s
         voices=tuple(printable(voice[0], NAME_LENGTH) or f"voice {place}" for place, voice in enumerate(voices, 1)),
         programs=tuple(voice[1] for voice in voices),
         channels=tuple(voice[2] for voice in voices),
-        words=tuple(_words(header["told"])),
+        words=tuple(_words(header["notices"])),
         notes=notes,
         **{
             title: table[table[:, 0].argsort(kind="stable")]
@@ -115,7 +115,7 @@ def _is_header(header: dict[str, Any]) -> bool:
     def number(value: object, lowest: int, highest: int) -> bool:
         return type(value) is int and lowest <= value <= highest
 
-    rate, voices, told = header.get("rate"), header.get("voices"), header.get("told")
+    rate, voices, notices = header.get("rate"), header.get("voices"), header.get("notices")
     return (
         number(header.get("resolution"), 1, MAX_RATE)
         and number(header.get("pickup"), -1, LAST_TICK)
@@ -124,14 +124,14 @@ def _is_header(header: dict[str, Any]) -> bool:
         and len(voices) <= MAX_VOICES
         and all(isinstance(voice, list) and len(voice) == 3 and isinstance(voice[0], str) for voice in voices)
         and all(number(voice[1], -1, 127) and number(voice[2], 0, CHANNELS) for voice in voices)
-        and isinstance(told, dict)
-        and all(number(count, 0, LAST_TICK) for count in told.values())
+        and isinstance(notices, dict)
+        and all(number(count, 0, LAST_TICK) for count in notices.values())
     )
 
 
-def _words(told: dict[str, int]) -> list[str]:
-    """A word about each thing that is told by its count."""
-    return [f"{told[name]:,} {words[told[name] > 1]}" for name, words in WORDS.items() if told.get(name)]
+def _words(notices: dict[str, int]) -> list[str]:
+    """A word about each notice."""
+    return [f"{notices[name]:,} {words[notices[name] > 1]}" for name, words in WORDS.items() if notices.get(name)]
 
 
 def _within(table: NDArray[np.int64], lowest: tuple[int, ...], highest: tuple[int, ...]) -> bool:
@@ -195,17 +195,17 @@ def _changes(table: NDArray[np.int64]) -> NDArray[np.int64]:
 def _metres(answer: Answer) -> tuple[tuple[Metre, ...], int | None]:
     """The time signatures and the pickup.
 
-    A first bar that is shorter than a bar of the metre after it is a pickup in that metre. A signature that is said
+    A first bar that is shorter than a bar of the metre after it is a pickup in that metre. A signature that is written
     again changes nothing, unless it stands within a bar, which it then ends.
     """
     table = answer.metres
     last = np.append(table[1:, 0] != table[:-1, 0], True)[: len(table)]
-    said = [Metre(*row) for row in table[last].tolist()]
-    # What is said a moment after the beginning holds from the beginning on.
-    said = [replace(metre, start=0) if 8 * metre.start < answer.resolution else metre for metre in said]
+    found = [Metre(*row) for row in table[last].tolist()]
+    # A metre a moment after the beginning holds from the beginning on.
+    found = [replace(metre, start=0) if 8 * metre.start < answer.resolution else metre for metre in found]
     pickup = answer.pickup if answer.pickup >= 0 else None
     metres: list[Metre] = []
-    for metre in said:
+    for metre in found:
         before = metres[-1] if metres else None
         again = before is not None and (before.beats, before.unit) == (metre.beats, metre.unit)
         if before is not None and again:

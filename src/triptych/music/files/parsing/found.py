@@ -9,7 +9,7 @@ MAX_NOTES = 200_000  # and as many changes of the pedals, and of the tempo
 MAX_VOICES = 256
 NAME_LENGTH = 80  # characters of a voice's name
 LAST_TICK = 2**31 - 1
-VELOCITY = 80  # of a note whose loudness nobody says
+VELOCITY = 80  # of a note without a loudness
 SUSTAIN, SOSTENUTO = 64, 66  # controllers of MIDI
 
 
@@ -25,11 +25,11 @@ class TooLargeError(Exception):
 class Found:
     """What a file says. Times are ticks, `resolution` of which make a quarter note.
 
-    voices: name, program (-1: none said) and channel of each. notes: start, end, pitch, velocity, voice of each; where
+    voices: name, program (-1: none) and channel of each. notes: start, end, pitch, velocity, voice of each; where
     no duration is heard, the end is the start. pedals: tick, whether down, controller, channel of each change. tempos:
     tick, microseconds of a quarter note. metres: tick, beats, unit. keys: tick, sharps less flats, mode (1 minor, 0
-    major, -1 none said). rate: ticks a second as a fraction, where time is seconds and not beats. pickup: ticks before
-    the first bar line, -1 where the file does not say. told: what a person should know about the reading, by name.
+    major, -1 none). rate: ticks a second as a fraction, where time is seconds and not beats. pickup: ticks before
+    the first bar line, -1 where the file has none. notices: counts of what a person should know of, by name.
     """
 
     resolution: int = 0
@@ -41,12 +41,12 @@ class Found:
     keys: array[int] = field(default_factory=lambda: array("i"))
     rate: tuple[int, int] | None = None
     pickup: int = -1
-    told: dict[str, int] = field(default_factory=dict)
+    notices: dict[str, int] = field(default_factory=dict)
 
-    def tell(self, name: str, count: int = 1) -> None:
+    def notice(self, name: str, count: int = 1) -> None:
         """Count something that a person should know about."""
         if count:
-            self.told[name] = self.told.get(name, 0) + count
+            self.notices[name] = self.notices.get(name, 0) + count
 
     def check_size(self) -> None:
         """Raise TooLargeError where there is more of something than a reader takes."""

@@ -63,7 +63,7 @@ def parse(data: bytes) -> Found:
         raise DamagedError(f"its track {number} ends in the middle") from None
     except OverflowError:
         raise DamagedError("it is longer than a MIDI file can be") from None
-    found.tell("tracks", count - number)
+    found.notice("tracks", count - number)
     _order_voices(found, places)
     found.check_size()
     return found
@@ -164,7 +164,7 @@ class _Track:
 
     def _strike(self, channel: int, pitch: int, velocity: int, now: int) -> None:
         if channel == DRUMS:
-            self.found.tell("drums")
+            self.found.notice("drums")
             return
         voice = self._voices.get(channel)
         if voice is None:
@@ -267,11 +267,11 @@ class _Track:
             if content[0] and content[1] <= SHORTEST_UNIT:
                 found.metres.extend((now, content[0], 1 << content[1]))
             else:
-                found.tell("signatures")
+                found.notice("signatures")
         elif kind == 0x59 and len(content) >= 2:
             fifths = content[0] - 256 if content[0] > 127 else content[0]
             if abs(fifths) > 7 or content[1] > 1:
-                found.tell("signatures")
+                found.notice("signatures")
             elif self.places.keys in (None, self.part):
                 self.places.keys = self.part
                 found.keys.extend((now, fifths, content[1]))
@@ -287,7 +287,7 @@ class _Track:
             end = self.end if self.end > last else last + self.found.resolution
             for row in rows:
                 notes[row + 1] = end
-            self.found.tell("open", len(rows))
+            self.found.notice("open", len(rows))
         title = text(self.name or self.instrument)
         for _, channel, program in self.places.voices[len(self.found.voices) :]:
             self.found.voices.append((title, program, channel))
@@ -316,7 +316,7 @@ def text(raw: bytes) -> str:
 
 
 def _order_voices(found: Found, places: _Places) -> None:
-    """Put the voices in the order of their parts, channels and programs; a program may be said in another part."""
+    """Put the voices in the order of their parts, channels and programs; a program may be in another part."""
     order = sorted(range(len(places.voices)), key=places.voices.__getitem__)
     found.voices = [
         (name, program if program >= 0 else places.programs.get(channel, -1), channel)

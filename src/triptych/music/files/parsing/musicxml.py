@@ -116,8 +116,8 @@ def _decoded(data: bytes) -> str:
     encoding = "utf-8-sig"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
-    elif said := re.match(rb"<\?xml[^>]{0,80}?encoding\s*=\s*[\"']([A-Za-z0-9_.-]{1,20})", data):
-        encoding = said[1].decode().lower()
+    elif named := re.match(rb"<\?xml[^>]{0,80}?encoding\s*=\s*[\"']([A-Za-z0-9_.-]{1,20})", data):
+        encoding = named[1].decode().lower()
     if encoding not in ("utf-8-sig", "utf-8", "utf-16", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252"):
         raise DamagedError(f"its encoding is {encoding}, and UTF-8 is expected")
     try:
@@ -234,7 +234,7 @@ class _Part:
             elif tag in ("direction", "sound"):
                 self._direction(child, now)
             elif tag == "barline" and self.first:
-                self.found.tell("repeats", len(child.findall("repeat[@direction='backward']")))
+                self.found.notice("repeats", len(child.findall("repeat[@direction='backward']")))
             end = max(end, now)
             if end > LAST_TICK:
                 raise DamagedError("it is longer than a piece can be")
@@ -249,16 +249,16 @@ class _Part:
         fields = {child.tag: child for child in note}
         texts = {tag: child.text for tag, child in fields.items()}
         if "grace" in fields:
-            self.found.tell("graces")
+            self.found.notice("graces")
             return now
         duration = self._ticks(texts.get("duration"))
         start = self._last if "chord" in fields else now
         after = now if "chord" in fields else now + duration
         self._last = start
         if "cue" in fields:
-            self.found.tell("graces")
+            self.found.notice("graces")
         elif "unpitched" in fields or ("pitch" in fields and self.drums):
-            self.found.tell("drums")
+            self.found.notice("drums")
         elif "pitch" in fields:
             ties: set[str | None] = set()
             if "tie" in fields or "notations" in fields:
@@ -307,23 +307,23 @@ class _Part:
             if abs(fifths) <= 7:
                 self.keys.append((len(self.measures) - 1, now, fifths, mode))
             else:
-                self.found.tell("signatures", int(self.first))
+                self.found.notice("signatures", int(self.first))
         if (time := element.find("time")) is not None and time.find("senza-misura") is None:
             measure.time = _time(time)
-            self.found.tell("signatures", int(measure.time is None and self.first))
+            self.found.notice("signatures", int(measure.time is None and self.first))
 
     def _direction(self, element: Element, now: int) -> None:
         sound = element if element.tag == "sound" else element.find("sound")
         if sound is not None:
             self._velocity = self._loudness(sound.get("dynamics"))
             if self.first and any(sound.get(name) is not None for name in ("dacapo", "dalsegno")):
-                self.found.tell("repeats")
+                self.found.notice("repeats")
         quarters = _number(sound.get("tempo")) if sound is not None else 0.0
         if not quarters and (mark := element.find("direction-type/metronome")) is not None:
             beat = UNITS.get((mark.findtext("beat-unit") or "").strip(), 0.0)
             dots = len(mark.findall("beat-unit-dot"))
-            said = re.search(r"\d{1,4}(\.\d{1,4})?", mark.findtext("per-minute") or "")
-            quarters = beat * (2 - 0.5 ** min(dots, 4)) * float(said[0]) if said else 0.0
+            mark_number = re.search(r"\d{1,4}(\.\d{1,4})?", mark.findtext("per-minute") or "")
+            quarters = beat * (2 - 0.5 ** min(dots, 4)) * float(mark_number[0]) if mark_number else 0.0
         microseconds = round(60e6 / quarters) if quarters > 1 else 0
         if 0 < microseconds <= 0xFFFFFF:
             self.tempos.append((len(self.measures) - 1, now, microseconds))
@@ -384,7 +384,7 @@ def _starts(found: Found, parts: list[_Part]) -> list[list[int]]:
 
     Measures begin together. One is a bar long if any part with notes is, else as long as the longest of them; an empty
     one is a bar. Parts of equal lengths whose measures differ, as in editions of mensural music, have each its own.
-    Where a measure begins within a bar, its time signature is said again, unless two measures are a bar cut in two.
+    Where a measure begins within a bar, its time signature is written again, unless two measures are a bar cut in two.
     """
     together = _together(found, [part.measures for part in parts])
     lengths = [[measure.length for measure in part.measures] for part in parts]
@@ -402,8 +402,8 @@ def _together(found: Found, parts: list[list[_Measure]]) -> list[int]:
     starts: list[int] = []
     for place in range(count):
         each = [part[place] for part in parts if place < len(part)]
-        said = next((measure.time for measure in each if measure.time is not None), None)
-        time = said or time
+        new = next((measure.time for measure in each if measure.time is not None), None)
+        time = new or time
         bar = 4 * found.resolution * (time or (4, 4))[0] // (time or (4, 4))[1]
         lengths = [measure.length for measure in each if measure.sounds] or [measure.length for measure in each]
         length = bar if bar in lengths else max(lengths) or bar
@@ -411,8 +411,8 @@ def _together(found: Found, parts: list[list[_Measure]]) -> list[int]:
             found.pickup = length if length < bar and count > 1 else 0
             anchor = found.pickup
         other_half = place > 1 and before + length == bar
-        if said is not None and (place == 0 or not other_half):
-            found.metres.extend((now, *said))
+        if new is not None and (place == 0 or not other_half):
+            found.metres.extend((now, *new))
             anchor = anchor if place == 0 else now
         elif time is not None and place and not other_half and (now - anchor) % bar:
             found.metres.extend((now, *time))

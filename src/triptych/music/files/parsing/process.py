@@ -65,7 +65,7 @@ def answer(data: bytes) -> tuple[dict[str, Any], bytes]:
         return {"large": True}, b""
     tables = {name: getattr(found, name) for name in TABLES}
     header: dict[str, Any] = {name: len(table) // TABLES[name] for name, table in tables.items()}
-    for name in ("resolution", "voices", "rate", "pickup", "told"):
+    for name in ("resolution", "voices", "rate", "pickup", "notices"):
         header[name] = getattr(found, name)
     return header, b"".join(table.tobytes() for table in tables.values())
 
