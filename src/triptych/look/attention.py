@@ -253,6 +253,22 @@ def _between(value: float, least: float, most: float) -> float:
     return max(min(value, most), least)
 
 
+def row_of(
+    layers: Sequence[Map], position: int, layer: int | None, head: int | None
+) -> tuple[Map, str, tuple[str, ...]]:
+    """Attention of one position in a layer (else the last), by one head or all: [heads, keys], and their names.
+
+    layers: each [1, heads, positions, keys]. layer, head: counted from 1.
+    """
+    number = len(layers) if layer is None else layer
+    _check_choice("layer", number, len(layers))
+    row = layers[number - 1][0, :, position]
+    if head is not None:
+        _check_choice("head", head, len(row))
+    heads = range(len(row)) if head is None else [head - 1]
+    return row[list(heads)], f"layer {number}", tuple(f"head {each + 1}" for each in heads)
+
+
 def _check_choice(name: str, number: int, count: int) -> None:
     if not 1 <= number <= count:
         raise UserError(f"expected a {name} from 1 to {count}, got {number}")

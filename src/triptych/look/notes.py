@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.look.arcs import COLOURS, Arcs
+from triptych.look.attention import row_of
 from triptych.music.chorales.codec import from_piece, to_piece, to_sixteenths
 from triptych.music.performances.codec import NOTE_OFF, TIME_SHIFT, shifts
 from triptych.music.piece.performance import LOWEST
@@ -95,15 +96,8 @@ def _read(
 
     layers: each [1, heads, positions, positions], where column j has read position j - 1, and column 0 the start.
     """
-    if not 1 <= (layer or len(layers)) <= len(layers):
-        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
-    number = (layer or len(layers)) - 1
-    row = layers[number][0, :, position]
-    read = (row / row.sum(-1, keepdims=True))[:, 1 : position + 1]
-    heads = range(len(read)) if head is None else [head - 1]
-    if not heads[-1] < len(read):
-        raise UserError(f"expected --head from 1 to {len(read)}, got {head}")
+    row, name, heads = row_of(layers, position, layer, head)
     if len(heads) > len(COLOURS):
         warn(f"of {len(heads)} heads the first {len(COLOURS)} are drawn; choose another with --head")
-        heads = heads[: len(COLOURS)]
-    return read[list(heads)], f"layer {number + 1}", tuple(f"head {each + 1}" for each in heads)
+    read = (row / row.sum(-1, keepdims=True))[:, 1 : position + 1]
+    return read[: len(COLOURS)], name, heads[: len(COLOURS)]

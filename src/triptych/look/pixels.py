@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.look.attention import row_of
 from triptych.shape.pattern import Full, block_size, visible
 
 if TYPE_CHECKING:
@@ -96,18 +97,11 @@ def pixel_of(
     """
     codec, pattern = painter.codec, painter.config.pattern
     chosen = pixel_within(pixel, codec.shape)
-    layers = painter.attention(picture, label=label)
-    if not 1 <= (layer or len(layers)) <= len(layers):
-        raise UserError(f"expected --layer from 1 to {len(layers)}, got {layer}")
-    number = (layer or len(layers)) - 1
     position = int(codec.places[chosen][0])
-    weights = layers[number][0, :, position]
-    if not 1 <= (head or len(weights)) <= len(weights):
-        raise UserError(f"expected --head from 1 to {len(weights)}, got {head}")
-    heads = range(len(weights)) if head is None else [head - 1]
+    weights, name, heads = row_of(painter.attention(picture, label=label), position, layer, head)
     # Key j has read position j - 1; what stands at key 0 is the start.
     read = np.zeros((len(heads), codec.positions))
-    read[:, :position] = weights[list(heads), 1 : position + 1]
+    read[:, :position] = weights[:, 1 : position + 1]
     seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)
     seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
     if not isinstance(pattern, Full):
@@ -120,8 +114,8 @@ def pixel_of(
         np.asarray(own[codec.places].any(2)),
         np.asarray(seen[codec.places].any(2)),
         (read / np.maximum(1, pixels))[:, codec.places].sum(3),
-        f"layer {number + 1}",
-        tuple(f"head {each + 1}" for each in heads),
+        name,
+        heads,
     )
 
 

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in ("compose", "infill"):
         model = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)
         model.save(folder / task)
-    save_transformer(folder / "text", model.model, {"text.model": b""}, {})
+    save_transformer(folder / "text", model.module(), {"text.model": b""}, {})
     save_music(to_piece(GRID, 90.0), folder / "piece.mid")
     tune = (Note(0, 230, 67), Note(240, 480, 67), Note(491, 960, 72), Note(0, 480, 20))
     save_music(Piece(tune, resolution=480, tempo=60.0), folder / "tune.mid")

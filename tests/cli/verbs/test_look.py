@@ -135,8 +135,8 @@ def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--step", 129], "--step from 1 to 128, got 129"),
-        (["--layer", 3], "--layer from 1 to 2, got 3"),
-        (["--head", 3], "--head from 1 to 2, got 3"),
+        (["--layer", 3], "expected a layer from 1 to 2, got 3"),
+        (["--head", 3], "expected a head from 1 to 2, got 3"),
     ],
 )
 def test_attention_of_no_note(run: Any, piece: Path, tmp_path: Path, options: list[Any], said: str) -> None:

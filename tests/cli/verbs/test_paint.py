@@ -405,8 +405,8 @@ def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
     for options, word in (
         (["--pixel", "8,0"], "expected --pixel from 0,0 to 7,7"),
         (["--pixel", "3"], "expected --pixel ROW,COLUMN"),
-        (["--layer", 9], "expected --layer from 1 to 1"),
-        (["--head", 9], "expected --head from 1 to 2"),
+        (["--layer", 9], "expected a layer from 1 to 1, got 9"),
+        (["--head", 9], "expected a head from 1 to 2, got 9"),
     ):
         assert word in run(*asked, *common(folder, "paint"), *options).err
 
