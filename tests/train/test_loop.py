@@ -22,7 +22,7 @@ from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape.store import read_model
-from triptych.train import loop, plan
+from triptych.train import loop, plan, update
 from triptych.train.loop import fit, held_out_loss
 from triptych.train.run import folder as run_folder
 from triptych.train.run.package import Package, inherited
@@ -97,7 +97,7 @@ class Clock:
 
             return slow
 
-        monkeypatch.setattr(loop, "set_lr_scale", passing(loop.set_lr_scale, 1.0))  # in each update
+        monkeypatch.setattr(update, "set_lr_scale", passing(update.set_lr_scale, 1.0))  # in each update
         monkeypatch.setattr(loop, "held_out_loss", passing(held_out, evaluation))
         monkeypatch.setattr(run_folder, "write_file", passing(write, 0.25))
         monkeypatch.setattr(plan, "measure_step", lambda *_: 0.3)  # far from the truth

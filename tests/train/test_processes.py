@@ -22,8 +22,11 @@ from triptych import Composer, Painter, Pianist, Recipe, Translator, read_pairs
 from triptych.cli.main import main
 from triptych.image.files.pictures import Pictures
 from triptych.model import condition
+from triptych.model.batch import Batch
 from triptych.music.performances import shards as music
 from triptych.music.performances.shards import Shards
+from triptych.train import processes
+from triptych.train.processes import Processes
 
 SMALL: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1, "dropout": 0.0}
 RECIPE: dict[str, Any] = {"epochs": 3, "dtype": "float32", "warmup": 2, "label_smoothing": 0.0, "evaluations": 4}
@@ -165,6 +168,41 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monk
         assert both == pytest.approx(one, rel=1e-4), name
     assert len(losses(tmp_path / "two" / "slow")) >= 2
     assert told.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 9])
+def test_shards_are_the_batch(rows: int) -> None:
+    """Each row in one shard; a process without one has a row that counts for nothing."""
+    batch = Batch(torch.arange(2 * rows).view(rows, 2), torch.full((rows,), 2))
+    shards = [Processes(rank, 4).shard(batch) for rank in range(4)]
+    assert sum(shard.tokens for shard in shards) == batch.tokens and all(len(shard) for shard in shards)
+    counted = torch.cat([shard.target[shard.lengths > 0] for shard in shards])
+    assert counted.sort(0).values.tolist() == batch.target.tolist()
+    assert Processes().shard(batch) is batch
+
+
+def test_buckets_are_of_one_dtype_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "BUCKET", 10)
+    single, double = torch.float32, torch.float64
+    tensors = [
+        torch.full((size,), float(size), dtype=dtype)
+        for size, dtype in [(4, single), (6, single), (1, single), (3, double), (25, double), (2, double)]
+    ]
+    buckets = list(processes._buckets(tensors))
+    assert [[len(tensor) for tensor in bucket] for bucket in buckets] == [[4, 6], [1], [3], [25], [2]]
+    for bucket in buckets:
+        processes._write(processes._concatenated(bucket) + 1, bucket)
+    assert all(bool((tensor == len(tensor) + 1).all()) for tensor in tensors)
+
+
+def test_one_process_alone_waits_for_nobody() -> None:
+    alone, model = Processes.join(), torch.nn.Linear(2, 2)
+    assert alone == Processes() and alone.is_main
+    alone.broadcast_parameters(model)
+    alone.all_reduce_gradients(model)
+    alone.wait_for_main()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert alone.any(True, False) == [True, False] and alone.from_main(2.5) == 2.5
 
 
 def command(place: Path) -> None:

@@ -8,8 +8,11 @@ queries, keys]. Buffers are made once and serve every tile, because the first to
 arithmetic done in it.
 
 Relative terms after Huang et al. (2018), figure 1: the products of a query with the rows of successive distances
-stand one place further to the left for each later query. Their skew pads and reshapes; here the same memory is read
+are one place further to the left for each later query. Their skew pads and reshapes; here the same memory is read
 through a strided view (`_sheared`) and, in the backward pass, written through one.
+
+Shapes in comments: B rows, H heads, Lq queries, Lk keys, D width of a head; in a tile: h heads, q queries, k keys, r
+rows of a relation's table.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ def chunked(
     for relation in relations:
         if relation.offset is not None:
             nearest = 1 - keys if pattern == Full() else 0
-            table = by_distance(relation, reach - 1, nearest).to(query.dtype)
+            table = by_distance(relation, reach - 1, nearest).to(query.dtype)  # [H, reach - nearest, D]
             tables.append(F.pad(table, (0, 0, 0, 1)))  # a row for the column that `_Shear.write` leaves
             placements.append(_Distance(reach, reach - nearest))
         else:
@@ -269,15 +272,15 @@ class _Walk:
 
     def probabilities(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> Tensor:
         """[heads, queries, keys], in the first buffer; the others are free again."""
-        query = self.query[tile.batch, heads, tile.start : tile.stop]
+        query = self.query[tile.batch, heads, tile.start : tile.stop]  # [h, q, D]
         count = query.size(0)
-        logits = self.second[: count * tile.queries * tile.keys].view(count, tile.queries, tile.keys)
+        logits = self.second[: count * tile.queries * tile.keys].view(count, tile.queries, tile.keys)  # [h, q, k]
         torch.bmm(query, self.key[tile.batch, heads, tile.span].mT, out=logits)
         for place, table in zip(places, self.tables, strict=True):
             width = place.rows.stop - place.rows.start
-            products = self.first[: count * tile.queries * width].view(count, tile.queries, width)
+            products = self.first[: count * tile.queries * width].view(count, tile.queries, width)  # [h, q, r]
             torch.bmm(query, table[heads, place.rows].mT, out=products)
-            logits.add_(place.read(products, self.others[0]))
+            logits.add_(place.read(products, self.others[0]))  # [h, q, k]
         self._hide(logits, tile)
         return torch.softmax(logits, -1, out=self.first[: logits.numel()].view_as(logits))
 
@@ -300,7 +303,7 @@ class _Chunked(torch.autograd.Function):
             places = [placement.place(tile) for placement in plan.placements]
             for head in range(0, query.size(1), tile.heads):
                 heads = slice(head, min(query.size(1), head + tile.heads))
-                seen = value[tile.batch, heads, tile.span]
+                seen = value[tile.batch, heads, tile.span]  # [h, k, D]
                 out[tile.batch, heads, tile.start : tile.stop] = walk.probabilities(tile, heads, places) @ seen
         ctx.save_for_backward(query, key, value, out, *tables)
         ctx.plan = plan
@@ -334,17 +337,19 @@ class _Backward:
 
     def tile(self, tile: _Tile, heads: slice, places: Sequence[_Shear | _Gather]) -> None:
         walk, queries, keys = self.walk, slice(tile.start, tile.stop), tile.span
-        query, gradient, out = (x[tile.batch, heads, queries] for x in (walk.query, self.gradient, self.out))
-        probabilities = walk.probabilities(tile, heads, places)
-        _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)
+        query, gradient, out = (
+            x[tile.batch, heads, queries] for x in (walk.query, self.gradient, self.out)
+        )  # [h, q, D]
+        probabilities = walk.probabilities(tile, heads, places)  # [h, q, k]; query, gradient and out are [h, q, D]
+        _add_product(self.value[tile.batch, heads, keys], probabilities.mT, gradient)  # [h, k, D]
         scores = walk.second[: probabilities.numel()].view_as(probabilities)
-        torch.bmm(gradient, self.of_value[tile.batch, heads, keys].mT, out=scores)
+        torch.bmm(gradient, self.of_value[tile.batch, heads, keys].mT, out=scores)  # [h, q, k]
         # From here on, the gradient of the logits.
         scores.sub_((gradient * out).sum(-1, keepdim=True)).mul_(probabilities)
-        total = torch.bmm(scores, walk.key[tile.batch, heads, keys])
-        _add_product(self.key[tile.batch, heads, keys], scores.mT, query)
+        total = torch.bmm(scores, walk.key[tile.batch, heads, keys])  # [h, q, D]
+        _add_product(self.key[tile.batch, heads, keys], scores.mT, query)  # [h, k, D]
         for place, table, of_table in zip(places, walk.tables, self.tables, strict=True):
-            products = place.write(scores, walk.others[0])
+            products = place.write(scores, walk.others[0])  # [h, q, r]
             total.baddbmm_(products, table[heads, place.written])
-            _add_product(of_table[heads, place.written], products.mT, query)
+            _add_product(of_table[heads, place.written], products.mT, query)  # [h, r, D]
         self.query[tile.batch, heads, queries] = total.mul_(1 / math.sqrt(query.size(-1)))

@@ -50,18 +50,18 @@ def weights(
     check(query, key, key, relations=relations, lengths=lengths)
     queries, keys = (torch.arange(x.size(2), device=x.device) for x in (query, key))
     query = query / math.sqrt(query.size(-1))  # every term below is linear in the query, so this divides them all
-    scores = query @ key.transpose(-1, -2)
+    scores = query @ key.transpose(-1, -2)  # [B, H, Lq, Lk]
     for relation in relations:
-        scores = scores + logits(query, relation, queries, keys)
+        scores = scores + logits(query, relation, queries, keys)  # [B, H, Lq, Lk]
     return masked_softmax(scores, _visible(query, key, pattern, lengths)).to(query.dtype)
 
 
 def _visible(query: Tensor, key: Tensor, pattern: Pattern, lengths: Tensor | None) -> Tensor | None:
     """True where a query may look at a key, broadcastable to [B, H, Lq, Lk]; None if all may be seen."""
-    see = None if pattern == Full() else mask(pattern, query.size(2), key.size(2)).to(query.device)
+    see = None if pattern == Full() else mask(pattern, query.size(2), key.size(2)).to(query.device)  # [Lq, Lk]
     if lengths is None:
         return see
-    valid = valid_keys(lengths, key.size(2))
+    valid = valid_keys(lengths, key.size(2))  # [B, 1, 1, Lk]
     return valid if see is None else see & valid
 
 

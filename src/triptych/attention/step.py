@@ -55,17 +55,17 @@ def step(
         span = (0, slots - 1)
     if lengths is not None:
         assert positions is not None
-        valid = (positions < lengths[:, None])[:, None, None]
+        valid = (positions < lengths[:, None])[:, None, None]  # [B, 1, 1, S]
         see = valid if see is None else see & valid
         low = bias(see, query.dtype)
     if not relations and (query.dtype.itemsize > 2 or query.device.type != "cpu"):  # one call instead of several
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=low)
     else:
         query = query / math.sqrt(query.size(-1))
-        scores = _product(query, keys.transpose(-1, -2))
+        scores = _product(query, keys.transpose(-1, -2))  # [B, H, 1, S]
         for relation in relations:
             scores = scores + _term(query, relation, position, None if see is None else positions, span)
-        out = _product((scores if low is None else scores + low).softmax(-1).to(values.dtype), values)
+        out = _product((scores if low is None else scores + low).softmax(-1).to(values.dtype), values)  # [B, H, 1, D]
     # Without padding, every query sees at least itself.
     return out if lengths is None or see is None else out.masked_fill(~see.any(-1, keepdim=True), 0)
 
@@ -114,13 +114,13 @@ def _term(query: Tensor, relation: Relation, position: int, positions: Tensor | 
     # Only the rows that these distances can ask for, and one index for all rows of the batch and heads.
     last = relation.table.size(1) - 1
     first, final = (min(max(relation.offset + distance, 0), last) for distance in span)
-    rows = relation.table[:, first : final + 1].to(query.dtype)
-    products = torch.bmm(query[:, :, 0].transpose(0, 1), rows.transpose(1, 2)).transpose(0, 1)
+    rows = relation.table[:, first : final + 1].to(query.dtype)  # [H, R, D]
+    products = torch.bmm(query[:, :, 0].transpose(0, 1), rows.transpose(1, 2)).transpose(0, 1)  # [B, H, R]
     if positions is None:
         return _in_order(products, relation, span, (first, final))
-    row = relation.offset + position - first - positions
+    row = relation.offset + position - first - positions  # [S]
     inside = row.clamp(0, final - first)
-    term = products.index_select(2, inside)[:, :, None]
+    term = products.index_select(2, inside)[:, :, None]  # [B, H, 1, S]
     return term if relation.far == "clip" else term.masked_fill(row != inside, 0)
 
 

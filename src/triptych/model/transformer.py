@@ -63,11 +63,11 @@ class Transformer(nn.Module):
 
     def run(self, batch: Batch, maps: AttentionMaps | None = None, drop: Dropout | None = None) -> Tensor:
         """The decoder's output at every position: [B, P, W]."""
-        given = self.condition(batch, self.input, self.position, maps, drop)
+        given = self.condition(batch, self.input, self.position, maps, drop)  # source [B, Q, W]
         hidden = self.position(self.input.whole(batch.target), 0)  # [B, P, W]
         hidden = stream(given.join(hidden), drop)
         for layer in self.decoder:
-            hidden = layer(hidden, given.source, given.lengths, batch.target, maps, drop)
+            hidden = layer(hidden, given.source, given.lengths, batch.target, maps, drop)  # [B, P, W]
         return self.decoder_norm(hidden)  # type: ignore[no-any-return]
 
     def predict(self, batch: Batch, maps: AttentionMaps | None = None) -> Distribution:
@@ -167,7 +167,7 @@ class Transformer(nn.Module):
         if ids is not None:
             cache.history.append(ids.cpu().numpy())
         if cache.history.place == 0:  # a position begins
-            read = weighted_sum(self.input, cache.reading.read(cache.history), cache.rows)
+            read = weighted_sum(self.input, cache.reading.read(cache.history), cache.rows)  # [B, 1, W]
             cache.begun = self.head.begin(self._columns(read, cache), cache.history)
         assert cache.begun is not None
         cache.taken += 1
@@ -194,7 +194,7 @@ class Transformer(nn.Module):
 
     def _columns(self, read: Tensor, cache: Cache, ids: Tensor | None = None) -> Tensor:
         """The decoder's output [rows, P, W] at the present column, or at the first ones, of ids [rows, L]."""
-        hidden = cache.join(self.position(read, cache.column))
+        hidden = cache.join(self.position(read, cache.column))  # [B, P, W]
         for number, layer in enumerate(self.decoder):
             hidden = layer.step(hidden, cache, number, ids)  # type: ignore[operator]
         return self.decoder_norm(hidden)  # type: ignore[no-any-return]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,26 +9,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from triptych.errors import DivergedError, UserError
-from triptych.generation.seeds import derive
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import tensors_of
 from triptych.shape.store import read_model
 from triptych.train.averaging import MovingAverage, Weights, mean, swapped
 from triptych.train.memory import keep_freed_memory
-from triptych.train.optimizer import lr_scale, optimizer_tensors, optimizers, restore_optimizers, set_lr_scale
+from triptych.train.optimizer import lr_scale, optimizers
 from triptych.train.plan import asks, begin, count_update, evaluation_interval, replanned
-from triptych.train.precision import autocast
 from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.run.folder import RunFolder, claimed, is_of_update
-from triptych.train.run.package import OF_CHECKPOINT, Outcome, Package
+from triptych.train.run.package import Outcome, Package
 from triptych.train.run.report import Report
+from triptych.train.run.resume import check_same, restore, tensors_of_run
 from triptych.train.run.state import Progress, State, check_recipe
 from triptych.train.signals import noted_signals
+from triptych.train.update import update
 
 LOG_EVERY = 20
 ALONE = Package({}, {})
@@ -146,44 +144,12 @@ class _Run:
     def _restore(self, state: State, per_epoch: int) -> None:
         check_recipe(state.recipe, self.recipe.to_dict())
         self.progress, self.log = state.progress, state.log
-        self._check_same(per_epoch)
+        check_same(self.folder.path, state.progress, self.model, self.package, per_epoch)
+        self.folder.check_inputs()
         self.optimizers = optimizers(self.model, self.recipe, getattr(torch, self.progress.orthogonal))
-        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
-        try:
-            for name, tensor in state.tensors.items():
-                part, rest = name.split(".", 1)
-                parts[part][rest] = tensor.to(self.device) if part != "optimizer" else tensor
-            self.model.load_state_dict(parts["model"])
-            restore_optimizers(self.model, self.optimizers, parts["optimizer"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"the resume state in {self.folder.path} does not fit this model: {reason}") from None
-        if self.average is not None:
-            self.average.average = parts["average"]
+        restore(self.folder.path, state.tensors, self.model, self.optimizers, self.average)
         self.folder.state = None  # its tensors are the model's by now
         self.note = f"resumed at update {self.progress.update} of {self.progress.updates}"
-
-    def _check_same(self, per_epoch: int) -> None:
-        """A resumed run keeps its model, its vocabulary and its data, or it would not equal an uninterrupted one."""
-        advice = "leave it as it was, or start a new run with --from"
-        assert self.progress.last_checkpoint is not None, "a state names its checkpoint"
-        stored = read_model(self.folder.path / self.progress.last_checkpoint)
-        saved, ours = stored.config.to_dict(), self.model.config.to_dict()
-        changed = [f"{key} was {saved[key]!r}, got {ours[key]!r}" for key in ours if saved[key] != ours[key]]
-        if changed:
-            raise UserError(f"a resumed run keeps its model: {changed[0]}; {advice}")
-        if stored.files != dict(self.package.files):
-            raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {advice}")
-        for key, value in json.loads(json.dumps(dict(self.package.card), default=str)).items():
-            if key not in OF_CHECKPOINT and stored.card.get(key) != value:
-                before = stored.card.get(key)
-                raise UserError(f"a resumed run keeps its data and card: {key} was {before!r}, got {value!r}; {advice}")
-        was = self.progress.updates_per_epoch
-        if was != per_epoch:
-            raise UserError(
-                f"a resumed run keeps its data: an epoch had {was} updates, these give {per_epoch}; {advice}"
-            )
-        self.folder.check_inputs()
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -213,27 +179,20 @@ class _Run:
         return Outcome(self.folder.path, progress.best, reason, progress.update, progress.seconds)
 
     def _updates(self, caught: list[str]) -> str:
-        progress = self.progress
+        """The rest of the plan; the reason to stop."""
+        progress, recipe = self.progress, self.recipe
+        every = evaluation_interval(recipe, progress.updates_per_epoch)
+        batches: Sequence[Batch] = ()
         self.model.train()
         if progress.due:
             self._evaluate()
         while progress.update < progress.updates:
-            reason = self._epoch(self.data.epoch(progress.epoch), caught)
-            if reason:
-                return reason
-        return "finished"
-
-    def _epoch(self, batches: Sequence[Batch], caught: list[str]) -> str | None:
-        """The rest of this epoch, or of the plan. The reason to stop, if there is one."""
-        progress, recipe = self.progress, self.recipe
-        every = evaluation_interval(recipe, progress.updates_per_epoch)
-        epoch = progress.epoch
-        while progress.epoch == epoch and progress.update < progress.updates:
+            batches = batches or self.data.epoch(progress.epoch)
             last = min(len(batches), progress.batch + recipe.accumulate)
             self._update([batches[at] for at in range(progress.batch, last)])
             progress.batch = last
             if last == len(batches):
-                progress.epoch, progress.batch = epoch + 1, 0
+                progress.epoch, progress.batch, batches = progress.epoch + 1, 0, ()
             stop, save, plan, early = self.processes.any(bool(caught), *self._is_time())
             if plan:
                 self._replan()
@@ -246,7 +205,7 @@ class _Run:
                     return "no better for long enough"
             elif save:
                 self._save_by_the_clock()
-        return None
+        return "finished"
 
     def _is_time(self) -> tuple[bool, bool, bool]:
         """Whether the clock of the first process asks for saving, for another plan, and for a first evaluation."""
@@ -268,45 +227,33 @@ class _Run:
         self.progress.updates = self.report.updates = int(self.processes.from_main(updates))
 
     def _update(self, group: Sequence[Batch]) -> None:
-        """One step of the optimizer over the tokens of all batches of the group, on all processes."""
         progress, recipe, start = self.progress, self.recipe, time.perf_counter()
         progress.update += 1
         self._is_saved = False
-        torch.manual_seed(derive(recipe.seed, progress.update, self.processes.rank))
-        tokens = sum(batch.tokens for batch in group)
-        likelihood = torch.zeros((), device=self.device)
-        for batch in group:
-            mine = self.processes.shard(batch).to(self.device)
-            with autocast(self.device, getattr(torch, progress.dtype)):
-                loss, nll = self.model.loss(mine, recipe.label_smoothing or 0.0)
-            (loss * (1 / tokens)).backward()
-            likelihood += nll.detach().float()
-        self.processes.all_reduce_gradients(self.model)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip or math.inf)
-        likelihood = self.processes.all_reduce(likelihood) / tokens
-        if not math.isfinite(float(likelihood)) or not math.isfinite(float(norm)):
+        scale, dtype = lr_scale(recipe, progress.update, progress.updates), getattr(torch, progress.dtype)
+        nll, norm = update(
+            self.model,
+            group,
+            self.optimizers,
+            recipe,
+            self.processes,
+            number=progress.update,
+            dtype=dtype,
+            scale=scale,
+        )
+        if not math.isfinite(nll) or not math.isfinite(norm):
             self._diverged()
-        set_lr_scale(self.optimizers, lr_scale(recipe, progress.update, progress.updates))
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.model, progress.update)
         seconds = max(1e-9, time.perf_counter() - start)
+        speed = sum(batch.tokens for batch in group) / seconds
         count_update(progress, seconds)
         self._tick()
-        self.report.advance(progress.update, float(likelihood), tokens / seconds)
+        self.report.advance(progress.update, nll, speed)
         if progress.update % LOG_EVERY == 0 or progress.update == 1:
-            self.report.write(
-                "train",
-                progress.update,
-                epoch=progress.epoch,
-                nll=float(likelihood),
-                gradient_norm=float(norm),
-                lr_scale=lr_scale(recipe, progress.update, progress.updates),
-                tokens_per_second=round(tokens / seconds, 1),
-                seconds=round(progress.seconds, 3),
-            )
+            figures = {"epoch": progress.epoch, "nll": nll, "gradient_norm": norm, "lr_scale": scale}
+            times = {"tokens_per_second": round(speed, 1), "seconds": round(progress.seconds, 3)}
+            self.report.write("train", progress.update, **figures, **times)
 
     def _diverged(self) -> None:
         at, folder = self.progress.update, self.folder.path
@@ -382,23 +329,11 @@ class _Run:
             last = progress.last_checkpoint = self._checkpoint("last", {})
         if keep and self.recipe.average_last > 1:
             progress.kept = [*(name for name in progress.kept if name != last), last][-self.recipe.average_last :]
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        state = optimizer_tensors(self.model, self.optimizers)
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in state.items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
+        tensors = tensors_of_run(self.model, self.optimizers, self.average)
         self._tick()
-        self.folder.write_state(
-            State(
-                progress,
-                self.recipe.to_dict(),
-                self.folder.settings,
-                self.folder.inputs,
-                self.report.position(),
-                tensors,
-            )
-        )
-        self.folder.write_pointer(progress)
+        folder, log = self.folder, self.report.position()
+        folder.write_state(State(progress, self.recipe.to_dict(), folder.settings, folder.inputs, log, tensors))
+        folder.write_pointer(progress)
         self._saved, self._is_saved = time.perf_counter(), True
         progress.saving_seconds = self._saved - start
 

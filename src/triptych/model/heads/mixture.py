@@ -4,15 +4,17 @@ A pixel has C channels, each one of `LEVELS` intensities. A component gives ever
 mass between two half steps is the probability of an intensity; the means of later channels move with the intensities of
 earlier ones (section 2.2). One mixture weight chooses the component of all channels at once.
 
-Unlike there, means and their moves are differences from a pixel that is known: in turn of the components, that of an
-aligned source, the one to the left and the one above (or, where one of them is not known, another). A flat place then
-takes no more than to say nothing. The network says a difference in scales of its component, so that it weighs the same
-for a narrow one as for a wide one; in intensities, an update would be a hair for the one and too much for the other.
+Unlike there, means and their moves are differences from a known pixel: the components begin in turn at that of an
+aligned source, at the one to the left and at the one above (or, where one is not known, at another). In a flat part of
+a picture all differences are then zero. The network gives a difference in units of its component's scale, so that an
+update moves narrow and wide components alike; in intensities it would be too small for the wide or too large for the
+narrow.
 
 The distribution of a channel given the ones before it is again a mixture, with the weights that these leave: so a pixel
 is also drawn channel by channel, each one exactly and in whole intensities before the next depends on it.
 
-Shapes in comments: C channels, K components; `...` is whatever stands before them, such as rows and pixels.
+Shapes in comments: B rows, P pixels, W width, C channels, K components; `...` are any dimensions before them, such as B
+and P.
 """
 
 from __future__ import annotations
@@ -77,8 +79,8 @@ class MixtureComponents:
         """From parameters [..., size(C, K)] and base [..., C, K]."""
         channels = base.size(-2)
         pairs = channels * (channels - 1) // 2
-        blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)
-        weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)
+        blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)  # [..., numbers, K]
+        weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)  # [..., each, K]
         self.channels, self.base = channels, base
         self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=MIN_LOG_SCALE)
         self.means, self.slopes = base + means * self.log_scales.exp(), slopes.tanh()
@@ -90,14 +92,11 @@ class MixtureComponents:
 
     def mean(self, channel: int, before: Tensor) -> Tensor:
         """Means [..., K] of a channel after the intensities `before` [..., channel] of the pixel, from -1 to 1."""
-        mean = self.means[..., channel, :]
+        mean = self.means[..., channel, :]  # [..., K]
         if channel:
             first = channel * (channel - 1) // 2
-            slopes, apart = (
-                self.slopes[..., first : first + channel, :],
-                before[..., None] - self.base[..., :channel, :],
-            )
-            mean = mean + (slopes * apart).sum(-2)
+            slopes = self.slopes[..., first : first + channel, :]  # [..., channel, K]
+            mean = mean + (slopes * (before[..., None] - self.base[..., :channel, :])).sum(-2)  # [..., K]
         return mean
 
     def joint(self, ids: Tensor) -> Tensor:
@@ -105,17 +104,16 @@ class MixtureComponents:
         [..., C + 1, K].
         """
         values = scaled(ids)
-        found = [self.weights.expand(*values.shape[:-1], -1)]
+        found = [self.weights.expand(*values.shape[:-1], -1)]  # [..., K]
         for channel in range(ids.size(-1)):
             mean = self.mean(channel, values[..., :channel])
-            found.append(
-                found[-1] + log_mass(values[..., channel : channel + 1], mean, self.log_scales[..., channel, :])
-            )
+            mass = log_mass(values[..., channel : channel + 1], mean, self.log_scales[..., channel, :])  # [..., K]
+            found.append(found[-1] + mass)
         return torch.stack(found, -2)
 
     def nll(self, ids: Tensor) -> Tensor:
         """Negative log-likelihood of every channel given those before it: [..., C] of ids [..., C], in nats."""
-        along = self.joint(ids).logsumexp(-1)
+        along = self.joint(ids).logsumexp(-1)  # [..., C + 1]
         return along[..., :-1] - along[..., 1:]
 
     def every(self, ids: Tensor) -> Tensor:
@@ -127,10 +125,10 @@ class MixtureComponents:
     def next(self, before: Tensor) -> Tensor:
         """Log-probabilities [..., LEVELS] of the channel after ids `before` [..., channel]."""
         channel = before.size(-1)
-        weights = self.joint(before)[..., -1, :].log_softmax(-1)  # what those before leave of the mixture
-        every = scaled(torch.arange(LEVELS, device=weights.device))[:, None]
-        mean = self.mean(channel, scaled(before))[..., None, :]
-        mass = log_mass(every, mean, self.log_scales[..., channel, None, :])
+        weights = self.joint(before)[..., -1, :].log_softmax(-1)  # [..., K], given the channels before
+        every = scaled(torch.arange(LEVELS, device=weights.device))[:, None]  # [LEVELS, 1]
+        mean = self.mean(channel, scaled(before))[..., None, :]  # [..., 1, K]
+        mass = log_mass(every, mean, self.log_scales[..., channel, None, :])  # [..., LEVELS, K]
         return (weights[..., None, :] + mass).logsumexp(-1)
 
 
@@ -186,10 +184,10 @@ class MixtureHead(Head):
         near [..., 2, C]: ids of the neighbours, to the left and above, or MISSING; source [..., C]: of an aligned
         source, where an id past the intensities is a hole. For what there is not, another stands.
         """
-        holes = torch.full_like(near[..., 0, :], MISSING)
+        holes = torch.full_like(near[..., 0, :], MISSING)  # [..., C]
         source = holes if source is None else torch.where(source < LEVELS, source, holes)
         whole = stand_ins(source, near[..., 0, :], near[..., 1, :])
-        known = [scaled(ids).masked_fill(ids == MISSING, 0.0) for ids in whole]
+        known = [scaled(ids).masked_fill(ids == MISSING, 0.0) for ids in whole]  # [..., C] each
         return torch.cat((hidden, *known), -1)
 
     def mixture(self, beside: Tensor) -> MixtureComponents:
