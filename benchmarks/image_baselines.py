@@ -177,7 +177,7 @@ class PixelCNN(nn.Module):
             above, beside = layer(above, beside, label)
         out = self.outer(functional.relu(self.inner(functional.relu(beside))))
         batch, _, height, width = out.shape
-        return out.view(batch, self.channels, LEVELS, height, width)  # type: ignore[no-any-return]
+        return out.view(batch, self.channels, LEVELS, height, width)
 
     def nll(self, pictures: Tensor, label: Tensor | None) -> Tensor:
         """Nats of every subpixel of uint8 [B, H, W, C]: float32 [B, C, H, W]."""
@@ -324,7 +324,7 @@ class Training:
         classes = 0 if first.classes is None else first.classes.num_embeddings
         model = PixelCNN(self.model.channels, classes, width, len(self.model.layers))
         model.load_state_dict(dict(weights), strict=False)  # the masks are its own
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def chosen(self) -> PixelCNN:
         """The model with the best average."""

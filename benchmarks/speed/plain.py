@@ -97,7 +97,7 @@ class PlainLayer(nn.Module):
         parts = (part.unflatten(-1, (self.heads, -1)) for part in self.query_key_value(hidden).chunk(3, -1))
         mixed = self.mix(*(part.transpose(1, 2) for part in parts)).transpose(1, 2).flatten(-2)
         hidden = self.norms[0](hidden + self.dropout(self.output(mixed)))
-        return self.norms[1](hidden + self.dropout(self.feed_forward(hidden)))  # type: ignore[no-any-return]
+        return self.norms[1](hidden + self.dropout(self.feed_forward(hidden)))
 
 
 class PlainTransformer(nn.Module):

@@ -18,7 +18,7 @@ FILE_LINES = 450
 FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
-TYPE_IGNORES = 40  # to be 12
+TYPE_IGNORES = 12
 CODE_LINES = 19_800  # to be 17,431
 
 # What is larger still, and may only shrink.

@@ -49,8 +49,8 @@ class Relation:
         queries int64 [Lq] and keys int64 [Lk] are positions; coordinates take their place.
         """
         if self.query is None or self.key is None:
-            return self.row(queries[None, :, None], keys[None, None, :])  # type: ignore[no-any-return]
-        return self.row(self.query[:, :, None], self.key[:, None, :])  # type: ignore[no-any-return]
+            return self.row(queries[None, :, None], keys[None, None, :])
+        return self.row(self.query[:, :, None], self.key[:, None, :])
 
 
 def check_relations(relations: Sequence[Relation], query: Tensor, keys: int) -> None:

@@ -103,7 +103,7 @@ class Condition(nn.Module):
         hidden = stream(read if places is None else read + places, drop)
         for layer in self.encoder:
             hidden = layer(hidden, self.positions(lengths), source, maps.encoder if maps else None, drop)
-        return self.norm(hidden)  # type: ignore[no-any-return]
+        return self.norm(hidden)
 
     def labels(self, label: Tensor | None, rows: int) -> Tensor | None:
         """The class vectors [rows, W]: zero for label -1, and for a tenth of the rows in training; None if there are
@@ -114,7 +114,7 @@ class Condition(nn.Module):
         known = label >= 0
         if self.training:
             known = known & (torch.rand(rows, device=label.device) >= LABEL_DROP)
-        return self.label(label.clamp(min=0)) * self.config.width**0.5 * known[:, None]  # type: ignore[no-any-return]
+        return self.label(label.clamp(min=0)) * self.config.width**0.5 * known[:, None]
 
     def places(self, metre: Tensor | None, count: int) -> Tensor | None:
         """The vectors [B or 1, count, W] of places in the bar, of metre [B, P, 2] as `Batch` has it; None of a model

@@ -22,7 +22,7 @@ from triptych.model.heads import head_of
 from triptych.model.heads.base import Distribution
 from triptych.model.inputs import input_of, weighted_sum
 from triptych.model.inputs.patches import patches
-from triptych.model.layers.block import DecoderLayer
+from triptych.model.layers.block import DecoderLayer, Stack
 from triptych.model.layers.dropout import Dropout
 from triptych.model.layers.positions import PositionEncoding
 from triptych.model.parameters import initialize
@@ -43,7 +43,8 @@ class Transformer(nn.Module):
         self.input = input_of(config)
         self.condition = Condition(config)
         self.position = PositionEncoding(config.positions, config.width, config.pattern)
-        self.decoder = nn.ModuleList(DecoderLayer(config, first=number == 0) for number in range(config.decoder_layers))
+        layers = (DecoderLayer(config, first=number == 0) for number in range(config.decoder_layers))
+        self.decoder = Stack[DecoderLayer](layers)
         # Pre-norm leaves the residual stream unnormalised, so the stack ends with a norm of its own.
         self.decoder_norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
         self.head = head_of(config, self.input)
@@ -68,7 +69,7 @@ class Transformer(nn.Module):
         hidden = stream(given.join(hidden), drop)
         for layer in self.decoder:
             hidden = layer(hidden, given.source, given.lengths, batch.target, maps, drop)  # [B, P, W]
-        return self.decoder_norm(hidden)  # type: ignore[no-any-return]
+        return self.decoder_norm(hidden)
 
     def predict(self, batch: Batch, maps: AttentionMaps | None = None) -> Distribution:
         """The distribution of every target token of a batch; with `maps`, attention is collected there."""
@@ -138,8 +139,8 @@ class Transformer(nn.Module):
             history=History(groups * beams, length, size),
             reading=steps_of(config, groups * beams),
         )
-        like = self.decoder[0].attention.output.weight  # type: ignore[union-attr]
-        cache.allocate(layers=len(self.decoder), heads=config.heads, head_width=config.width // config.heads, like=like)  # type: ignore[arg-type]
+        head_width, like = config.width // config.heads, next(self.parameters())
+        cache.allocate(layers=len(self.decoder), heads=config.heads, head_width=head_width, like=like)
         vectors = self.condition.labels(label, groups)
         cache.label = None if vectors is None else vectors.repeat_interleave(beams, 0)[:, None]
         cache.added = self.condition.places(metre, cache.history.ids.shape[1])
@@ -157,7 +158,7 @@ class Transformer(nn.Module):
             return
         full = source.new_full((len(source),), encoded.size(1))
         cache.source_lengths = full if lengths is None else self.condition.positions(lengths)
-        pairs = [layer.cross.project_source(encoded) for layer in self.decoder]  # type: ignore[operator, union-attr]
+        pairs = [layer.cross.project_source(encoded) for layer in self.decoder]
         cache.source_keys = [key.contiguous() for key, _ in pairs]
         cache.source_values = [value.contiguous() for _, value in pairs]
 
@@ -196,5 +197,5 @@ class Transformer(nn.Module):
         """The decoder's output [rows, P, W] at the present column, or at the first ones, of ids [rows, L]."""
         hidden = cache.join(self.position(read, cache.column))  # [B, P, W]
         for number, layer in enumerate(self.decoder):
-            hidden = layer.step(hidden, cache, number, ids)  # type: ignore[operator]
-        return self.decoder_norm(hidden)  # type: ignore[no-any-return]
+            hidden = layer.step(hidden, cache, number, ids)
+        return self.decoder_norm(hidden)

@@ -39,7 +39,7 @@ def update(
         mine = processes.shard(batch).to(model.device)
         with autocast(model.device, dtype):
             loss, nll = model.loss(mine, recipe.label_smoothing or 0.0)
-        (loss * (1 / tokens)).backward()  # type: ignore[no-untyped-call]
+        (loss * (1 / tokens)).backward()
         total += nll.detach().float()
     processes.all_reduce_gradients(model)
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip or math.inf))

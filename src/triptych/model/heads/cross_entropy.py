@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,7 +23,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
+        ctx: Any,
         hidden: Tensor,
         weight: Tensor,
         target: Tensor,
@@ -56,15 +58,13 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
         if train:
             ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.mark_non_differentiable(likelihood)
-        ctx.dtypes = hidden.dtype, weight.dtype  # type: ignore[attr-defined]
+        ctx.dtypes = hidden.dtype, weight.dtype
         return loss, likelihood
 
     @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        hidden_dtype, weight_dtype = ctx.dtypes  # type: ignore[attr-defined]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        hidden_dtype, weight_dtype = ctx.dtypes
         scale = gradients[0]
         return (grad_hidden * scale).to(hidden_dtype), (grad_weight * scale).to(weight_dtype), None, None, None
 

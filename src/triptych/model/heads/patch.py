@@ -20,7 +20,7 @@ from triptych.model.heads.base import Categorical, Head
 from triptych.model.heads.cross_entropy import log_probabilities
 from triptych.model.inputs.base import Input
 from triptych.model.inputs.patches import PlaceEmbedding, patches, repeat_counts
-from triptych.model.layers.block import FeedForward, Residual
+from triptych.model.layers.block import FeedForward, Residual, Stack
 from triptych.model.layers.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.parts import Patches, PatchNetwork
@@ -41,8 +41,8 @@ class PatchHead(Head):
         self.before = PlaceEmbedding(config.vocabulary, self.size, config.width)
         self.repeats = PlaceEmbedding(config.vocabulary, self.size, config.width, self.repeat) if self.repeat else None
         self.places = nn.Embedding(self.size, config.width)
-        self.layers = nn.ModuleList(FeedForward(inner) for _ in range(settings.layers))
-        self.around = nn.ModuleList(Residual(config) for _ in range(settings.layers))
+        self.layers = Stack[FeedForward](FeedForward(inner) for _ in range(settings.layers))
+        self.around = Stack[Residual](Residual(config) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
         self.output = nn.Embedding(config.vocabulary, config.width)
 
@@ -72,13 +72,13 @@ class PatchHead(Head):
             before, times = (torch.from_numpy(each).to(device) for each in (same, counts))
             found = found + self.repeats(before, times, place)[:, 0]
         before = torch.from_numpy(history.ids[:, position, :place]).to(device)
-        return found + self.before(before).sum(1)  # type: ignore[no-any-return]
+        return found + self.before(before).sum(1)
 
     def through(self, hidden: Tensor, drop: Dropout | None) -> Tensor:
         """The layers and the last norm, at every token of hidden [..., W]."""
         for layer, around in zip(self.layers, self.around, strict=True):
-            hidden = around.leave(hidden, layer(around.enter(hidden)), drop)  # type: ignore[operator]
-        return self.norm(hidden)  # type: ignore[no-any-return]
+            hidden = around.leave(hidden, layer(around.enter(hidden)), drop)
+        return self.norm(hidden)
 
     def _places(self) -> Tensor:
         return self.places.weight * self.before.scale

@@ -44,7 +44,7 @@ class PlaceEmbedding(nn.Module):
         found = self.tokens(ids + places * self.vocabulary)
         if self.repeats is not None and counts is not None:
             found = found + self.repeats(counts.clamp(max=self.repeat - 1) + places * self.repeat)
-        return found * self.scale  # type: ignore[no-any-return]
+        return found * self.scale
 
 
 class PatchInput(Input):
@@ -61,7 +61,7 @@ class PatchInput(Input):
         found = self.places(whole, repeat_counts(whole))  # [B, P, S, W]
         if self.training and self.word_dropout:
             found = found * (torch.rand(whole.shape, device=whole.device) >= self.word_dropout)[..., None]
-        return found.sum(2)  # type: ignore[no-any-return]
+        return found.sum(2)
 
     def tables(self) -> Mapping[str, tuple[Tensor, float]]:
         """The vectors of tokens and of counts."""

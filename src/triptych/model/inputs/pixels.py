@@ -31,7 +31,7 @@ class PixelInput(Input):
 
     def read(self, ids: Tensor) -> Tensor:
         """[B, P, W] of ids [B, L]."""
-        return self.places(patches(ids, self.size)).sum(2)  # type: ignore[no-any-return]
+        return self.places(patches(ids, self.size)).sum(2)
 
     def whole(self, ids: Tensor) -> Tensor:
         """[B, P, W] of ids [B, L]: the pixel before, and the one above."""

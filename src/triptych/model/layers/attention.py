@@ -45,7 +45,7 @@ class SelfAttention(nn.Module):
         if maps is not None:
             weights = attention_weights(query, key, pattern=self.pattern, relations=relations, lengths=lengths)
             maps.append(_array(weights))
-        return self.output(_join(mixed))  # type: ignore[no-any-return]
+        return self.output(_join(mixed))
 
     def step(self, hidden: Tensor, cache: Cache, layer: int, ids: Tensor | None) -> Tensor:
         """The next position, or from the beginning several, of ids [B, L]: hidden [B, P, W]; keys and values join the
@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
                 pattern=self.pattern,
                 relations=self.relations.step(cache.history, cache.slots, hidden.device),
             )
-        return self.output(_join(mixed))  # type: ignore[no-any-return]
+        return self.output(_join(mixed))
 
     def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.query_key_value(hidden).chunk(3, -1)  # [B, P, W] each
@@ -99,7 +99,7 @@ class CrossAttention(nn.Module):
         mixed = attend(query, *source, pattern=Full(), lengths=lengths)  # [B, H, P, D]
         if maps is not None:
             maps.append(_array(attention_weights(query, source[0], pattern=Full(), lengths=lengths)))  # [B, H, P, Q]
-        return self.output(_join(mixed))  # type: ignore[no-any-return]
+        return self.output(_join(mixed))
 
     def step(self, hidden: Tensor, cache: Cache, layer: int) -> Tensor:
         """One position, or several: hidden [B, P, W].
@@ -109,7 +109,7 @@ class CrossAttention(nn.Module):
         sources = cache.rows // cache.beams
         grouped = hidden.reshape(sources, -1, hidden.size(-1))  # [sources, beams * P, W]
         keys_values = cache.source_keys[layer], cache.source_values[layer]
-        return self(grouped, keys_values, cache.source_lengths).view_as(hidden)  # type: ignore[no-any-return]
+        return self(grouped, keys_values, cache.source_lengths).view_as(hidden)
 
 
 def _split(values: Tensor, heads: int) -> Tensor:

@@ -5,6 +5,9 @@ Shapes in comments: B rows, P target positions, Q source positions, L target tok
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Generic, TypeVar, cast
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +17,15 @@ from triptych.model.layers.attention import CrossAttention, SelfAttention
 from triptych.model.layers.dropout import Dropout
 from triptych.shape.config import Config
 from triptych.shape.pattern import Full
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+class Stack(nn.ModuleList, Generic[Kind]):
+    """Modules of one kind, one after another."""
+
+    def __iter__(self) -> Iterator[Kind]:
+        return cast(Iterator[Kind], super().__iter__())
 
 
 class FeedForward(nn.Module):
@@ -34,7 +46,7 @@ class FeedForward(nn.Module):
             inner = functional.silu(gate) * inner
         else:
             inner = functional.relu(inner) if self.activation == "relu" else functional.gelu(inner)
-        return self.outer(inner)  # type: ignore[no-any-return]
+        return self.outer(inner)
 
 
 class Residual(nn.Module):

@@ -50,7 +50,7 @@ class PositionEncoding(nn.Module):
                 hidden = self.projection(torch.cat((hidden, waves.expand_as(hidden)), -1))
             else:
                 hidden = hidden + waves
-        return hidden + self._places(first, last) if self.digits else hidden
+        return hidden + self._places(first, last, hidden.device) if self.digits else hidden
 
     def without(self, hidden: Tensor) -> Tensor:
         """What hidden [..., W] itself adds to the result, which is this and the encoding of a zero vector."""
@@ -58,9 +58,9 @@ class PositionEncoding(nn.Module):
             return hidden
         return functional.linear(hidden, self.projection.weight[:, : hidden.size(-1)])
 
-    def _places(self, first: int, last: int) -> Tensor:
+    def _places(self, first: int, last: int, device: torch.device) -> Tensor:
         """The vectors of the digits of positions first .. last - 1, summed: [last - first, W]."""
-        places = torch.arange(first, last, device=self.digits[0].weight.device)  # type: ignore[arg-type]
+        places = torch.arange(first, last, device=device)
         total = None
         for size, digit in zip(self.positions.grid, self.digits, strict=True):
             vectors = digit(places % size)
@@ -68,7 +68,7 @@ class PositionEncoding(nn.Module):
             places = places // size
         assert total is not None
         # As large as token embeddings, which are scaled the same way.
-        return total * math.sqrt(total.size(-1))  # type: ignore[no-any-return]
+        return total * math.sqrt(total.size(-1))
 
 
 class MetreEmbedding(nn.Module):
@@ -97,7 +97,7 @@ class MetreEmbedding(nn.Module):
         metre = functional.pad(metre[:, :count], (0, 0, 0, max(0, count - metre.size(1))))
         metre = metre * (metre[..., 1:] <= self.longest)
         vectors = self.place(metre[..., 0]) + self.bar(metre[..., 1])
-        return vectors * math.sqrt(vectors.size(-1))  # type: ignore[no-any-return]
+        return vectors * math.sqrt(vectors.size(-1))
 
 
 def sinusoids(first: int, last: int, width: int, like: Tensor) -> Tensor:

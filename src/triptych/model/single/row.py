@@ -122,7 +122,7 @@ class SingleRow:
         small = model.dtype == torch.float32 and model.device.type == "cpu"
         self._size = model.config.input.size
         self.model, self.dtype = model, dtype or (torch.float16 if small else model.dtype)
-        self._layers = [self._folded(layer) for layer in model.decoder if isinstance(layer, DecoderLayer)]
+        self._layers = [self._folded(layer) for layer in model.decoder]
         norm, head = model.decoder_norm, model.head
         assert isinstance(norm, nn.LayerNorm)
         self._pixels = PixelSteps(head) if isinstance(head, MixtureHead) else None
@@ -130,8 +130,7 @@ class SingleRow:
         self._hidden_norm = norm
         if isinstance(head, PatchHead):
             self._within = [
-                self._network(layer, around.norm)  # type: ignore[arg-type]
-                for layer, around in zip(head.layers, head.around, strict=True)
+                self._network(layer, around.norm) for layer, around in zip(head.layers, head.around, strict=True)
             ]
             assert isinstance(head.norm, nn.LayerNorm)
             norm = head.norm

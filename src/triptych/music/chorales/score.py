@@ -68,7 +68,7 @@ def ensemble_probabilities(model: Transformer, batch: Batch, keys: Sequence[int]
     total = found.new_zeros(found.shape[1:])
     for key, shift in enumerate(keys):
         total += moved_pitches(found[key], -shift) * alive[key, :, None]
-    return total / alive.sum(0)[:, None]  # type: ignore[no-any-return]
+    return total / alive.sum(0)[:, None]
 
 
 def _moved(ids: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:

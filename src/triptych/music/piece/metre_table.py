@@ -24,7 +24,7 @@ def digest(grid: NDArray[np.int64]) -> str:
 
 @cache
 def _table() -> dict[str, tuple[str, int]]:
-    return json.loads((files("triptych.music.piece") / TABLE).read_text("utf-8"))  # type: ignore[no-any-return]
+    return json.loads((files("triptych.music.piece") / TABLE).read_text("utf-8"))
 
 
 def places_of(bars: Bars, start: int, stop: int, longest: int) -> NDArray[np.int64]:

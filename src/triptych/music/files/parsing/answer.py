@@ -63,7 +63,7 @@ class Answer:
         begins = np.concatenate([[0], np.cumsum(np.diff(changes[:, 0]) * changes[:-1, 1])])  # microseconds x resolution
         valid = np.searchsorted(changes[:, 0], ticks, side="right") - 1
         since = (ticks - changes[valid, 0]) * changes[valid, 1]
-        return (begins[valid] + since) / (1e6 * self.resolution)  # type: ignore[no-any-return]
+        return (begins[valid] + since) / (1e6 * self.resolution)
 
 
 def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: str) -> Answer:
