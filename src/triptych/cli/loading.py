@@ -28,7 +28,7 @@ LONGEST_NAME = 50  # characters of a model's name, as far as it is part of a fil
 
 def load(kind: type[Loaded], model: str, machine: Machine) -> Loaded:
     """Load the model of that name as a product of a kind, and print its terms at their first use."""
-    loaded = kind.load(named(model), dtype=machine.dtype.value, **machine.place)
+    loaded = kind.load(named(model), dtype=machine.dtype, **machine.place)
     say_terms(loaded.card)
     return loaded
 

@@ -7,38 +7,17 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from triptych.generation.sampling import Sampling
 
-
-class DtypeName(StrEnum):
-    """Number formats a person may ask for."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-    float64 = "float64"
-
-
-Threads = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, metavar="N", help="Processor threads."),
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="One JSON object on standard output, nothing else."),
-]
 # Every verb that uses a model.
 Model = Annotated[
-    str,
-    typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name."),
+    str, typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name.")
 ]
 Split = Annotated[
     str, typer.Option("--split", metavar="NAME", help="train, valid (where none is named: every tenth) or test.")
@@ -58,14 +37,8 @@ PictureSets = Annotated[
 Music = Annotated[
     Path, typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML.")
 ]
-Seed = Annotated[
-    int,
-    typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result."),
-]
-Beam = Annotated[
-    int,
-    typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step."),
-]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.")]
+Beam = Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")]
 Picture = Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
 
@@ -76,9 +49,12 @@ class Machine:
     PANEL: ClassVar = "Machine and output"
 
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    threads: Threads = None
-    dtype: Annotated[DtypeName, typer.Option("--dtype", help="Number format of the weights.")] = DtypeName.auto
-    json: Json = False
+    threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = None
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16", "float64"],
+        typer.Option("--dtype", help="Number format of the weights."),
+    ] = "auto"
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")] = False
 
     @property
     def place(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from triptych.cli.loading import Loaded, named
-from triptych.cli.options import DtypeName, Machine
+from triptych.cli.options import Machine
 from triptych.errors import UserError
 from triptych.shape.plain import bounded, from_toml, read_bounded
 from triptych.shape.settings import check_names, names_of, settings_from
@@ -48,8 +48,8 @@ class Setup:
     def tables(self, machine: Machine) -> Tables:
         """Read the tables of the recipe file, changed by --set and --dtype."""
         tables = read_settings(self.recipe, self.settings or ())
-        if machine.dtype is not DtypeName.auto:
-            tables["training"]["dtype"] = machine.dtype.value
+        if machine.dtype != "auto":
+            tables["training"]["dtype"] = machine.dtype
         return tables
 
     @contextmanager

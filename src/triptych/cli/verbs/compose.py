@@ -35,8 +35,7 @@ Melody = Annotated[
     ),
 ]
 Given = Annotated[
-    Path,
-    typer.Argument(metavar="PIECE.mid", help="A MIDI or MusicXML file; of more than four notes four are read."),
+    Path, typer.Argument(metavar="PIECE.mid", help="A MIDI or MusicXML file; of more than four notes four are read.")
 ]
 Transposed = Annotated[
     str,

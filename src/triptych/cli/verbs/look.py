@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
-Layer = Annotated[
-    int | None,
-    typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1."),
-]
+Layer = Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")]
 Head = Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")]
 
 
@@ -44,8 +41,7 @@ def text(
     head: Head = None,
     mean: Annotated[bool, typer.Option("--mean", help="The mean over the heads of a layer.")] = False,
     target: Annotated[
-        str | None,
-        typer.Option("--translation", metavar="TEXT", help="Look at this translation, not the model's own."),
+        str | None, typer.Option("--translation", metavar="TEXT", help="Look at this translation, not the model's own.")
     ] = None,
     beam: options.Beam = 5,
     machine: options.Machine,
@@ -80,14 +76,10 @@ def picture(
         bool, typer.Option("--similarity", help="Draw which places look alike instead; no model is asked.")
     ] = False,
     pixel: Annotated[
-        str | None,
-        typer.Option("--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle."),
+        str | None, typer.Option("--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle.")
     ] = None,
     model: options.Model = "fashion",
-    label: Annotated[
-        str | None,
-        typer.Option("--label", metavar="CLASS", help="Of the picture."),
-    ] = None,
+    label: Annotated[str | None, typer.Option("--label", metavar="CLASS", help="Of the picture.")] = None,
     layer: Layer = None,
     head: Head = None,
     machine: options.Machine,
@@ -134,8 +126,7 @@ def piece(
     layer: Layer = None,
     head: Head = None,
     step: Annotated[
-        int | None,
-        typer.Option("--step", min=1, metavar="N", help="The note at this sixteenth; else the last."),
+        int | None, typer.Option("--step", min=1, metavar="N", help="The note at this sixteenth; else the last.")
     ] = None,
     voice: Annotated[
         Literal["soprano", "alto", "tenor", "bass"] | None,
@@ -146,8 +137,7 @@ def piece(
         typer.Option("--note", min=1, metavar="N", help="Of a piano model: the note of this number; else the last."),
     ] = None,
     label: Annotated[
-        str | None,
-        typer.Option("--label", metavar="NAME", help="Of a piano model: the composer."),
+        str | None, typer.Option("--label", metavar="NAME", help="Of a piano model: the composer.")
     ] = None,
     machine: options.Machine,
 ) -> None:
@@ -205,7 +195,7 @@ def complexity(
     check_picture(out)
     if machine.device not in ("auto", "cpu") or machine.dtype not in ("auto", "float32"):
         raise UserError(
-            f"expected --device cpu and --dtype float32, got {machine.device} and {machine.dtype.value}; leave them out"
+            f"expected --device cpu and --dtype float32, got {machine.device} and {machine.dtype}; leave them out"
         )
     plan = Plan(width, longest, repeats)
     use_device("cpu", machine.threads, "float32")

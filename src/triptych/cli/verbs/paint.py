@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from triptych.image.data import Mask
     from triptych.image.painter import Painter
 
-Label = Annotated[
-    str | None,
-    typer.Option("--label", metavar="CLASS", help="One of the model's classes: coat."),
-]
+Label = Annotated[str | None, typer.Option("--label", metavar="CLASS", help="One of the model's classes: coat.")]
 Folder = Annotated[
     Path,
     typer.Option(

@@ -28,8 +28,7 @@ def text(
     source: options.Source,
     target: options.Target = None,
     held_out_source: Annotated[
-        Path | None,
-        typer.Option("--held-out-source", metavar="FILE", help="Sentences to measure on, not learn from."),
+        Path | None, typer.Option("--held-out-source", metavar="FILE", help="Sentences to measure on, not learn from.")
     ] = None,
     held_out_target: Annotated[
         Path | None, typer.Option("--held-out-target", metavar="FILE", help="Their translations.")

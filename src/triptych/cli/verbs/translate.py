@@ -32,13 +32,9 @@ class Search:
     PANEL: ClassVar = "Generation"
 
     beam: options.Beam = 5
-    nbest: Annotated[
-        int,
-        typer.Option("--nbest", min=1, metavar="N", help="Translations a line."),
-    ] = 1
+    nbest: Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Translations a line.")] = 1
     length_penalty: Annotated[
-        float,
-        typer.Option("--length-penalty", metavar="ALPHA", help="Above 0 favours longer translations."),
+        float, typer.Option("--length-penalty", metavar="ALPHA", help="Above 0 favours longer translations.")
     ] = 0.6
     length_convention: Annotated[
         Literal["gnmt", "power", "sockeye", "none"],
