@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from triptych.model.single.row import SingleRow, fits
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config, Positions
-from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
+from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tied, Tokens
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
 from triptych.shape.relations import ByDistance, ByPitch, ByTime, RelationSettings
 
@@ -191,3 +192,49 @@ def test_the_model_stays_as_it_is() -> None:
 def test_what_it_cannot_do_it_leaves_to_the_model(changes: dict[str, Any]) -> None:
     assert not fits(make(**changes).config)
     assert fits(make().config)
+
+
+@dataclass(frozen=True)
+class NewTokens(Tokens):
+    """An input that only the model knows."""
+
+
+@dataclass(frozen=True)
+class NewHead(Tied):
+    """A head that only the model knows."""
+
+
+@dataclass(frozen=True)
+class NewPattern(Local1D):
+    """A pattern that only the model knows."""
+
+
+@dataclass(frozen=True)
+class NewRelation(ByDistance):
+    """A relation that only the model knows."""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("norm", "sandwich"),
+        ("activation", "mish"),
+        ("input", NewTokens()),
+        ("head", NewHead()),
+        ("pattern", NewPattern(4, 4)),
+        ("relations", (NewRelation(4),)),
+        ("relations", (ByDistance(4), NewRelation(4))),
+    ],
+)
+def test_what_is_new_it_leaves_to_the_model(field: str, value: object) -> None:
+    """Of a part that came later than it, it computes nothing else in silence."""
+    config = Config(17, **SMALL, norm="pre")
+    assert fits(config)
+    object.__setattr__(config, field, value)  # past the checks, which would refuse it today
+    assert not fits(config)
+
+
+def test_new_positions_it_leaves_to_the_model() -> None:
+    config = Config(17, **SMALL, norm="pre")
+    object.__setattr__(config.positions, "kind", "rotary")
+    assert not fits(config)
