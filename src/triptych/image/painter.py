@@ -37,7 +37,7 @@ MOST_TOGETHER = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
 MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
 LARGEST_FACTOR = 64
-# How a mistake is told: what was expected, and the remedy.
+# Of a mistake: what was expected, and the remedy.
 SET = "Pictures", "read_pictures reads a folder"
 ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.pictures.read_picture reads a file"
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}

@@ -313,18 +313,18 @@ class Translator:
     def _written(self, source: Sequence[int], sampling: Sampling, seed: int) -> Iterator[str]:
         if len(source) < 2:
             return
-        steps, told, written = self._steps(len(source)) - 1, "", []  # END comes after them
+        steps, shown, written = self._steps(len(source)) - 1, "", []  # END comes after them
         started = self._start([source], 1, steps)
         for column in generate(*started, steps=steps, end=TextCodec.END, sampling=sampling, seed=seed):
             written.append(int(column[0]))
             # Bytes of one character come one by one: what is not yet a character waits.
             now = self.codec.decode(written)
-            if now.startswith(told) and not now.endswith("\ufffd") and len(now) > len(told):
-                yield now[len(told) :]
-                told = now
+            if now.startswith(shown) and not now.endswith("\ufffd") and len(now) > len(shown):
+                yield now[len(shown) :]
+                shown = now
         rest = self.codec.decode(written)
-        if len(rest) > len(told):
-            yield rest[len(told) :]
+        if len(rest) > len(shown):
+            yield rest[len(shown) :]
 
     def evaluate(
         self,
