@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class Relation:
     key: Tensor | None = None
     far: Far = "clip"
 
-    @property
+    @cached_property
     def offset(self) -> int | None:
         """The row of distance 0, where rows are distances between positions, for which there are faster ways; else
         None.

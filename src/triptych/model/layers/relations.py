@@ -57,10 +57,12 @@ class Relations(nn.ParameterDict):
         """Of positions [1, P] that have read ids [B, P, S]; now: the one that is a query, where not all are."""
         found = []
         for kind, (settings, row) in self._kinds.items():
+            table = self._parameters[kind]  # each step asks for it: the look-up of the dictionary takes longer
+            assert table is not None
             query = key = None
             if settings.reads and read is not None:
                 both = settings.coordinates(positions, read)
                 query, key = (each.expand(read.shape[:2]) for each in both)
                 query = query if now is None else query[:, now : now + 1]
-            found.append(Relation(self[kind], row, query, key, settings.far))
+            found.append(Relation(table, row, query, key, settings.far))
         return found
