@@ -65,7 +65,7 @@ def train(run: Run, paths: Sequence[Path]) -> Outcome:
         size, channels = size or painter.codec.shape[:2], channels or painter.codec.channels
     pictures, held_out = _read(paths, size, channels)
     if painter is None:
-        task: dict[str, Any] = {"task": use.task or "paint", **({"factor": use.factor} if use.factor else {})}
+        task: dict[str, Any] = {"task": use.task or "paint", **({} if use.factor is None else {"factor": use.factor})}
         painter = Painter.new(pictures, **{**task, **run.new()})
     elif pictures.labels is not None:
         painter = _with_new_classes(painter, pictures, run.recipe.seed)
