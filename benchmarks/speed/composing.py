@@ -19,25 +19,25 @@ from typing import Any
 import torch
 
 from speed import peers
+from speed.plans import planned
 from speed.tables import Contestants, Settings, Table, table
+from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
 from triptych.generation.sample import generate
-from triptych.model.decoder import Rows, TorchDecoder
+from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.music.chorales.composer import Composer
 from triptych.shape.config import Config
 from triptych.shape.parts import Tied, Tokens
 from triptych.shape.pattern import Full
-from triptych.trained import Trained
 
 TOKENS = 1024
 EVERY = 64  # position at which a pass over the whole prefix is timed
 
 
-def cached(model: Transformer, tokens: int) -> Callable[[], float]:
+def cached(decoder: Decoder, tokens: int) -> Callable[[], float]:
     def run() -> float:
-        rows = Rows(model, model.start(length=tokens, rows=1))
-        return float(len(list(generate(TorchDecoder(model), rows, steps=tokens))))
+        return float(len(list(generate(decoder, decoder.start(length=tokens, rows=1), steps=tokens))))
 
     return run
 
@@ -118,10 +118,9 @@ def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS)
     config, notes = trained.config, note_by_note(trained.config)
     contestants: Contestants = {
         (f"{name}, composing", "float32"): composing(composer, tokens),
-        (f"{name}, cached steps", "float32"): cached(trained, tokens),
-        ("a position a note, composing", "float32"): composing(
-            Composer(Trained(notes, composer.trained.files)), tokens
-        ),
+        (f"{name}, steps in numpy", "float32"): cached(planned(trained), tokens),
+        (f"{name}, steps in torch", "float32"): cached(TorchDecoder(trained), tokens),
+        ("a position a note, steps in numpy", "float32"): cached(planned(notes), tokens),
     }
     if "transformers" in settings.peers:
         contestants["transformers GPT-2", "float32"] = gpt2(config, tokens)

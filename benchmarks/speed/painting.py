@@ -2,13 +2,13 @@
 
 6 layers of width 256 with 8 heads and feed-forward networks of 1,024, random weights; 3,072 positions, one a subpixel.
 Local attention in blocks of 256 with the 256 positions before, or in blocks of 8 x 16 with 8 rows above and 32 columns
-beside; the mixture of 10 components has a pixel at one position. "painting" is `paint`, as a person calls it; "cached
-steps" are those of `Transformer`, "one row" those of `SingleRow` with matrices in float16, or in the model's own dtype.
+beside; the mixture of 10 components has a pixel at one position. "in numpy" are the steps of a plan, with which a model
+folder generates; "in torch" those of `Transformer`.
 
 Without a cache every step runs the whole prefix again: extrapolated from passes in the middle of every 512 steps, each
 timed once. Peers paint one picture at a time; of `peer_steps`, if fewer, the rest is assumed to be no slower, which
 favours those that slow down with the length. With fewer `steps` all others are timed for these alone, and the time of
-all 3,072 is extrapolated; "painting" is then the steps that `paint` takes.
+all 3,072 is extrapolated.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import numpy as np
 import torch
 
 from speed import peers
+from speed.plans import planned
 from speed.tables import Contestants, More, Settings, Table, table
+from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
-from triptych.model.decoder import Rows, TorchDecoder
-from triptych.model.single.row import SingleRow, fits
+from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 
 SHAPE: dict[str, Any] = {"width": 256, "heads": 8, "feed_forward": 1024, "decoder_layers": 6}
@@ -42,7 +43,7 @@ LOCAL_2D: dict[str, Any] = {
 }
 SUBPIXELS = 32 * 32 * 3
 EVERY = 512  # steps for one timed pass without a cache
-REFERENCE = "local 1-D, painting"
+REFERENCE = "local 1-D, in numpy"
 
 
 def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
@@ -56,26 +57,11 @@ def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
     return made
 
 
-def painting(made: Painter, rows: int, steps: int) -> Callable[[], float]:
-    """Pictures, or of so many steps their part of them."""
+def cached(decoder: Decoder, rows: int, steps: int) -> Callable[[], float]:
+    """Pictures, or the part of them that so many steps are."""
 
     def run() -> float:
-        assert len(made.paint(rows)) == rows
-        return float(rows)
-
-    alone = SingleRow(made.module()) if rows == 1 and fits(made.config) else None
-    return run if steps == SUBPIXELS else cached(made.module(), rows, steps, alone)
-
-
-def cached(model: Transformer, rows: int, steps: int, alone: SingleRow | None = None) -> Callable[[], float]:
-    """Pictures, or the part of them that so many steps are; `alone` steps one row instead of the model."""
-
-    def run() -> float:
-        if alone is not None:
-            started = Rows(alone, alone.start(length=SUBPIXELS))
-        else:
-            started = Rows(model, model.start(length=SUBPIXELS, rows=rows))
-        columns = list(generate(TorchDecoder(model), started, steps=steps))
+        columns = list(generate(decoder, decoder.start(length=SUBPIXELS, rows=rows), steps=steps))
         return rows * len(columns) / SUBPIXELS
 
     return run
@@ -136,13 +122,9 @@ def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants,
         one = plain[dtype] = painter(dtype)
         others = {"local 2-D": painter(dtype, pattern=LOCAL_2D), "mixture": painter(dtype, mixture=True)}
         for name, made in {"local 1-D": one, **others}.items():
-            contestants[f"{name}, painting", dtype] = painting(made, rows, steps)
-        if rows == 1 or steps == SUBPIXELS:
-            contestants["local 1-D, cached steps", dtype] = cached(one.module(), rows, steps)
-        if rows == 1 and fits(one.config):
-            for number in dict.fromkeys((SingleRow(one.module()).dtype, getattr(torch, dtype))):
-                alone = SingleRow(one.module(), number)
-                contestants[f"local 1-D, one row {str(number)[6:]}", dtype] = cached(one.module(), 1, steps, alone)
+            if dtype == "float32":
+                contestants[f"{name}, in numpy", dtype] = cached(planned(made.module()), rows, steps)
+            contestants[f"{name}, in torch", dtype] = cached(TorchDecoder(made.module()), rows, steps)
     return contestants, plain
 
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from speed import ours, peers
+from speed.plans import planned
 from speed.tables import Contestants, Settings, Table, table
+from triptych.decode.decoder import Decoder
 from triptych.generation.beam import LengthPenalty, beam_search
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
@@ -37,9 +39,10 @@ def make_sources(sentences: int, vocabulary: int) -> list[tuple[Tensor, Tensor]]
     return batches
 
 
-def triptych(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[], float]:
+def triptych(config: Config, batches: list[tuple[Tensor, Tensor]], *, plan: bool) -> Callable[[], float]:
     torch.manual_seed(0)
-    decoder = TorchDecoder(Transformer(config))
+    model = Transformer(config)
+    decoder: Decoder = planned(model) if plan else TorchDecoder(model)
 
     def run() -> float:
         tokens = 0
@@ -89,7 +92,10 @@ def marian(config: Config, batches: list[tuple[Tensor, Tensor]]) -> Callable[[],
 def tables(settings: Settings, *, sentences: int = SENTENCES, config: Config = ours.TEXT) -> Iterator[Table]:
     """One table: beam search over so many random sentences."""
     batches = make_sources(sentences, config.vocabulary)
-    contestants: Contestants = {("triptych", "float32"): triptych(config, batches)}
+    contestants: Contestants = {
+        ("triptych in numpy", "float32"): triptych(config, batches, plan=True),
+        ("triptych in torch", "float32"): triptych(config, batches, plan=False),
+    }
     if "transformers" in settings.peers:
         contestants = {("transformers Marian", "float32"): marian(config, batches), **contestants}
     title = f"beam-{BEAM} decoding of {sentences:,} sentences in batches of {BATCH}"

@@ -4,28 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
-from triptych.shape.store import Stored, another_kind, read_model
+from triptych.shape.store import Stored, another_kind, misfit, read_model
 from triptych.train.run.package import Package, card_of_run
 
 if TYPE_CHECKING:
+    from triptych.decode.decoder import Decoder
+    from triptych.decode.interpreter import PlanDecoder
     from triptych.model.batch import Batch
-    from triptych.model.decoder import TorchDecoder
     from triptych.model.transformer import Transformer
     from triptych.train.loop import Data, Measure
     from triptych.train.recipe import Recipe
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
+Engine = Literal["auto", "plan", "torch"]
+
+
+class Place(TypedDict, total=False):
+    """Where and how a stored model computes.
+
+    device: auto, cpu, cuda, cuda:1, mps. threads: of the processor. dtype: auto, float32, bfloat16, float16, float64.
+    engine: "auto" generates with the plan, in numpy on the CPU, unless another device or dtype is asked for, which
+    takes torch, and measures with torch; "plan" and "torch" do both.
+    """
+
+    device: str
+    threads: int | None
+    dtype: str
+    engine: Engine
+
 
 class Trained:
     """A model, loaded or new, with its codec's files by name and its card.
 
-    Loading reads and verifies the folder and imports no torch; `module` makes the Transformer at first use. exact: one
-    row alone too is generated in the model's own number format, not with matrices in float16.
+    Loading reads and verifies the folder and imports no torch, and neither does what generates with a model as it is
+    stored; `module` makes the Transformer at first use, to train, to measure, and for another device or number format.
     """
 
     def __init__(
@@ -34,27 +51,28 @@ class Trained:
         files: Mapping[str, bytes],
         card: Mapping[str, Any] | None = None,
         *,
-        exact: bool = False,
-        place: tuple[str, int | None, str] = ("auto", None, "auto"),
+        place: Place | None = None,
     ) -> None:
-        """Join a model to its codec's files. place: device, threads and dtype of one that is stored."""
+        """Join a model to its codec's files. place: of one that is stored."""
         self.config: Config = model.config
-        self.files, self.card, self.exact = dict(files), dict(card or {}), exact
-        self._model, self._place = model, place
+        self.files, self.card = dict(files), dict(card or {})
+        self._stored = model if isinstance(model, Stored) else None
+        self._module = None if isinstance(model, Stored) else model
+        self._place = place or Place()
+        self._plan: PlanDecoder | None = None
 
     @classmethod
-    def load(cls, name: str | Path, file: str, what: str, *, device: str, threads: int | None, dtype: str) -> Trained:
+    def load(cls, name: str | Path, file: str, what: str, **place: Unpack[Place]) -> Trained:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`.
 
         Raises UserError as `read_model` and `check_device`, and for a model of another kind than `what` ("a
         translator"), whose codec has that file.
         """
-        check_device(device, threads, dtype)
+        check_device(*_asked(place))
         stored = read_model(name)
         if file not in stored.files:
             raise another_kind(what, name, stored.card)
-        # Who asks for a number format gets no other.
-        return cls(stored, stored.files, stored.card, exact=dtype != "auto", place=(device, threads, dtype))
+        return cls(stored, stored.files, stored.card, place=place)
 
     @classmethod
     def new(
@@ -81,26 +99,54 @@ class Trained:
 
     def module(self) -> Transformer:
         """The Transformer in torch, made at first use. UserError where stored weights do not fit the configuration."""
-        if isinstance(self._model, Stored):
+        if self._module is None:
             from triptych.model.weights import transformer_of
 
-            where, number = use_device(*self._place)
-            self._model = transformer_of(self._model).to(where, number)
-        return self._model
+            assert self._stored is not None
+            where, number = use_device(*_asked(self._place))
+            self._module = transformer_of(self._stored).to(where, number)
+        return self._module
 
-    def decoder(self) -> TorchDecoder:
-        """What generates with the model."""
+    def decoder(self) -> Decoder:
+        """What generates with the model. UserError where stored weights do not fit the configuration."""
+        if self._stored is not None and self._plans():
+            return self._planned(self._stored)
         from triptych.model.decoder import TorchDecoder
 
-        return TorchDecoder(self.module(), exact=self.exact)
+        return TorchDecoder(self.module())
+
+    def measured(self) -> Transformer:
+        """What measures likelihoods with the model."""
+        if self._stored is None or self._place.get("engine") != "plan":
+            return self.module()
+        from triptych.model.planned import PlannedTransformer
+
+        return PlannedTransformer(self._planned(self._stored))
+
+    def _plans(self) -> bool:
+        """Whether the plan of stored weights generates."""
+        device, _, dtype = _asked(self._place)
+        engine = self._place.get("engine", "auto")
+        return engine == "plan" or (engine == "auto" and device in ("auto", "cpu") and dtype == "auto")
+
+    def _planned(self, stored: Stored) -> PlanDecoder:
+        """The plan, made at first use."""
+        if self._plan is None:
+            from triptych.decode.interpreter import PlanDecoder, limit_threads
+            from triptych.decode.plan import plan_of
+
+            limit_threads(self._place.get("threads") or 1)
+            try:
+                self._plan = PlanDecoder(plan_of(stored.config, stored.weights))
+            except ValueError as error:
+                raise misfit(stored.folder, error) from None
+        return self._plan
 
     def changed(
         self, model: Transformer, *, files: Mapping[str, bytes] | None = None, card: Mapping[str, Any] | None = None
     ) -> Trained:
         """The same with another Transformer (see `triptych.model.convert`), and with other files or another card."""
-        return Trained(
-            model, self.files if files is None else files, self.card if card is None else card, exact=self.exact
-        )
+        return Trained(model, self.files if files is None else files, self.card if card is None else card)
 
     def save(self, folder: str | Path, dtype: str, card: Mapping[str, Any]) -> None:
         """Write the model folder; entries of `card` are added to the card. float16 halves the file."""
@@ -137,9 +183,15 @@ class Trained:
         from triptych.train.loop import fit
 
         model = self.module()
+        self._stored = None  # from now on the model is another one
         outcome = fit(model, data, held_out, recipe, out, package=package, measure=measure, resume=resume, quiet=quiet)
         best = read_model(outcome.folder)
         model.load_state_dict(tensors_of(best))
         model.eval()
         self.card = best.card
         return outcome
+
+
+def _asked(place: Place) -> tuple[str, int | None, str]:
+    """Device, threads and dtype."""
+    return place.get("device", "auto"), place.get("threads"), place.get("dtype", "auto")

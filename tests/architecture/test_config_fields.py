@@ -1,13 +1,16 @@
-"""Every field of a configuration has an effect, and the step of one row alone computes it or leaves it to the model."""
+"""Every field of a configuration has an effect, and a plan computes it."""
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from configurations import FIELDS, PAIRS, batch_of, log_probabilities, model_of
 
-from triptych.model.single.row import SingleRow, fits
+from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.plan import plan_of
 from triptych.model.transformer import Transformer
+from triptych.model.weights import arrays_of
 from triptych.shape.config import PATTERNS, Config, Positions
 from triptych.shape.parts import HEADS, INPUTS
 from triptych.shape.relations import RELATIONS
@@ -42,19 +45,14 @@ def test_a_field_has_an_effect(name: str, first: Config, second: Config) -> None
     )
 
 
-# Of the fields above, those that the step of one row alone leaves to the model.
-LEFT = {"Config.encoder_layers", "Config.norm", "Config.activation", "Config.source_vocabulary", "Positions.metre"}
-LEFT |= {"Positions.source", *(f"{kind}.{name}" for kind in ("ByPitch", "ByTime") for name in ("size", "far", "unit"))}
-
-
 @pytest.mark.parametrize(("name", "first", "second"), PAIRS, ids=NAMES)
-def test_the_step_of_one_row_computes_a_field_or_leaves_it(name: str, first: Config, second: Config) -> None:
-    assert fits(second) == (name not in LEFT), "what fits is one list"
-    if not fits(second):
-        return
+def test_a_plan_computes_a_field(name: str, first: Config, second: Config) -> None:
     model, batch = model_of(second), batch_of(second, rows=1)
-    want, single = log_probabilities(model, batch), SingleRow(model, torch.float64)
-    row = single.start(length=batch.target.size(1), source=batch.source, label=batch.label)
-    for at in range(batch.target.size(1)):
-        got = single.step(batch.target[:, at - 1] if at else None, row)
-        torch.testing.assert_close(got, want[:, at], rtol=1e-4, atol=1e-6)
+    want, plan = log_probabilities(model, batch).numpy(), PlanDecoder(plan_of(second, arrays_of(model)))
+    given = {key: None if each is None else each.numpy() for key, each in vars(batch).items()}
+    conditions = {key: given[key] for key in ("source", "label", "metre")}
+    ids = given["target"]
+    cache = plan.start(length=ids.shape[1], rows=1, **conditions)
+    for at in range(ids.shape[1]):
+        got = plan.step(ids[:, at - 1] if at else None, cache)
+        np.testing.assert_allclose(got, want[:, at], rtol=1e-4, atol=1e-5)

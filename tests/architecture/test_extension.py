@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from triptych.attention import attend, dense
-from triptych.decode import inputs as steps
 from triptych.decode.history import History
-from triptych.decode.inputs import Rows, Stateless
+from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.plan import plan_of
+from triptych.decode.steps import inputs as steps
+from triptych.decode.steps.inputs import Rows, Stateless
 from triptych.errors import UserError
 from triptych.generation import beam_search, generate
 from triptych.model import heads, inputs
@@ -25,14 +28,13 @@ from triptych.model.heads.base import Categorical, Head
 from triptych.model.heads.cross_entropy import log_probabilities
 from triptych.model.inputs.base import Input
 from triptych.model.layers.dropout import Dropout
-from triptych.model.single.row import fits
 from triptych.model.transformer import Transformer
-from triptych.model.weights import save_transformer, transformer_of
+from triptych.model.weights import arrays_of, save_transformer, transformer_of
 from triptych.shape import parts
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern
-from triptych.shape.relations import RELATIONS, ByDistance, Layer, RelationSettings, Row
+from triptych.shape.relations import RELATIONS, Layer, RelationSettings, Row
 from triptych.shape.store import read_model
 
 
@@ -232,12 +234,12 @@ def test_relations_train_step_save_and_load(
     assert losses[-1] < 0.8 * losses[0]
     assert all(bool(dict(model.named_parameters())[name].grad.any()) for name in names)  # type: ignore[union-attr]
 
-    assert not fits(config) and not fits(replace(config, relations=(*config.relations, ByDistance(3))))
-    decoder, source = TorchDecoder(model.eval()), ids.numpy() if encoder else None
+    source = ids.numpy() if encoder else None
+    decoders = TorchDecoder(model.eval()), PlanDecoder(plan_of(config, arrays_of(model)))
     want = model(ids, source=ids if encoder else None).log_softmax(-1).detach().numpy()
-    for rows, taken in ((4, 0), (4, 5), (1, 0)):
+    for decoder, (rows, taken) in itertools.product(decoders, ((4, 0), (4, 5), (1, 0))):
         some = None if source is None else source[:rows]
-        stepped = decoder.start(length=30, rows=rows, source=some)
+        stepped: Any = decoder.start(length=30, rows=rows, source=some)
         decoder.prefill(ids[:rows, :taken].numpy(), stepped)
         for at in range(taken, 30):
             got = decoder.step(ids[:rows, at - 1].numpy() if at else None, stepped)

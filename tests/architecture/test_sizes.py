@@ -19,7 +19,8 @@ FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
-CODE_LINES = 19_500  # to be 17,431
+CODE_LINES = 19_000  # to be 17,431; without `decode`, which came later
+DECODE_LINES = 1_350
 
 
 def name_of(path: Path) -> str:
@@ -63,7 +64,9 @@ def f():
 
 
 def test_the_package_is_small() -> None:
-    assert sum(code_lines(file.read_text("utf-8")) for file in FILES) <= CODE_LINES
+    lines = {file: code_lines(file.read_text("utf-8")) for file in FILES}
+    decode = sum(count for file, count in lines.items() if name_of(file).startswith("decode/"))
+    assert decode <= DECODE_LINES and sum(lines.values()) - decode <= CODE_LINES
 
 
 def test_types_are_seldom_ignored() -> None:

@@ -76,7 +76,7 @@ def test_train_of_all_cases_at_a_length(measured: Measured) -> None:
 
 def test_composing(measured: Measured) -> None:
     (table,) = measured("generate", "--case", "composing", "--length", composing.EVERY)["tables"]
-    names = ["chorales, composing", "chorales, cached steps", "a position a note, composing"]
+    names = ["chorales, composing", "chorales, steps in numpy", "chorales, steps in torch"]
     assert [row["name"] for row in table["rows"]][:3] == names and table["reference"] == names[0]
     assert all(row["median"] > 0 for row in table["rows"]) and table["unit"] == "tokens/s"
 
@@ -85,7 +85,7 @@ def test_painting(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "EVERY", 3072)
     (table,) = measured("generate", "--case", "painting", "--rows", 1, "--length", 2)["tables"]
     rows = {row["name"]: row for row in table["rows"]}
-    ways = ["local 1-D, painting", "local 2-D, painting", "mixture, painting", "local 1-D, cached steps"]
+    ways = [f"{way}, in {engine}" for way in ("local 1-D", "local 2-D", "mixture") for engine in ("numpy", "torch")]
     assert set(ways) < set(rows) and all(row["extrapolated"] for row in rows.values())
     assert all(row["seconds"] == pytest.approx(row["median"] / 1000) for row in rows.values())
 
@@ -94,8 +94,9 @@ def test_translate(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(20, width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=1)
     monkeypatch.setattr(translate, "tables", partial(translate.tables, config=config))
     (table,) = measured("translate", "--sentences", 3)["tables"]
-    (row,) = table["rows"]
-    assert (row["name"], row["ratio"], table["unit"]) == ("triptych", 1, "tokens/s")
+    first, second = table["rows"]
+    assert (first["name"], first["ratio"], table["unit"]) == ("triptych in numpy", 1, "tokens/s")
+    assert second["name"] == "triptych in torch"
 
 
 def test_a_batch_of_sources_is_sorted_and_padded() -> None:

@@ -8,7 +8,7 @@ import torch
 from configurations import BASE, batch_of, model_of
 
 from triptych.decode.history import History
-from triptych.decode.inputs import steps_of
+from triptych.decode.steps.inputs import steps_of
 from triptych.model.cache import Cache
 from triptych.shape.pattern import Local1D
 

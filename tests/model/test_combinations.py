@@ -1,15 +1,13 @@
-"""Combinations of all settings: cached steps and the step of one row alone equal the whole pass."""
+"""Combinations of all settings: cached steps, in torch and by a plan, equal the whole pass."""
 
 import pytest
 import torch
 from configurations import batch_of, combinations, log_probabilities, model_of
 
-from triptych.model.single.row import SingleRow, fits
+from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.plan import plan_of
+from triptych.model.weights import arrays_of
 from triptych.shape.config import Config
-
-
-def test_both_forms_occur() -> None:
-    assert 3 <= sum(map(fits, combinations())) < len(combinations()) < 60
 
 
 @pytest.mark.parametrize("config", combinations(), ids=range(len(combinations())))
@@ -22,11 +20,10 @@ def test_steps_equal_the_whole_pass(config: Config) -> None:
     for at in range(target.size(1)):
         got = model.step(target[:, at - 1] if at else None, cache)
         torch.testing.assert_close(got.double(), want[:, at], rtol=1e-4, atol=1e-5)
-    if not fits(config):
-        return
-    single = SingleRow(model, torch.float64)
-    alone = {name: None if each is None else each[:1] for name, each in conditions.items()}
-    row = single.start(length=target.size(1), **alone)
+    plan = PlanDecoder(plan_of(config, arrays_of(model)))
+    given = {name: None if each is None else each.numpy() for name, each in conditions.items()}
+    metre = None if batch.metre is None else batch.metre.numpy()
+    rows, ids = plan.start(length=target.size(1), rows=len(target), metre=metre, **given), target.numpy()
     for at in range(target.size(1)):
-        got = single.step(target[:1, at - 1] if at else None, row)
-        torch.testing.assert_close(got.double(), want[:1, at], rtol=1e-4, atol=1e-5)
+        found = torch.from_numpy(plan.step(ids[:, at - 1] if at else None, rows))
+        torch.testing.assert_close(found.double(), want[:, at], rtol=1e-4, atol=1e-5)

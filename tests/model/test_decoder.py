@@ -1,4 +1,4 @@
-"""A Transformer on arrays: who makes the steps, and that they are the model's own."""
+"""A Transformer on arrays: its steps are the model's own."""
 
 from typing import Any
 
@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from triptych.model.decoder import TorchDecoder
-from triptych.model.single.row import SingleRow
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
-from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels
+from triptych.shape.parts import Patches, PatchNetwork
 
 
 def make(**changes: Any) -> Transformer:
@@ -19,30 +18,13 @@ def make(**changes: Any) -> Transformer:
     return Transformer(Config(17, **{**shape, "norm": "pre", **changes})).eval()
 
 
-@pytest.mark.parametrize(
-    ("rows", "exact", "dtype"), [(1, False, torch.float16), (1, True, torch.float32), (2, False, None)]
-)
-def test_who_makes_the_steps(rows: int, exact: bool, dtype: torch.dtype | None) -> None:
-    started = TorchDecoder(make(), exact=exact).start(length=5, rows=rows)
-    assert started.rows == rows and started.position == 0
-    assert isinstance(started.stepper, Transformer) == (dtype is None)
-    assert dtype is None or started.stepper.dtype == dtype
-
-
-def test_what_has_no_flattened_form_is_stepped_by_the_model() -> None:
-    post = make(norm="post")
-    assert TorchDecoder(post).start(length=5, rows=1).stepper is post
-    sourced = TorchDecoder(make(encoder_layers=1, aligned=True))
-    assert isinstance(sourced.start(length=5, source=np.ones((1, 5), np.int64)).stepper, SingleRow)
-
-
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("given", [0, 8])
 def test_steps_are_log_probabilities_of_the_whole_pass(rows: int, given: int) -> None:
     model = make(classes=2, input=Patches(4), head=PatchNetwork(1, 12))
     ids, label = np.random.default_rng(0).integers(17, size=(rows, 20)), np.array([-1, 1, 0])[:rows]
     want = model(torch.from_numpy(ids), label=torch.from_numpy(label)).log_softmax(-1).detach().numpy()
-    decoder = TorchDecoder(model, exact=True)
+    decoder = TorchDecoder(model)
     started = decoder.start(length=20, rows=rows, label=label)
     taken = decoder.prefill(ids[:, :given], started).shape[1]
     assert taken == started.position == given
@@ -53,16 +35,15 @@ def test_steps_are_log_probabilities_of_the_whole_pass(rows: int, given: int) ->
     assert started.position == 20
 
 
-def test_rows_are_selected_and_one_row_goes_on_with_itself() -> None:
+def test_rows_are_selected() -> None:
     decoder = TorchDecoder(make())
-    many, alone = decoder.start(length=4, rows=3), decoder.start(length=4, rows=1)
+    many = decoder.start(length=4, rows=3)
     first = decoder.step(None, many)
     decoder.step(np.array([4, 5, 6]), many)
     many.select(np.array([2, 0]))
     assert many.rows == 2
     whole = decoder.model(torch.tensor([[6, 1, 0], [4, 2, 0]])).log_softmax(-1).detach().numpy()
     np.testing.assert_allclose(decoder.step(np.array([1, 2]), many), whole[:, 2], atol=1e-5)
-    alone.select(np.array([0]))
     assert first.shape == (3, 17)
 
 
@@ -70,25 +51,3 @@ def test_a_label_is_ignored_by_a_model_without_classes() -> None:
     decoder = TorchDecoder(make())
     plain, labelled = decoder.start(length=3, rows=2), decoder.start(length=3, rows=2, label=np.array([-1, -1]))
     assert np.array_equal(decoder.step(None, plain), decoder.step(None, labelled))
-
-
-def test_only_a_pixel_alone_draws_by_itself() -> None:
-    uniforms = np.array([0.5, 0.5])
-    assert TorchDecoder(make()).draw(None, TorchDecoder(make()).start(length=3, rows=2), uniforms) is None
-    pixels = TorchDecoder(
-        Transformer(
-            Config(
-                256,
-                width=24,
-                heads=3,
-                feed_forward=40,
-                encoder_layers=0,
-                decoder_layers=1,
-                norm="pre",
-                input=Pixels(1),
-                head=Mixture(2),
-            )
-        )
-    )
-    drawn = pixels.draw(None, pixels.start(length=3, rows=1), uniforms[:1])
-    assert drawn is not None and drawn.shape == (1,) and 0 <= drawn[0] < 256

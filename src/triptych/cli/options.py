@@ -22,6 +22,13 @@ Model = Annotated[
 Split = Annotated[
     str, typer.Option("--split", metavar="NAME", help="train, valid (where none is named: every tenth) or test.")
 ]
+Engine = Annotated[
+    Literal["auto", "plan", "torch"],
+    typer.Option(
+        "--engine",
+        help="plan: all in numpy, step by step; torch: all in torch; auto: likelihoods in torch, the rest in numpy.",
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, metavar="N", help="So many of all, evenly from first to last.")
 ]
@@ -48,11 +55,13 @@ class Machine:
 
     PANEL: ClassVar = "Machine and output"
 
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="auto, cpu; through torch cuda, cuda:1, mps.")
+    ] = "auto"
     threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = None
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16", "float64"],
-        typer.Option("--dtype", help="Number format of the weights."),
+        typer.Option("--dtype", help="Number format of the weights; all but auto through torch."),
     ] = "auto"
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")] = False
 

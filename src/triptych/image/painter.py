@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from triptych.shape.bounds import in_range, one_of
 from triptych.shape.config import Config
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Trained
+from triptych.trained import Place, Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -59,11 +59,9 @@ class Painter:
         check_fit(trained.config, self.codec)
 
     @classmethod
-    def load(
-        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
-    ) -> Painter:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        return cls(Trained.load(name, FILE, "a model of pictures", device=device, threads=threads, dtype=dtype))
+    def load(cls, name: str | Path, **place: Unpack[Place]) -> Painter:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
+        return cls(Trained.load(name, FILE, "a model of pictures", **place))
 
     @classmethod
     def new(
@@ -190,7 +188,7 @@ class Painter:
         pictures = matched(pictures, self.codec, strict=False)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
-        return likelihood(self.module(), self._reads, pictures, hidden=hidden, progress=progress)
+        return likelihood(self.trained.measured(), self._reads, pictures, hidden=hidden, progress=progress)
 
     @property
     def usual(self) -> Sampling:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from triptych.decode.history import History, Ids
-from triptych.decode.inputs import InputSteps
+from triptych.decode.steps.inputs import InputSteps
 
 
 @dataclass

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from triptych.decode.history import History
-from triptych.decode.inputs import steps_of
 from triptych.decode.maps import AttentionMaps
+from triptych.decode.steps.inputs import steps_of
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.cache import Cache

@@ -1,7 +1,7 @@
 """What a panel brings to the Transformer: the settings of an input, which reads tokens, and of a head, which predicts.
 
-Each kind is a dataclass, registered here under its name in `config.json`. What an input computes is registered with it
-in `decode.inputs` (a step, without torch) and `model.inputs` (whole sequences); what a head computes, in `model.heads`.
+Each kind is a dataclass, registered here under its name in `config.json`. What an input and a head compute is
+registered with it in `decode.steps` (a step, without torch) and in `model.inputs` and `model.heads` (whole sequences).
 """
 
 from __future__ import annotations

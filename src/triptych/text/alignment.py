@@ -10,10 +10,10 @@ import numpy as np
 from triptych.decode.maps import AttentionMaps, Map
 
 if TYPE_CHECKING:
-    from triptych.model.decoder import TorchDecoder
+    from triptych.decode.decoder import Decoder
 
 
-def alignment(decoder: TorchDecoder, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def alignment(decoder: Decoder, source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """Return, for each target piece, the place of the source piece with the most attention, over the heads of the upper
     layers, and its own place, both from 0.
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
@@ -32,10 +32,10 @@ from triptych.text.sources import by_length
 from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Trained
+from triptych.trained import Place, Trained
 
 if TYPE_CHECKING:
-    from triptych.model.decoder import Rows, TorchDecoder
+    from triptych.decode.decoder import Decoder
     from triptych.model.transformer import Transformer
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
@@ -93,11 +93,9 @@ class Translator:
         self.trained, self.codec = trained, codec
 
     @classmethod
-    def load(
-        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
-    ) -> Translator:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        return cls(Trained.load(name, TOKENIZER, "a translator", device=device, threads=threads, dtype=dtype))
+    def load(cls, name: str | Path, **place: Unpack[Place]) -> Translator:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
+        return cls(Trained.load(name, TOKENIZER, "a translator", **place))
 
     @classmethod
     def new(
@@ -359,7 +357,7 @@ class Translator:
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
-        perplexity = math.exp(min(held_out_loss(self.module(), list(held_out.epoch(0))), LARGEST_EXPONENT))
+        perplexity = math.exp(min(held_out_loss(self.trained.measured(), list(held_out.epoch(0))), LARGEST_EXPONENT))
         return replace(
             scored([choices[0].text for choices in found]),
             perplexity=perplexity,
@@ -414,7 +412,7 @@ class Translator:
             )
         return self.codec.encode_lines(texts)
 
-    def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[TorchDecoder, Rows]:
+    def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[Decoder, Any]:
         """What steps translations of these sources, and fresh rows for them."""
         decoder, (ids, lengths) = self.trained.decoder(), padded([np.array(ids) for ids in sources])
         return decoder, decoder.start(source=ids, source_lengths=lengths, beams=beams, length=length)

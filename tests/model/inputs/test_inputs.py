@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.decode.history import History
-from triptych.decode.inputs import steps_of
+from triptych.decode.steps.inputs import steps_of
 from triptych.model.inputs import input_of, source_input_of, weighted_sum
 from triptych.model.inputs.base import shifted
 from triptych.model.parameters import initialize

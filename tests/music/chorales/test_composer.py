@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.look.notes import arcs_of
-from triptych.model.single.row import SingleRow
+from triptych.model.decoder import TorchDecoder
+from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer
 from triptych.music.chorales import sampler
 from triptych.music.chorales.augmentation import Augmentation
@@ -146,11 +148,11 @@ def always(composer: Composer, token: int, monkeypatch: pytest.MonkeyPatch) -> N
     """Let the model want one token more than all others together."""
 
     def step(ids: Tensor | None, cache: Any) -> Tensor:
-        cache.position += 1
+        cache.taken += 1
         logits = torch.nn.functional.one_hot(torch.full((cache.rows,), token), composer.codec.vocabulary) * 100.0
         return logits.log_softmax(-1)
 
-    monkeypatch.setattr(SingleRow, "step", lambda _, ids, cache: step(ids, cache))
+    monkeypatch.setattr(Transformer, "step", lambda _, ids, cache: step(ids, cache))
 
 
 @pytest.mark.parametrize(("primer", "whole"), [(0, 4), (1, 4), (3, 4), (4, 8), (6, 8), (8, 12)])
@@ -565,9 +567,8 @@ def test_training(task: str, tmp_path: Path) -> None:
 def test_a_composer_is_given_an_encoder_and_fills_in(composer: Composer) -> None:
     filler = composer.with_encoder(1)
     assert (composer.task, filler.task, filler.card["task"]) == ("compose", "infill", "infill")
-    trained = Trained(composer.module(), composer.trained.files, {"scores": 1}, exact=True)
-    exact = Composer(trained).with_encoder(1)
-    assert exact.trained.exact and "scores" not in exact.card
+    trained = Trained(composer.module(), composer.trained.files, {"scores": 1})
+    assert "scores" not in Composer(trained).with_encoder(1).card
     with pytest.raises(UserError, match="expected a decoder alone to be given an encoder"):
         filler.with_encoder(1)
     grid = grid_of(3, 8)
@@ -586,17 +587,6 @@ def test_training_on_too_little(composer: Composer, tmp_path: Path) -> None:
         make().fit([], held_out=[grid_of(0, 8)], recipe=recipe, out=tmp_path / "b", quiet=True)
 
 
-def test_one_piece_in_half_precision_is_as_likely(composer: Composer) -> None:
-    grid = grid_of(3, 40)
-    ids = torch.from_numpy(composer.codec.encode(grid))
-    alone = SingleRow(composer.module())
-    assert alone.dtype == torch.float16
-    cache = alone.start(length=len(ids))
-    steps = [alone.step(None if at == 0 else ids[at - 1 : at], cache)[0] for at in range(len(ids))]
-    nll = -torch.stack(steps).gather(1, ids[:, None]).mean()
-    assert abs(float(nll) - composer.evaluate([grid]).nll) < 1e-3
-
-
 @pytest.mark.parametrize("task", ["compose", "infill"])
 @pytest.mark.parametrize(("changes", "positions"), [({}, 6), (NOTES, 24)])
 def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int) -> None:
@@ -611,14 +601,24 @@ def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int
         one.attention(grid_of(0, 513))
 
 
-def test_who_asks_for_a_number_format_gets_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make().save(tmp_path / "model")
-    asked = []
-    monkeypatch.setattr(SingleRow, "start", lambda self, **_: asked.append(self.dtype) or 1 / 0)
-    for dtype in ("auto", "float32", "float64"):
-        with pytest.raises(ZeroDivisionError):
-            Composer.load(tmp_path / "model", device="cpu", dtype=dtype).compose(steps=4)
-    assert asked == [torch.float16, torch.float32, torch.float64]
+def test_a_model_folder_generates_by_its_plan_unless_torch_is_asked_for(tmp_path: Path) -> None:
+    composer = make()
+    composer.save(tmp_path / "model")
+    kinds: dict[tuple[str, str], type[Any]] = {
+        ("auto", "auto"): PlanDecoder,
+        ("float32", "auto"): TorchDecoder,
+        ("auto", "torch"): TorchDecoder,
+        ("auto", "plan"): PlanDecoder,
+    }
+    for (dtype, engine), kind in kinds.items():
+        loaded = Composer.load(tmp_path / "model", dtype=dtype, engine=engine)
+        assert type(loaded.trained.decoder()) is kind
+        assert loaded.compose(steps=8, seed=3) == composer.compose(steps=8, seed=3)
+    assert type(composer.trained.decoder()) is TorchDecoder
+    by_plan, by_torch = (
+        Composer.load(tmp_path / "model", engine=engine).evaluate([grid_of(3, 40)]).nll for engine in ("plan", "torch")
+    )
+    assert by_plan == pytest.approx(by_torch, abs=1e-5)
 
 
 def test_positions_that_end_are_refused_and_so_are_labels_never_learned() -> None:

@@ -43,6 +43,7 @@ def text(
     ] = None,
     limit: options.Limit = None,
     beam: options.Beam = 5,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
@@ -53,7 +54,7 @@ def text(
     if pairs.report.skipped:
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
-    translator = load(Translator, model, machine)
+    translator = load(Translator, model, machine, engine)
     if strange := len(translator.codec.unfamiliar(pairs.evenly(limit).source)):
         say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
@@ -89,6 +90,7 @@ def image(
         Path | None,
         typer.Option("--heat", dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf."),
     ] = None,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
@@ -104,7 +106,7 @@ def image(
 
     if heat is not None:
         check_picture(heat)
-    painter = load(Painter, model, machine)
+    painter = load(Painter, model, machine, engine)
     height, width, channels = painter.codec.shape
     pictures = load_pictures(data, split, channels=channels, size=(height, width))
     pictures = pictures.evenly(limit)
@@ -143,6 +145,7 @@ def music(
     every_key: Annotated[
         bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
     ] = False,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
@@ -155,7 +158,7 @@ def music(
             raise UserError("expected a model of chorales for --every-key, got one of piano music; leave it out")
         from triptych.music.performances.pianist import Pianist
 
-        pianist = load(Pianist, model, machine)
+        pianist = load(Pianist, model, machine, engine)
         with TemporaryDirectory() as folder:
             shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
             found = pianist.evaluate(shards, split, limit=limit)
@@ -166,7 +169,7 @@ def music(
 
     grids = load_chorales(data, split)
     grids = [grids[place] for place in evenly(len(grids), limit)]
-    composer = load(Composer, model, machine)
+    composer = load(Composer, model, machine, engine)
     result = composer.evaluate(grids, every_key=every_key)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")

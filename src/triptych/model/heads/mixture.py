@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.decode.history import MISSING, History
-from triptych.decode.inputs import columns_of
+from triptych.decode.steps.inputs import columns_of
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.heads.base import Head

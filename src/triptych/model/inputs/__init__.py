@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.decode.inputs import Rows
+from triptych.decode.steps.inputs import Rows
 from triptych.model.inputs.base import Input
 from triptych.model.inputs.patches import PatchInput
 from triptych.model.inputs.pixels import PixelInput

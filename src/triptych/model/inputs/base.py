@@ -22,8 +22,8 @@ class Input(nn.Module):
         return shifted(self.read(ids))
 
     def tables(self) -> Mapping[str, tuple[Tensor, float]]:
-        """The tables whose rows a step sums up, each [rows, W], by the names that `decode.inputs` gives them; and the
-        scale of each.
+        """The tables whose rows a step sums up, each [rows, W], by the names that `decode.steps.inputs` gives them; and
+        the scale of each.
         """
         raise NotImplementedError
 

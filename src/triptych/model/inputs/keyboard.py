@@ -1,4 +1,4 @@
-"""The keyboard after every event of whole sequences: what `decode.keyboard` follows event by event.
+"""The keyboard after every event of whole sequences: what `decode.steps.keyboard` follows event by event.
 
 Shapes in comments: B rows, L positions, K keys, V velocities, F = 2 K + V features, W width.
 """
@@ -10,13 +10,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from triptych.decode.keyboard import AGE_SCALE, UNHEARD
+from triptych.decode.steps.keyboard import AGE_SCALE, UNHEARD
 
 
 class KeyboardFeatures(nn.Module):
     """A vector for each key that is down, one to be multiplied by how long it is, and one for the last velocity.
 
-    layout: see `decode.keyboard.Keyboard`.
+    layout: see `decode.steps.keyboard.Keyboard`.
     """
 
     def __init__(self, layout: tuple[int, int, int], width: int) -> None:

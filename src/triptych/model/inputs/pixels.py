@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from triptych.decode.history import MISSING
-from triptych.decode.inputs import columns_of
+from triptych.decode.steps.inputs import columns_of
 from triptych.model.inputs.base import Input, shifted
 from triptych.model.inputs.patches import PlaceEmbedding, patches
 from triptych.shape.config import Config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
@@ -52,7 +52,7 @@ from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.train.run.package import unmeasured
-from triptych.trained import Trained
+from triptych.trained import Place, Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -97,11 +97,9 @@ class Composer:
         self.rules: Rules = BACH  # of the grammar by which notes are drawn
 
     @classmethod
-    def load(
-        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
-    ) -> Composer:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
-        return cls(Trained.load(name, FILE, "a model of chorales", device=device, threads=threads, dtype=dtype))
+    def load(cls, name: str | Path, **place: Unpack[Place]) -> Composer:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
+        return cls(Trained.load(name, FILE, "a model of chorales", **place))
 
     @classmethod
     def new(
@@ -251,12 +249,12 @@ class Composer:
         """
         grids = listed(grids)
         pieces = held_out_pieces(grids, self.codec, self.task)
-        found = likelihood(self.module(), pieces, codec=self.codec, ensemble=every_key)
+        found = likelihood(self.trained.measured(), pieces, codec=self.codec, ensemble=every_key)
         metre = self.config.positions.metre
         if not metre or every_key:
             return found
         known = held_out_pieces(grids, self.codec, self.task, metre=metre)
-        return replace(found, with_metre=likelihood(self.module(), known, codec=self.codec))
+        return replace(found, with_metre=likelihood(self.trained.measured(), known, codec=self.codec))
 
     def compose(
         self,

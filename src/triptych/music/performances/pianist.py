@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 import numpy as np
 
@@ -47,7 +47,7 @@ from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.package import unmeasured
-from triptych.trained import Trained
+from triptych.trained import Place, Trained
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -93,12 +93,10 @@ class Pianist:
         self.trained, self.codec = trained, codec
 
     @classmethod
-    def load(
-        cls, name: str | Path, *, device: str = "auto", threads: int | None = None, dtype: str = "auto"
-    ) -> Pianist:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`."""
+    def load(cls, name: str | Path, **place: Unpack[Place]) -> Pianist:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
         what = "a model of piano performances"
-        return cls(Trained.load(name, FILE, what, device=device, threads=threads, dtype=dtype))
+        return cls(Trained.load(name, FILE, what, **place))
 
     @classmethod
     def new(
@@ -229,7 +227,7 @@ class Pianist:
             shards, self.codec, split, task=self.task, length=length, context=context, most=limit
         )
         return Likelihood(
-            nll=held_out_loss(self.module(), windows),
+            nll=held_out_loss(self.trained.measured(), windows),
             tokens=sum(window.tokens for window in windows),
             pieces=len(shards.evenly(split, limit)),
         )

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.decode.keyboard import AGE_SCALE, Keyboard
+from triptych.decode.steps.keyboard import AGE_SCALE, Keyboard
 
 LAYOUT = (4, 5, 3)
 OFF, SHIFT, VELOCITY, OTHER = 4, 8, 13, 16  # the first id of each kind, and one that changes nothing

@@ -5,6 +5,7 @@ The tables, and the same of whole sequences, are modules of `model.inputs`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.decode.history import MISSING, History, Ids
-from triptych.decode.keyboard import Keyboard
+from triptych.decode.steps.keyboard import Keyboard
 from triptych.shape.config import Config
 from triptych.shape.parts import LEVELS, Patches, Pixels, Tokens
 from triptych.shape.pattern import Local2D, causal_neighbours
@@ -28,6 +29,15 @@ class Rows:
     table: str
     index: Ids
     weights: Numbers | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of an input: the name of its parameter, its number of rows, and the scale of what they add."""
+
+    parameter: str
+    rows: int
+    scale: float
 
 
 class InputSteps(Protocol):
@@ -64,6 +74,16 @@ class TokenSteps:
         layout = config.input.keyboard
         self.keyboard = None if layout is None else Keyboard(layout, rows)
 
+    @staticmethod
+    def tables(config: Config) -> dict[str, Table]:
+        """The embeddings, as large as the positions that join them, and the features of the keyboard."""
+        assert isinstance(config.input, Tokens)
+        scale, layout = math.sqrt(config.width), config.input.keyboard
+        found = {"tokens": Table("embedding.weight", config.vocabulary, scale)}
+        if layout is not None:
+            found["keyboard"] = Table("keyboard.vectors.weight", 2 * layout[0] + layout[2], scale)
+        return found
+
     def read(self, history: History) -> Sequence[Rows]:
         """The row of the last token, and those of the keyboard after it."""
         if not history.length:
@@ -96,6 +116,16 @@ class PatchSteps(Stateless):
         places = np.arange(config.input.size)
         self.tokens, self.repeats = config.vocabulary * places, self.repeat * places  # the first row of each place
 
+    @staticmethod
+    def tables(config: Config) -> dict[str, Table]:
+        """The vectors of tokens and of runs, whose sum is as large as a token."""
+        assert isinstance(config.input, Patches)
+        size, repeat, scale = config.input.size, config.input.repeat_features, place_scale(config)
+        found = {"tokens": Table("places.tokens.weight", size * config.vocabulary, scale)}
+        if repeat:
+            found["repeats"] = Table("places.repeats.weight", size * repeat, scale)
+        return found
+
     def read(self, history: History) -> Sequence[Rows]:
         """Rows of the last patch."""
         if not history.length:
@@ -115,6 +145,16 @@ class PixelSteps(Stateless):
         self.pattern, self.columns = config.pattern, columns_of(config)
         self.channels = LEVELS * np.arange(config.input.channels)
 
+    @staticmethod
+    def tables(config: Config) -> dict[str, Table]:
+        """The vectors of the channels of the pixel before, and of the one above where there are columns."""
+        assert isinstance(config.input, Pixels)
+        rows, scale = config.input.channels * config.vocabulary, place_scale(config)
+        found = {"tokens": Table("places.tokens.weight", rows, scale)}
+        if columns_of(config):
+            found["above"] = Table("above.tokens.weight", rows, scale)
+        return found
+
     def read(self, history: History) -> Sequence[Rows]:
         """Rows of the last pixel and of the one above."""
         if not history.length:
@@ -132,6 +172,11 @@ def columns_of(config: Config) -> int:
     if isinstance(config.pattern, Local2D):
         return config.pattern.width
     return (config.positions.length or 0) if config.positions.kind == "sinusoidal_2d" else 0
+
+
+def place_scale(config: Config) -> float:
+    """The scale of vectors of the tokens at a position, by which their sum is as large as a token alone."""
+    return math.sqrt(config.width / config.input.size)
 
 
 STEPS: dict[type[Any], Any] = {Tokens: TokenSteps, Patches: PatchSteps, Pixels: PixelSteps}

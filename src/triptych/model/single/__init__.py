@@ -1,1 +1,0 @@
-"""Floor 2: the steps of one sequence alone, in fewer calls."""
