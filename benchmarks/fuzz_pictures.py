@@ -31,11 +31,11 @@ import numpy as np
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.image.files.decoding import MOST_PIXELS
+from triptych.image.files.decoding import MAX_PIXELS
 from triptych.image.files.pictures import read_picture, read_pictures, read_resized
 
-MOST_SECONDS = 5.0
-MOST_MEGABYTES = 300
+MAX_SECONDS = 5.0
+MAX_MEGABYTES = 300
 
 Damage = Callable[[bytearray, random.Random, list[tuple[str, bytes]]], None]
 
@@ -189,7 +189,7 @@ def read(path: Path) -> str:
         count, height, width, channels = pictures.shape
         assert pictures.dtype == np.uint8
         assert channels in (1, 3)
-        assert count > 0 < height * width <= MOST_PIXELS
+        assert count > 0 < height * width <= MAX_PIXELS
         assert not any("\n" in word for word in words)
     except UserError as error:
         assert "\n" not in str(error)
@@ -236,7 +236,7 @@ def main() -> int:
     errors = {name: count for name, count in outcomes.items() if name != "read"}
     report = {"count": options.count, "read": outcomes["read"], "errors": errors}
     print(json.dumps(report | {"slowest_seconds": round(slowest, 3), "peak_megabytes": round(memory, 1)}))
-    return int(bool(errors.keys() - {"UserError"}) or slowest > MOST_SECONDS or memory > MOST_MEGABYTES)
+    return int(bool(errors.keys() - {"UserError"}) or slowest > MAX_SECONDS or memory > MAX_MEGABYTES)
 
 
 if __name__ == "__main__":

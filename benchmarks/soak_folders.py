@@ -41,7 +41,7 @@ from triptych.model.weights import transformer_of
 from triptych.shape.files import sealed
 from triptych.shape.store import CARD, CONFIG, RUN, read_model
 
-MOST_SECONDS, MOST_MEGABYTES, MOST_REFUSAL = 10, 300, 0.05
+MAX_SECONDS, MAX_MEGABYTES, MAX_REFUSAL = 10, 300, 0.05
 BATCH = 500  # folders a process
 LIMIT = 6 * 2**30  # bytes of addresses of a process: what asks for more is told, and does no harm to the machine
 SHAPE: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
@@ -196,7 +196,7 @@ def use(name: str, folder: Path) -> tuple[str, str]:
     out, error = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
             code = triptych([*USES[name], "--model", str(folder), "--device", "cpu"])
     except BaseException:
         return "traceback", traceback.format_exc()[-1500:]
@@ -302,7 +302,7 @@ def main() -> int:
         make_models(Path(place))
         every = list(results(Path(place), options.seed * 1_000_000, options.count))
         times = refusals(Path(place))
-    wrong = [one for one in every if one["came"] not in ("answer", "refused") or one["grown"] > MOST_MEGABYTES]
+    wrong = [one for one in every if one["came"] not in ("answer", "refused") or one["grown"] > MAX_MEGABYTES]
     slowest = max(times, key=times.__getitem__)
     result = {
         "folders": len(every),
@@ -315,11 +315,11 @@ def main() -> int:
         "wrong": wrong[:20],
     }
     answer(result, [f"{key}: {value}" for key, value in result.items()], as_json=options.json)
-    return int(bool(wrong) or times[slowest] > MOST_REFUSAL)
+    return int(bool(wrong) or times[slowest] > MAX_REFUSAL)
 
 
 def _late(*_: object) -> None:
-    raise TimeoutError(f"no end after {MOST_SECONDS} s of a processor")
+    raise TimeoutError(f"no end after {MAX_SECONDS} s of a processor")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-MOST_MORE = 300  # MB
+MAX_EXTRA = 300  # MB
 WORDS = ["A", "a", "the", "dog", "man", "girls", "runs", "sit", "red", "ball", "on", "street", ".", ",", "'", '"', "3"]
 SCRIPTS = [(0x20, 0x7F), (0xA0, 0x250), (0x370, 0x530), (0x590, 0x700), (0x900, 0xE00), (0x3040, 0x30FF)]
 SCRIPTS += [
@@ -128,7 +128,7 @@ def by_the_command(lines: list[bytes], model: str, folder: Path) -> Failures:
         f"translate, {len(lines):,} lines by standard input: {seconds:.0f} s, {megabytes - alone:+.0f} MB over one line"
     )
     print("  " + "\n  ".join(told.splitlines()))
-    if megabytes - alone > MOST_MORE:
+    if megabytes - alone > MAX_EXTRA:
         failures.append(f"standard input: {megabytes - alone:.0f} MB more than for one line")
     some = lines[: len(lines) // 10]
     path = folder / "lines.gz"
@@ -139,7 +139,7 @@ def by_the_command(lines: list[bytes], model: str, folder: Path) -> Failures:
     if code not in (0, 2) or len(rows) != len(some):
         failures.append(f"json: code {code}, {len(rows):,} rows for {len(some):,}")
     print(f"translate --json, {len(some):,} lines of a gzip file: {seconds:.0f} s, {megabytes - alone:+.0f} MB")
-    if megabytes - alone > MOST_MORE:
+    if megabytes - alone > MAX_EXTRA:
         failures.append(f"json: {megabytes - alone:.0f} MB more than for one line")
     return failures
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from triptych.errors import UserError
-from triptych.picture import MOST_PIXELS, check_picture, save
+from triptych.picture import MAX_PIXELS, check_picture, save
 
 
 def test_formats() -> None:
@@ -34,4 +34,4 @@ def test_a_large_figure_stays_a_picture(tmp_path: Path) -> None:
     figure.add_axes((0, 0, 1, 1))
     save(figure, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        assert MOST_PIXELS <= image.width < MOST_PIXELS * 1.1
+        assert MAX_PIXELS <= image.width < MAX_PIXELS * 1.1

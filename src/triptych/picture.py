@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
-MOST_PIXELS = 4_000  # along an edge of a picture
+MAX_PIXELS = 4_000  # along an edge of a picture
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture as PNG, SVG or PDF by the suffix of `path`, cut to what is drawn; makes the folder."""
     check_picture(path)
     suffix, data = path.suffix.lower(), io.BytesIO()
-    dpi = min(150.0, MOST_PIXELS / max(figure.get_size_inches()))
+    dpi = min(150.0, MAX_PIXELS / max(figure.get_size_inches()))
     undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with warnings.catch_warnings():
         # A script that no installed font knows is drawn as boxes, and the numbers are right all the same.

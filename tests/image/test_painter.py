@@ -13,7 +13,7 @@ from triptych.errors import UserError
 from triptych.generation import Sampling
 from triptych.image.data import shrunk
 from triptych.image.files.pictures import Pictures
-from triptych.image.painter import MOST_TOGETHER, Painter
+from triptych.image.painter import MAX_COUNT, Painter
 from triptych.model.weights import save_transformer
 from triptych.train.recipe import Recipe
 
@@ -255,7 +255,7 @@ def test_mistakes_in_a_new_one(pictures: Pictures, wanted: dict[str, Any], messa
 
 def test_mistakes_in_generation(pictures: Pictures) -> None:
     painter, filler = make(pictures), make(pictures, "complete")
-    for count in (0, MOST_TOGETHER + 1):
+    for count in (0, MAX_COUNT + 1):
         with pytest.raises(UserError, match="pictures at once"):
             painter.paint(count)
     with pytest.raises(UserError, match="expected a label of cat, dog"):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.look.similarity import FAITHFUL, MOST_BEATS, beats_of, draw, repetition, similarity
+from triptych.look.similarity import FAITHFUL, MAX_BEATS, beats_of, draw, repetition, similarity
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import Note, Piece
 
@@ -158,7 +158,7 @@ def test_too_short_to_come_back(beats: int) -> None:
         repetition(similarity(tune([60] * beats)))
 
 
-@pytest.mark.parametrize(("length", "told"), [(0, "got 0;"), (4 * MOST_BEATS + 1, "got more than 2,000;")])
+@pytest.mark.parametrize(("length", "told"), [(0, "got 0;"), (4 * MAX_BEATS + 1, "got more than 2,000;")])
 def test_no_beats_and_too_many(length: int, told: str) -> None:
     with pytest.raises(UserError, match=told):
         similarity(Piece((), 4, length=length))

@@ -27,8 +27,8 @@ Ids = NDArray[np.int64]
 LEVELS = 256  # intensities of a subpixel
 HOLE = LEVELS  # in a source alone: a subpixel that is to be found
 FILE = "picture.json"
-MOST_TOKENS = 2**20  # of one picture
-MOST_LABELS = 100_000
+MAX_TOKENS = 2**20  # of one picture
+MAX_LABELS = 100_000
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,10 @@ class PictureCodec:
         if self.height % self.factor or self.width % self.factor:
             raise UserError(f"expected a size that factor={self.factor} divides, got {self.height}x{self.width}")
         labels: object = self.labels
-        if (
-            not isinstance(labels, tuple)
-            or len(labels) > MOST_LABELS
-            or any(type(label) is not str for label in labels)
-        ):
-            raise UserError(f"expected at most {MOST_LABELS:,} names of classes, got {printable(str(labels), 60)}")
-        if self.tokens > MOST_TOKENS:
-            raise UserError(f"expected at most {MOST_TOKENS:,} subpixels a picture, got {self.tokens:,}; shrink it")
+        if not isinstance(labels, tuple) or len(labels) > MAX_LABELS or any(type(label) is not str for label in labels):
+            raise UserError(f"expected at most {MAX_LABELS:,} names of classes, got {printable(str(labels), 60)}")
+        if self.tokens > MAX_TOKENS:
+            raise UserError(f"expected at most {MAX_TOKENS:,} subpixels a picture, got {self.tokens:,}; shrink it")
 
     @property
     def shape(self) -> tuple[int, int, int]:

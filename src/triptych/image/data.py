@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 RANDOM_SHARE = 0.6
 SHADE = 128  # what stands for a hidden pixel in a picture
 HALVINGS = 40  # of an interval of 510: far finer than an intensity
-LARGEST_SQUARE = 8  # pixels: of the squares that are hidden here and there
+MAX_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
 
 def shrunk(pictures: Pixels, factor: int) -> Pixels:
@@ -102,7 +102,7 @@ def draw_mask(height: int, width: int, random: np.random.Generator) -> Mask:
         hidden = np.zeros((height, width), bool)
         hidden[rows[0] : rows[1], columns[0] : columns[1]] = True
         return ~hidden if random.random() < 0.5 else hidden
-    square = int(random.integers(1, LARGEST_SQUARE + 1))
+    square = int(random.integers(1, MAX_SQUARE + 1))
     squares = random.random((-(-height // square), -(-width // square))) < random.random()
     return squares.repeat(square, 0).repeat(square, 1)[:height, :width]
 

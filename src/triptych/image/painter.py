@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
-MOST_TOGETHER = 512  # pictures that are made side by side
+MAX_COUNT = 512  # pictures that are made side by side
 ENLARGED_TOGETHER = 128
-MOST_LOOKED_AT = 2048  # positions of a picture whose attention is kept whole
-LARGEST_FACTOR = 64
+MAX_MAP_POSITIONS = 2048  # positions of a picture whose attention is kept whole
+MAX_FACTOR = 64
 # Of a mistake: what was expected, and the remedy.
 SET = "Pictures", "read_pictures reads a folder"
 ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.pictures.read_picture reads a file"
@@ -86,7 +86,7 @@ class Painter:
         if preset is None:
             preset = usual_preset(pictures.pictures.shape[3], changes)
         one_of("task", task, SHIPPED)
-        in_range("factor", factor, 2, LARGEST_FACTOR)
+        in_range("factor", factor, 2, MAX_FACTOR)
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)
@@ -338,9 +338,9 @@ class Painter:
         that completes is shown the picture with what is hidden, everything if None.
         """
         expect(picture, np.ndarray, *ARRAY)
-        if self.codec.positions > MOST_LOOKED_AT:
+        if self.codec.positions > MAX_MAP_POSITIONS:
             raise UserError(
-                f"expected a model of at most {MOST_LOOKED_AT:,} positions to look into, got {self.codec.positions:,}"
+                f"expected a model of at most {MAX_MAP_POSITIONS:,} positions to look into, got {self.codec.positions:,}"
             )
         labels = np.array([-1 if label is None else self.codec.label(label)])
         if self.task == "complete" and hidden is None:
@@ -392,4 +392,4 @@ def _digest(pictures: Pictures) -> str:
 
 
 def _check_count(count: int) -> None:
-    whole_number(count, "the number of pictures at once", 1, MOST_TOGETHER)
+    whole_number(count, "the number of pictures at once", 1, MAX_COUNT)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]  # told how much is done, and of how much
 TOGETHER = 32_768  # subpixels of pictures that are measured side by side
-WINDOW, SMALLEST_WINDOW = 7, 3  # pixels: of SSIM, as its authors and scikit-image have it, and of small pictures
+WINDOW, MIN_WINDOW = 7, 3  # pixels: of SSIM, as its authors and scikit-image have it, and of small pictures
 CONFIDENCE = 1.96  # standard errors to both sides, of 95 %
 
 
@@ -148,7 +148,7 @@ def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:
     except ImportError:
         return _psnr(truth, made), math.nan
     edge = min(truth.shape[1:3])
-    if edge < SMALLEST_WINDOW:
+    if edge < MIN_WINDOW:
         return _psnr(truth, made), math.nan
     settings = {"channel_axis": 2, "win_size": min(WINDOW, edge - 1 + edge % 2)}
     pairs = zip(truth, made, strict=True)
@@ -180,8 +180,8 @@ def missing(figures: Mapping[str, Any], edge: int) -> Iterator[str]:
     if not math.isfinite(figures.get("interval", 0.0)):
         yield "there is no interval: it takes two pictures or more"
     if not math.isfinite(figures.get("ssim", 0.0)):
-        small, package = f"pictures of {SMALLEST_WINDOW} pixels or more", "scikit-image; pip install 'triptych[eval]'"
-        yield f"there is no SSIM: it takes {small if edge < SMALLEST_WINDOW else package}"
+        small, package = f"pictures of {MIN_WINDOW} pixels or more", "scikit-image; pip install 'triptych[eval]'"
+        yield f"there is no SSIM: it takes {small if edge < MIN_WINDOW else package}"
 
 
 def worded(figures: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ KINDS: dict[Kind, str] = {
     "cross": "Encoder-decoder attention",
 }
 GAP, TITLE, NAME = 0.12, 0.24, 0.3  # inches: between maps, for the title of one, and for the name of a kind
-MOST_LABELS = 120  # tokens named along an axis; of longer texts every second, third, ... is
+MAX_LABELS = 120  # tokens named along an axis; of longer texts every second, third, ... is
 
 # Tried in this order for every glyph, as far as they are installed. DejaVu comes with matplotlib and covers Latin,
 # Greek, Cyrillic and the mark of a word's beginning.
@@ -238,7 +238,7 @@ def _label(axes: Axes, attention: AttentionMap, font: float, *, left: bool, belo
 
 def _shown(tokens: Sequence[str]) -> dict[int, str]:
     """Tokens to name, by place. SentencePiece's mark of a word's beginning becomes the lighter underscore."""
-    every = -(-len(tokens) // MOST_LABELS)
+    every = -(-len(tokens) // MAX_LABELS)
     return {place: tokens[place].replace("\u2581", "_") for place in range(0, len(tokens), every)}
 
 

@@ -26,10 +26,10 @@ from triptych.look.layers import (
 from triptych.look.measure import can_weigh, check_repeats, circumstances
 
 SHORTEST = 256  # positions, of the times against length
-LEAST_LONGEST = 2_048
-MOST_WIDTH = 4_096
+MIN_LONGEST = 2_048
+MAX_WIDTH = 4_096
 LAST = 3  # points at the long end, through which a slope is fitted
-MOST_LOGITS = 2**26  # of all heads together; the definition holds about five tensors of so many, 1.3 GB
+MAX_LOGITS = 2**26  # of all heads together; the definition holds about five tensors of so many, 1.3 GB
 ENOUGH = 1.5  # how much slower attention must be than the LSTM before the search for the crossing stops
 
 # Multiplications of an LSTM (four gates, two d x d matrices each: 8 n d^2) over those of attention (two products:
@@ -55,9 +55,9 @@ class Plan:
     repeats: int = 5
 
     def __post_init__(self) -> None:
-        if not (_is_power_of_two(self.width) and 16 <= self.width <= MOST_WIDTH):
-            raise UserError(f"expected a width that is a power of two from 16 to {MOST_WIDTH:,}, got {self.width:,}")
-        least = max(LEAST_LONGEST, 8 * self.width)
+        if not (_is_power_of_two(self.width) and 16 <= self.width <= MAX_WIDTH):
+            raise UserError(f"expected a width that is a power of two from 16 to {MAX_WIDTH:,}, got {self.width:,}")
+        least = max(MIN_LONGEST, 8 * self.width)
         if not (_is_power_of_two(self.longest) and self.longest >= least):
             raise UserError(
                 f"expected a longest length that is a power of two of at least {least:,} at width {self.width:,}, "
@@ -78,7 +78,7 @@ class Plan:
         longest = self.longest if kind not in ("full", "dense") else self.longest_full
         if kind == "dense":
             heads = max(1, self.width // HEAD)
-            longest = min(longest, 1 << (math.isqrt(MOST_LOGITS // heads).bit_length() - 1))
+            longest = min(longest, 1 << (math.isqrt(MAX_LOGITS // heads).bit_length() - 1))
         lengths = [n for n in self.lengths if n <= longest]
         return lengths[::-2][:LAST][::-1]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 REACH = 2  # pixels: a patch is 5 x 5
 FLAT = 32.0  # of 255: differences below it make two patches hardly unlike
-MOST_PIXELS = 4096
+MAX_PIXELS = 4096
 ALIKE = 0.5
 EDGE, PALE, CHOSEN = 2.8, "0.45", "#d55e00"
 
@@ -24,11 +24,11 @@ def similarity(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     uint8 [height, width, channels].
 
     exp(-d / FLAT), where d is the root of the mean squared difference of patches of 5 x 5 pixels; beyond the edge a
-    picture is mirrored. Raises UserError for more than `MOST_PIXELS` pixels.
+    picture is mirrored. Raises UserError for more than `MAX_PIXELS` pixels.
     """
     height, width, channels = picture.shape
-    if height * width > MOST_PIXELS:
-        raise UserError(f"expected at most {MOST_PIXELS:,} pixels to compare, got {height * width:,}; shrink it")
+    if height * width > MAX_PIXELS:
+        raise UserError(f"expected at most {MAX_PIXELS:,} pixels to compare, got {height * width:,}; shrink it")
     padded = np.pad(picture.astype(np.float64), ((REACH, REACH), (REACH, REACH), (0, 0)), mode="symmetric")
     size = 2 * REACH + 1
     patches = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (0, 1)).reshape(height * width, -1)

@@ -26,7 +26,7 @@ INK, PALE = "0.15", "0.45"
 QUERY, MEMORY, CHOSEN = "#d55e00", "#0072b2", "#009e73"  # after Okabe and Ito
 UNSEEN = 0.25  # of its contrast is left to what the pixel cannot see
 EDGE, GAP, TOP, LEGEND = 1.9, 0.15, 0.65, 0.35  # inches
-MOST_COLUMNS = 5
+MAX_COLUMNS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def draw(attention: PixelAttention) -> Figure:
     from matplotlib.figure import Figure
 
     panels = 1 + len(attention.heads)
-    columns = min(panels, MOST_COLUMNS)
+    columns = min(panels, MAX_COLUMNS)
     rows = -(-panels // columns)
     height, width = attention.picture.shape[:2]
     across, down = EDGE * width / max(height, width), EDGE * height / max(height, width)

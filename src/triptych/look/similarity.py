@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 WINDOW = 8  # beats of a passage that may come back: two bars of 4/4
 FAITHFUL = 0.8  # mean similarity, beat by beat, from which a passage counts as the same
-MOST_BEATS = 2_000  # the matrix has this many rows
-MOST_NUMBERS = 16  # numbered bars along an axis
+MAX_BEATS = 2_000  # the matrix has this many rows
+MAX_NUMBERS = 16  # numbered bars along an axis
 SILENCE = -1
 PALE = "0.45"
 
@@ -48,7 +48,7 @@ def beats_of(piece: Piece) -> dict[int, str]:
     found: dict[int, str] = {}
     # Bars last a tick at least, so that this ends.
     number, end = piece.bars.first, 0
-    while end < piece.length and len(found) <= MOST_BEATS:
+    while end < piece.length and len(found) <= MAX_BEATS:
         bar = piece.bars.number(number)
         beat = bar.metre.beat(piece.resolution)
         whole = range(bar.start - bar.offset, bar.end, beat)
@@ -56,9 +56,9 @@ def beats_of(piece: Piece) -> dict[int, str]:
             if start < piece.length:
                 found[start] = str(number) if start == bar.start and number else ""
         number, end = number + 1, bar.end
-    if not 0 < len(found) <= MOST_BEATS:
-        count = f"more than {MOST_BEATS:,}" if found else "0"
-        raise UserError(f"expected a piece of 1 to {MOST_BEATS:,} beats, got {count}; compare a part of it")
+    if not 0 < len(found) <= MAX_BEATS:
+        count = f"more than {MAX_BEATS:,}" if found else "0"
+        raise UserError(f"expected a piece of 1 to {MAX_BEATS:,} beats, got {count}; compare a part of it")
     return found
 
 
@@ -102,7 +102,7 @@ def draw(matrix: NDArray[np.float64], *, bars: Sequence[str] = (), seconds: floa
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, extent=(0, count, count, 0), interpolation="nearest")
     bars = bars or [str(beat // BAR + 1) if beat % BAR == 0 else "" for beat in range(count)]
     begins = [beat for beat in range(count) if bars[beat]]
-    numbered = begins[:: max(1, -(-len(begins) // MOST_NUMBERS))]
+    numbered = begins[:: max(1, -(-len(begins) // MAX_NUMBERS))]
     names = [bars[beat] if seconds is None else f"{beat * seconds:g}" for beat in numbered]
     axes.set_xticks(numbered, names)
     axes.set_yticks(numbered, names)

@@ -21,7 +21,7 @@ MINIMUM_VOCABULARY = BYTES + 2 + 6  # the bytes, UNKNOWN and END, and a few piec
 LONGEST_LINE = 16_000  # characters of a line that the vocabulary is learned from
 LOWEST_COVERAGE = 0.98  # SentencePiece takes no less
 NO_TEXT = "expected lines of text to learn a vocabulary from, got none; give files that hold text"
-MOST_LINES = 2_000_000  # lines that the vocabulary is learned from: SentencePiece holds them all in memory
+MAX_VOCABULARY_LINES = 2_000_000  # lines that the vocabulary is learned from: SentencePiece holds them all in memory
 
 # A decoded text is one line: what breaks lines or rings bells becomes a space.
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
@@ -76,7 +76,7 @@ class TextCodec:
         kept = [line[:LONGEST_LINE] for line in map(_valid, text_lines(lines)) if line.strip()]
         if not kept:
             raise UserError(NO_TEXT)
-        kept = kept[:: -(-len(kept) // MOST_LINES)]
+        kept = kept[:: -(-len(kept) // MAX_VOCABULARY_LINES)]
         output = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(

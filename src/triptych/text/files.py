@@ -13,7 +13,7 @@ from typing import Protocol
 from triptych.errors import UserError, closest
 
 CHUNK = 2**20  # bytes that are read at once, if they are there
-MOST_BYTES = 100_000  # of a line; of a longer one only the beginning is kept, so that memory stays bounded
+MAX_LINE_BYTES = 100_000  # of a line; of a longer one only the beginning is kept, so that memory stays bounded
 _MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 
 
@@ -74,15 +74,15 @@ def raw_lines(path: str | Path) -> Iterator[bytes]:
 def lines_of(stream: Stream, name: str) -> Iterator[bytes]:
     """Yield the lines of a stream called `name`, without their line ends (LF or CRLF) and a byte order mark.
 
-    Of a line of more than `MOST_BYTES` bytes the first `MOST_BYTES` + 1 are given: `decoded` refuses it.
+    Of a line of more than `MAX_LINE_BYTES` bytes the first `MAX_LINE_BYTES` + 1 are given: `decoded` refuses it.
     """
     first = True
-    while line := stream.readline(MOST_BYTES + 2):
+    while line := stream.readline(MAX_LINE_BYTES + 2):
         if first and line.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise UserError(f"expected UTF-8 in {name}, got UTF-16; convert it (iconv -f UTF-16 -t UTF-8)")
         ended = line.endswith(b"\n")
-        while not ended and (rest := stream.readline(MOST_BYTES)):
-            line, ended = line[: MOST_BYTES + 1] + rest[: MOST_BYTES + 1 - len(line)], rest.endswith(b"\n")
+        while not ended and (rest := stream.readline(MAX_LINE_BYTES)):
+            line, ended = line[: MAX_LINE_BYTES + 1] + rest[: MAX_LINE_BYTES + 1 - len(line)], rest.endswith(b"\n")
         bare = line.removesuffix(b"\n").removesuffix(b"\r")
         yield bare.removeprefix(_MARK) if first else bare
         first = False
@@ -90,8 +90,8 @@ def lines_of(stream: Stream, name: str) -> Iterator[bytes]:
 
 def decoded(raw: bytes, what: str = "") -> str:
     """Decode a line of UTF-8. `what` begins the reason of the `Unusable` that is raised where that cannot be done."""
-    if len(raw) > MOST_BYTES:
-        raise Unusable(f"{what} over {MOST_BYTES:,} bytes".lstrip())
+    if len(raw) > MAX_LINE_BYTES:
+        raise Unusable(f"{what} over {MAX_LINE_BYTES:,} bytes".lstrip())
     try:
         return raw.decode()
     except UnicodeDecodeError:

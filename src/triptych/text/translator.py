@@ -44,9 +44,9 @@ TOKENIZER = "tokenizer.model"
 SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe says otherwise
 GIVEN = {"source_vocabulary": None, "classes": 0, "aligned": False}  # of every translator: a joint vocabulary
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
-MOST_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
-LARGEST_BEAM = 1000
-LARGEST_EXPONENT = 700.0  # of which a float holds the exponential
+MAX_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
+MAX_BEAM = 1000
+MAX_EXPONENT = 700.0  # of which a float holds the exponential
 VOCABULARY = 8000  # pieces, where a person names no number
 GNMT = LengthPenalty()
 
@@ -217,8 +217,8 @@ class Translator:
         """Find the lines that `translate` and `sample` refuse: their places from 0, and why each is refused."""
         found = {}
         for place, line in enumerate(text_lines(lines)):
-            if len(line) > MOST_CHARACTERS and len(" ".join(line.split())) > MOST_CHARACTERS:
-                found[place] = f"over {MOST_CHARACTERS} characters"
+            if len(line) > MAX_CHARACTERS and len(" ".join(line.split())) > MAX_CHARACTERS:
+                found[place] = f"over {MAX_CHARACTERS} characters"
             elif len(self.codec.encode(line)) > self._longest:
                 found[place] = f"over {self._longest} tokens"
         return found
@@ -241,7 +241,7 @@ class Translator:
         may). A line that `refused` names is a UserError, before any is translated.
         """
         allow = no_repeat(no_repeat_ngram, self.codec.vocabulary)
-        beam = whole_number(beam, "a beam", 1, min(LARGEST_BEAM, self.codec.vocabulary))
+        beam = whole_number(beam, "a beam", 1, min(MAX_BEAM, self.codec.vocabulary))
         nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
         found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
@@ -357,7 +357,7 @@ class Translator:
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
-        perplexity = math.exp(min(held_out_loss(self.trained.measured(), list(held_out.epoch(0))), LARGEST_EXPONENT))
+        perplexity = math.exp(min(held_out_loss(self.trained.measured(), list(held_out.epoch(0))), MAX_EXPONENT))
         return replace(
             scored([choices[0].text for choices in found]),
             perplexity=perplexity,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.image.files import arrays
-from triptych.image.files.arrays import LARGEST_ARRAY, read_idx, read_npz
+from triptych.image.files.arrays import MAX_ARRAY_BYTES, read_idx, read_npz
 from triptych.image.files.pictures import read_pictures
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
@@ -313,13 +313,13 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 def test_an_honest_array_may_still_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = npz(tmp_path / "a.npz", x_train=noise(2, 4, 3))
-    monkeypatch.setattr(arrays, "LARGEST_ARRAY", 24)
+    monkeypatch.setattr(arrays, "MAX_ARRAY_BYTES", 24)
     assert read_npz(path, "x_train").size == 24
-    monkeypatch.setattr(arrays, "LARGEST_ARRAY", 23)
+    monkeypatch.setattr(arrays, "MAX_ARRAY_BYTES", 23)
     monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("made room"))
     with pytest.raises(UserError, match="it has 24 bytes, more than 23"):
         read_npz(path, "x_train")
-    assert LARGEST_ARRAY == 2_000_000_000
+    assert MAX_ARRAY_BYTES == 2_000_000_000
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.image.files.container import LARGEST_SLOW, first_picture
+from triptych.image.files.container import MAX_SLOW_BYTES, first_picture
 
 SMOOTH = Image.fromarray(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)).resize((30, 20))
 
@@ -203,11 +203,11 @@ def repeat_counts(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("small", "large"),
     [
-        (repeat_counts(0), repeat_counts(LARGEST_SLOW)),
-        (b"P3 2 1 255 1 2 3 4 5 6\n", b"P3 2 1 255 1 2 3 4 5 6\n" + b" " * LARGEST_SLOW),
-        (b"P1 2 1\n1 0\n", b"P1 2 1\n1 0\n" + b" " * LARGEST_SLOW),
-        (b"P5 2 1 99\nab", b"P5 2 1 99\nab" + bytes(LARGEST_SLOW)),
-        (b"P6 1 1 65535\nabcdef", b"P6 1 1 65535\nabcdef" + bytes(LARGEST_SLOW)),
+        (repeat_counts(0), repeat_counts(MAX_SLOW_BYTES)),
+        (b"P3 2 1 255 1 2 3 4 5 6\n", b"P3 2 1 255 1 2 3 4 5 6\n" + b" " * MAX_SLOW_BYTES),
+        (b"P1 2 1\n1 0\n", b"P1 2 1\n1 0\n" + b" " * MAX_SLOW_BYTES),
+        (b"P5 2 1 99\nab", b"P5 2 1 99\nab" + bytes(MAX_SLOW_BYTES)),
+        (b"P6 1 1 65535\nabcdef", b"P6 1 1 65535\nabcdef" + bytes(MAX_SLOW_BYTES)),
     ],
     ids=["bmp", "ppm", "pbm", "pgm", "deep ppm"],
 )
@@ -220,7 +220,7 @@ def test_what_is_slow_to_read_has_to_be_small(small: bytes, large: bytes) -> Non
 
 def test_what_is_fast_to_read_may_be_large() -> None:
     for opening in (b"P4 2 1 ", b"P5 2 1 255 ", b"P5 2 1 65535 ", b"P6 2 1 255 "):
-        assert first_picture(opening + bytes(LARGEST_SLOW)).width == 2
+        assert first_picture(opening + bytes(MAX_SLOW_BYTES)).width == 2
 
 
 def test_comments_before_the_pixels() -> None:

@@ -51,7 +51,7 @@ def test_a_large_picture_is_nearly_what_it_would_be_whole(
     Image.fromarray(smooth(300, 500, channels).squeeze()).save(path, **options, **more)
     shown = 1 if channels == 1 else 3
     whole, size, words = read_resized(path, (6, 10), channels=shown)
-    monkeypatch.setattr(decoding, "MOST_PIXELS", 100_000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100_000)
     monkeypatch.setattr(decoding, "STRIP", 7_000)
     small, same, told = read_resized(path, (6, 10), channels=shown)
     assert (same, told) == (size, words) and size == ((300, 500) if orientation == 1 else (500, 300))
@@ -80,7 +80,7 @@ def test_strips_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_reduced_is_at_least_four_times_as_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(decoding, "MOST_PIXELS", 10)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 10)
     path = tmp_path / "a.jpg"
     Image.fromarray(smooth(100, 150)).save(path)
     for size, shape in (
@@ -148,7 +148,7 @@ def test_a_photograph_of_24_megapixels_in_little_memory(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_a_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "MOST_PIXELS", 1_000)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1_000)
     mask = np.random.default_rng(0).random((60, 80)) < 0.01
     Image.fromarray(mask).save(tmp_path / "m.png")
     assert np.array_equal(read_mask(tmp_path / "m.png", (60, 80)), mask)

@@ -449,14 +449,14 @@ def test_resizing_cuts_the_edges_then_averages_or_interpolates(tmp_path: Path) -
 def test_limits_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path, [f"{place}/a.png" for place in range(5)])
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "MOST_PICTURES", 4)
+        patch.setattr(folders, "MAX_PICTURES", 4)
         with pytest.raises(UserError, match="at most 4 pictures, got more"):
             read_pictures(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(folders, "MOST_CLASSES", 4)
+        patch.setattr(folders, "MAX_CLASSES", 4)
         with pytest.raises(UserError, match="at most 4 folders of classes, got 5"):
             read_pictures(tmp_path)
-    monkeypatch.setattr(files, "LARGEST_ARRAY", 239)
+    monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 239)
     with pytest.raises(UserError, match="at most 239 bytes of pictures, got 240 with 4 of them; choose a smaller size"):
         read_pictures(tmp_path)
     assert read_pictures(tmp_path, channels=1)[0].pictures.shape == (5, 4, 5, 1)
@@ -466,7 +466,7 @@ def test_only_so_many_pictures_are_named(tmp_path: Path, monkeypatch: pytest.Mon
     fill(tmp_path, ["a.png"])
     for place in range(5):
         (tmp_path / f"b{place}.png").touch()
-    monkeypatch.setattr(folders, "MOST_WORDS", 2)
+    monkeypatch.setattr(folders, "MAX_UNREADABLE", 2)
     words = read_pictures(tmp_path)[1]
     assert len(words) == 3
     assert words[0] == "left out, cannot be read: 5 pictures"

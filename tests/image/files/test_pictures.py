@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from triptych.errors import UserError
-from triptych.image.files.decoding import MOST_PIXELS
-from triptych.image.files.pictures import LARGEST_FILE, Pictures, read_picture, write_picture
+from triptych.image.files.decoding import MAX_PIXELS
+from triptych.image.files.pictures import MAX_FILE_BYTES, Pictures, read_picture, write_picture
 
 ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 ON_WHITE = "transparency is put on white"
@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_large_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(LARGEST_FILE + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("opened"))
     with pytest.raises(UserError, match=r"at most 100,000,000 bytes, got '.*' of 100,000,001; shrink it"):
         read_picture(tmp_path / "a.png")
@@ -380,7 +380,7 @@ def test_a_large_picture_is_refused_before_the_decoder_sees_it(
 
 def test_the_most_pixels_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(4096, 4096, 1, 0, bytes(513 * 4096)))
-    assert read_picture(tmp_path / "a.png")[0].size == MOST_PIXELS
+    assert read_picture(tmp_path / "a.png")[0].size == MAX_PIXELS
 
 
 def test_a_decoder_that_sees_another_size_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from triptych.music.files.roll import COLOURS, draw_roll, draw_row, pitch_range
 from triptych.music.files.save import save_music
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.piece import Note, Piece
-from triptych.picture import MOST_PIXELS
+from triptych.picture import MAX_PIXELS
 
 CHORALE = ("soprano", "alto", "tenor", "bass")
 
@@ -181,7 +181,7 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     by_pitch = dict(zip([box[2] for box in boxes(figure.axes[0])], fills(figure.axes[0]), strict=True))
     assert by_pitch[66] == by_pitch[67] == by_pitch[68] == (COLOURS[-1], 1.0)
     with Image.open(tmp_path / "names.png") as image:
-        assert max(image.size) <= MOST_PIXELS * 1.1
+        assert max(image.size) <= MAX_PIXELS * 1.1
 
 
 @pytest.mark.parametrize(("length", "pitches"), [(2**31, (60,)), (50_000, (0, 127))])
@@ -189,5 +189,5 @@ def test_an_endless_piece_stays_a_picture(tmp_path: Path, length: int, pitches: 
     piece = Piece(tuple(Note(0, length, pitch) for pitch in pitches), 4)
     save_music(piece, tmp_path / "long.png")
     with Image.open(tmp_path / "long.png") as image:
-        assert max(image.size) <= MOST_PIXELS * 1.1 and min(image.size) > 1000
+        assert max(image.size) <= MAX_PIXELS * 1.1 and min(image.size) > 1000
     assert all(len(ticks(axes)) <= 16 for axes in draw_roll(piece).axes)

@@ -21,17 +21,17 @@ from triptych.errors import UserError, printable
 
 Parts = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...]]  # pictures, labels, names of classes
 
-LARGEST_ARRAY = 2_000_000_000  # bytes
-MOST_CLASSES = 100_000
+MAX_ARRAY_BYTES = 2_000_000_000  # bytes
+MAX_CLASSES = 100_000
 NAME_LENGTH = 80  # characters of a class
 HELD_OUT = 10  # every so many-th picture is one of the validation split, where none was set apart
 IDX_FILES = {"train": ("train",), "valid": ("train",), "test": ("t10k", "test")}  # "test" of EMNIST
 IDX_KINDS = {"images": 3, "labels": 1}  # and their dimensions
 IDX_HELD_OUT = 12  # the last part in so many of the training file is the validation split, ...
-MOST_HELD_OUT = 5_000  # ... at most so many pictures
+MAX_HELD_OUT = 5_000  # ... at most so many pictures
 DIGITS = tuple("0123456789")
 FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
-LARGEST_DIRECTORY = 1 << 20  # bytes of what lists the members of a zip
+MAX_DIRECTORY_BYTES = 1 << 20  # bytes of what lists the members of a zip
 BLOCK = 1 << 20  # bytes or pixels at a time
 END_OF_DIRECTORY, END_OF_LARGE_DIRECTORY = b"PK\5\6", b"PK\6\7"  # the second stands before the first in zips above 4 GB
 # What reading a damaged or encrypted file raises, depending on how it is compressed.
@@ -69,7 +69,7 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
         labels = read_idx(beside, 1).astype(np.int64)
         _check_labels(labels, len(pictures), beside)
     if split != "test":
-        start = len(pictures) - min(MOST_HELD_OUT, -(-len(pictures) // IDX_HELD_OUT))
+        start = len(pictures) - min(MAX_HELD_OUT, -(-len(pictures) // IDX_HELD_OUT))
         chosen = slice(start, None) if split == "valid" else slice(start)
         pictures, labels = pictures[chosen], None if labels is None else labels[chosen]
     if labels is None:
@@ -174,7 +174,7 @@ def _npz_classes(path: Path, there: list[str], labels: NDArray[np.int64]) -> tup
                 highest = max(highest, int(_npz_labels(path, name).max(initial=0)))
         return tuple(str(label) for label in range(highest + 1))
     names = read_npz(path, "class_names")
-    if names.dtype.kind not in "US" or names.ndim != 1 or not highest < len(names) <= MOST_CLASSES:
+    if names.dtype.kind not in "US" or names.ndim != 1 or not highest < len(names) <= MAX_CLASSES:
         raise UserError(
             f"expected class_names as text, one for each of the labels to {highest}, got {names.dtype} "
             f"{list(names.shape)} in {str(path)!r}; save them so"
@@ -186,9 +186,9 @@ def _npz_classes(path: Path, there: list[str], labels: NDArray[np.int64]) -> tup
 def _check_labels(labels: NDArray[np.int64], count: int, path: Path) -> None:
     if len(labels) != count:
         raise UserError(f"expected {count:,} labels, one a picture, got {len(labels):,} in {str(path)!r}; make it anew")
-    if labels.size and not 0 <= labels.min() <= labels.max() < MOST_CLASSES:
+    if labels.size and not 0 <= labels.min() <= labels.max() < MAX_CLASSES:
         raise UserError(
-            f"expected labels from 0 to {MOST_CLASSES - 1:,}, got {labels.min()} to {labels.max()} in {str(path)!r}; "
+            f"expected labels from 0 to {MAX_CLASSES - 1:,}, got {labels.min()} to {labels.max()} in {str(path)!r}; "
             "number the classes from 0"
         )
 
@@ -210,7 +210,7 @@ def _on_white(pictures: NDArray[np.uint8], words: list[str]) -> NDArray[np.uint8
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The bytes of an IDX file of so many dimensions; unpacked if its name ends in .gz.
 
-    Raises UserError for any other file, and for more than `LARGEST_ARRAY` bytes.
+    Raises UserError for any other file, and for more than `MAX_ARRAY_BYTES` bytes.
     """
     kind = f"a whole IDX file of bytes in {dimensions} dimensions"
     try:
@@ -243,7 +243,7 @@ def npz_names(path: Path) -> list[str]:
 def read_npz(path: Path, name: str) -> NDArray[Any]:
     """One array of numbers or of text in a .npz file; nothing pickled is loaded.
 
-    Raises UserError where the array is damaged, larger than `LARGEST_ARRAY`, or not of the size that the zip tells.
+    Raises UserError where the array is damaged, larger than `MAX_ARRAY_BYTES`, or not of the size that the zip tells.
     """
     try:
         with _opened(path) as archive:
@@ -284,15 +284,15 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise ValueError("it is no zip")
     if END_OF_LARGE_DIRECTORY in tail[max(0, at - 20) : at]:
         raise ValueError("it is larger than 4 GB, or made as if it were")
-    if int.from_bytes(tail[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
+    if int.from_bytes(tail[at + 12 : at + 16], "little") > MAX_DIRECTORY_BYTES:
         raise ValueError("it has too many members")
     return zipfile.ZipFile(path)
 
 
 def _filled(file: IO[bytes] | gzip.GzipFile, size: int) -> NDArray[np.uint8]:
     """The next `size` bytes. Memory grows as they come, whatever was promised."""
-    if size > LARGEST_ARRAY:
-        raise ValueError(f"it has {size:,} bytes, more than {LARGEST_ARRAY:,}")
+    if size > MAX_ARRAY_BYTES:
+        raise ValueError(f"it has {size:,} bytes, more than {MAX_ARRAY_BYTES:,}")
     flat, filled = np.empty(size, np.uint8), 0
     while filled < size:
         block = file.read(min(BLOCK, size - filled))

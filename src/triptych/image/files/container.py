@@ -25,15 +25,15 @@ from triptych.image.files.tags import (
     number,
 )
 
-MOST_PARTS = 1 << 20  # chunks, segments or blocks of a file; a GIF of 100 MB has 400,000 blocks
-MOST_CHUNKS = 100_000  # of them, those that are kept
-MOST_NOTES = 16  # of a PNG: texts that may tell its orientation, and are unpacked for it
-MOST_SCANS = 100  # of a JPEG file; a progressive one has about 10
-MOST_VALUES = 1 << 16  # of a TIFF tag, and strips or tiles of a TIFF file
-LARGEST_TILE = 1 << 24  # pixels
-LARGEST_HEADER = 10_000  # bytes of a Netpbm file before its pixels, with comments
-MOST_COMMENTS = 1_000  # of such a file with its pixels in text
-LARGEST_SLOW = 4_000_000  # bytes of a file whose pixels Pillow decodes one by one in Python
+MAX_PARTS = 1 << 20  # chunks, segments or blocks of a file; a GIF of 100 MB has 400,000 blocks
+MAX_CHUNKS = 100_000  # of them, those that are kept
+MAX_TEXTS = 16  # of a PNG: texts that may tell its orientation, and are unpacked for it
+MAX_SCANS = 100  # of a JPEG file; a progressive one has about 10
+MAX_TAG_VALUES = 1 << 16  # of a TIFF tag, and strips or tiles of a TIFF file
+MAX_TILE_PIXELS = 1 << 24  # pixels
+MAX_HEADER_BYTES = 10_000  # bytes of a Netpbm file before its pixels, with comments
+MAX_COMMENTS = 1_000  # of such a file with its pixels in text
+MAX_SLOW_BYTES = 4_000_000  # bytes of a file whose pixels Pillow decodes one by one in Python
 
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 WEBP_CHUNKS = (b"VP8X", b"ANIM", b"ALPH", b"VP8 ", b"VP8L")
@@ -103,12 +103,12 @@ def _png(data: bytes) -> FirstPicture:
             kept.append(view[at:end])
         elif kind == b"eXIf":
             orientation.read_exif(data[at + 8 : end - 4])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and notes < MOST_NOTES and _may_tell(data, at + 8):
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and notes < MAX_TEXTS and _may_tell(data, at + 8):
             orientation.read_text(kind, data[at + 8 : end - 4])
             notes += 1
         elif kind == b"acTL":
             more = struct.unpack_from(">I", data, at + 8)[0] > 1
-        _too_many(len(kept), MOST_CHUNKS, "chunks")
+        _too_many(len(kept), MAX_CHUNKS, "chunks")
         at = end
         if kind == b"IEND":
             break
@@ -125,7 +125,7 @@ def _gif(data: bytes) -> FirstPicture:
     width, height = struct.unpack_from("<HH", data, 6)
     at = 13 + _palette_bytes(data[10])
     header, control, picture, more = data[:at], b"", b"", False
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         kind = data[at : at + 1]
         if kind == b",":
             if picture:
@@ -155,14 +155,14 @@ def _palette_bytes(flags: int) -> int:
 
 def _after_blocks(data: bytes, at: int) -> int:
     """Where a chain of blocks ends, or the file if it ends before."""
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         if at >= len(data):
             return len(data)
         size = data[at]
         at += 1 + size
         if not size:
             return at
-    raise ValueError(f"it has more than {MOST_PARTS:,} blocks")
+    raise ValueError(f"it has more than {MAX_PARTS:,} blocks")
 
 
 def _jpeg(data: bytes) -> FirstPicture:
@@ -187,8 +187,8 @@ def _jpeg(data: bytes) -> FirstPicture:
         if kind not in JPEG_NOTES:
             kept.append(view[at:end])
         at, parts = end, parts + 1
-        _too_many(parts, MOST_CHUNKS, "segments")
-        _too_many(scans, MOST_SCANS, "scans")
+        _too_many(parts, MAX_CHUNKS, "segments")
+        _too_many(scans, MAX_SCANS, "scans")
     sequential = bool(frames) and set(frames) <= set(JPEG_SEQUENTIAL)
     return FirstPicture("JPEG", b"".join(kept), width, height, orientation.value, more, sequential)
 
@@ -196,7 +196,7 @@ def _jpeg(data: bytes) -> FirstPicture:
 def _webp(data: bytes) -> FirstPicture:
     view, at, frames, orientation = memoryview(data), 12, 0, Orientation()
     kept = []
-    for _ in range(MOST_PARTS):
+    for _ in range(MAX_PARTS):
         if at + 8 > len(data):
             break
         kind, length = struct.unpack_from("<4sI", data, at)
@@ -208,7 +208,7 @@ def _webp(data: bytes) -> FirstPicture:
         elif kind == b"XMP ":
             orientation.read_xmp(data[at + 8 : at + 8 + length])
         frames += kind == b"ANMF"
-        _too_many(len(kept), MOST_CHUNKS, "chunks")
+        _too_many(len(kept), MAX_CHUNKS, "chunks")
         at = end
     width, height = _webp_size(data)
     body = b"WEBP" + b"".join(kept)
@@ -238,7 +238,7 @@ def _bmp(data: bytes) -> FirstPicture:
 
 
 def _netpbm(data: bytes) -> FirstPicture:
-    found = (BITMAP if data[1:2] in b"14" else PIXMAP).match(data, 0, LARGEST_HEADER)
+    found = (BITMAP if data[1:2] in b"14" else PIXMAP).match(data, 0, MAX_HEADER_BYTES)
     if not found:
         raise ValueError("its header is damaged")
     width, height, *maximum = (int(number[:12]) for number in found.groups())
@@ -246,13 +246,13 @@ def _netpbm(data: bytes) -> FirstPicture:
     # As they are: bits, bytes, and words if they are grey.
     _check_slow(data, slow=text or maximum not in ([], [255], [65535] if data[1:2] == b"5" else []))
     if text:  # the decoder copies a megabyte for every comment
-        _too_many(data.count(b"#"), MOST_COMMENTS, "comments")
+        _too_many(data.count(b"#"), MAX_COMMENTS, "comments")
     return FirstPicture("PPM", data, width, height)
 
 
 def _check_slow(data: bytes, *, slow: bool) -> None:
-    if slow and len(data) > LARGEST_SLOW:
-        raise ValueError(f"it is of a kind that is slow to read, and larger than {LARGEST_SLOW:,} bytes")
+    if slow and len(data) > MAX_SLOW_BYTES:
+        raise ValueError(f"it is of a kind that is slow to read, and larger than {MAX_SLOW_BYTES:,} bytes")
 
 
 def _tiff(data: bytes) -> FirstPicture:
@@ -266,20 +266,20 @@ def _tiff(data: bytes) -> FirstPicture:
         _, kind, count = struct.unpack_from(f"{order}HHI", entries[tag])
         if kind not in TIFF_VALUES:
             raise ValueError(f"its tag {tag} is of a wrong type")
-        _too_many(count, MOST_VALUES, f"values of tag {tag}")
+        _too_many(count, MAX_TAG_VALUES, f"values of tag {tag}")
         kept.append(entries[tag])
     values = {tag: number(data, entries.get(tag), default) for tag, default in DEFAULTS.items()}
     width, height, samples = values[WIDTH], values[LENGTH], values[SAMPLES]
     wide, high = width, values[ROWS] or height
     if TILE_WIDTH in entries or TILE_LENGTH in entries:
         wide, high = (number(data, entries.get(tag), 0) for tag in (TILE_WIDTH, TILE_LENGTH))
-        if not 0 < wide * high <= LARGEST_TILE:
+        if not 0 < wide * high <= MAX_TILE_PIXELS:
             raise ValueError(f"its tiles are {wide} x {high}")
     if values[COMPRESSION] not in TIFF_COMPRESSIONS or samples > 6:
         raise ValueError(f"its compression ({values[COMPRESSION]}) or its {samples} samples a pixel are not known")
     if width and height:
         planes = samples if values[PLANES] == 2 else 1
-        _too_many(math.ceil(width / wide) * math.ceil(height / high) * planes, MOST_VALUES, "strips or tiles")
+        _too_many(math.ceil(width / wide) * math.ceil(height / high) * planes, MAX_TAG_VALUES, "strips or tiles")
     gap = bytes(len(data) % 2)
     opening = data[:4] + struct.pack(f"{order}I", len(data) + len(gap))
     listed = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)

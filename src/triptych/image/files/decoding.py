@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
 
-MOST_PIXELS = 2**24  # of a picture that is wanted as it is
-MOST_DECODED = 50_000_000  # pixels that are decoded at once: of a picture that is made small, or of a mask
-MOST_SCALED = 2**27  # pixels of a JPEG whose decoder makes it small, line by line
+MAX_PIXELS = 2**24  # of a picture that is wanted as it is
+MAX_DECODED_PIXELS = 50_000_000  # pixels that are decoded at once: of a picture that is made small, or of a mask
+MAX_SCALED_PIXELS = 2**27  # pixels of a JPEG whose decoder makes it small, line by line
 FINER = 4  # than what is wanted at least: what a picture is reduced to, so that the rest can be resized exactly enough
 SCALES = (8, 4, 2)  # of which that decoder is capable
 STRIP = 2**20  # pixels that are converted at once
@@ -54,7 +54,7 @@ class Header:
 def decode(data: bytes, name: str, *, channels: int | None, behind: int = 255, size: Size | None = None) -> Decoded:
     """Decode the first picture of a file; `files.read_picture` says how.
 
-    size: height and width that the picture is going to be resized to. Only then it may have more than `MOST_PIXELS`,
+    size: height and width that the picture is going to be resized to. Only then it may have more than `MAX_PIXELS`,
     and such a picture comes back reduced by a whole factor, if it then is at least four times as large as `size`.
     Raises UserError, which names the file, where nothing can be decoded.
     """
@@ -115,15 +115,15 @@ def _reduction(first: FirstPicture, name: str, size: Size | None) -> tuple[int, 
     """How many times the decoder and then we make the picture smaller, in that order. Raises UserError if it is too
     large all the same.
     """
-    pixels, most = first.width * first.height, MOST_PIXELS
+    pixels, most = first.width * first.height, MAX_PIXELS
     scale = factor = 1
-    if size is not None and pixels > MOST_PIXELS:
+    if size is not None and pixels > MAX_PIXELS:
         factor = max(1, min(first.height // (FINER * size[0]), first.width // (FINER * size[1])))
-        most = MOST_DECODED
+        most = MAX_DECODED_PIXELS
         if first.format == "JPEG":
             scale = next((scale for scale in SCALES if scale <= factor), 1)
         if first.sequential:
-            most = min(MOST_SCALED, MOST_DECODED * scale * scale)
+            most = min(MAX_SCALED_PIXELS, MAX_DECODED_PIXELS * scale * scale)
     if pixels > most:
         raise UserError(
             f"expected a picture of at most {most:,} pixels, got {name!r} of {first.width} x {first.height}; shrink it"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from triptych.errors import UserError, printable
-from triptych.image.files.arrays import HELD_OUT, MOST_CLASSES, NAME_LENGTH
+from triptych.image.files.arrays import HELD_OUT, MAX_CLASSES, NAME_LENGTH
 from triptych.splits import SPLITS, WORDS
 
-MOST_PICTURES = 2_000_000  # of a folder
-MOST_WORDS = 1_000  # about pictures of a folder that cannot be read; each names one
+MAX_PICTURES = 2_000_000  # of a folder
+MAX_UNREADABLE = 1_000  # messages about pictures of a folder that cannot be read
 SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm",
@@ -59,7 +59,7 @@ class Words:
 
     def cannot_read(self, word: str) -> None:
         """One picture that is left out because it cannot be read."""
-        if len(self.unreadable) < MOST_WORDS:
+        if len(self.unreadable) < MAX_UNREADABLE:
             self.unreadable.append(word)
         else:
             self.more += 1
@@ -168,8 +168,8 @@ def read_layout(path: Path, words: Words) -> Layout:
     taught = set(inside.get("train", ()))
     alike = [counts for counts in inside.values() if not taught or taught & set(counts)]
     classes = sorted({name for counts in alike for name in counts})
-    if len(classes) > MOST_CLASSES:
-        raise UserError(f"expected at most {MOST_CLASSES:,} folders of classes, got {len(classes):,} in {str(path)!r}")
+    if len(classes) > MAX_CLASSES:
+        raise UserError(f"expected at most {MAX_CLASSES:,} folders of classes, got {len(classes):,} in {str(path)!r}")
     if taught:
         for split, names in files.items():
             for name in names:
@@ -337,8 +337,8 @@ def _walk(top: Path, words: Words) -> Iterator[Found]:
                 words.count(f"left out, {kind}", name, printable(suffix, 20) or "without one")
         except (OSError, RuntimeError) as error:  # a link to itself is a RuntimeError
             words.cannot_read(f"{str(path)!r} cannot be read: {printable(str(error), 200)}")
-        if count > MOST_PICTURES:
-            raise UserError(f"expected at most {MOST_PICTURES:,} pictures, got more in {str(top)!r}; make it smaller")
+        if count > MAX_PICTURES:
+            raise UserError(f"expected at most {MAX_PICTURES:,} pictures, got more in {str(top)!r}; make it smaller")
 
 
 def _visible(path: Path, top: Path, words: Words) -> list[Path]:

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.image.files.arrays import HELD_OUT, LARGEST_ARRAY, has_idx, idx_split, npz_split
-from triptych.image.files.decoding import MOST_PIXELS, Decoded, Picture, Size, decode, read_header
+from triptych.image.files.arrays import HELD_OUT, MAX_ARRAY_BYTES, has_idx, idx_split, npz_split
+from triptych.image.files.decoding import MAX_PIXELS, Decoded, Picture, Size, decode, read_header
 from triptych.image.files.folders import Layout, Words, read_layout, split_of
 from triptych.image.files.resizing import is_cut, middle, resized, with_channels
 from triptych.shape.files import write_file
 from triptych.splits import SPLITS, evenly
 
-LARGEST_FILE = 100_000_000  # bytes
+MAX_FILE_BYTES = 100_000_000  # bytes
 MARK, MARK_BEFORE = re.compile(rb"tEXtSoftware\0triptych ([0-9a-f]{32})"), 200  # and within how many bytes it begins
 SAME = "left out of training, the same pixels are held out or tested"
 
@@ -36,7 +36,7 @@ def read_picture(path: str | Path, *, channels: int | None = None, behind: int =
     PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it stays
     what it is. Transparency is put on white, or on another shade `behind` it, 16 bits become 8, the orientation of
     EXIF or XMP is applied, and of several pictures in a file the first is read. Raises UserError, which names the file,
-    for any other file, a damaged one, and one of more than `LARGEST_FILE` bytes or `MOST_PIXELS` pixels.
+    for any other file, a damaged one, and one of more than `MAX_FILE_BYTES` bytes or `MAX_PIXELS` pixels.
     """
     found = read_whole(path, None, channels=channels, behind=behind)
     return found.pixels, found.words
@@ -68,13 +68,13 @@ def _content(path: Path, name: str) -> bytes:
         if not path.is_file():
             raise UserError(f"expected a picture, got {name!r}, which is no file; check the path")
         size, data = path.stat().st_size, b""
-        if size <= LARGEST_FILE:
+        if size <= MAX_FILE_BYTES:
             with path.open("rb") as file:
                 data = file.read(size)
     except OSError as error:
         raise UserError(f"expected a picture, got {name!r}: {error.strerror}; check the path") from None
-    if size > LARGEST_FILE:
-        raise UserError(f"expected a picture of at most {LARGEST_FILE:,} bytes, got {name!r} of {size:,}; shrink it")
+    if size > MAX_FILE_BYTES:
+        raise UserError(f"expected a picture of at most {MAX_FILE_BYTES:,} bytes, got {name!r} of {size:,}; shrink it")
     if not data:
         raise UserError(f"expected a picture, got {name!r}, which is empty; choose another file")
     return data
@@ -177,14 +177,14 @@ def read_pictures(
       Without valid, every tenth picture by name is "valid".
 
     Raises UserError where nothing can be read, the split is empty, what the folders mean cannot be told, or it needs
-    more than `LARGEST_ARRAY` bytes.
+    more than `MAX_ARRAY_BYTES` bytes.
     """
     _check_channels(channels)
     path, wanted = Path(path), split_of(split)
     if wanted is None:
         raise UserError(f"expected the split 'train', 'valid' or 'test', got {split!r}; choose one of them")
-    if size is not None and not (min(size) > 0 and size[0] * size[1] <= MOST_PIXELS):
-        raise UserError(f"expected a size of 1 to {MOST_PIXELS:,} pixels, got {_size(size)}; choose another")
+    if size is not None and not (min(size) > 0 and size[0] * size[1] <= MAX_PIXELS):
+        raise UserError(f"expected a size of 1 to {MAX_PIXELS:,} pixels, got {_size(size)}; choose another")
     if path.is_dir() and not has_idx(path):
         found, words = _from_folder(path, wanted, channels, size)
     elif path.is_dir() or (path.suffix.lower() == ".npz" and path.is_file()):
@@ -226,9 +226,9 @@ def _fitted(pictures: Picture, channels: int | None, size: Size | None, words: l
 
 
 def _check_room(size: int, count: int) -> None:
-    if size > LARGEST_ARRAY:
+    if size > MAX_ARRAY_BYTES:
         raise UserError(
-            f"expected at most {LARGEST_ARRAY:,} bytes of pictures, got {size:,} with {count:,} of them; choose a "
+            f"expected at most {MAX_ARRAY_BYTES:,} bytes of pictures, got {size:,} with {count:,} of them; choose a "
             "smaller size or fewer pictures"
         )
 
@@ -332,9 +332,9 @@ def _shape(layout: Layout, channels: int | None, size: Size | None) -> tuple[int
                 f"expected pictures of one size in {str(layout.root)!r}, got {len(sizes):,} sizes, most often "
                 f"{_size(size)} ({most:,} of {number:,}); give a size, as in data.size=[32, 32], to have all resized"
             )
-        if size[0] * size[1] > MOST_PIXELS:
+        if size[0] * size[1] > MAX_PIXELS:
             raise UserError(
-                f"expected pictures of at most {MOST_PIXELS:,} pixels in {str(layout.root)!r}, got {_size(size)}; give "
+                f"expected pictures of at most {MAX_PIXELS:,} pixels in {str(layout.root)!r}, got {_size(size)}; give "
                 "a size, as in data.size=[32, 32], to have all resized"
             )
     return *size, channels
