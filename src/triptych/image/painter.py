@@ -338,10 +338,8 @@ class Painter:
         that completes is shown the picture with what is hidden, everything if None.
         """
         expect(picture, np.ndarray, *ARRAY)
-        if self.codec.positions > MAX_MAP_POSITIONS:
-            raise UserError(
-                f"expected a model of at most {MAX_MAP_POSITIONS:,} positions to look into, got {self.codec.positions:,}"
-            )
+        if (count := self.codec.positions) > MAX_MAP_POSITIONS:
+            raise UserError(f"expected a model of at most {MAX_MAP_POSITIONS:,} positions to look into, got {count:,}")
         labels = np.array([-1 if label is None else self.codec.label(label)])
         if self.task == "complete" and hidden is None:
             hidden = np.ones(picture.shape[:2], bool)
