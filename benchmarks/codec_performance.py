@@ -32,7 +32,7 @@ from triptych.music.performances.codec import BIN, NOTE_OFF, TIME_SHIFT, VELOCIT
 
 Played = dict[int, list[tuple[float, float, int]]]  # by pitch: start and end in seconds, velocity
 
-MOST = 0.01 + 1e-9  # seconds
+MAX_ERROR = 0.01 + 1e-9  # seconds
 
 
 def what_should_sound(data: bytes) -> Played:
@@ -142,7 +142,7 @@ def compare(expected: Played, rows: list[tuple[float, float, int, int]]) -> tupl
         failures += abs(len(before) - len(after))
         for (start, end, velocity), (start_after, end_after, velocity_after) in zip(before, after, strict=False):
             moved, held = abs(start - start_after), abs(end - end_after)
-            failures += moved > MOST or held > MOST or (velocity - 1) // BIN != (velocity_after - 1) // BIN
+            failures += moved > MAX_ERROR or held > MAX_ERROR or (velocity - 1) // BIN != (velocity_after - 1) // BIN
             onset, release = max(onset, moved), max(release, held)
     return failures, onset, release
 

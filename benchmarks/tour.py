@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST = 2.5  # times as long beside a busy core
+MAX_RATIO = 2.5  # times as long beside a busy core
 COUNT = "number = 0\nwhile True: number += 1"
 STAT = Path("/proc/stat")
 
@@ -39,7 +39,7 @@ class Run:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--most", type=float, default=MOST)
+    parser.add_argument("--most", type=float, default=MAX_RATIO)
     parser.add_argument("--threads", type=int, help="of the tour, else as the tour chooses")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} before", flush=True)

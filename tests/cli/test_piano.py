@@ -245,8 +245,10 @@ def test_a_prepared_folder_has_its_kind(run: Any, folder: Path, tmp_path: Path) 
     assert ran.code == 2 and "expected chorales for data.kind=chorale" in ran.err
     ran = run(*use, "--set", "data.task=accompany")
     assert ran.code == 2 and "prepare it anew with --melody" in ran.err
-    ran = run("evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--every-key")
-    assert ran.code == 2 and "expected a model of chorales for --every-key" in ran.err
+    ran = run(
+        "evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--transposition-ensemble"
+    )
+    assert ran.code == 2 and "expected a model of chorales for --transposition-ensemble" in ran.err
     ran = run("evaluate", "music", "--model", folder / "compose", "--data", tmp_path / "ready", "--split", "test")
     assert ran.code == 2 and "expected pieces in the split 'test'" in ran.err
 

@@ -78,5 +78,5 @@ def test_what_is_new_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delitem(heads.HEADS, type(config.head))
     else:
         monkeypatch.setitem(module.KNOWN, "far" if name == "relations" else name, ())
-    with pytest.raises(UserError, match=f"a setting {name} that generation without torch knows"):
+    with pytest.raises(UserError, match=f"a setting {name} that generation without torch computes"):
         check_known(config)

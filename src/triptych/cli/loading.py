@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Loaded = TypeVar("Loaded", "Translator", "Painter", "Composer", "Pianist")
 MAX_WORDS = 10  # printed about the files of a split
-LONGEST_NAME = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
+MAX_NAME_LENGTH = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
 
 
 def load(kind: type[Loaded], model: str, machine: Machine, engine: Engine = "auto") -> Loaded:
@@ -81,12 +81,12 @@ def load_pictures(
 
 def read_for(path: Path, painter: Painter, size: tuple[int, int] | None = None) -> tuple[Pixels, tuple[int, int]]:
     """The picture of a file with the model's channels, in its size or another (height, width), and the size it had;
-    says what is changed.
+    prints what was changed.
     """
     from triptych.image.files.pictures import read_resized
 
-    wanted = size or painter.codec.shape[:2]
-    picture, whole, words = read_resized(path, wanted, channels=painter.codec.channels)
+    asked = size or painter.codec.shape[:2]
+    picture, whole, words = read_resized(path, asked, channels=painter.codec.channels)
     say_about(path, words)
     return picture, whole
 
@@ -140,7 +140,7 @@ def say_terms(card: Mapping[str, Any]) -> None:
     notice = card.get("notice")
     if not notice:
         return
-    seen = _folder() / f"{Path(str(card.get('name', 'model'))).name[:LONGEST_NAME]}.seen"
+    seen = _folder() / f"{Path(str(card.get('name', 'model'))).name[:MAX_NAME_LENGTH]}.seen"
     with contextlib.suppress(OSError, UnicodeError):
         if seen.is_file() and seen.read_text("utf-8") == str(notice):
             return

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _wait_passively() -> None:
-    """Let torch's threads sleep while they wait for each other, unless the environment says otherwise.
+    """Let torch's threads sleep while they wait for each other, unless the environment sets it.
 
     GNU OpenMP spins some milliseconds at the end of every parallel product. Where another process holds a core, the
     thread that all wait for shares it with those that spin, and a product of microseconds takes milliseconds. OpenMP
@@ -95,14 +95,14 @@ def _wait_passively() -> None:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """Tell a wrong option or argument in one line, with the command that knows better."""
+    """One line about a wrong option or argument, with the command that explains it."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path if context else 'triptych'} --help"
 
 
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Tell torch's failed allocations, which have no type of their own on a CPU, from errors of ours."""
+    """Whether an error is a failed allocation; torch's have no type of their own on a CPU."""
     return isinstance(error, MemoryError) or any(
         phrase in str(error) for phrase in ("can't allocate memory", "not enough memory", "out of memory")
     )

@@ -27,7 +27,7 @@ ESCAPED = "triptych.escaped"  # the name of the error handler that `prepare_stre
 
 
 def prepare_streams() -> None:
-    """Let standard output take any text: what its encoding lacks is written as an escape, and a note says so.
+    """Let standard output take any text: what its encoding lacks is written as an escape, with a note.
 
     A stream that the person has closed swallows what is written to it.
     """

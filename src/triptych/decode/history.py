@@ -67,7 +67,7 @@ class History:
             self.source = self.source[rows]
 
     def repeats(self, position: int, most: int) -> Ids:
-        """For how many positions in succession each id at a position had stood in its place before, up to `most`: int64
+        """For how many positions in succession each id at a position was in its place before, up to `most`: int64
         [rows, size].
         """
         window = self.ids[:, max(0, position - most) : position]  # [rows, W, size], the nearest last

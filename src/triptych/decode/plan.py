@@ -1,7 +1,7 @@
 """A model as arrays and a list of layers, ready to be computed without torch.
 
-A plan is read-only: several threads may step it, each with a cache of its own. What it does not know is refused here,
-never computed in another way.
+A plan is read-only: several threads may step it, each with a cache of its own. A setting without a form here is
+refused, never computed in another way.
 """
 
 from __future__ import annotations
@@ -182,10 +182,10 @@ def plan_of(config: Config, weights: Mapping[str, NDArray[Any]]) -> Plan:
     configuration.
     """
     check_known(config)
-    wanted = shapes(config)
-    if odd := sorted(set(wanted) ^ set(weights)):
-        raise ValueError(f"{odd[0]} is {'missing' if odd[0] in wanted else 'not one of its parameters'}")
-    for name, shape in wanted.items():
+    expected = shapes(config)
+    if odd := sorted(set(expected) ^ set(weights)):
+        raise ValueError(f"{odd[0]} is {'missing' if odd[0] in expected else 'not one of its parameters'}")
+    for name, shape in expected.items():
         if weights[name].shape != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)}, its configuration {list(shape)}")
     return Plan(config, {name: np.ascontiguousarray(as_float32(array)) for name, array in weights.items()})
@@ -214,4 +214,4 @@ def check_known(config: Config) -> None:
     }
     for name, holds in known.items():
         if not holds:
-            raise UserError(f"expected a setting {name} that generation without torch knows; use --engine torch")
+            raise UserError(f"expected a setting {name} that generation without torch computes; use --engine torch")

@@ -199,8 +199,8 @@ def _extend(
     forced = live.forced[:, position]
     forced_total = None
     if live.any_forced[position]:
-        wanted = np.maximum(forced, 0)[:, None, None]
-        forced_total = live.total + np.take_along_axis(log_probs, wanted, 2)[:, :, 0]  # [S, B]
+        known = np.maximum(forced, 0)[:, None, None]
+        forced_total = live.total + np.take_along_axis(log_probs, known, 2)[:, :, 0]  # [S, B]
     if allowed is not None:
         log_probs[~allowed.reshape(log_probs.shape)] = -np.inf
     if not end_allowed:

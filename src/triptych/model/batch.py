@@ -29,7 +29,7 @@ class Batch:
     soft_targets [B, L, vocabulary], of any floating dtype, are the probabilities to learn instead of the target itself.
     context [B], if there, is how many tokens at the beginning of each target are only read: a part of something longer
     is then seen with what came before it, and none of its tokens counts twice.
-    metre [B, P, 2], if there, is where each position stands in its bar, from 1 on, and how long the bar is, in
+    metre [B, P, 2], if there, is the place of each position in its bar, from 1 on, and the length of the bar, in
     positions; 0 and 0 withhold it.
     """
 

@@ -99,7 +99,7 @@ class Condition(nn.Module):
     ) -> Tensor:
         """The encoded source [B, Q, W] of ids [B, S]; tokens at or past `lengths` [B] are padding."""
         read = (self.position or position)((self.source or target).read(source), 0)
-        places = self.places(metre, read.size(1)) if self.config.aligned else None  # it stands where the target does
+        places = self.places(metre, read.size(1)) if self.config.aligned else None  # beside the target
         hidden = stream(read if places is None else read + places, drop)
         for layer in self.encoder:
             hidden = layer(hidden, self.positions(lengths), source, maps.encoder if maps else None, drop)

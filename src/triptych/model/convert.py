@@ -36,7 +36,7 @@ def with_dropout(
 
 
 def with_pattern(model: Transformer, pattern: Pattern | Mapping[str, Any]) -> Transformer:
-    """A copy that attends by another pattern (or what `config.json` says of one), on which no weight depends.
+    """A copy that attends by another pattern (or its table in `config.json`), on which no weight depends.
 
     Raises UserError where either is two-dimensional: that is also the order of the positions.
     """
@@ -83,8 +83,8 @@ def with_metre(model: Transformer, longest: int) -> Transformer:
 
 
 def with_encoder(model: Transformer, source_vocabulary: int, layers: int, *, seed: int = 1) -> Transformer:
-    """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder knows already how
-    sequences go on, and has to learn what the source tells beyond (after Ramachandran et al. 2017, who pretrain both
+    """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder can
+    continue sequences already, and learns what the source adds (after Ramachandran et al. 2017, who pretrain both
     sides). Ids that both vocabularies have are read as the decoder reads them. UserError where there is one.
     """
     if model.config.encoder_layers:

@@ -100,9 +100,13 @@ def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
     arguments = ["evaluate", "music", "--data", tmp_path / "chorales.json", "--model", tmp_path / "model"]
     told = json.loads(run(*arguments, "--threads", 1, "--json").out)
     common = {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3}
-    assert told == {**common, "every_key": False, **composer.evaluate(grids).to_dict()}
-    told = json.loads(run(*arguments, "--threads", 1, "--json", "--every-key").out)
-    assert told == {**common, "every_key": True, **composer.evaluate(grids, every_key=True).to_dict()}
+    assert told == {**common, "transposition_ensemble": False, **composer.evaluate(grids).to_dict()}
+    told = json.loads(run(*arguments, "--threads", 1, "--json", "--transposition-ensemble").out)
+    assert told == {
+        **common,
+        "transposition_ensemble": True,
+        **composer.evaluate(grids, transposition_ensemble=True).to_dict(),
+    }
     assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
     assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
     ran = run(*arguments, "--limit", 2)

@@ -31,7 +31,7 @@ from triptych.music.chorales.codec import (
     to_piece,
 )
 from triptych.music.chorales.composer import Composer
-from triptych.music.chorales.sampler import MOST_STEPS, ChoraleSampler
+from triptych.music.chorales.sampler import MAX_STEPS, ChoraleSampler
 from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.pattern import Local1D
@@ -173,7 +173,7 @@ def test_a_piece_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> No
     assert composer.continue_(Piece((Note(0, 80, 62),))).length == 160
 
 
-@pytest.mark.parametrize("steps", [0, -4, MOST_STEPS + 1])
+@pytest.mark.parametrize("steps", [0, -4, MAX_STEPS + 1])
 def test_lengths_that_cannot_be(composer: Composer, steps: int) -> None:
     with pytest.raises(UserError, match=f"expected 1 to 4,096 sixteenths, got {steps:,}; choose another length"):
         composer.compose(steps=steps)
@@ -221,7 +221,7 @@ def test_a_primer_of_one_note_in_another_resolution(composer: Composer, tmp_path
     [
         (Piece((Note(0, 8, 60),)), 8, "expected 9 to 4,096 sixteenths, got 8"),
         (Piece((Note(0, 8, 60),)), 3, "expected 9 to 4,096 sixteenths, got 3"),
-        (Piece((Note(0, MOST_STEPS, 60),)), None, "a primer of less than 4,096 sixteenths, got 4,096"),
+        (Piece((Note(0, MAX_STEPS, 60),)), None, "a primer of less than 4,096 sixteenths, got 4,096"),
         (Piece(()), None, "a piece with notes, got none"),
     ],
 )

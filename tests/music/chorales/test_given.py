@@ -213,7 +213,7 @@ def test_a_word_about_bars_that_nothing_says() -> None:
     ]
     found = given_melody(Piece(tuple(tune)), report=words.append)
     assert words == [
-        "says no metre, so bars are of 4/4; --metre says another",
+        "has no metre, so bars are of 4/4; --metre sets another",
         "begins with an upbeat of a quarter, by its rhythm; --upbeat 0 if it has none",
     ]
     answer = found.answer(filled(found))

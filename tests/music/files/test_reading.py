@@ -15,7 +15,7 @@ from triptych.music.files.parsing.found import MAX_NOTES, NAME_LENGTH
 from triptych.music.files.reading import MusicReader, read_performance, read_piece
 from triptych.music.files.save import save_music
 from triptych.music.piece.metre import Metre
-from triptych.music.piece.performance import LONGEST, Performance
+from triptych.music.piece.performance import MAX_SECONDS, Performance
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
 CHORD = Piece(
@@ -322,7 +322,7 @@ def test_instruments(reader: MusicReader) -> None:
         (file(NOTE, division=0), "0 ticks a quarter note"),
         (file(NOTE, division=0xE700), "0 ticks in each of 25 frames"),
         (file(NOTE, division=0xF010), "16 frames a second"),
-        (file(NOTE, kind=3), "its header says format 3"),
+        (file(NOTE, kind=3), "its header gives format 3"),
         (file(), "1, 0 tracks"),
         (b"MThd" + struct.pack(">IHHH", 6, 1, 60_000, 96) + chunk(NOTE), "60000 tracks"),
         (b"MThd" + struct.pack(">IHHH", 5, 1, 1, 96) + chunk(NOTE), "export it again"),
@@ -462,7 +462,7 @@ def test_a_performance_written_and_read_is_the_same(
 
 
 def test_a_performance_from_a_path(tmp_path: Path) -> None:
-    performance = Performance.of([0.0], [LONGEST], [60], [1])
+    performance = Performance.of([0.0], [MAX_SECONDS], [60], [1])
     save_music(performance, tmp_path / "a.mid")
     assert read_performance(tmp_path / "a.mid") == (performance, [])
 

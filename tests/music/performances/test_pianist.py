@@ -30,7 +30,7 @@ from triptych.music.performances.codec import (
     shifts,
 )
 from triptych.music.performances.grammar import PerformanceGrammar
-from triptych.music.performances.pianist import MOST_TOKENS, Pianist
+from triptych.music.performances.pianist import MAX_TOKENS, Pianist
 from triptych.music.performances.presets import PRESETS
 from triptych.music.performances.shards import Shards, prepare
 from triptych.music.piece.performance import Performance, from_piece
@@ -152,7 +152,7 @@ def test_music_ends_by_itself_or_is_cut(pianist: Pianist, monkeypatch: pytest.Mo
         ({"seconds": float("nan")}, "got nan"),
         ({"seconds": 1e6}, "got 1e+06"),
         ({"tokens": 0}, "expected 1 to 131,072 tokens, got 0"),
-        ({"tokens": MOST_TOKENS + 1}, "got 131,073"),
+        ({"tokens": MAX_TOKENS + 1}, "got 131,073"),
     ],
 )
 def test_lengths_that_cannot_be(pianist: Pianist, length: dict[str, Any], told: str) -> None:

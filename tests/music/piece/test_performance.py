@@ -11,7 +11,7 @@ from triptych.errors import UserError
 from triptych.music.files.save import save_music
 from triptych.music.files.sound import render
 from triptych.music.piece.performance import (
-    LONGEST,
+    MAX_SECONDS,
     Performance,
     from_piece,
     stretched,
@@ -77,7 +77,7 @@ def test_one_keyboard(rows: list[tuple[float, float, int, int]], random: object)
     [
         ((-0.1, 1.0, 60, 80), r"\(-0\.1, 1\.0, 60, 80\)"),
         ((1.0, 1.0, 60, 80), r"1\.0, 1\.0"),
-        ((0.0, LONGEST + 1, 60, 80), "21601"),
+        ((0.0, MAX_SECONDS + 1, 60, 80), "21601"),
         ((math.nan, 1.0, 60, 80), "nan"),
         ((0.0, math.inf, 60, 80), "inf"),
         ((0.0, 1.0, 20, 80), "20, 80"),

@@ -40,7 +40,7 @@ SIMILARITY = """Every beat of the piece compared with every other, dark where th
 the diagonal is a passage that returns."""
 LIMITS = """It keeps the style for a phrase or two and forgets the plan of the whole: cadences come, but not always
 where a congregation would breathe. Held and repeated notes are one and the same to it, so words could not be set to
-it as it stands."""
+it."""
 
 
 def melody() -> Piece:

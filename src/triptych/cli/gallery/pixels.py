@@ -28,13 +28,13 @@ LOOKED = """What one pixel looked at when it was made. Blue is its memory block,
 beside it a map for each head of the last layer, the darker the more attention. Attention shows where the model read,
 not why it chose the grey."""
 COMPLETED = """The lower half of two of these pictures was hidden, and <code>{model}</code> found it, {count} times
-each, all different; at the end of a row stands what had been there. Every pixel that was known came back as it was. It
-can do the same for any hole, and knows what lies behind it too: <code>triptych complete PICTURE --mask MASK.png --out
+each, all different; at the end of a row is what had been there. Every pixel that was known came back as it was. It
+can do the same for any hole, and reads what comes after it too: <code>triptych complete PICTURE --mask MASK.png --out
 DIR</code>."""
 UPSCALED = """Three drawings of ours were made small, to {small} pixels, and <code>{model}</code> enlarged each
 again. From the left: what it was given, bicubic interpolation, the model, and the drawing. What the model makes is a
 guess at what could have been there, in the manner of emoji, moved to what is known of each square of pixels; where
-nothing tells, it invents. Your own: <code>triptych upscale {given} --seed 2
+nothing is known, it invents. Your own: <code>triptych upscale {given} --seed 2
 --out large.png</code>"""
 
 

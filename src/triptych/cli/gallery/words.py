@@ -42,11 +42,11 @@ of the source; the darker a cell, the more the model looked at that source piece
 underscore marks where a word begins, <code>&lt;/s&gt;</code> is the end of the sentence. The sentences were written
 for this page, and are of the kind that the model has learned from: what is to be seen in a photograph, in one short
 sentence."""
-LIMITS = """A small model knows what its data held and no more. It has read descriptions of photographs; news,
+LIMITS = """A small model has learned what its data held and no more. It has read descriptions of photographs; news,
 conversation, names, numbers and long sentences are foreign to it, and there it does not fall silent: it writes
-fluent captions that are not what was said. Here are two sentences from outside, so that this can be seen. Do not
-use it where a mistake would cost anybody anything. And attention shows where the model read, which is not the same
-as why it chose a word. The numbers behind a picture: <code>triptych look text "..." --out picture.png
+fluent captions that are not what the sentence means. Here are two sentences from outside, so that this can be
+seen. Do not use it where a mistake would cost anybody anything. And attention shows where the model read, which is
+not the same as why it chose a word. The numbers behind a picture: <code>triptych look text "..." --out picture.png
 --json</code>"""
 
 
@@ -100,7 +100,7 @@ def _item(translator: Translator, sentence: str, translation: str, out: Path, na
 def _described(attention: AttentionMap) -> str:
     """Describe a heat map in words: the strongest pairs of tokens."""
     weights = attention.weights[0, 0]
-    # The end of the sentence and full stops are often the strongest, and the least telling.
+    # The end of the sentence and full stops are often the strongest, and the least informative.
     pairs = [
         (float(weights[row, column]), f"{query.lstrip(WORD)} looks at {key.lstrip(WORD)}")
         for row, query in enumerate(attention.queries)

@@ -110,10 +110,10 @@ class Run:
         assert self.start_from is not None
         return kind.load(named(self.start_from), dtype="float32", **self.machine.place)
 
-    def check_task(self, wanted: str | None, task: str) -> None:
+    def check_task(self, given: str | None, task: str) -> None:
         """Raise UserError where [data] has another task than the model to go on from."""
-        if wanted not in (None, task):
-            raise UserError(f"expected data.task {task}, that of {self.start_from}, got {wanted!r}; leave it out")
+        if given not in (None, task):
+            raise UserError(f"expected data.task {task}, that of {self.start_from}, got {given!r}; leave it out")
 
     def fit(self) -> dict[str, Any]:
         """What every product's `fit` takes beside its data."""

@@ -180,12 +180,12 @@ class Length:
     def sixteenths(self, tempo: float) -> int | None:
         """The length in sixteenths at a tempo in quarter notes a minute."""
         from triptych.music.chorales.codec import STEPS_PER_QUARTER
-        from triptych.music.chorales.sampler import MOST_STEPS
+        from triptych.music.chorales.sampler import MAX_STEPS
 
         if self.seconds is not None:
             second = tempo / 60 * STEPS_PER_QUARTER
-            if self.seconds * second > MOST_STEPS:
-                most = int(MOST_STEPS / second)
+            if self.seconds * second > MAX_STEPS:
+                most = int(MAX_STEPS / second)
                 raise UserError(
                     f"expected --seconds of at most {most} at {tempo:g} beats a minute, got {self.seconds:g}"
                 )

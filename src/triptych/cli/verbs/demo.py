@@ -28,7 +28,7 @@ def demo(
 ) -> None:
     """Take the tour: a gallery of translations, pictures, pieces and what the models looked at, for a browser.
 
-    It computes in one thread unless --threads says otherwise: most of it is made one token after another, where a
+    It computes in one thread unless --threads is given: most of it is made one token after another, where a
     second thread mostly waits for the first.
     """
     from triptych.cli.gallery import notes as gallery_notes

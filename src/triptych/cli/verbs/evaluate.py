@@ -142,8 +142,11 @@ def music(
     model: options.Model = "chorales",
     split: options.Split = "valid",
     limit: options.Limit = None,
-    every_key: Annotated[
-        bool, typer.Option("--every-key", help="By the mean of the probabilities in twelve keys: 12 times as long.")
+    transposition_ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--transposition-ensemble", help="By the mean of the probabilities in twelve keys: 12 times as long."
+        ),
     ] = False,
     engine: options.Engine = "auto",
     machine: options.Machine,
@@ -154,8 +157,10 @@ def music(
     in windows of 2,048 that half overlap; of one that accompanies, given the melody.
     """
     if plays_performances(model):
-        if every_key:
-            raise UserError("expected a model of chorales for --every-key, got one of piano music; leave it out")
+        if transposition_ensemble:
+            raise UserError(
+                "expected a model of chorales for --transposition-ensemble, got one of piano music; leave it out"
+            )
         from triptych.music.performances.pianist import Pianist
 
         pianist = load(Pianist, model, machine, engine)
@@ -170,10 +175,10 @@ def music(
     grids = load_chorales(data, split)
     grids = [grids[place] for place in evenly(len(grids), limit)]
     composer = load(Composer, model, machine, engine)
-    result = composer.evaluate(grids, every_key=every_key)
+    result = composer.evaluate(grids, transposition_ensemble=transposition_ensemble)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")
-    asked = {"model": model, "split": split, "every_key": every_key}
+    asked = {"model": model, "split": split, "transposition_ensemble": transposition_ensemble}
     answer({**asked, **result.to_dict()}, result.worded(), as_json=machine.json)
 
 
@@ -184,7 +189,7 @@ def _say_labels(painter: Painter, pictures: Pictures) -> None:
         if labels:
             say("the pictures have no labels: all are measured without a class")
         elif pictures.names:
-            say("the model knows no classes: all pictures are measured without one")
+            say("the model has no classes: all pictures are measured without one")
         return
     numbers = painter.codec.numbers(pictures.names)
     counts = pictures.counts()
@@ -202,8 +207,8 @@ def _aligned(path: Path, pairs: Pairs) -> list[str]:
 
     lines, whole = read_lines(path), len(pairs) + pairs.report.skipped
     if len(lines) != whole:
-        wanted = f"at least {whole}" if len(lines) < whole else f"{whole}"
-        raise UserError(f"expected {wanted} lines in {path}, got {len(lines)}; align it with --target")
+        count = f"at least {whole}" if len(lines) < whole else f"{whole}"
+        raise UserError(f"expected {count} lines in {path}, got {len(lines)}; align it with --target")
     return [lines[pairs.line(index) - 1] for index in range(len(pairs))]
 
 

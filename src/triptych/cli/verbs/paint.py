@@ -123,8 +123,8 @@ def upscale(
     draw: options.Draw,
     machine: options.Machine,
 ) -> None:
-    """Enlarge a small picture: details are invented to fit it. Another seed, other details. Beside the result stands
-    what was given, each pixel of it a square.
+    """Enlarge a small picture: details are invented to fit it. Another seed, other details. The given
+    picture is saved beside the result, each pixel of it a square.
     """
     from triptych.image.files.pictures import check_png, write_picture
     from triptych.image.painter import Painter

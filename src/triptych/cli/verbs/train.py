@@ -108,7 +108,7 @@ def music(
     With --from, dropout, pattern and order may change. A pianist may then be given the keyboard, input =
     {keyboard = [88, 100, 32]}, and a composer the metre, positions = {metre = 48}, sixteenths of the longest bar. Of a
     composer input.word_dropout may change, and one that composes is given an encoder by task = "infill", as deep as its
-    decoder unless encoder_layers of the table model says otherwise. Labels are not smoothed unless asked for:
+    decoder unless encoder_layers of the table model is given. Labels are not smoothed unless asked for:
     likelihood is the measure, and notes are drawn from it.
     """
     from triptych.cli.training import chorales, performances

@@ -158,12 +158,12 @@ def _encoded(text: str) -> bytes:
     """Return the bytes of an argument: those that the locale cannot decode arrive as lone surrogates."""
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte, which Windows lets through
+    except UnicodeEncodeError:  # a surrogate of no byte, which Windows lets through
         return text.encode("utf-8", "surrogatepass")
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str | Unusable]:
-    """Decode UTF-8 whatever the locale says; in the place of a line that cannot be used stands why."""
+    """Decode UTF-8 whatever the locale; a line that cannot be used becomes its `Unusable`."""
     for line in lines:
         try:
             yield decoded(line).strip()

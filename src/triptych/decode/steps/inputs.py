@@ -108,7 +108,7 @@ class TokenSteps:
 
 
 class PatchSteps(Stateless):
-    """The tokens of the last patch by their places, and how often each had stood there before."""
+    """The tokens of the last patch by their places, and how often each was there before."""
 
     def __init__(self, config: Config, rows: int) -> None:
         assert isinstance(config.input, Patches)
@@ -168,7 +168,7 @@ class PixelSteps(Stateless):
 
 
 def columns_of(config: Config) -> int:
-    """The columns of the picture whose pixels are the positions; 0 where nothing says how wide it is."""
+    """The columns of the picture whose pixels are the positions; 0 where its width is not known."""
     if isinstance(config.pattern, Local2D):
         return config.pattern.width
     return (config.positions.length or 0) if config.positions.kind == "sinusoidal_2d" else 0

@@ -23,7 +23,7 @@ MIN_LOG_SCALE = -7.0
 KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
 VALUES = (np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1).astype(np.float64)  # intensities, -1 to 1
-SMALLEST = 1e-300  # of a probability, of which there are logarithms then
+MIN_PROBABILITY = 1e-300  # of a probability, of which there are logarithms then
 
 
 def parameters_of_a_pixel(channels: int, components: int) -> int:
@@ -97,7 +97,7 @@ class PixelRows:
         mass[:, 0], mass[:, -1] = below[:, 0] + 1, 1 - below[:, -1]
         np.subtract(below[:, 1:], below[:, :-1], out=mass[:, 1:-1])
         mass *= 0.5
-        np.maximum(mass, SMALLEST, out=mass)
+        np.maximum(mass, MIN_PROBABILITY, out=mass)
         np.log(mass, out=mass)
         if not self.finite.all():
             mass[~self.finite] = np.nan

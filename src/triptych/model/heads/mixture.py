@@ -40,7 +40,7 @@ from triptych.shape.pattern import causal_neighbours
 HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
 MIN_LOG_SCALE = -7.0
 FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, untrained
-GENTLE = 0.1  # of the usual size: what the network says at first
+GENTLE = 0.1  # of the usual size: the output of an untrained network
 KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 
 
@@ -182,7 +182,7 @@ class MixtureHead(Head):
         distribution is made: [..., W + 3 * C]. Half precision has not all of these.
 
         near [..., 2, C]: ids of the neighbours, to the left and above, or MISSING; source [..., C]: of an aligned
-        source, where an id past the intensities is a hole. For what there is not, another stands.
+        source, where an id past the intensities is a hole. What is missing is replaced by another.
         """
         holes = torch.full_like(near[..., 0, :], MISSING)  # [..., C]
         source = holes if source is None else torch.where(source < LEVELS, source, holes)

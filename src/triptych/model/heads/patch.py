@@ -1,7 +1,7 @@
 """The tokens of a patch one after another (MEGABYTE, Yu et al. 2023; RQ-Transformer, Lee et al. 2022).
 
-Inside of a patch a small network without attention goes on from token to token: few tokens stand before each other
-there, and the sum of a vector for each, by its place, tells them all.
+Inside of a patch a small network without attention predicts token after token: few tokens come before each other
+there, and the sum of a vector for each, by its place, represents them all.
 
 Shapes in comments: B rows, L target positions (tokens), P patches, S the size of a patch, W width.
 """

@@ -1,4 +1,4 @@
-"""Several tokens a position: the sum of a vector for each by its place, and for how often it had stood there before."""
+"""Several tokens a position: the sum of a vector for each by its place, and for how often it was there before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def patches(ids: Tensor, size: int) -> Tensor:
 
 
 def repeat_counts(ids: Tensor) -> Tensor:
-    """For how many patches in succession the same id had stood in its place before: int64 [B, P, S] as ids."""
+    """For how many patches in succession the same id was in its place before: int64 [B, P, S] as ids."""
     again = torch.zeros_like(ids, dtype=torch.bool)
     again[:, 1:] = ids[:, 1:] == ids[:, :-1]
     count = torch.arange(ids.size(1), device=ids.device)[:, None].expand_as(ids)

@@ -18,7 +18,7 @@ TOGETHER = 1024  # positions of a picture that are computed at once
 
 
 class PositionEncoding(nn.Module):
-    """Adds to each token where it stands, as `Config.positions` says; the pattern gives the order of a picture."""
+    """Adds to each token the vector of its position (`Config.positions`); the pattern gives the order of a picture."""
 
     def __init__(self, positions: Positions, width: int, pattern: Pattern) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from triptych.music.chorales.codec import SILENT, STEPS_PER_QUARTER, Grid
 from triptych.music.piece.bars import BAR
 from triptych.shape.bounds import is_a, share
 
-MOST_RESTS = 8  # quarter notes of rests before a piece
+MAX_RESTS = 8  # quarter notes of rests before a piece
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Augmentation:
             empty[:stop, voices] = True
             grid = np.where(empty, SILENT, grid)
         if rests:
-            steps = STEPS_PER_QUARTER * int(random.integers(1, MOST_RESTS + 1))
+            steps = STEPS_PER_QUARTER * int(random.integers(1, MAX_RESTS + 1))
             grid = np.concatenate((np.full((steps, 4), SILENT, np.int64), grid))
             empty = np.concatenate((np.zeros((steps, 4), bool), empty))
         return grid, empty

@@ -1,7 +1,7 @@
 """Chorales <-> token ids: four voices a sixteenth (Huang et al. 2018, section 4.1: S1 A1 T1 B1 S2 ...), in any order.
 
 A chorale is a grid: int64 [steps, 4] of MIDI pitches, a step a sixteenth, -1 a rest. Held and repeated notes are one
-and the same in it, as in the data set of that paper; `onsets` tells them apart for notes that were read from a piece.
+and the same in it, as in the data set of that paper; `onsets` separates them in a grid that was read from a piece.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ END = REST + 1
 HOLE = END + 1  # in a source alone: a note that is to be found
 SILENT = -1
 UNKNOWN = -2  # in a grid with holes
-MOST_STEPS = 100_000  # of a piece that is read
+MAX_STEPS = 100_000  # of a piece that is read
 POLYPHONIC = 0.2  # share of notes that begin within another of their voice, from which on voices are chords
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 TEMPO = 84.0  # quarter notes a minute
@@ -41,8 +41,8 @@ FILE = "chorale.json"
 class ChoraleCodec:
     """The vocabulary of four-part chorales: a pitch an id (0 is C2), then REST and END; HOLE in sources alone.
 
-    order: the four voices as they follow each other within a moment. A model that writes the bass first knows it when
-    it writes the alto; likelihoods of different orders are of the same pieces and can be compared.
+    order: the four voices as they follow each other within a moment. A model that writes the bass first conditions
+    the alto on it; likelihoods of different orders are of the same pieces and can be compared.
     """
 
     vocabulary = END + 1
@@ -235,8 +235,8 @@ def to_sixteenths(piece: Piece) -> tuple[Piece, list[str]]:
     if not piece.notes:
         raise UserError("expected a piece with notes, got none; choose another file")
     found = in_sixteenths(piece)
-    if found.length > MOST_STEPS:
-        raise UserError(f"expected a piece of at most {MOST_STEPS:,} sixteenths, got {found.length:,}; cut it")
+    if found.length > MAX_STEPS:
+        raise UserError(f"expected a piece of at most {MAX_STEPS:,} sixteenths, got {found.length:,}; cut it")
     moved = sum(note.start * STEPS_PER_QUARTER % piece.resolution != 0 for note in piece.notes)
     return found, [f"{moved} of {len(piece.notes)} notes moved to the nearest sixteenth"] if moved else []
 
@@ -247,7 +247,7 @@ def pitch_name(pitch: int) -> str:
 
 
 def _columns(piece: Piece) -> dict[int, int]:
-    """The column of each voice that has notes, by its name or by its mean pitch; empty where neither tells."""
+    """The column of each voice that has notes, by its name or by its mean pitch; empty where neither decides."""
     notes: dict[int, list[Note]] = {}
     for note in piece.notes:
         notes.setdefault(note.voice, []).append(note)
@@ -291,8 +291,8 @@ def _handed_out(piece: Piece) -> tuple[Grid, int]:
     count = place[:, -1]
     grid = np.full((piece.length, 4), SILENT, np.int64)
     for voice in range(4):
-        wanted = np.where((voice == 3) & (count > 4), count, voice + 1)
-        found = sounding & (place == wanted[:, None])
+        nth = np.where((voice == 3) & (count > 4), count, voice + 1)
+        found = sounding & (place == nth[:, None])
         grid[:, voice] = np.where(found.any(1), 127 - found.argmax(1), SILENT)
     alto, tenor = (sum(RANGES[voice]) / 2 for voice in (1, 2))
     rows = np.flatnonzero(count == 3)

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
 
 Task = Literal["compose", "infill"]
-MOST_LOOKED_AT = 512  # steps of a piece whose attention is kept whole
+MAX_MAPPED_STEPS = 512  # steps of a piece whose attention is kept whole
 COMPOSED_TOGETHER = 128  # pieces side by side, of many
 
 
@@ -79,10 +79,10 @@ class Composer:
         of the labels alone.
         """
         config, codec = trained.config, ChoraleCodec.from_bytes(trained.files[FILE])
-        wanted = codec.source_vocabulary if config.encoder_layers else None
-        if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
+        expected = codec.source_vocabulary if config.encoder_layers else None
+        if config.vocabulary != codec.vocabulary or config.source_vocabulary != expected:
             raise UserError(
-                f"expected a model of {codec.vocabulary} notes (source: {wanted}), got {config.vocabulary} "
+                f"expected a model of {codec.vocabulary} notes (source: {expected}), got {config.vocabulary} "
                 f"(source: {config.source_vocabulary}); load a model of chorales"
             )
         if config.positions.kind == "learned":
@@ -167,7 +167,7 @@ class Composer:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the model's card says: its data, scores and licence."""
+        """The model's card: its data, scores and licence."""
         return self.trained.card
 
     @property
@@ -241,17 +241,18 @@ class Composer:
         pieces = [piece for batch in batches for piece in self.compose_many(len(batch), seed=batch)]
         return [from_piece(piece)[0] for piece in pieces]
 
-    def evaluate(self, grids: Sequence[Grid], *, every_key: bool = False) -> Likelihood:
+    def evaluate(self, grids: Sequence[Grid], *, transposition_ensemble: bool = False) -> Likelihood:
         """Negative log-likelihood as `likelihood` counts it; for an infilling model, of three voices given the fourth
-        (the soprano). every_key: by the mean of the probabilities in twelve keys, which takes twelve times as long.
+        (the soprano). transposition_ensemble: by the mean of the probabilities in twelve keys, at twelve times the
+        cost.
 
         The metre is withheld. For a model with the metre as input, `with_metre` has the figures with it.
         """
         grids = listed(grids)
         pieces = held_out_pieces(grids, self.codec, self.task)
-        found = likelihood(self.trained.measured(), pieces, codec=self.codec, ensemble=every_key)
+        found = likelihood(self.trained.measured(), pieces, codec=self.codec, ensemble=transposition_ensemble)
         metre = self.config.positions.metre
-        if not metre or every_key:
+        if not metre or transposition_ensemble:
             return found
         known = held_out_pieces(grids, self.codec, self.task, metre=metre)
         return replace(found, with_metre=likelihood(self.trained.measured(), known, codec=self.codec))
@@ -394,12 +395,12 @@ class Composer:
         """Attention of the decoder's layers while it writes a grid [steps, 4]: each [1, heads, positions, positions].
 
         A position is a sixteenth of all voices, or a note for models that read tokens. Row i writes position i;
-        column j has read position j - 1, column 0 nothing. An infilling model knows all notes.
+        column j has read position j - 1, column 0 nothing. An infilling model reads all notes.
         """
         expect(grid, np.ndarray | list, "a grid [steps, 4]", "music.codec.from_piece makes one")
-        if len(grid) > MOST_LOOKED_AT:
+        if len(grid) > MAX_MAPPED_STEPS:
             raise UserError(
-                f"expected at most {MOST_LOOKED_AT} sixteenths to look at, got {len(grid):,}; cut the piece"
+                f"expected at most {MAX_MAPPED_STEPS} sixteenths to look at, got {len(grid):,}; cut the piece"
             )
         ids = self.codec.encode(grid)[None]
         return self.trained.decoder().attention(ids, source=ids if self.task == "infill" else None).decoder
@@ -440,7 +441,7 @@ class Composer:
         return bool(self.config.classes) and self.card.get("labelled") is not False
 
     def _label(self, text: str | None) -> Label | None:
-        """The mode or key that a label names, if the model knows any."""
+        """The mode or key that a label names, if the model has labels."""
         if text is not None and not self._knows_labels:
             raise UserError(f"expected a model with labels for --label {text}, got one without; leave the label out")
         return None if text is None else read_label(text)

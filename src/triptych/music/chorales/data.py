@@ -44,11 +44,11 @@ from triptych.music.piece.piece import Piece
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGEST_JSON = 200_000_000  # bytes
+MAX_JSON_BYTES = 200_000_000
 WITHHELD = 0.25  # share of the crops in training whose metre is withheld
 KINDS = (0.4, 0.3, 0.3)  # of the pieces in training: without a label, labelled by their mode, by their key
 BAR_TOKENS = 4 * BAR
-FURTHEST = 6  # semitones of transposition
+MAX_SEMITONES = 6  # semitones of transposition
 
 Probabilities = NDArray[np.float16]  # [tokens, vocabulary]
 Mask = NDArray[np.bool_]  # [steps, 4]
@@ -73,8 +73,8 @@ def read_chorales(path: str | Path, split: str = "train") -> tuple[list[Grid], l
 
 
 def _from_json(path: Path, split: str) -> list[Grid]:
-    if path.stat().st_size > LARGEST_JSON:
-        raise UserError(f"expected a JSON file of at most {LARGEST_JSON:,} bytes, got more in {path}; split it")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise UserError(f"expected a JSON file of at most {MAX_JSON_BYTES:,} bytes, got more in {path}; split it")
     try:
         splits = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError):
@@ -145,7 +145,8 @@ def transpositions(grid: Grid) -> list[int]:
     pitches = grid[grid >= 0]
     if not pitches.size:
         return [0]
-    most = range(max(1 - FURTHEST, LOWEST - int(pitches.min())), min(FURTHEST, HIGHEST - int(pitches.max())) + 1)
+    down, up = LOWEST - int(pitches.min()), HIGHEST - int(pitches.max())
+    most = range(max(1 - MAX_SEMITONES, down), min(MAX_SEMITONES, up) + 1)
     return list(most)
 
 
@@ -279,7 +280,7 @@ class ChoraleData:
     def _starts(self, tokens: int, random: np.random.Generator) -> list[int]:
         """First tokens of the crops of a piece, as many as cover it: its beginning, its end, and others at random.
 
-        All after whole bars, so that a token knows its place in the bar as it does in a whole piece.
+        All after whole bars, so that a token has the same place in the bar as in the whole piece.
         """
         if tokens <= self.length:
             return [0]

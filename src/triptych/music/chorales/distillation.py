@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
 
 SPANS, OTHERS = 2, 3  # of a piece, masks that the teachers of a filling model are given
-SHORTEST, LONGEST = 1 / 6, 2 / 3  # of a piece are hidden by a span: the middle third and what lies around it
+MIN_SPAN, MAX_SPAN = 1 / 6, 2 / 3  # of a piece are hidden by a span: the middle third and what lies around it
 MASKS = 1 + SPANS + OTHERS
 
 
@@ -99,7 +99,7 @@ def _masks(steps: int, random: np.random.Generator) -> list[Mask]:
     harmonizing[:, 1:] = True
     spans = np.zeros((SPANS, steps, len(VOICES)), bool)
     for span in spans:
-        length = int(random.integers(math.ceil(SHORTEST * steps), math.ceil(LONGEST * steps) + 1))
+        length = int(random.integers(math.ceil(MIN_SPAN * steps), math.ceil(MAX_SPAN * steps) + 1))
         start = int(random.integers(steps - length + 1))
         span[start : start + length] = True
     return [harmonizing, *spans, *(draw_holes(steps, random) for _ in range(OTHERS))]

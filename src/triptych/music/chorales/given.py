@@ -95,7 +95,7 @@ class Given:
         return slice(0 if begin <= self.early else begin, end)
 
     def read_key(self) -> Key:
-        """The key in which the grid stands."""
+        """The key of the grid."""
         return self.key.transposed(self.semitones)
 
     def ending_key(self) -> Key:
@@ -150,7 +150,7 @@ class Given:
 
 
 def silent(word: str) -> None:
-    """A report to nobody."""
+    """A report that is not kept."""
 
 
 def read_given(music: str | Path | Piece, report: Report) -> Piece:

@@ -1,7 +1,7 @@
-"""The grammar of chorales: which tokens may come next, whatever the model would like.
+"""The grammar of chorales: which tokens may come next.
 
-A voice sings in its range. No voice that is written rests, and no chord that is written stands, longer than almost all
-of Bach's do; a piece in a key ends on the tonic chord. So no answer is empty, and none stays where it is.
+A voice sings in its range. No voice that is written rests, and no chord that is written lasts, longer than almost all
+of Bach's do. A piece in a key ends on the tonic chord. So a piece is neither empty nor without movement.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class ChoraleGrammar:
             self._last = range(stop - beat, stop)
         self._seen = 0  # moments that are counted
         self._rests = np.zeros((0, 4), np.int64)  # [rows, voices], sixteenths for which each has rested
-        self._stood = np.zeros(0, np.int64)  # [rows], sixteenths for which the chord has stood
+        self._stood = np.zeros(0, np.int64)  # [rows], sixteenths for which the chord has lasted
 
     def __call__(self, written: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Where a token may come next, bool [rows, vocabulary], after ids [rows, t]."""

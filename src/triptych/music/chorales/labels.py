@@ -14,9 +14,9 @@ Label = Key | Literal["major", "minor"]
 def read_label(text: str) -> Label:
     """The mode, "major" or "minor", or the key (see `Key.parse`) that a person names."""
     expect(text, str, "a label as text", "give a name")
-    wanted = text.strip().lower()
-    if wanted in ("major", "minor"):
-        return "minor" if wanted == "minor" else "major"
+    name = text.strip().lower()
+    if name in ("major", "minor"):
+        return "minor" if name == "minor" else "major"
     try:
         return Key.parse(text)
     except UserError:

@@ -21,8 +21,8 @@ from triptych.music.piece.metre import Bars
 from triptych.music.piece.metre_table import places_of
 from triptych.trained import Trained
 
-MOST_STEPS = 4096  # of a piece that is composed, about 12 minutes
-MOST_FILLED = 8192  # of one that is filled in; before it, all of it is read at once
+MAX_STEPS = 4096  # of a piece that is composed, about 12 minutes
+MAX_FILLED_STEPS = 8192  # of one that is filled in; before it, all of it is read at once
 KEYED_STEPS = 320  # after which a piece in a key ends on its tonic; Bach ends after 241 on average
 USUAL_STEPS = 640  # after which a piece that has not ended by itself is cut: longer than any of Bach's
 NOTHING: Grid = np.empty((0, 4), np.int64)
@@ -55,17 +55,17 @@ class ChoraleSampler:
         of the primer, for models that read the metre.
         """
         given = len(primer) + before
-        if given >= MOST_STEPS:
-            less = f"less than {MOST_STEPS:,} sixteenths"
+        if given >= MAX_STEPS:
+            less = f"less than {MAX_STEPS:,} sixteenths"
             raise UserError(f"expected a primer of {less}, got {given:,}; cut it, or use --model piano")
         key = label if isinstance(label, Key) else None
         usual = USUAL_STEPS if key is None else min(KEYED_STEPS, USUAL_STEPS)
-        usual = min(MOST_STEPS, max(usual, 2 * given))
-        wanted = usual if steps is None else whole_number(steps, "the number of sixteenths")
-        if not given < wanted <= MOST_STEPS:
-            possible = f"{given + 1:,} to {MOST_STEPS:,} sixteenths"
-            raise UserError(f"expected {possible}, got {wanted:,}; choose another length")
-        length = 4 * (wanted - before)
+        usual = min(MAX_STEPS, max(usual, 2 * given))
+        total = usual if steps is None else whole_number(steps, "the number of sixteenths")
+        if not given < total <= MAX_STEPS:
+            possible = f"{given + 1:,} to {MAX_STEPS:,} sixteenths"
+            raise UserError(f"expected {possible}, got {total:,}; choose another length")
+        length = 4 * (total - before)
         forced = None
         if len(primer):
             ids = self.codec.encode(primer, holes=True)
@@ -84,7 +84,7 @@ class ChoraleSampler:
             end=END if steps is None else None,
             sampling=sampling,
             seed=seed,
-            allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, beat=_beat(bars, wanted), rules=self.rules),
+            allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, beat=_beat(bars, total), rules=self.rules),
             prefix=forced,
         )
 
@@ -104,8 +104,8 @@ class ChoraleSampler:
         bars: in which sixteenth `before` is the first of the grid, for models that read the metre.
         """
         source = self.codec.encode(grid, holes=True)[None]
-        if len(grid) > MOST_FILLED:
-            raise UserError(f"expected a piece of at most {MOST_FILLED:,} sixteenths, got {len(grid):,}; cut it")
+        if len(grid) > MAX_FILLED_STEPS:
+            raise UserError(f"expected a piece of at most {MAX_FILLED_STEPS:,} sixteenths, got {len(grid):,}; cut it")
         length = source.shape[1]
         conditions: dict[str, Any] = {
             "label": np.full(1, class_of(label)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from triptych.model.batch import Batch
 from triptych.music.chorales.codec import HOLE, REST, VOICES, ChoraleCodec
-from triptych.music.chorales.data import FURTHEST, moved_pitches
+from triptych.music.chorales.data import MAX_SEMITONES, moved_pitches
 from triptych.music.chorales.labels import moved_label
 from triptych.music.likelihood import Likelihood
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from triptych.model.transformer import Transformer
 
-KEYS = tuple(range(1 - FURTHEST, FURTHEST + 1))  # semitones
+KEYS = tuple(range(1 - MAX_SEMITONES, MAX_SEMITONES + 1))  # semitones
 
 
 def token_nll(model: Transformer, batch: Batch) -> Tensor:

@@ -13,7 +13,7 @@ from triptych.music.piece.metre import with_upbeat
 from triptych.music.piece.piece import Note, Piece, Tempo
 
 TICKS_PER_QUARTER = 480  # of a written file, at least; the custom of sequencers
-LONGEST_DELTA = 2**28 - 1  # of a variable-length quantity
+MAX_DELTA = 2**28 - 1  # of a variable-length quantity
 MICROSECONDS_PER_MINUTE = 60e6
 THIRTY_SECONDS = 8  # of a quarter note
 SIGN, OFF, ON = range(3)  # the order of events at one tick
@@ -25,9 +25,9 @@ def midi_bytes(piece: Piece) -> bytes:
     """Standard MIDI File of format 1: one track a voice with its name; tempos, metres and keys in the first.
 
     A resolution below 96 is multiplied by a whole number to at least 480 ticks a quarter note (4 becomes 480), so no
-    note moves. Each voice has a channel to itself, up to 15 voices. MIDI knows a sounding note by its pitch: a note
-    ends where the next of its pitch and voice begins, and those that begin together end with the longest of them. A
-    pickup is a first bar of its own length. Where a piece says no metre, 4/4 is written, and where it says no key, that
+    note moves. Each voice has a channel to itself, up to 15 voices. MIDI identifies a sounding note by its pitch: a
+    note ends where the next of its pitch and voice begins, and those that begin together end with the longest of them.
+    A pickup is a first bar of its own length. Where a piece has no metre, 4/4 is written, and where it has no key, that
     in which it sounds, unless its time is free.
     Raises UserError for a tempo, resolution or length that MIDI cannot write.
     """
@@ -36,7 +36,7 @@ def midi_bytes(piece: Piece) -> bytes:
     for tempo in (piece.tempo, *(change.quarters for change in piece.tempos)):
         if not slowest <= tempo <= MICROSECONDS_PER_MINUTE:
             raise UserError(f"expected a tempo from {slowest:.2f} for a MIDI file, got {tempo}; change the tempo")
-    if piece.resolution * factor > 0x7FFF or piece.length * factor > LONGEST_DELTA or len(piece.voices) > 0xFFFF:
+    if piece.resolution * factor > 0x7FFF or piece.length * factor > MAX_DELTA or len(piece.voices) > 0xFFFF:
         raise UserError(
             f"expected a piece that fits a MIDI file, got {piece.length} ticks at {piece.resolution} a quarter note in "
             f"{len(piece.voices)} voices; choose a coarser resolution or cut the piece"
@@ -60,7 +60,7 @@ def _notes(notes: list[Note], channel: int) -> list[_Event]:
     events = []
     after: dict[int, tuple[int, int]] = {}  # by pitch: start and end of the next note
     for note in sorted(notes, key=lambda note: (-note.start, -note.end)):
-        start, end = after.get(note.pitch, (LONGEST_DELTA, LONGEST_DELTA))
+        start, end = after.get(note.pitch, (MAX_DELTA, MAX_DELTA))
         end = end if start == note.start else min(note.end, start)
         after[note.pitch] = note.start, end
         events.append((note.start, ON, bytes([0x90 | channel, note.pitch, note.velocity])))

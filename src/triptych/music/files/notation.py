@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from triptych.errors import UserError
 from triptych.music.files.spelling import STEPS, spell
-from triptych.music.files.staves import MOST_LAYERS, Part, parts_of
+from triptych.music.files.staves import MAX_LAYERS, Part, parts_of
 from triptych.music.piece.bars import QUARTER, Symbol, bars_of, beams_of, in_sixteenths, is_whole
 from triptych.music.piece.key import signed
 from triptych.music.piece.metre import Bar
@@ -38,7 +38,7 @@ ENGRAVING = {
 
 
 def musicxml(piece: Piece) -> str:
-    """Score of a piece, a staff a voice, as MusicXML: in its metres, with its upbeat, or in 4/4 where it says none.
+    """Score of a piece, a staff a voice, as MusicXML: in its metres, with its upbeat, or in 4/4 where it has none.
 
     The key signatures are those of the piece, or the key that it sounds in; they and the notes around one choose its
     name (`spelling`).
@@ -95,7 +95,7 @@ def _stack(pages: Sequence[str]) -> str:
     inner = []
     for page in pages:
         size = re.match(r'<svg width="(\d+)px" height="(\d+)px"', page)
-        assert size, "Verovio tells the size of a page first"
+        assert size, "Verovio writes the size of a page first"
         inner.append(page.replace("<svg ", f'<svg y="{height}" ', 1))
         width, height = int(size[1]), height + int(size[2])
     return "\n".join([f'<svg width="{width}px" height="{height}px" xmlns="{SVG}">', *inner, "</svg>\n"])
@@ -173,7 +173,7 @@ class _Writer:
                 continue
             if number > 1:
                 _add(_add(self.measure, "backup"), "duration", bar.end - bar.start)
-            voice = number + MOST_LAYERS * ((self.staff or 1) - 1)
+            voice = number + MAX_LAYERS * ((self.staff or 1) - 1)
             for symbol, beams in zip(symbols, beams_of(symbols, bar), strict=True):
                 if symbol.pitches:
                     accidentals = [shown.get((number, symbol.start, pitch)) for pitch in symbol.pitches]

@@ -35,7 +35,7 @@ from triptych.music.piece.piece import Piece
 MAX_BYTES = 10_000_000  # of a file
 START_SECONDS = 10.0  # the first start after an installation reads Python from a cold disk
 READ_SECONDS = 10.0  # for one file, of which the process may work `CPU_SECONDS`
-LONGEST_HEADER = 1 << 20  # bytes of an answer's first line
+MAX_HEADER_BYTES = 1 << 20  # bytes of an answer's first line
 
 File = TypeVar("File")
 Found = TypeVar("Found")
@@ -46,10 +46,10 @@ def read_piece(source: str | Path | bytes, *, name: str | None = None) -> tuple[
 
     Resolution: the file's ticks a quarter note. A voice is a track, or what one channel and program plays within a
     track; its name is the track's, else "voice" and a number. Tempos, time signatures, key signatures and instruments
-    are the file's. The pickup is a first bar that is shorter than the metre after it. A note ends as
-    `triptych.music.files.parsing.midi` says. Left out: drums, notes without a duration, voices without notes, and the
-    silence after the last note. Time in SMPTE frames is read as beats of half a second.
-    `name` stands for the file in errors. Raises UserError for anything that is not a file of music with notes, and for
+    are the file's. The pickup is a first bar that is shorter than the metre after it. A note ends by the
+    rules of `triptych.music.files.parsing.midi`. Left out: drums, notes without a duration, voices without notes, and
+    the silence after the last note. Time in SMPTE frames is read as beats of half a second.
+    name: of the file in errors. Raises UserError for anything that is not a file of music with notes, and for
     more than 10 MB, 200,000 notes or 256 voices.
     """
     with MusicReader() as reader:
@@ -130,7 +130,7 @@ class MusicReader:
         Voices are those of `read_piece`. Times are seconds by all tempos of the file. The pedals of a voice's channel
         are applied, unless `pedal` is False: see `sustained` and `held_by_sostenuto`. Left out: drums, notes off the 88
         keys, and notes without a duration where no pedal holds them.
-        Raises UserError where `read_piece` does, and for music of more than `performance.LONGEST` seconds.
+        Raises UserError where `read_piece` does, and for music of more than `performance.MAX_SECONDS` seconds.
         """
         return parts_of(self._parse(source, name), pedal=pedal)
 
@@ -238,7 +238,7 @@ def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any],
     try:
         process.stdin.write(len(data).to_bytes(4, "big") + data)
         process.stdin.flush()
-        line = process.stdout.readline(LONGEST_HEADER)
+        line = process.stdout.readline(MAX_HEADER_BYTES)
         header = json.loads(line)
         for title, columns in TABLES.items():
             count = header.get(title, 0)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 BAR = 4  # quarter notes of a usual bar
 BARS_IN_ROW = 8  # of those, or more where the rows would not fit under each other
-MOST_LETTERS = 24  # of the name of a voice
-MOST_NUMBERS = 16  # bars marked in a row
+MAX_LETTERS = 24  # of the name of a voice
+MAX_NUMBERS = 16  # bars marked in a row
 
 # Told apart by lightness too; after Okabe and Ito. The last is for all voices that are left.
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#4d4d4d")
@@ -119,14 +119,14 @@ def _bars(piece: Piece, row: range) -> dict[int, str]:
     first = max(1, bars.at(row.start).number)
     first += bars.number(first).start < row.start
     numbers = range(first, bars.at(row.stop - 1).number + 1)
-    every = max(1, -(-len(numbers) // MOST_NUMBERS))
+    every = max(1, -(-len(numbers) // MAX_NUMBERS))
     if not piece.metrical:
         starts = [bars.number(number).start for number in numbers[::every]]
         return {start: f"{piece.seconds_at(start):g} s" for start in starts}
     found = {bars.number(number).start: str(number) for number in numbers[::every]}
     metres = [metre for metre in bars.metres() if metre.start in row]
     if any(str(metre) != str(COMMON) for metre in bars.metres()):
-        found |= {metre.start: f"{bars.at(metre.start).number}  {metre}" for metre in metres[:MOST_NUMBERS]}
+        found |= {metre.start: f"{bars.at(metre.start).number}  {metre}" for metre in metres[:MAX_NUMBERS]}
     return dict(sorted(found.items()))
 
 
@@ -161,7 +161,7 @@ def _legend(figure: Figure, piece: Piece) -> None:
 
     if len(piece.voices) == 1:
         return
-    names = [name[:MOST_LETTERS] for name in piece.voices]
+    names = [name[:MAX_LETTERS] for name in piece.voices]
     if len(names) > len(COLOURS):
         names[len(COLOURS) - 1 :] = [f"{len(names) - len(COLOURS) + 1} more"]
     width, height = figure.get_size_inches()

@@ -29,7 +29,7 @@ WET = 0.2  # loudness of the room beside the instrument
 TAIL = 1.5  # seconds after the piece, for the last release and the room
 SILENCE = 1e-4  # FluidSynth's dither is below it
 PEAK = 10 ** (-1.5 / 20)  # the loudest sample: 1.5 decibels below full scale
-LONGEST = 3_600.0  # seconds; an hour takes some 5 gigabytes of memory
+MAX_SECONDS = 3_600.0  # seconds; an hour takes some 5 gigabytes of memory
 BLOCK = 512  # samples
 
 
@@ -91,7 +91,7 @@ def wav_bytes(piece: Piece, *, soundfont: str | Path | None = None) -> bytes:
 
 
 def _check_length(piece: Piece) -> None:
-    if piece.seconds > LONGEST:
+    if piece.seconds > MAX_SECONDS:
         raise UserError(f"expected a piece of at most an hour, got {piece.seconds / 60:,.0f} minutes; cut it")
 
 
@@ -180,7 +180,7 @@ def _rise(seconds: float, rate: int) -> NDArray[np.float32]:
 
 
 def _pan(voice: int, voices: int, pitch: int) -> tuple[float, float]:
-    """Gains of the left and the right: voices from left to right as a choir stands, or a piano's keys as they lie."""
+    """Gains of the left and the right: voices of a choir from left to right, or keys of a piano by their pitch."""
     place = 2 * voice / (voices - 1) - 1 if voices > 1 else min(max((pitch - 64) / 44, -1), 1)
     angle = math.pi / 4 * (1 + 0.5 * place)
     return math.cos(angle), math.sin(angle)

@@ -21,7 +21,7 @@ PRIOR = 0.5  # of a note, for each note of the scale
 LEADING = 5  # notes, for the raised seventh of a minor key
 # Places on the line of fifths of the harmonic chromatic scale, in semitones from its tonic.
 SCALE = np.array([0, -5, 2, -3, 4, -1, 6, 1, -4, 3, -2, 5])
-FURTHEST = (-15, 19)  # double flats to double sharps
+MIN_FIFTHS, MAX_FIFTHS = -15, 19  # double flats to double sharps
 
 
 def spell(pitch: int, place: int) -> tuple[str, int, int]:
@@ -76,8 +76,8 @@ def _votes(signature: int, pitch_class: int) -> tuple[NDArray[np.int64], NDArray
     """
     lowest = signature - 4
     tonics = lowest + (7 * np.arange(12) - lowest) % 12
-    wanted = tonics + SCALE[(pitch_class - np.arange(12)) % 12]
-    candidates = np.unique(wanted)
-    candidates = candidates[(candidates >= FURTHEST[0]) & (candidates <= FURTHEST[1])]
+    fifths = tonics + SCALE[(pitch_class - np.arange(12)) % 12]
+    candidates = np.unique(fifths)
+    candidates = candidates[(candidates >= MIN_FIFTHS) & (candidates <= MAX_FIFTHS)]
     candidates = candidates[np.argsort(abs(candidates - signature - 2), kind="stable")]
-    return candidates, (wanted[:, None] == candidates).astype(np.float64)
+    return candidates, (fifths[:, None] == candidates).astype(np.float64)

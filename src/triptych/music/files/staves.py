@@ -11,10 +11,10 @@ from triptych.music.piece.bars import Symbol, layers_of, symbols_of
 from triptych.music.piece.metre import Bar
 from triptych.music.piece.piece import Note, Piece
 
-MOST_LAYERS = 4  # that MuseScore reads of one staff
+MAX_LAYERS = 4  # that MuseScore reads of one staff
 TREBLE, TENOR, BASS = ("G", 2, 0), ("G", 2, -1), ("F", 4, 0)  # sign, line, octaves
 CLEFS = {"soprano": TREBLE, "alto": TREBLE, "tenor": TENOR, "bass": BASS}
-MIDDLE = 60  # from its mean pitch on a voice without a name that tells has a treble clef
+MIDDLE = 60  # from its mean pitch on a voice whose name is not in `CLEFS` has a treble clef
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
     for name, mine, names in zip(piece.voices, notes, named, strict=True):
         if piece.notes and not mine:
             continue
-        title = "".join(filter(str.isprintable, name)).strip()  # XML knows no control characters
+        title = "".join(filter(str.isprintable, name)).strip()  # XML has no control characters
         title = title[:1].upper() + title[1:]
         if name.lower() not in CLEFS and needs_two(mine):
             found.append(Part(title, _two_staves(mine, bars), names))
@@ -58,8 +58,8 @@ def parts_of(piece: Piece, bars: Sequence[Bar]) -> list[Part]:
         mean = sum(note.pitch for note in mine) / len(mine) if mine else MIDDLE
         clef = CLEFS.get(name.lower(), TREBLE if mean >= MIDDLE else BASS)
         layers = [symbols_of(layer, bars) for layer in layers_of(mine) or [[]]]
-        for first in range(0, len(layers), MOST_LAYERS):
-            found.append(Part(title, [Staff(clef, layers[first : first + MOST_LAYERS])], names))
+        for first in range(0, len(layers), MAX_LAYERS):
+            found.append(Part(title, [Staff(clef, layers[first : first + MAX_LAYERS])], names))
     return found
 
 

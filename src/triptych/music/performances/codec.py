@@ -18,13 +18,13 @@ from triptych.shape.plain import bounded
 
 KEYS = HIGHEST - LOWEST + 1
 STEPS = 100  # of a second: 10 ms each
-LONGEST_SHIFT = 100  # steps of one time shift
-BINS, BIN, MIDDLE = 32, 4, 2  # of velocity; MIDI velocities in each, of which the second stands for all
+MAX_SHIFT = 100  # steps of one time shift
+BINS, BIN, MIDDLE = 32, 4, 2  # of velocity; MIDI velocities in each, which are decoded as the second
 NOTE_ON, NOTE_OFF = 0, KEYS  # the first id of each kind; a note's id less NOTE_ON is its key in semitones
 TIME_SHIFT = NOTE_OFF + KEYS
-VELOCITY = TIME_SHIFT + LONGEST_SHIFT
+VELOCITY = TIME_SHIFT + MAX_SHIFT
 END = VELOCITY + BINS
-KEYBOARD = (KEYS, LONGEST_SHIFT, BINS)  # as `Tokens.keyboard` has it
+KEYBOARD = (KEYS, MAX_SHIFT, BINS)  # as `Tokens.keyboard` has it
 START_BIN = 19  # velocities 77 to 80: heard where notes come before any velocity
 FILE = "performance.json"
 
@@ -33,7 +33,7 @@ Steps = NDArray[np.int64]
 
 
 def on_grid(performance: Performance) -> Performance:
-    """The performance as its events tell it: times in 10 ms, each velocity the one that stands for its bin."""
+    """The performance as `decode` gives it back: times in steps of 10 ms, the velocities of a bin as its second."""
     notes = performance.notes.copy()
     start, end = _steps(notes)
     notes["start"], notes["end"] = start / STEPS, end / STEPS
@@ -42,7 +42,7 @@ def on_grid(performance: Performance) -> Performance:
 
 
 def onsets(performance: Performance) -> list[tuple[int, int]]:
-    """Step and key (0 is A0) of the beginning of each note, as its events tell it, in their order."""
+    """Step and key (0 is A0) of the beginning of each note, on the grid of events, in their order."""
     start, _ = _steps(performance.notes)
     keys = performance.notes["pitch"].astype(np.int64) - LOWEST
     return sorted(zip(start.tolist(), keys.tolist(), strict=True))
@@ -87,7 +87,7 @@ class PerformanceCodec:
     """The vocabulary of performances: 88 note-ons, 88 note-offs, 100 time shifts, 32 velocities and END.
 
     Ids of note-ons are 0 to 87 from A0 upwards. A time shift is 1 to 100 steps of 10 ms, longer ones are several, the
-    longest first. Before a note-on stands its velocity, where that is another than the last note's. What happens at
+    longest first. A note-on follows its velocity, where that differs from the last note's. What happens at
     one moment has one order: offs before ons, each by pitch.
 
     labels: names of the classes that a model is trained with, such as composers; a class is an index into them.
@@ -124,13 +124,13 @@ class PerformanceCodec:
         event, step, velocity = event[order], step[order], velocity[order]
 
         wait = np.diff(step, prepend=0)
-        whole, rest = np.divmod(wait, LONGEST_SHIFT)
+        whole, rest = np.divmod(wait, MAX_SHIFT)
         ons = np.flatnonzero(velocity >= 0)
         changes = np.zeros(len(event), bool)
         changes[ons] = np.diff(velocity[ons], prepend=-1) != 0
         # Each event is preceded by whole shifts, the rest of the time, and a velocity: all but its own are counted.
         place = np.cumsum(whole + (rest > 0) + changes + 1) - 1
-        ids = np.full(place[-1] + 1 if len(place) else 0, TIME_SHIFT + LONGEST_SHIFT - 1)
+        ids = np.full(place[-1] + 1 if len(place) else 0, TIME_SHIFT + MAX_SHIFT - 1)
         ids[place] = event
         ids[place[changes] - 1] = VELOCITY + velocity[changes]
         ids[(place - changes - 1)[rest > 0]] = TIME_SHIFT + rest[rest > 0] - 1
@@ -171,7 +171,7 @@ class PerformanceCodec:
             yield from released(key)
 
     def to_bytes(self) -> bytes:
-        """What a model folder keeps of the codec: the numbers that it stands on, and the labels."""
+        """What a model folder keeps of the codec: its numbers and the labels."""
         return (json.dumps({**_NUMBERS, "labels": self.labels}) + "\n").encode()
 
     @classmethod
@@ -189,5 +189,5 @@ class PerformanceCodec:
 
 
 _NUMBERS = {
-    "lowest": LOWEST, "highest": HIGHEST, "steps": STEPS, "longest_shift": LONGEST_SHIFT, "velocities": BINS,
+    "lowest": LOWEST, "highest": HIGHEST, "steps": STEPS, "longest_shift": MAX_SHIFT, "velocities": BINS,
 }  # fmt: skip

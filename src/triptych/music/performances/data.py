@@ -16,7 +16,7 @@ from triptych.music.performances.codec import END, STEPS, PerformanceCodec, mome
 from triptych.music.performances.melody import REST, MelodyCodec
 from triptych.music.performances.melody import STEPS as MELODY_STEPS
 from triptych.music.performances.shards import TRAIN, VALID, Entry, Shards
-from triptych.music.piece.performance import FURTHEST, Performance, stretched, transposed, transpositions
+from triptych.music.piece.performance import MAX_SEMITONES, Performance, stretched, transposed, transpositions
 
 Task = Literal["compose", "accompany"]
 MELODY = MelodyCodec()
@@ -31,7 +31,7 @@ class PerformanceAugmentation:
     """
 
     stretch: float = 0.05
-    semitones: int = FURTHEST
+    semitones: int = MAX_SEMITONES
     unlabelled: float = 0.1
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from triptych.music.performances.codec import (
     BINS,
     END,
     KEYS,
-    LONGEST_SHIFT,
+    MAX_SHIFT,
     NOTE_OFF,
     STEPS,
     TIME_SHIFT,
@@ -24,8 +24,8 @@ from triptych.music.performances.codec import (
 from triptych.music.piece.performance import Performance
 
 NEVER = np.iinfo(np.int64).max
-SILENT = -1  # where a step stands when a sounding key was struck
-_KEYS, _SHIFTS, _BINS = np.arange(KEYS), np.arange(1, LONGEST_SHIFT + 1), np.arange(BINS)
+SILENT = -1  # in place of the step in which a sounding key was struck
+_KEYS, _SHIFTS, _BINS = np.arange(KEYS), np.arange(1, MAX_SHIFT + 1), np.arange(BINS)
 # Polyphony, below which 99 % of the 929 performances of ASAP stay; and seconds, below which 99.9 % of their notes do: a
 # model that has forgotten a key lets go of it then.
 OF_ASAP = 64, 10.0
@@ -133,7 +133,7 @@ class PerformanceGrammar:
         overdue = release.any(1, keepdims=True)
         # A velocity without a key to strike can come from a forced prefix alone.
         free = ~((last >= VELOCITY) & some) & ~overdue
-        chained = (last >= TIME_SHIFT) & (last < TIME_SHIFT + LONGEST_SHIFT - 1)
+        chained = (last >= TIME_SHIFT) & (last < TIME_SHIFT + MAX_SHIFT - 1)
         first = release.argmax(1)[:, None] == _KEYS
         room = np.minimum(self.longest - oldest, self._left[:, None])
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 Music = str | Path | Piece | Performance
 LENGTH = 2048  # tokens of a crop, as in Huang et al. 2018: about 50 seconds
 USUAL_TOKENS = 4096  # after which music that has not ended by itself is cut
-MOST_TOKENS = 1 << 17
+MAX_TOKENS = 1 << 17
 DENSEST = 150  # tokens of a second for which there is room: three times the mean of ASAP
 AFTERWARDS = 4.0  # seconds that an accompaniment may take after its melody
 MILLISECONDS = 1_000 // STEPS  # of a step
@@ -77,10 +77,10 @@ class Pianist:
     def __init__(self, trained: Trained) -> None:
         """Read the codec of a model. Raises UserError unless both count the same vocabulary and the same labels."""
         config, codec = trained.config, PerformanceCodec.from_bytes(trained.files[FILE])
-        wanted = MelodyCodec.vocabulary if config.encoder_layers else None
-        if config.vocabulary != codec.vocabulary or config.source_vocabulary != wanted:
+        expected = MelodyCodec.vocabulary if config.encoder_layers else None
+        if config.vocabulary != codec.vocabulary or config.source_vocabulary != expected:
             raise UserError(
-                f"expected a model of {codec.vocabulary} events (source: {wanted}), got {config.vocabulary} "
+                f"expected a model of {codec.vocabulary} events (source: {expected}), got {config.vocabulary} "
                 f"(source: {config.source_vocabulary}); load a model of performances"
             )
         if config.positions.kind == "learned":
@@ -141,7 +141,7 @@ class Pianist:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the model's card says: its data, scores and licence."""
+        """The model's card: its data, scores and licence."""
         return self.trained.card
 
     @property
@@ -293,8 +293,8 @@ class Pianist:
     ) -> Piece:
         """The melody (`melody_of_parts` of a file) and what the model plays with it.
 
-        Every note of the melody is struck at its time, on the grid of 10 ms; how loud it is, and how long, says the
-        model. The music ends where the model ends it, at most `AFTERWARDS` seconds after the melody.
+        Every note of the melody is struck at its time, on the grid of 10 ms; the model chooses how loud it is and
+        how long. The music ends where the model ends it, at most `AFTERWARDS` seconds after the melody.
         """
         self._must("accompany", "accompanying")
         tune = _melody(melody)
@@ -405,13 +405,13 @@ def _room(seconds: float | None, tokens: int | None) -> int:
     """The most ids that music of this length takes."""
     tokens = None if tokens is None else whole_number(tokens, "the number of tokens")
     seconds = None if seconds is None else number(seconds, "seconds")
-    if seconds is not None and not 1 / STEPS <= seconds <= MOST_TOKENS / DENSEST:
-        raise UserError(f"expected 0.01 to {MOST_TOKENS // DENSEST} seconds, got {seconds:g}; choose another length")
-    if tokens is not None and not 1 <= tokens <= MOST_TOKENS:
-        raise UserError(f"expected 1 to {MOST_TOKENS:,} tokens, got {tokens:,}; choose another length")
+    if seconds is not None and not 1 / STEPS <= seconds <= MAX_TOKENS / DENSEST:
+        raise UserError(f"expected 0.01 to {MAX_TOKENS // DENSEST} seconds, got {seconds:g}; choose another length")
+    if tokens is not None and not 1 <= tokens <= MAX_TOKENS:
+        raise UserError(f"expected 1 to {MAX_TOKENS:,} tokens, got {tokens:,}; choose another length")
     if seconds is None:
         return USUAL_TOKENS if tokens is None else tokens
-    return min(math.ceil(seconds * DENSEST) + LENGTH, MOST_TOKENS if tokens is None else tokens)
+    return min(math.ceil(seconds * DENSEST) + LENGTH, MAX_TOKENS if tokens is None else tokens)
 
 
 def _until(ids: Iterator[int], seconds: float | None) -> Iterator[int]:

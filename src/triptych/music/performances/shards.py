@@ -144,9 +144,9 @@ def prepare(
     Args:
         source: the folder or zip; what is in its folders belongs to it.
         out: a folder for the arrays and the index, which is written last: without it the folder is not prepared.
-        index: a CSV file that says so instead: a column `file` or `midi_filename` (a path inside of the source, or the
-            last part of one), and columns `composer`, `canonical_composer` or `label`, and `split`, where they are
-            known. Files that it does not name are left out.
+        index: a CSV file with labels and splits instead: a column `file` or `midi_filename` (a path inside of the
+            source, or the last part of one), and columns `composer`, `canonical_composer` or `label`, and `split`,
+            where they are known. Files that it does not name are left out.
         melody: keep the melodies too (`melody_of_parts`, of keys as they were played), to learn to accompany them.
         workers: processes that parse; as many as there are processors if None.
         progress: gets the number of files that are done, and of all, after each.

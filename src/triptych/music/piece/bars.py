@@ -17,7 +17,7 @@ from triptych.music.piece.metre import Bar, Metre
 from triptych.music.piece.piece import Note, Piece
 
 BAR, QUARTER = 16, 4  # sixteenths of a bar of 4/4, and of a quarter note
-MOST_BARS = 5_000
+MAX_BARS = 5_000
 LENGTHS = (48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)  # that one sign can have, from the dotted breve to the sixteenth
 
 
@@ -32,7 +32,7 @@ class Chord:
 
 @dataclass(frozen=True)
 class Symbol(Chord):
-    """What one sign stands for: a part of a chord or rest within a bar, with the ties to its other parts.
+    """A part of a chord or rest that one sign writes, within a bar, with the ties to its other parts.
 
     onset: where the whole chord begins, or -1.
     """
@@ -68,8 +68,8 @@ def _whole_sixteenths(metre: Metre) -> Metre:
 def bars_of(piece: Piece) -> list[Bar]:
     """Bars of a piece in sixteenths, see `Bars`; more than 5,000 are a UserError."""
     assert piece.resolution == 4
-    if len(piece.bars) > MOST_BARS:
-        raise UserError(f"expected at most {MOST_BARS:,} bars to write, got {len(piece.bars):,}; cut the piece")
+    if len(piece.bars) > MAX_BARS:
+        raise UserError(f"expected at most {MAX_BARS:,} bars to write, got {len(piece.bars):,}; cut the piece")
     return list(piece.bars)
 
 
@@ -95,8 +95,8 @@ class _Hierarchy:
         )
 
     def allows(self, start: int, length: int) -> bool:
-        """Whether one note may stand there. It hides what begins within it, of which its own beginning or its end must
-        be as strong; or it lies evenly about that, as a half note in the middle of 4/4.
+        """Whether one note may be written there. Its beginning or its end must be as strong as any beat within it; or
+        the note lies evenly about that beat, as a half note in the middle of 4/4.
         """
         end = start + length
         if length == 1:

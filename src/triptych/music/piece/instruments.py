@@ -47,16 +47,16 @@ def read_program(text: str) -> int:
     """The program (0 to 127) of an instrument by its number or name; the beginning of a name or a word of it will do,
     and is the first instrument with it.
     """
-    wanted = re.sub(r"[\s_-]+", " ", text.strip().lower())
-    if wanted.isdecimal() and int(wanted) < len(NAMES):
-        return int(wanted)
+    asked = re.sub(r"[\s_-]+", " ", text.strip().lower())
+    if asked.isdecimal() and int(asked) < len(NAMES):
+        return int(asked)
     plain = [name.replace("-", " ") for name in NAMES]
     for program, name in enumerate(plain):
-        if wanted == name:
+        if asked == name:
             return program
     a_number = re.fullmatch(r"[+-]?[\d.]+", text.strip())
     for program, name in enumerate(plain):
-        if wanted and not a_number and (name.startswith(wanted) or set(wanted.split()) <= set(name.split())):
+        if asked and not a_number and (name.startswith(asked) or set(asked.split()) <= set(name.split())):
             return program
-    hint = remedy(wanted, plain, "flute, cello, choir aahs and church organ are some")
+    hint = remedy(asked, plain, "flute, cello, choir aahs and church organ are some")
     raise UserError(f"expected an instrument of General MIDI, 0 to 127 or its name, got {text!r}; {hint}")

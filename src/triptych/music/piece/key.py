@@ -77,7 +77,7 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Name as "C major", "B-flat major", "F-sharp minor"; where nobody has named it, in the usual spelling."""
+        """Name as "C major", "B-flat major", "F-sharp minor"; in the usual spelling unless a file named it."""
         alter, step = divmod(self.fifths + 3 * self.minor + 1, 7)
         return f"{STEPS[step]}{('-flat', '', '-sharp')[alter + 1]} {'minor' if self.minor else 'major'}"
 

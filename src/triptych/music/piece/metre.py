@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from triptych.errors import UserError
 
-MOST_BEATS, SHORTEST_UNIT = 255, 64  # of a time signature; MIDI has one byte for the number of beats
+MAX_BEATS, MAX_UNIT = 255, 64  # of a time signature; MIDI has one byte for the number of beats
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -21,9 +21,9 @@ class Metre:
     unit: int
 
     def __post_init__(self) -> None:
-        if not (self.start >= 0 and 1 <= self.beats <= MOST_BEATS and self.unit in (1, 2, 4, 8, 16, 32, 64)):
+        if not (self.start >= 0 and 1 <= self.beats <= MAX_BEATS and self.unit in (1, 2, 4, 8, 16, 32, 64)):
             raise UserError(
-                f"expected a metre of 1 to {MOST_BEATS} beats of 1, 2, 4, 8, 16, 32 or {SHORTEST_UNIT}, "
+                f"expected a metre of 1 to {MAX_BEATS} beats of 1, 2, 4, 8, 16, 32 or {MAX_UNIT}, "
                 f"got {self.beats}/{self.unit}; write it like 3/4"
             )
 
@@ -58,7 +58,7 @@ COMMON = Metre(0, 4, 4)  # where there is none
 
 @dataclass(frozen=True)
 class Bar:
-    """Ticks `start` to `end`, of which the first stands at `offset` in a whole bar of `metre`.
+    """Ticks `start` to `end`, of which the first is at `offset` in a whole bar of `metre`.
 
     number: as in a score, counted from 1; an upbeat is bar 0.
     """
@@ -147,6 +147,6 @@ def with_upbeat(bars: Bars) -> list[Metre]:
     if not bars.pickup:
         return metres
     whole = 4 * bars.resolution
-    unit = next((unit for unit in (4, 8, 16, 32, SHORTEST_UNIT) if bars.pickup * unit % whole == 0), SHORTEST_UNIT)
-    beats = min(MOST_BEATS, -(-bars.pickup * unit // whole))  # cut by the metre that follows, if it is too long
+    unit = next((unit for unit in (4, 8, 16, 32, MAX_UNIT) if bars.pickup * unit % whole == 0), MAX_UNIT)
+    beats = min(MAX_BEATS, -(-bars.pickup * unit // whole))  # cut by the metre that follows, if it is too long
     return [Metre(0, beats, unit), *metres]

@@ -13,8 +13,8 @@ from triptych.errors import UserError
 from triptych.music.piece.piece import Note, Piece
 
 LOWEST, HIGHEST = 21, 108  # MIDI pitches of a piano's keys, A0 to C8
-LONGEST = 6 * 3_600.0  # seconds of a performance: silence is made of tokens too, and no file may ask for all memory
-FURTHEST = 3  # semitones of transposition in training
+MAX_SECONDS = 6 * 3_600.0  # seconds of a performance: silence is made of tokens too, and no file may ask for all memory
+MAX_SEMITONES = 3  # semitones of transposition in training
 
 NOTE = np.dtype([("start", np.float64), ("end", np.float64), ("pitch", np.int16), ("velocity", np.int16)])
 
@@ -35,18 +35,18 @@ class Performance:
 
         A key that is struck while it sounds ends its earlier note; notes of one key that begin together are one, as
         loud as the loudest and as long as the longest.
-        Raises UserError for a note that cannot be, or is off the 88 keys, or beyond `LONGEST`.
+        Raises UserError for a note that cannot be, or is off the 88 keys, or beyond `MAX_SECONDS`.
         """
         columns = [np.asarray(column) for column in (start, end, pitch, velocity)]
         notes = np.empty(len(columns[0]), NOTE)
         for name, column in zip(NOTE.names or (), columns, strict=True):
             notes[name] = column
-        valid = (notes["start"] >= 0) & (notes["end"] > notes["start"]) & (notes["end"] <= LONGEST)
+        valid = (notes["start"] >= 0) & (notes["end"] > notes["start"]) & (notes["end"] <= MAX_SECONDS)
         valid &= (columns[2] >= LOWEST) & (columns[2] <= HIGHEST) & (columns[3] >= 1) & (columns[3] <= 127)
         if not valid.all():
             got = tuple(column[~valid][0].item() for column in columns)
             raise UserError(
-                f"expected notes with 0 <= start < end <= {LONGEST:,.0f} seconds, pitch {LOWEST} to {HIGHEST} and "
+                f"expected notes with 0 <= start < end <= {MAX_SECONDS:,.0f} seconds, pitch {LOWEST} to {HIGHEST} and "
                 f"velocity 1 to 127, got {got}; cut or transpose the piece"
             )
         return cls(_one_keyboard(notes))
@@ -161,7 +161,7 @@ def stretched(performance: Performance, factor: float) -> Performance:
     return Performance(notes)
 
 
-def transpositions(performance: Performance, furthest: int = FURTHEST) -> range:
+def transpositions(performance: Performance, furthest: int = MAX_SEMITONES) -> range:
     """Semitones by which all notes can be moved and stay on the 88 keys, at most so many down or up."""
     pitches = performance.notes["pitch"]
     lowest, highest = int(pitches.min(initial=HIGHEST)), int(pitches.max(initial=LOWEST))

@@ -37,7 +37,7 @@ class Tempo:
 
 @dataclass(frozen=True, slots=True)
 class KeySignature:
-    """From tick `start` on, `fifths` sharps, or flats if negative. minor: the mode; None where a file says none."""
+    """From tick `start` on, `fifths` sharps, or flats if negative. minor: the mode; None where the file gives none."""
 
     start: int
     fifths: int
@@ -55,9 +55,9 @@ class Piece:
     voices: their names, uppermost first (soprano, alto, tenor, bass; or one name for a piano). length: ticks, with the
     silence after the last note. metrical: whether beats and bars mean anything; the ticks of a performance are only
     time. notes are in the order of (start, end, pitch).
-    What a file says, or nothing where it says nothing: metres, time signatures, in whose place stands 4/4; pickup,
-    ticks before the first bar line, in whose place stands 0; keys, key signatures; tempos, changes of `tempo` after
-    tick 0; programs, the General MIDI instrument (0 to 127) of each voice.
+    As the file gives them, or empty: metres, time signatures (4/4 where there are none); pickup, ticks before the
+    first bar line (0 where it is None); keys, key signatures; tempos, changes of `tempo` after tick 0;
+    programs, the General MIDI instrument (0 to 127) of each voice.
     """
 
     notes: tuple[Note, ...]

@@ -1,6 +1,6 @@
 """A melody set for four voices by a rule, without a model: a chord a beat, then the nearest notes of it.
 
-It knows six chords of a key and no art; it makes the small free set of `triptych sample notes`, which is CC0.
+It uses six chords of a key. It makes the small free set of `triptych sample notes`, which is CC0.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ SPREAD = 0.66  # of its logarithm to the base 2
 TIGHT = 100.0  # how much a beat that comes early or late costs
 SLOWEST, FASTEST = 1.5, 0.25  # seconds of a beat
 TOGETHER = 0.04  # seconds within which notes are struck as one chord
-MOST_CROWDED = 0.15  # share of the onsets that may fall on the sixteenth of another
+MAX_CROWDED = 0.15  # share of the onsets that may fall on the sixteenth of another
 ON_GRID = 0.9  # share of the onsets of a file that stand on its sixteenths or triplets, if its beats mean anything
 NEAR = 0.04  # quarter notes
 
@@ -40,8 +40,8 @@ def transcribed(piece: Piece) -> Piece:
     end = np.array([piece.seconds_at(note.end) for note in notes])
     weights = np.array([note.velocity for note in notes], np.float64)
     slow, fast = beats_of(start, weights), beats_of(start, weights, share=0.5)
-    beats = slow if _crowds(start, slow) <= MOST_CROWDED else fast
-    if (crowds := _crowds(start, beats)) > MOST_CROWDED:
+    beats = slow if _crowds(start, slow) <= MAX_CROWDED else fast
+    if (crowds := _crowds(start, beats)) > MAX_CROWDED:
         raise UserError(
             f"expected music with a beat for a score, got {crowds:.0%} of its moments on the sixteenths of others; "
             "save it as .mid or .wav, or as .png, a piano roll"

@@ -1,7 +1,7 @@
 """Where the bars of a piece begin: given by a person, given by its file, or found by its rhythm.
 
 Notes that begin bars are long, and a piece ends on a strong beat (Lerdahl and Jackendoff 1983, "A Generative Theory of
-Tonal Music", metrical preference rules 5 and 6). So of a piece that begins at once and says nothing of an upbeat, the
+Tonal Music", metrical preference rules 5 and 6). So of a piece that begins at once and gives no upbeat, the
 bar lines are tried at every beat, and moved only where they then suit the notes much better.
 """
 
@@ -21,7 +21,7 @@ NAMES = {1: "a sixteenth", 2: "an eighth", 3: "a dotted eighth", 4: "a quarter",
 
 
 def with_bars(piece: Piece, metre: str | None = None, upbeat: str | None = None) -> Piece:
-    """The piece in the metre and with the upbeat that a person says, both as text; None leaves what the piece says.
+    """The piece in a given metre and with a given upbeat, both as text; None keeps the piece's own.
 
     upbeat: beats of the metre, such as 1 or 0.5, or a note value, such as 1/8. Raises UserError for what is neither,
     or is no part of a bar.
@@ -49,7 +49,7 @@ def in_bars(piece: Piece) -> tuple[Piece, list[str]]:
     """A piece in sixteenths with a metre and an upbeat, or none, and a word about each that is not its own."""
     words = []
     if not piece.metres:
-        words.append("says no metre, so bars are of 4/4; --metre says another")
+        words.append("has no metre, so bars are of 4/4; --metre sets another")
         piece = replace(piece, metres=(COMMON,))
     if piece.pickup is None:
         pickup = found_upbeat(piece)

@@ -1,1 +1,1 @@
-"""The guarded process that parses files which nobody knows, and what it answers."""
+"""The guarded process that parses untrusted files, and its answer."""

@@ -1,6 +1,6 @@
 """What the parsing process answered -> a piece, or performances, with words about what was left out or changed.
 
-The process has read a file that nobody knows, so its answer is believed in nothing: every number is checked.
+The process has read an untrusted file, so its answer is not trusted either: every number is checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.performance import HIGHEST, LOWEST, Performance, held_by_sostenuto, sustained
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
 
-TEMPO = 500_000  # microseconds of a quarter note, where a file says nothing
+TEMPO = 500_000  # microseconds of a quarter note, where a file gives none
 MAX_RATE = 10_000_000  # numerator and denominator of ticks a second
 CHANNELS = 1 << 16
 WORDS = {  # notices by name, of one thing and of several
@@ -196,7 +196,7 @@ def _metres(answer: Answer) -> tuple[tuple[Metre, ...], int | None]:
     """The time signatures and the pickup.
 
     A first bar that is shorter than a bar of the metre after it is a pickup in that metre. A signature that is written
-    again changes nothing, unless it stands within a bar, which it then ends.
+    again changes nothing, unless it is within a bar, which it then ends.
     """
     table = answer.metres
     last = np.append(table[1:, 0] != table[:-1, 0], True)[: len(table)]

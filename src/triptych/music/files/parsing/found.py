@@ -14,7 +14,7 @@ SUSTAIN, SOSTENUTO = 64, 66  # controllers of MIDI
 
 
 class DamagedError(Exception):
-    """A file that is none: its message says why, in words for a person."""
+    """A file that is not of its format; the message is the reason, for a person."""
 
 
 class TooLargeError(Exception):
@@ -23,7 +23,7 @@ class TooLargeError(Exception):
 
 @dataclass
 class Found:
-    """What a file says. Times are ticks, `resolution` of which make a quarter note.
+    """What a file contains. Times are ticks, `resolution` of which make a quarter note.
 
     voices: name, program (-1: none) and channel of each. notes: start, end, pitch, velocity, voice of each; where
     no duration is heard, the end is the start. pedals: tick, whether down, controller, channel of each change. tempos:

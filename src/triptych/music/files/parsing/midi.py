@@ -38,7 +38,7 @@ PORTS = 16  # that a file can address, of 16 channels each
 
 
 def parse(data: bytes) -> Found:
-    """Everything that a Standard MIDI File says about its notes. Raises DamagedError and TooLargeError."""
+    """The notes of a Standard MIDI File, and all that belongs to them. Raises DamagedError and TooLargeError."""
     if len(data) < 14:
         raise DamagedError("its header is cut short")
     length, kind, count, division = struct.unpack(">IHHH", data[4:14])
@@ -46,12 +46,12 @@ def parse(data: bytes) -> Found:
     if division & 0x8000:
         frames, ticks = 256 - (division >> 8), division & 0xFF
         if frames not in FRAMES or not ticks:
-            raise DamagedError(f"its header says {ticks} ticks in each of {frames} frames a second")
+            raise DamagedError(f"its header gives {ticks} ticks in each of {frames} frames a second")
         numerator, denominator = FRAMES[frames]
         found.rate = numerator * ticks, denominator
         found.resolution = max(1, round(numerator * ticks / denominator / 2))  # a quarter note of half a second
     if length < 6 or kind > 2 or not 1 <= count <= MAX_TRACKS or not division:
-        raise DamagedError(f"its header says format {kind}, {count} tracks and {division} ticks a quarter note")
+        raise DamagedError(f"its header gives format {kind}, {count} tracks and {division} ticks a quarter note")
     places = _Places()
     begin = number = 0
     try:

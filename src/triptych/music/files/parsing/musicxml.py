@@ -33,7 +33,7 @@ MAX_BYTES = 10_000_000  # of the XML
 MAX_PARTS = 256
 MAX_RESOLUTION = 0x7FFF  # of a MIDI file
 USUAL_RESOLUTION = 10_080  # ticks a quarter note where nothing finer fits: 32 times 3, 5, 7 and 9
-SMALLEST = 16  # parts of a quarter note, so that a 64th is whole
+MIN_RESOLUTION = 16  # parts of a quarter note, so that a 64th is whole
 MAX_NUMBER = 1e9
 DECLARATIONS = ("<!ENTITY", "<!ELEMENT", "<!ATTLIST", "<!NOTATION")
 SCORES = ("score-partwise", "score-timewise")
@@ -45,7 +45,7 @@ DAMAGED_ZIP = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, 
 
 
 def parse(data: bytes) -> Found:
-    """Everything that a score says about its notes. Raises DamagedError and TooLargeError."""
+    """The notes of a score, and all that belongs to them. Raises DamagedError and TooLargeError."""
     if data[:2] == b"PK":
         data = _unzipped(data)
     root = _root(data)
@@ -145,7 +145,7 @@ def _resolution(root: Element) -> int:
     divisions = {_positive(element.text) for element in root.iter("divisions")} or {1.0}
     if not all(division.is_integer() for division in divisions):
         return USUAL_RESOLUTION
-    least = SMALLEST
+    least = MIN_RESOLUTION
     for division in divisions:
         least = math.lcm(least, int(division))
         if least > MAX_RESOLUTION:
@@ -161,7 +161,7 @@ def _number(text: str | None, default: float = 0.0) -> float:
     except ValueError:
         value = math.nan
     if not abs(value) <= MAX_NUMBER:
-        raise DamagedError("it says something else where a number should be")
+        raise DamagedError("it has something else where a number should be")
     return value
 
 
@@ -188,7 +188,7 @@ class _Row:
 
 @dataclass
 class _Measure:
-    """What a part says about a measure: its length in ticks, whether it has notes, and its time signature."""
+    """What a part gives for a measure: its length in ticks, whether it has notes, and its time signature."""
 
     length: int = 0
     sounds: bool = False

@@ -94,7 +94,7 @@ def _limit_memory() -> None:
 
 
 def _limit_time(seconds: float) -> None:
-    """Let a signal end this process after so many seconds more (if 0, never), even when nobody waits for it any longer.
+    """Let a signal end this process after so many seconds more (if 0, never), even where no process waits for it.
 
     The time of the processor and not of a clock: a machine that is busy with other things refuses no file.
     """
