@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
 from triptych.model.batch import Batch
+from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.model.weights import arrays_of
 from triptych.shape.config import Config
@@ -42,15 +44,16 @@ def test_a_model_is_made_at_first_use(folder: Path, monkeypatch: pytest.MonkeyPa
     whole = Trained.module(loaded(folder))
     monkeypatch.setattr(transformer_of, lambda stored: made.append(stored) or whole)
     trained = loaded(folder)
-    assert (trained.config, trained.files, trained.card["task"], trained.exact) == (CONFIG, FILES, "count", False)
+    assert (trained.config, trained.files, trained.card["task"]) == (CONFIG, FILES, "count")
     assert not made
-    assert trained.module() is trained.module() is trained.decoder().model and len(made) == 1
+    assert isinstance(trained.decoder(), PlanDecoder) and trained.decoder() is trained.decoder() and not made
+    assert trained.module() is trained.module() and len(made) == 1
     assert not whole.training
 
 
 def test_a_number_format_that_is_asked_for_is_kept(folder: Path) -> None:
     trained = loaded(folder, dtype="bfloat16")
-    assert trained.exact and trained.module().dtype == torch.bfloat16
+    assert isinstance(trained.decoder(), TorchDecoder) and trained.module().dtype == torch.bfloat16
     assert loaded(folder).module().dtype == torch.float32
 
 
@@ -72,8 +75,9 @@ def test_weights_of_another_shape_are_refused_at_first_use(tmp_path: Path) -> No
     other = Transformer(Config.from_dict({**CONFIG.to_dict(), "width": 16}))
     write_model(tmp_path / "odd", CONFIG, arrays_of(other), FILES, {})
     trained = loaded(tmp_path / "odd")
-    with pytest.raises(UserError, match=r"do not fit its config\.json"):
-        trained.module()
+    for use in (trained.module, trained.decoder):
+        with pytest.raises(UserError, match=r"do not fit its config\.json"):
+            use()
 
 
 def test_parameters_are_drawn_by_the_seed_and_then_changed() -> None:
@@ -88,7 +92,7 @@ def test_parameters_are_drawn_by_the_seed_and_then_changed() -> None:
 def test_what_is_changed_keeps_the_rest(folder: Path) -> None:
     trained, model = loaded(folder, dtype="float32"), new(2).module()
     same = trained.changed(model)
-    assert same.module() is model and (same.files, same.card, same.exact) == (FILES, trained.card, True)
+    assert same.module() is model and (same.files, same.card) == (FILES, trained.card)
     other = trained.changed(model, files={"codec.json": b"1"}, card={"task": "more"})
     assert other.files == {"codec.json": b"1"} and other.card == {"task": "more"}
     assert trained.files == FILES and trained.card["task"] == "count"

@@ -240,11 +240,11 @@ def test_tasks_of_other_painters(pictures: Pictures) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"preset": "huge"}, "expected a preset"),
-        ({"preset": []}, "expected a preset"),
-        ({"task": "draw"}, "expected a task"),
+        ({"preset": "huge"}, "expected preset to be one of"),
+        ({"preset": []}, "expected preset to be one of"),
+        ({"task": "draw"}, "expected task to be one of"),
         ({"task": "upscale", "factor": 3}, "factor=3 divides"),
-        ({"task": "upscale", "factor": 1}, "factor from 2"),
+        ({"task": "upscale", "factor": 1}, "expected factor >= 2, got 1"),
         ({"width": 7}, "divisible"),
     ],
 )
