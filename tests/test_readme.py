@@ -39,9 +39,9 @@ def test_every_command_and_example_runs_as_printed(
             assert arguments[0] == "triptych"
             capsys.readouterr()
             code = main(arguments[1:])
-            told = capsys.readouterr()
-            assert code == 0, f"{shlex.join(arguments)}: {told.err}"
-            assert not printed or told.out == printed, shlex.join(arguments)
+            streams = capsys.readouterr()
+            assert code == 0, f"{shlex.join(arguments)}: {streams.err}"
+            assert not printed or streams.out == printed, shlex.join(arguments)
             ran += 1
     assert ran > 20
     assert {path.name for path in tmp_path.iterdir()} == {"out"}, "all of it is written into one folder"

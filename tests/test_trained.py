@@ -58,11 +58,11 @@ def test_a_number_format_that_is_asked_for_is_kept(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [({"threads": 0}, "1 to 1024 threads"), ({"dtype": "int3"}, "a dtype of auto"), ({"device": "abacus"}, "is here")],
 )
-def test_mistakes_are_found_before_anything_is_read(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_mistakes_are_found_before_anything_is_read(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         loaded(Path("nowhere"), **settings)
 
 

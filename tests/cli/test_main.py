@@ -1,4 +1,4 @@
-"""The frame of the command: help, versions, and mistakes that are told in one line."""
+"""The frame of the command: help, versions, and mistakes in one line each."""
 
 import errno
 import os
@@ -68,7 +68,7 @@ def test_every_verb_that_generates_takes_the_options_of_a_draw(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["translat"], "translate"),
         (["translate", "--bem", "3", "a"], "--beam"),
@@ -80,12 +80,12 @@ def test_every_verb_that_generates_takes_the_options_of_a_draw(name: str) -> Non
         (["translate", "--nbest", "6", "a"], "--nbest of at most --beam=5, got 6"),
     ],
 )
-def test_a_mistake_is_one_line(run: Any, arguments: list[str], told: str) -> None:
+def test_a_mistake_is_one_line(run: Any, arguments: list[str], message: str) -> None:
     ran = run(*arguments)
     assert ran.code == 2
     assert ran.out == ""
     assert ran.err.startswith("error: ") and ran.err.count("\n") == 1 and ran.err.endswith("\n")
-    assert told in ran.err
+    assert message in ran.err
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -99,7 +99,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (UserError("expected a\nhorse, got a cow"), 2, "error: expected a horse, got a cow\n"),
         (PermissionError(13, "Permission denied", "/run/x"), 2, "error: /run/x: Permission denied\n"),
@@ -110,10 +110,10 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_exit_codes(run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str) -> None:
+def test_exit_codes(run: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str) -> None:
     failing(monkeypatch, error)
     ran = run()
-    assert (ran.code, ran.out, ran.err) == (code, "", told)
+    assert (ran.code, ran.out, ran.err) == (code, "", message)
 
 
 @pytest.mark.parametrize("error", [AssertionError("ours"), RuntimeError("ours"), OSError("ours")])

@@ -102,7 +102,7 @@ def test_a_person_says_metre_and_upbeat(run: Any, folder: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--metre", "3/5"], "expected a metre"),
         (["--metre", "waltz"], "expected a metre like 3/4"),
@@ -110,9 +110,9 @@ def test_a_person_says_metre_and_upbeat(run: Any, folder: Path, tmp_path: Path) 
         (["--upbeat", "x"], "expected --upbeat of less than a bar of 4/4"),
     ],
 )
-def test_mistakes(run: Any, folder: Path, tmp_path: Path, more: list[object], told: str) -> None:
+def test_mistakes(run: Any, folder: Path, tmp_path: Path, more: list[object], message: str) -> None:
     ran = run("harmonize", folder / "bare.mid", "--out", tmp_path / "a.mid", "--model", folder / "infill", *FEW, *more)
-    assert ran.code == 2 and told in ran.err and not list(tmp_path.iterdir())
+    assert ran.code == 2 and message in ran.err and not list(tmp_path.iterdir())
 
 
 def test_composed_bars(run: Any, folder: Path, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_standard_output_takes_any_text(run: Any, translator: Any, stdout: Any, 
     raw = stdout(encoding)
     assert run("translate", text, "--json").code == 0
     bare = raw.getvalue().decode(encoding)
-    told = json.loads(bare)
-    assert told["translations"][0]["source"] == text and bare.isascii() == (encoding != "utf-8")
+    report = json.loads(bare)
+    assert report["translations"][0]["source"] == text and bare.isascii() == (encoding != "utf-8")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models"], ["translate", "--help"], ["models", "--json"]])
@@ -122,9 +122,9 @@ def test_one_bad_line_among_many_is_named_and_costs_itself_alone(
         assert ran.out.split("\n")[:-1] == expected
         assert ran.code == 2 and ran.err.count("error: ") == 1
         assert "(line 17); each is left empty" in ran.err.splitlines()[-1]
-    told = json.loads(run("translate", "--file", tmp_path / "lines", "--json").out)["translations"]
-    assert [bool(one["hypotheses"]) for one in told] == [number != 17 for number in range(1, 41)]
-    assert "error" in told[16] and "error" not in told[0]
+    report = json.loads(run("translate", "--file", tmp_path / "lines", "--json").out)["translations"]
+    assert [bool(one["hypotheses"]) for one in report] == [number != 17 for number in range(1, 41)]
+    assert "error" in report[16] and "error" not in report[0]
 
 
 def test_an_argument_that_is_no_utf8_is_named(run: Any, translator: Any) -> None:
@@ -236,9 +236,9 @@ def test_all_figures_are_of_the_same_pairs(
         lines.insert(place, "猫" * 500 if name == side else "A")
         path.write_text("\n".join([*lines, ""]), "utf-8")
     ran = run(*files, "--model", model, "--json")
-    told = json.loads(ran.out)
+    report = json.loads(ran.out)
     expected = f"skipped 1 pair: 1 {side} over 1024 tokens (line {place + 1}); all figures are of the other 3"
-    assert {**whole, "skipped": 1, "note": expected} == told and f"note: {expected}\n" in ran.err
+    assert {**whole, "skipped": 1, "note": expected} == report and f"note: {expected}\n" in ran.err
     assert ("1 source sentences have characters" in ran.err) == (side == "source")
 
 

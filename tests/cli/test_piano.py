@@ -51,19 +51,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told_by(ran: Any) -> dict[str, Any]:
+def report_of(ran: Any) -> dict[str, Any]:
     assert ran.code == 0, ran.err
-    told: dict[str, Any] = json.loads(ran.out)
-    return told
+    report: dict[str, Any] = json.loads(ran.out)
+    return report
 
 
 def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "a.mid", "--out", tmp_path / "a.png"]
     options = ["--model", folder / "compose", "--threads", 1, "--seed", 3, "--seconds", 4]
-    told = told_by(run("compose", *out, *options, "--label", "chopin", "--json"))
+    report = report_of(run("compose", *out, *options, "--label", "chopin", "--json"))
     first = (tmp_path / "a.mid").read_bytes()
     played, _ = read_performance(first)
-    assert told == {
+    assert report == {
         "model": str(folder / "compose"),
         "out": [str(tmp_path / "a.mid"), str(tmp_path / "a.png")],
         "notes": len(played),
@@ -79,11 +79,11 @@ def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
 
 def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--json"]
-    told = told_by(run("continue", folder / "piece.mid", *options, "--seconds", 3))
+    report = report_of(run("continue", folder / "piece.mid", *options, "--seconds", 3))
     given, _ = read_performance(folder / "piece.mid")
     found, _ = read_performance(tmp_path / "a.mid")
     assert set(onsets(on_grid(given))) <= set(onsets(found))
-    assert told["notes"] == len(found) and found.seconds <= given.seconds + 3.01
+    assert report["notes"] == len(found) and found.seconds <= given.seconds + 3.01
 
 
 @pytest.mark.parametrize("more", [[], ["--only-new"]])
@@ -113,7 +113,7 @@ def test_continue_says_that_a_piece_has_ended(
 
 def test_accompany(run: Any, folder: Path, tmp_path: Path) -> None:
     options = ["--out", tmp_path / "a.mid", "--model", folder / "accompany", "--threads", 1, "--json"]
-    told_by(run("accompany", folder / "tune.mid", *options, "--label", "Bach"))
+    report_of(run("accompany", folder / "tune.mid", *options, "--label", "Bach"))
     found, _ = read_performance(tmp_path / "a.mid")
     assert {(0, 51), (50, 53), (100, 55)} <= set(onsets(found))
     ran = run("accompany", folder / "piece.mid", *options)
@@ -121,24 +121,24 @@ def test_accompany(run: Any, folder: Path, tmp_path: Path) -> None:
 
 
 def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
-    told = told_by(run("prepare", "music", "--data", folder / "music", "--out", tmp_path / "ready", "--json"))
-    assert {key: told[key] for key in ("pieces", "labels", "left_out")} == {
+    report = report_of(run("prepare", "music", "--data", folder / "music", "--out", tmp_path / "ready", "--json"))
+    assert {key: report[key] for key in ("pieces", "labels", "left_out")} == {
         "pieces": 20,
         "labels": ["Bach", "Chopin"],
         "left_out": 0,
     }
     ran = run("train", "music", "--data", tmp_path / "ready", *SMALL, "--out", tmp_path / "run", "--json")
-    assert told_by(ran)["reason"] == "finished"
+    assert report_of(ran)["reason"] == "finished"
     assert "training on 18 pieces, 2 held out" in ran.err
     pianist = Pianist.load(tmp_path / "run", device="cpu")
     assert pianist.task == "compose" and pianist.codec.labels == ("Bach", "Chopin")
     asked = ["evaluate", "music", "--model", tmp_path / "run", "--threads", 1]
-    measured = told_by(run(*asked, "--data", tmp_path / "ready", "--json"))
+    measured = report_of(run(*asked, "--data", tmp_path / "ready", "--json"))
     assert measured.keys() == {"model", "split", "nll", "tokens", "pieces"} and measured["pieces"] == 2
     # Without preparing it first, and in words.
     again = run(*asked, "--data", folder / "music")
     assert again.out == f"nll       {measured['nll']:.4f} nats a token over {measured['tokens']:,} tokens of 2 pieces\n"
-    assert told_by(run(*asked, "--data", folder / "music", "--limit", 1, "--split", "train", "--json"))["pieces"] == 1
+    assert report_of(run(*asked, "--data", folder / "music", "--limit", 1, "--split", "train", "--json"))["pieces"] == 1
     # On from there, with what that leaves open.
     further = ["train", "music", "--data", tmp_path / "ready", "--from", tmp_path / "run", *SMALL[12:], "--json"]
     ran = run(*further, *SMALL[6:8], "--set", "epochs=1", "--set", "model.dropout=0.3",
@@ -147,9 +147,9 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
     config = Pianist.load(tmp_path / "next", device="cpu").config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8)
     keyboard = ["--set", "epochs=1", "--set"]
-    told_by(run(*further, *keyboard, "model.input={keyboard=[88,100,32]}", "--out", tmp_path / "told"))
-    told = Pianist.load(tmp_path / "told", device="cpu")
-    assert told.config.input.keyboard == (88, 100, 32)
+    report_of(run(*further, *keyboard, "model.input={keyboard=[88,100,32]}", "--out", tmp_path / "keyboard"))
+    extended = Pianist.load(tmp_path / "keyboard", device="cpu")
+    assert extended.config.input.keyboard == (88, 100, 32)
     ran = run(*further, *keyboard, "model.input={keyboard=[9,9,9]}", "--out", tmp_path / "not")
     assert ran.code == 2 and "expected model.input.keyboard to be [88, 100, 32], got [9, 9, 9]" in ran.err
     ran = run(*further, "--set", "epochs=1", "--set", "data.task=accompany", "--out", tmp_path / "third")
@@ -159,14 +159,14 @@ def test_prepare_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> N
 def test_training_on_files_prepares_them_once(run: Any, folder: Path, tmp_path: Path) -> None:
     use = ["train", "music", "--data", folder / "music", *SMALL, "--set", "data.kind=performance", "--json"]
     use += ["--set", "data.task=accompany", "--set", "data.held_out=1", "--out", tmp_path / "run"]
-    told_by(run(*use))
+    report_of(run(*use))
     assert (tmp_path / "run" / "notes" / "index.json").is_file()
     assert Pianist.load(tmp_path / "run", device="cpu").task == "accompany"
     before = (tmp_path / "run" / "notes" / "index.json").stat().st_mtime_ns
-    assert told_by(run(*use, "--resume"))["reason"] == "finished"
+    assert report_of(run(*use, "--resume"))["reason"] == "finished"
     assert (tmp_path / "run" / "notes" / "index.json").stat().st_mtime_ns == before
     asked = ["evaluate", "music", "--model", tmp_path / "run", "--threads", 1, "--data", folder / "music", "--json"]
-    assert told_by(run(*asked))["tokens"] > 0
+    assert report_of(run(*asked))["tokens"] > 0
 
 
 def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["compose", "--tempo", "90"], "expected no --tempo for piano music"),
         (["compose", "--label", "Liszt"], "its labels: Bach, Chopin"),
@@ -204,7 +204,7 @@ def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> No
     ],
 )
 def test_a_mistake_is_one_line(
-    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(folder)
     model = "accompany" if arguments[0] == "accompany" else "compose"
@@ -212,12 +212,12 @@ def test_a_mistake_is_one_line(
     ran = run(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
-    assert told in ran.err
+    assert message in ran.err
     assert not Path("a.mid").exists()
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["data.kind=opera"], "expected data.kind to be one of chorale, performance, got 'opera'"),
         (["data.kind=performance", "data.task=infill"], "data.task to be one of compose, accompany, got 'infill'"),
@@ -232,10 +232,10 @@ def test_a_mistake_is_one_line(
         (["data.kind=performance", "model.encoder_layers=7"], "encoder_layers 0 for the task compose, got 7"),
     ],
 )
-def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: list[str], told: str) -> None:
+def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: list[str], message: str) -> None:
     changes = [part for setting in settings for part in ("--set", setting)]
     ran = run("train", "music", "--data", folder / "music", *SMALL, *changes, "--out", tmp_path / "run")
-    assert (ran.code, ran.out) == (2, "") and told in ran.err.splitlines()[-1], ran.err
+    assert (ran.code, ran.out) == (2, "") and message in ran.err.splitlines()[-1], ran.err
 
 
 def test_a_prepared_folder_has_its_kind(run: Any, folder: Path, tmp_path: Path) -> None:

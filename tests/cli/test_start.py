@@ -34,6 +34,6 @@ def test_no_command_imports_more_of_torch_than_torch_does(tmp_path: Path) -> Non
         cwd=tmp_path,
         check=True,
     )
-    told = [line for line in done.stdout.splitlines() if line.endswith("]")]
-    assert len(told) == len(COMMANDS.split("\n")) - 2
-    assert [line for line in told if not line.endswith(" 0 []")] == [], done.stderr
+    report = [line for line in done.stdout.splitlines() if line.endswith("]")]
+    assert len(report) == len(COMMANDS.split("\n")) - 2
+    assert [line for line in report if not line.endswith(" 0 []")] == [], done.stderr

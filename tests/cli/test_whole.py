@@ -18,16 +18,16 @@ def test_train_then_use(run: Any, tmp_path: Path) -> None:
     assert json.loads(ran.out)["updates"] >= 1
 
     model = ["--model", tmp_path / "run", "--threads", 1, "--json"]
-    told = json.loads(run("translate", "a dog sees a cat .", "", "--beam", 2, "--nbest", 2, *model).out)
-    assert len(told["translations"][0]["hypotheses"]) == 2
-    assert told["translations"][1]["hypotheses"][0]["text"] == ""
+    report = json.loads(run("translate", "a dog sees a cat .", "", "--beam", 2, "--nbest", 2, *model).out)
+    assert len(report["translations"][0]["hypotheses"]) == 2
+    assert report["translations"][1]["hypotheses"][0]["text"] == ""
     sampled = [run("translate", "a dog", "--temperature", 1, "--seed", seed, *model).out for seed in (3, 3)]
     assert sampled[0] == sampled[1] and json.loads(sampled[0])["translations"]
 
-    told = json.loads(run("evaluate", "text", *files, "--limit", 4, "--beam", 1, "--language", "de", *model).out)
-    assert {"bleu", "bleu_lc_tok", "chrf", "signature", "perplexity", "sentences"} <= set(told)
-    assert told["sentences"] == 4
+    report = json.loads(run("evaluate", "text", *files, "--limit", 4, "--beam", 1, "--language", "de", *model).out)
+    assert {"bleu", "bleu_lc_tok", "chrf", "signature", "perplexity", "sentences"} <= set(report)
+    assert report["sentences"] == 4
 
     out = tmp_path / "a.png"
-    told = json.loads(run("look", "text", "a dog", "--out", out, "--layer", 1, "--head", 2, *model).out)
-    assert out.is_file() and [len(each["weights"]) for each in told["maps"]] == [1, 1, 1]
+    report = json.loads(run("look", "text", "a dog", "--out", out, "--layer", 1, "--head", 2, *model).out)
+    assert out.is_file() and [len(each["weights"]) for each in report["maps"]] == [1, 1, 1]

@@ -40,7 +40,7 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("use", "told"),
+    ("use", "message"),
     [
         (lambda p: p["compose"].compose(steps=4, sampling=1.0), "expected a Sampling, got 1.0"),
         (lambda p: p["compose"].compose(steps=4, seed=None), "seed must be a whole number"),
@@ -80,6 +80,6 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
         (lambda p: p["piano"].fit("folder", recipe=None, out="x"), "expected prepared music"),
     ],
 )
-def test_arguments_that_mean_nothing(players: dict[str, Any], use: Callable[[Any], Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_arguments_that_mean_nothing(players: dict[str, Any], use: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         use(players)

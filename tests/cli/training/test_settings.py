@@ -19,7 +19,7 @@ def test_settings_of_a_file_and_of_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "assignments", "told"),
+    ("content", "assignments", "message"),
     [
         ("[training\n", [], "expected TOML"),
         ("[trainning]\nepochs=1\n", [], "'trainning'"),
@@ -28,8 +28,8 @@ def test_settings_of_a_file_and_of_the_command(tmp_path: Path) -> None:
         ("", ["modle.width=3"], "'modle'"),
     ],
 )
-def test_bad_settings(tmp_path: Path, content: str, assignments: list[str], told: str) -> None:
+def test_bad_settings(tmp_path: Path, content: str, assignments: list[str], message: str) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text(content, "utf-8")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_settings(recipe, assignments)

@@ -38,8 +38,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def told_by(ran: Any) -> dict[str, Any]:
     assert ran.code == 0, ran.err
-    told: dict[str, Any] = json.loads(ran.out)
-    return told
+    message: dict[str, Any] = json.loads(ran.out)
+    return message
 
 
 def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_compose(run: Any, folder: Path, tmp_path: Path) -> None:
     first = (tmp_path / "a.mid").read_bytes()
     piece = read_piece(first)[0]
     assert piece.tempo == 60.0 and piece.voices == ("soprano", "alto", "tenor", "bass")
-    told = told_by(run("compose", *out, *options, "--tempo", 60, "--json"))
+    message = told_by(run("compose", *out, *options, "--tempo", 60, "--json"))
     assert (tmp_path / "a.mid").read_bytes() == first, "one seed, one result"
-    assert told == {
+    assert message == {
         "model": str(folder / "compose"),
         "out": [str(tmp_path / "a.mid"), str(tmp_path / "new" / "a.musicxml")],
         "notes": len(piece.notes),
@@ -88,8 +88,8 @@ def test_sampling_options_arrive(run: Any, folder: Path, tmp_path: Path) -> None
 def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--json"]
     ran = run("continue", folder / "piece.mid", *options, "--tokens", 16)
-    told = told_by(ran)
-    assert told["sixteenths"] == 36, "what is added is counted"
+    report = told_by(ran)
+    assert report["sixteenths"] == 36, "what is added is counted"
     assert ran.err == ""
     grid, _ = from_piece(read_piece(tmp_path / "a.mid")[0])
     np.testing.assert_array_equal(grid[:32], GRID)
@@ -218,7 +218,7 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["compose"], "--out"),
         (["compose", "--out", "a.mp3"], "expected a file named *.mid"),
@@ -253,7 +253,7 @@ def test_infill(run: Any, folder: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(
-    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+    run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
@@ -262,7 +262,7 @@ def test_a_mistake_is_one_line(
     ran = run(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
-    assert told in ran.err
+    assert message in ran.err
     assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 

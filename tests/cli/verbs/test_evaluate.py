@@ -98,17 +98,17 @@ def test_music(run: Any, tmp_path: Path, task: str, voices: int) -> None:
     composer = Composer.new(task=task, preset="tiny", device="cpu", **shape)  # type: ignore[arg-type]
     composer.save(tmp_path / "model")
     arguments = ["evaluate", "music", "--data", tmp_path / "chorales.json", "--model", tmp_path / "model"]
-    told = json.loads(run(*arguments, "--threads", 1, "--json").out)
+    report = json.loads(run(*arguments, "--threads", 1, "--json").out)
     common = {"model": str(tmp_path / "model"), "split": "valid", "pieces": 3}
-    assert told == {**common, "transposition_ensemble": False, **composer.evaluate(grids).to_dict()}
-    told = json.loads(run(*arguments, "--threads", 1, "--json", "--transposition-ensemble").out)
-    assert told == {
+    assert report == {**common, "transposition_ensemble": False, **composer.evaluate(grids).to_dict()}
+    report = json.loads(run(*arguments, "--threads", 1, "--json", "--transposition-ensemble").out)
+    assert report == {
         **common,
         "transposition_ensemble": True,
         **composer.evaluate(grids, transposition_ensemble=True).to_dict(),
     }
-    assert told["tokens"] == 18 * voices and len(told["per_voice"]) == voices
-    assert told["nll"] == pytest.approx(np.mean(list(told["per_voice"].values())))
+    assert report["tokens"] == 18 * voices and len(report["per_voice"]) == voices
+    assert report["nll"] == pytest.approx(np.mean(list(report["per_voice"].values())))
     ran = run(*arguments, "--limit", 2)
     assert f"nats a token over {9 * voices} tokens of 2 pieces\n" in ran.out and "bass" in ran.out
     ran = run(*arguments, "--split", "test")

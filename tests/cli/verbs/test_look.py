@@ -22,13 +22,17 @@ def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path
     picture = tmp_path / "new" / "a.png"
     ran = run("look", "text", "a dog", "--out", picture, "--layer", 2, "--head", 1, "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["translation"] == "dog a" and [each["kind"] for each in told["maps"]] == ["encoder", "decoder", "cross"]
-    for each in told["maps"]:
+    report = json.loads(ran.out)
+    assert report["translation"] == "dog a" and [each["kind"] for each in report["maps"]] == [
+        "encoder",
+        "decoder",
+        "cross",
+    ]
+    for each in report["maps"]:
         assert each["layers"] == ["layer 2"] and each["heads"] == ["head 1"]
         assert sum(each["weights"][0][0][0]) == pytest.approx(1, abs=1e-4)
         assert len(each["weights"][0][0]) == len(each["queries"])
-    encoder, decoder, cross = told["maps"]
+    encoder, decoder, cross = report["maps"]
     assert encoder["queries"] == encoder["keys"] == cross["keys"] and cross["queries"] == decoder["queries"]
     assert all(weight == 0 for row, weights in enumerate(decoder["weights"][0][0]) for weight in weights[row + 1 :])
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -37,9 +41,9 @@ def test_attention_numbers_and_picture(run: Any, translator: Any, tmp_path: Path
 def test_a_translation_of_ones_own(run: Any, translator: Any, tmp_path: Path) -> None:
     ran = run("look", "text", "a dog", "--out", tmp_path / "a.svg", "--translation", "Hund", "--kind", "decoder",
               "--mean", "--json")  # fmt: skip
-    told = json.loads(ran.out)
-    (shown,) = told["maps"]
-    assert told["translation"] == "Hund" and shown["keys"][0] == "(start)" and shown["heads"] == ["mean of 2 heads"]
+    report = json.loads(ran.out)
+    (shown,) = report["maps"]
+    assert report["translation"] == "Hund" and shown["keys"][0] == "(start)" and shown["heads"] == ["mean of 2 heads"]
 
 
 def test_mistakes(run: Any, translator: Any, tmp_path: Path) -> None:
@@ -48,7 +52,7 @@ def test_mistakes(run: Any, translator: Any, tmp_path: Path) -> None:
     assert "got both" in run("look", "text", "a", "--out", out, "--head", 1, "--mean").err
     translator.calls.clear()
     assert "expected a picture named *.png" in run("look", "text", "a", "--out", tmp_path / "a.gif").err
-    assert translator.calls == [], "a wrong suffix is told before the model is loaded"
+    assert translator.calls == [], "a wrong suffix is refused before the model is loaded"
 
 
 @pytest.fixture
@@ -72,10 +76,10 @@ def test_complexity_numbers_and_picture(run: Any, quick: Any, tmp_path: Path, su
     picture = tmp_path / "new" / f"table{suffix}"
     ran = run("look", "complexity", "--out", picture, "--width", 32, "--longest", 4096, "--repeats", 6, "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["out"] == str(picture) and told["repeats"] == 6 and told["layer"]["width"] == 32
-    assert told["seconds_by_length"]["full"]["exponent"] == pytest.approx(2)
-    assert told["crossing"]["measured"] == pytest.approx(64)
+    report = json.loads(ran.out)
+    assert report["out"] == str(picture) and report["repeats"] == 6 and report["layer"]["width"] == 32
+    assert report["seconds_by_length"]["full"]["exponent"] == pytest.approx(2)
+    assert report["crossing"]["measured"] == pytest.approx(64)
     assert {(256, 32), (4096, 32), (64, 8), (64, 128)} <= set(quick)
     assert picture.stat().st_size > 10_000
 
@@ -86,7 +90,7 @@ def test_complexity_says_where_the_picture_is(run: Any, quick: Any, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--width", 0], "expected a width that is a power of two from 16 to 4,096, got 0"),
         (["--longest", 512], "at least 2,048 at width 256, got 512"),
@@ -95,10 +99,10 @@ def test_complexity_says_where_the_picture_is(run: Any, quick: Any, tmp_path: Pa
         (["--out", "a.gif"], "expected a picture named *.png"),
     ],
 )
-def test_mistakes_of_complexity(run: Any, quick: Any, tmp_path: Path, options: list[Any], told: str) -> None:
+def test_mistakes_of_complexity(run: Any, quick: Any, tmp_path: Path, options: list[Any], message: str) -> None:
     ran = run("look", "complexity", "--out", tmp_path / "a.png", *options)
-    assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1
-    assert quick == [] and not list(tmp_path.iterdir()), "told before anything is measured"
+    assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
+    assert quick == [] and not list(tmp_path.iterdir()), "before anything is measured"
 
 
 def test_complexity_needs_a_place_for_the_picture(run: Any, quick: Any) -> None:
@@ -121,12 +125,12 @@ def test_attention_of_a_note(run: Any, piece: Path, tmp_path: Path) -> None:
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
     ran = run("look", "piece", piece, *options, "--step", 5, "--voice", "tenor", "--layer", 1)
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["layer"] == "layer 1" and told["heads"] == ["head 1", "head 2"] and told["chosen"] == 4 * 4 + 2
-    assert sum(told["weights"][1]) + told["start"][1] == pytest.approx(1, abs=1e-4)
+    report = json.loads(ran.out)
+    assert report["layer"] == "layer 1" and report["heads"] == ["head 1", "head 2"] and report["chosen"] == 4 * 4 + 2
+    assert sum(report["weights"][1]) + report["start"][1] == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     # A position is a sixteenth of all voices: the arcs end at the same voice, a sixteenth or more before.
-    assert [at for at, weight in enumerate(told["weights"][0]) if weight] == [2, 6, 10, 14]
+    assert [at for at, weight in enumerate(report["weights"][0]) if weight] == [2, 6, 10, 14]
     last = json.loads(run("look", "piece", piece, *options, "--head", 2).out)
     assert last["chosen"] == 4 * 127 and last["layer"] == "layer 2" and last["heads"] == ["head 2"]
 
@@ -172,11 +176,13 @@ def test_attention_of_a_note_of_a_performance(run: Any, tmp_path: Path, monkeypa
     options = ["--model", tmp_path / "model", "--out", tmp_path / "a.png", "--json"]
     ran = run("look", "piece", tmp_path / "played.mid", *options, "--note", 5, "--head", 2)
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["pitches"][told["chosen"]] == 40 + 3 * 4 and told["ticks"][told["chosen"]] == 1000, "milliseconds"
-    assert told["chosen"] == len(told["ticks"]) - 1 == len(told["weights"][0]), "what follows is not read"
-    assert {40, -1} <= set(told["pitches"]), "time shifts and velocities have none"
-    assert sum(told["weights"][0]) + told["start"][0] == pytest.approx(1, abs=1e-4)
+    report = json.loads(ran.out)
+    assert report["pitches"][report["chosen"]] == 40 + 3 * 4 and report["ticks"][report["chosen"]] == 1000, (
+        "milliseconds"
+    )
+    assert report["chosen"] == len(report["ticks"]) - 1 == len(report["weights"][0]), "what follows is not read"
+    assert {40, -1} <= set(report["pitches"]), "time shifts and velocities have none"
+    assert sum(report["weights"][0]) + report["start"][0] == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(run("look", "piece", tmp_path / "played.mid", *options).out)["ticks"][-1] == 11 * 250
     # Of a piece of more events than are read, the end, at the times of the whole.
@@ -207,8 +213,8 @@ def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path)
 def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
     ran = run("look", "piece", "--similarity", piece, "--out", tmp_path / "s.png", "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert told["repetition"] == 1.0 and len(told["similarity"]) == 32
+    report = json.loads(ran.out)
+    assert report["repetition"] == 1.0 and len(report["similarity"]) == 32
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
     save_music(to_piece(np.full((8, 4), 60)), short := tmp_path / "short.mid")
     assert (

@@ -40,14 +40,14 @@ def common(folder: Path, model: str) -> list[Any]:
 def test_paint(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["paint", "--label", "coat", "--count", 3, "--seed", 4, *common(folder, "paint")]
     ran = run(*asked, "--out", tmp_path / "new" / "a")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and told["label"] == "coat" and len(told["out"]) == told["pictures"] == 3
-    painted = [read_picture(name)[0] for name in told["out"]]
+    report = json.loads(ran.out)
+    assert ran.code == 0 and report["label"] == "coat" and len(report["out"]) == report["pictures"] == 3
+    painted = [read_picture(name)[0] for name in report["out"]]
     wanted = Painter.load(folder / "paint", device="cpu").paint(3, label="coat", seed=4)
     assert np.array_equal(np.stack(painted), wanted)
-    assert read_picture(told["sheet"])[0].shape[2] == 3
+    assert read_picture(report["sheet"])[0].shape[2] == 3
     again = json.loads(run(*asked, "--out", tmp_path / "b").out)
-    assert [Path(name).read_bytes() for name in again["out"]] == [Path(name).read_bytes() for name in told["out"]]
+    assert [Path(name).read_bytes() for name in again["out"]] == [Path(name).read_bytes() for name in report["out"]]
     for options in (["--temperature", 0], ["--top-k", 1], ["--top-p", 0.01]):
         cold = json.loads(run(*asked, *options, "--out", tmp_path / "c").out)
         assert not np.array_equal(read_picture(cold["out"][0])[0], painted[0])
@@ -56,12 +56,12 @@ def test_paint(run: Any, folder: Path, tmp_path: Path) -> None:
 def test_complete_with_a_mask(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["complete", folder / "picture.png", "--count", 2, *common(folder, "complete")]
     ran = run(*asked, "--mask", folder / "mask.png", "--out", tmp_path / "a")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and told["hidden"] == 9
+    report = json.loads(ran.out)
+    assert ran.code == 0 and report["hidden"] == 9
     given = read_picture(folder / "picture.png")[0]
     hidden = np.zeros((8, 8), bool)
     hidden[2:5, 3:6] = True
-    found = [read_picture(name)[0] for name in told["out"]]
+    found = [read_picture(name)[0] for name in report["out"]]
     assert all(np.array_equal(picture[~hidden], given[~hidden]) for picture in found)
     assert not np.array_equal(found[0], found[1])
 
@@ -81,9 +81,9 @@ def test_complete_with_half(
 ) -> None:
     asked = [] if keep is None else ["--keep", keep]
     ran = run("complete", folder / "picture.png", *asked, *common(folder, "complete"), "--out", tmp_path, "--count", 1)
-    told = json.loads(ran.out)
-    given, found = read_picture(folder / "picture.png")[0], read_picture(told["out"][0])[0]
-    assert told["hidden"] == 32 and np.array_equal(found[rows, columns], given[rows, columns])
+    report = json.loads(ran.out)
+    given, found = read_picture(folder / "picture.png")[0], read_picture(report["out"][0])[0]
+    assert report["hidden"] == 32 and np.array_equal(found[rows, columns], given[rows, columns])
     assert not np.array_equal(found, given)
 
 
@@ -101,13 +101,13 @@ def test_a_picture_of_another_size_is_resized_with_a_word(run: Any, folder: Path
 def test_upscale(run: Any, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "large.png"
     ran = run("upscale", folder / "small.png", "--out", out, "--seed", 2, *common(folder, "upscale"))
-    told = json.loads(ran.out)
-    assert (ran.code, told["height"], told["width"]) == (0, 8, 8) and not ran.err
+    report = json.loads(ran.out)
+    assert (ran.code, report["height"], report["width"]) == (0, 8, 8) and not ran.err
     wanted = Painter.load(folder / "upscale", device="cpu").upscale(read_picture(folder / "small.png")[0], seed=2)
     assert np.array_equal(read_picture(out)[0], wanted[0])
     given = read_picture(tmp_path / "large-given.png")[0]
     assert np.array_equal(given, read_picture(folder / "small.png")[0].repeat(4, 0).repeat(4, 1))
-    assert told["files"] == [str(out)] and told["given"] == str(tmp_path / "large-given.png")
+    assert report["files"] == [str(out)] and report["given"] == str(tmp_path / "large-given.png")
     ran = run("upscale", folder / "picture.png", "--out", out, *common(folder, "upscale"))
     assert ran.code == 0 and "resized from 8 x 8 to the 2 x 2 pixels" in ran.err
     assert not np.array_equal(read_picture(tmp_path / "large-given.png")[0], given), "one of ours is replaced"
@@ -115,9 +115,9 @@ def test_upscale(run: Any, folder: Path, tmp_path: Path) -> None:
 
 def test_upscale_several_of_a_class(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["upscale", folder / "small.png", "--out", tmp_path / "x.png", *common(folder, "upscale"), "--label", "bag"]
-    told = json.loads(run(*asked, "--count", 3, "--seed", 5).out)
-    assert told["files"] == [str(tmp_path / f"x-{number}.png") for number in (1, 2, 3)] and told["label"] == "bag"
-    made = np.stack([read_picture(name)[0] for name in told["files"]])
+    report = json.loads(run(*asked, "--count", 3, "--seed", 5).out)
+    assert report["files"] == [str(tmp_path / f"x-{number}.png") for number in (1, 2, 3)] and report["label"] == "bag"
+    made = np.stack([read_picture(name)[0] for name in report["files"]])
     small = read_picture(folder / "small.png")[0]
     painter = Painter.load(folder / "upscale", device="cpu")
     assert np.array_equal(made, painter.upscale(small, count=3, label="bag", seed=5))
@@ -192,17 +192,17 @@ def test_complete_what_is_transparent(run: Any, folder: Path, tmp_path: Path) ->
     alpha[2:5, 3:6], alpha[6, 6] = 0, 200
     Image.fromarray(np.concatenate([picture, alpha], 2)).save(tmp_path / "erased.png")
     ran = run("complete", tmp_path / "erased.png", *common(folder, "complete"), "--out", tmp_path / "a")
-    told = json.loads(ran.out)
-    assert ran.code == 0 and told["hidden"] == 10 and "the transparent part is filled: 10 of 64 pixels" in ran.err
+    report = json.loads(ran.out)
+    assert ran.code == 0 and report["hidden"] == 10 and "the transparent part is filled: 10 of 64 pixels" in ran.err
     known = (alpha == 255)[..., 0]
-    for name in told["out"]:
+    for name in report["out"]:
         assert np.array_equal(read_picture(name)[0][known], picture[known])
-    told = json.loads(
+    report = json.loads(
         run(
             "complete", tmp_path / "erased.png", "--keep", "left", *common(folder, "complete"), "--out", tmp_path / "b"
         ).out
     )
-    assert told["hidden"] == 32
+    assert report["hidden"] == 32
 
 
 def test_masks_that_hide_nothing_are_refused(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_masks_that_hide_nothing_are_refused(run: Any, folder: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["paint", "--label", "shoe", "--model", "{}/paint", "--out", "{}/x"], "expected a label of coat, bag"),
         (["paint", "--model", "{}/complete", "--out", "{}/x"], "--model fashion"),
@@ -247,23 +247,23 @@ def test_masks_that_hide_nothing_are_refused(run: Any, folder: Path, tmp_path: P
         (["upscale", "{}/small.png", "--model", "{}/paint", "--out", "{}/x.png"], "--model emoji-upscale"),
     ],
 )
-def test_mistakes(run: Any, folder: Path, arguments: list[str], told: str) -> None:
+def test_mistakes(run: Any, folder: Path, arguments: list[str], message: str) -> None:
     ran = run(*(argument.replace("{}", str(folder)) for argument in arguments))
     assert ran.code == 2 and not ran.out
-    assert told in ran.err and ran.err.startswith("error: ") and ran.err.count("\n") == 1
+    assert message in ran.err and ran.err.startswith("error: ") and ran.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["paint", "--label", "coot", "--model", "{}/paint"], "expected a label of coat, bag"),
         (["complete", "{}/broken.png", "--model", "{}/complete"], "none of these"),
         (["complete", "{}/picture.png", "--label", "coot", "--model", "{}/complete"], "expected a label of coat, bag"),
     ],
 )
-def test_a_mistake_leaves_no_folder(run: Any, folder: Path, tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_a_mistake_leaves_no_folder(run: Any, folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     ran = run(*(argument.replace("{}", str(folder)) for argument in arguments), "--out", tmp_path / "new")
-    assert ran.code == 2 and told in ran.err and not (tmp_path / "new").exists()
+    assert ran.code == 2 and message in ran.err and not (tmp_path / "new").exists()
 
 
 def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -272,12 +272,12 @@ def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run(*asked, "--data", folder / "set.npz", "--out", tmp_path / "paint")
     assert ran.code == 0 and "training on 18 pictures, 1 held out" in ran.err
     model = ["--model", tmp_path / "paint", "--threads", 1, "--json", "--data", folder / "set.npz"]
-    told = json.loads(run("evaluate", "image", *model, "--split", "train", "--heat", tmp_path / "heat.png").out)
-    assert (told["pictures"], told["subpixels"], told["split"]) == (9, 9 * 192, "train")
-    assert told["bits_per_dim"] == pytest.approx(told["nats"] / 192 / np.log(2)) and len(told["per_channel"]) == 3
+    report = json.loads(run("evaluate", "image", *model, "--split", "train", "--heat", tmp_path / "heat.png").out)
+    assert (report["pictures"], report["subpixels"], report["split"]) == (9, 9 * 192, "train")
+    assert report["bits_per_dim"] == pytest.approx(report["nats"] / 192 / np.log(2)) and len(report["per_channel"]) == 3
     assert read_picture(tmp_path / "heat.png")[0].size
-    told = json.loads(run("evaluate", "image", *model, "--split", "train", "--hide", "top", "--limit", 4).out)
-    assert (told["pictures"], told["subpixels"], told["hidden"]) == (4, 4 * 96, "top")
+    report = json.loads(run("evaluate", "image", *model, "--split", "train", "--hide", "top", "--limit", 4).out)
+    assert (report["pictures"], report["subpixels"], report["hidden"]) == (4, 4 * 96, "top")
     assert json.loads(run("evaluate", "image", *model, "--hide", "random").out)["subpixels"] in range(70, 160)
 
     ran = run(
@@ -285,9 +285,9 @@ def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
     )
     assert ran.code == 0 and "resized" in ran.err
     model[1] = tmp_path / "up"
-    told = json.loads(run("evaluate", "image", *model, "--split", "train", "--samples", 2).out)
+    report = json.loads(run("evaluate", "image", *model, "--split", "train", "--samples", 2).out)
     figures = {"bits_per_dim", "nats", "psnr", "ssim", "mean_psnr", "mean_ssim", "bicubic_psnr", "consistency"}
-    assert figures <= set(told)
+    assert figures <= set(report)
 
     ran = run(
         *asked[:6],
@@ -369,7 +369,7 @@ def test_evaluating_without_labels_or_with_others(run: Any, folder: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["data.size=7"], "data.size to be [height, width]"),
         (["data.mirror=1"], "data.mirror to be true or false"),
@@ -383,25 +383,25 @@ def test_evaluating_without_labels_or_with_others(run: Any, folder: Path, tmp_pa
         (["data.task=upscale", "data.factor=3"], "factor=3 divides"),
     ],
 )
-def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: list[str], told: str) -> None:
+def test_mistakes_in_training(run: Any, folder: Path, tmp_path: Path, settings: list[str], message: str) -> None:
     options = [f"--set={setting}" for setting in [*settings, "epochs=1", "model.preset=tiny"]]
     ran = run("train", "image", "--data", folder / "set.npz", "--out", tmp_path, *options)
-    assert ran.code == 2 and told in ran.err and ran.err.count("\n") == 1
+    assert ran.code == 2 and message in ran.err and ran.err.count("\n") == 1
 
 
 def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["look", "picture", folder / "picture.png", "--out", tmp_path / "a.png"]
     for model in ("paint", "complete"):
         ran = run(*asked, *common(folder, model), "--pixel", "3,5", "--layer", 1, "--label", "bag")
-        told = json.loads(ran.out)
-        assert ran.code == 0 and told["pixel"] == [3, 5] and len(told["heads"]) == 2
-        weights = np.array(told["weights"])
+        report = json.loads(ran.out)
+        assert ran.code == 0 and report["pixel"] == [3, 5] and len(report["heads"]) == 2
+        weights = np.array(report["weights"])
         assert weights.shape == (2, 8, 8)
-        assert weights.sum((1, 2)) + told["start"] == pytest.approx(np.ones(2), abs=1e-3)
+        assert weights.sum((1, 2)) + report["start"] == pytest.approx(np.ones(2), abs=1e-3)
         assert not weights[:, 4:].any(), "later cells are not seen"
         assert read_picture(tmp_path / "a.png")[0].size
-    told = json.loads(run(*asked, *common(folder, "paint"), "--head", 2).out)
-    assert told["pixel"] == [4, 4] and told["heads"] == ["head 2"]
+    report = json.loads(run(*asked, *common(folder, "paint"), "--head", 2).out)
+    assert report["pixel"] == [4, 4] and report["heads"] == ["head 2"]
     for options, word in (
         (["--pixel", "8,0"], "expected --pixel from 0,0 to 7,7"),
         (["--pixel", "3"], "expected --pixel ROW,COLUMN"),
@@ -413,8 +413,10 @@ def test_look_at_a_pixel(run: Any, folder: Path, tmp_path: Path) -> None:
 
 def test_look_at_what_is_alike(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["look", "picture", "--similarity", folder / "picture.png", "--out", tmp_path / "a.png", "--json"]
-    told = json.loads(run(*asked, "--pixel", "2,3").out)
-    assert np.array(told["similarity"]).shape == (8, 8) and told["similarity"][2][3] == 1 and told["repetition"] == 0
+    report = json.loads(run(*asked, "--pixel", "2,3").out)
+    assert (
+        np.array(report["similarity"]).shape == (8, 8) and report["similarity"][2][3] == 1 and report["repetition"] == 0
+    )
     assert "from 0,0 to 7,7" in run(*asked, "--pixel", "2,8").err
     for option, value in (("--label", "bag"), ("--layer", 1), ("--head", 1)):
         assert f"expected no {option} for --similarity" in run(*asked, option, value).err

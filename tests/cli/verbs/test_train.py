@@ -22,8 +22,8 @@ def test_a_new_model(run: Any, translator: Any, pairs: list[str], tmp_path: Path
     held_out = ["--held-out-source", pairs[1], "--held-out-target", pairs[3]]
     ran = run("train", "text", *pairs, *held_out, "--set", "epochs=2", "--out", tmp_path / "run", "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert (told["folder"], told["score"], told["updates"]) == (str(tmp_path / "run"), 2.5, 3)
+    report = json.loads(ran.out)
+    assert (report["folder"], report["score"], report["updates"]) == (str(tmp_path / "run"), 2.5, 3)
     assert "2 sentence pairs" in ran.err
     assert [name for name, _ in translator.calls] == ["new", "fit"]
     asked = translator.calls[1][1]
@@ -78,8 +78,8 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     arguments = ["train", "music", "--data", chorales, *SMALL, "--set", "data.length=64", "--threads", 1, "--json"]
     ran = run(*arguments, "--set", f"data.task={task}", "--set", "card.domain=scales", "--out", tmp_path / "run")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)
-    assert (told["folder"], told["reason"], told["updates"]) == (str(tmp_path / "run"), "finished", 4)
+    report = json.loads(ran.out)
+    assert (report["folder"], report["reason"], report["updates"]) == (str(tmp_path / "run"), "finished", 4)
     assert "training on 2 pieces, 1 held out" in ran.err
     composer = Composer.load(tmp_path / "run", device="cpu")
     assert composer.task == task and composer.config.width == 16
@@ -121,7 +121,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (["data.task=paint"], "expected data.task to be one of compose, infill, got 'paint'"),
         (["data.length=3.5"], "data.length to be a number of tokens, got 3.5"),
@@ -149,11 +149,11 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["data.task=infill", "model.encoder_layers=0"], "encoder_layers from 1 for the task infill, got 0"),
     ],
 )
-def test_mistakes_with_music(run: Any, chorales: Path, tmp_path: Path, settings: list[str], told: str) -> None:
+def test_mistakes_with_music(run: Any, chorales: Path, tmp_path: Path, settings: list[str], message: str) -> None:
     changes = [part for setting in settings for part in ("--set", setting)]
     ran = run("train", "music", "--data", chorales, *SMALL, *changes, "--out", tmp_path / "run")
     assert (ran.code, ran.out) == (2, "")
-    assert told in ran.err.splitlines()[-1] and ran.err.splitlines()[-1].startswith("error: ")
+    assert message in ran.err.splitlines()[-1] and ran.err.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "run").exists()
 
 

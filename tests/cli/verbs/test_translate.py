@@ -42,12 +42,12 @@ def test_a_file(run: Any, translator: Any, tmp_path: Path) -> None:
 def test_json(run: Any, translator: Any) -> None:
     ran = run("translate", "--json", "--nbest", "2", "a b")
     assert ran.err == ""
-    told = json.loads(ran.out)
-    assert told["model"] == "captions-en-de"
-    assert told["translations"][0]["source"] == "a b"
-    assert [choice["score"] for choice in told["translations"][0]["hypotheses"]] == [-0.5, -1.5]
+    report = json.loads(ran.out)
+    assert report["model"] == "captions-en-de"
+    assert report["translations"][0]["source"] == "a b"
+    assert [choice["score"] for choice in report["translations"][0]["hypotheses"]] == [-0.5, -1.5]
     keys = {"text", "score", "log_prob", "tokens", "log_probs", "source_tokens", "alignment"}
-    assert told["translations"][0]["hypotheses"][0].keys() == keys
+    assert report["translations"][0]["hypotheses"][0].keys() == keys
     assert translator.calls[-1][1]["align"] is True
 
 

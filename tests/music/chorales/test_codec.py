@@ -166,7 +166,7 @@ def test_to_a_piece_and_back(grid: Grid, seed: int) -> None:
     back, words = from_piece(piece)
     np.testing.assert_array_equal(back, grid)
     assert words == []
-    # Notes that are struck again are one with the one before in the grid, and are told apart by their onsets.
+    # Notes that are struck again are one with the one before in the grid, and differ by their onsets.
     again = to_piece(grid, struck=np.random.default_rng(seed).random(grid.shape) < 0.3)
     np.testing.assert_array_equal(from_piece(again)[0], grid)
     assert to_piece(grid, struck=onsets(again, grid)) == again
@@ -289,7 +289,7 @@ def test_notes_beside_the_grid_are_moved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("piece", "told"),
+    ("piece", "message"),
     [
         (Piece(()), "expected a piece with notes, got none"),
         (Piece((), length=8), "expected a piece with notes, got none"),
@@ -298,8 +298,8 @@ def test_notes_beside_the_grid_are_moved() -> None:
         (Piece((Note(2**40, 2**40 + 1, 60),), resolution=480), "at most 100,000 sixteenths"),
     ],
 )
-def test_pieces_without_a_grid(piece: Piece, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_pieces_without_a_grid(piece: Piece, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         from_piece(piece)
 
 

@@ -217,7 +217,7 @@ def test_a_primer_of_one_note_in_another_resolution(composer: Composer, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("primer", "steps", "told"),
+    ("primer", "steps", "message"),
     [
         (Piece((Note(0, 8, 60),)), 8, "expected 9 to 4,096 sixteenths, got 8"),
         (Piece((Note(0, 8, 60),)), 3, "expected 9 to 4,096 sixteenths, got 3"),
@@ -225,8 +225,8 @@ def test_a_primer_of_one_note_in_another_resolution(composer: Composer, tmp_path
         (Piece(()), None, "a piece with notes, got none"),
     ],
 )
-def test_primers_that_cannot_be(composer: Composer, primer: Piece, steps: int | None, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_primers_that_cannot_be(composer: Composer, primer: Piece, steps: int | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         composer.continue_(primer, steps=steps)
 
 
@@ -413,7 +413,7 @@ def test_other_voices_stay_as_they_are(filler: Composer, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("voices", "first", "last", "told"),
+    ("voices", "first", "last", "message"),
     [
         (["descant"], None, None, "a voice of soprano, alto, tenor, bass, got 'descant'"),
         (["alto"], 0, None, "expected bars from 1 to 2, the first not after the last, got 0 to 2"),
@@ -423,20 +423,20 @@ def test_other_voices_stay_as_they_are(filler: Composer, tmp_path: Path) -> None
     ],
 )
 def test_places_that_are_not_there(
-    filler: Composer, voices: list[str], first: int | None, last: int | None, told: str
+    filler: Composer, voices: list[str], first: int | None, last: int | None, message: str
 ) -> None:
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         filler.infill(to_piece(grid_of(0, 32)), voices, first=first, last=last)
 
 
 def test_grids_that_cannot_be_filled(filler: Composer) -> None:
-    for grid, told in (
+    for grid, message in (
         (np.full((8193, 4), UNKNOWN), "at most 8,192 sixteenths, got 8,193"),
         (np.full((1, 4), 90), r"got F#6 \(90\)"),
         (np.full((1, 4), -3), "got -3"),
         (np.empty((0, 4), np.int64), r"got int64 \[0, 4\]"),
     ):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             filler.fill(grid)
 
 
@@ -452,17 +452,17 @@ WRONG: list[tuple[str, Callable[[Composer], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("task", "use", "told"), WRONG)
-def test_a_model_of_the_other_kind(task: str, use: Callable[[Composer], object], told: str) -> None:
+@pytest.mark.parametrize(("task", "use", "message"), WRONG)
+def test_a_model_of_the_other_kind(task: str, use: Callable[[Composer], object], message: str) -> None:
     model = make(task)
     assert model.task == task
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         use(model)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("task", "changes", "told"),
+    ("task", "changes", "message"),
     [
         ("compose", {"preset": "huge"}, r"expected preset to be one of .*tiny.*, got 'huge'"),
         ("compose", {"preset": ["tiny"]}, r"expected preset to be one of .*, got \['tiny'\]"),
@@ -475,8 +475,8 @@ def test_a_model_of_the_other_kind(task: str, use: Callable[[Composer], object],
         ("compose", {"widht": 16}, "did you mean 'width'"),
     ],
 )
-def test_shapes_that_cannot_be(task: str, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+def test_shapes_that_cannot_be(task: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         Composer.new(**{"task": task, "preset": "tiny", "device": "cpu", **changes})
     assert "\n" not in str(caught.value)
 
@@ -549,8 +549,8 @@ def test_training(task: str, tmp_path: Path) -> None:
     assert list(after.per_voice) == list(VOICES if task == "compose" else VOICES[1:])
     if task == "compose":
         assert outcome.score is not None and -outcome.score == pytest.approx(after.nll, rel=1e-4)
-    told = {name: model.card[name] for name in ("task", "pieces", "crop", "domain")}
-    assert told == {"task": task, "pieces": 9, "crop": 64, "domain": "noise"}
+    known = {name: model.card[name] for name in ("task", "pieces", "crop", "domain")}
+    assert known == {"task": task, "pieces": 9, "crop": 64, "domain": "noise"}
     loaded = Composer.load(tmp_path / "run", device="cpu")
     assert loaded.evaluate(grids[:1]) == after
     other = loaded.with_dropout(0.3)

@@ -65,7 +65,7 @@ FINE = "[[60, 55, 50, 40]]"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "got other things"),
         (b"\xff\xfe{}", "got other things"),
@@ -94,10 +94,10 @@ FINE = "[[60, 55, 50, 40]]"
         (f'{{"train": [{FINE}, {{"steps": {FINE}}}]}}'.encode(), "piece 2 of .* got object"),
     ],
 )
-def test_json_of_other_things(tmp_path: Path, content: bytes, told: str) -> None:
+def test_json_of_other_things(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "chorales.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_chorales(path)
     assert "\n" not in str(caught.value)
 

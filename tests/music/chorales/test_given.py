@@ -69,7 +69,7 @@ def test_a_melody_comes_back_as_it_was_or_is_told(
 
 
 @pytest.mark.parametrize(
-    ("pitches", "semitones", "told"),
+    ("pitches", "semitones", "message"),
     [
         ([60, 81], 0, None),
         ([67, 71, 83], 0, "transposed by -2 semitones into C4 to A5, a soprano, and back"),
@@ -81,7 +81,7 @@ def test_a_melody_comes_back_as_it_was_or_is_told(
         ([30, 96, 62], None, "2 of 3 notes moved by octaves into C4 to A5: F#1, C7"),
     ],
 )
-def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: str | None) -> None:
+def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, message: str | None) -> None:
     words = list[str]()
     found = given_melody(Piece(tune_of(pitches), pickup=0, metres=(COMMON,)), report=words.append)
     got = [pitch for _, _, pitch in soprano(found.answer(filled(found)))]
@@ -89,7 +89,7 @@ def test_how_a_melody_is_moved(pitches: list[int], semitones: int | None, told: 
         assert got == [66, 72, 62]
     else:
         assert got == [pitch + semitones for pitch in pitches]
-    assert (not words) if told is None else (len(words) == 1 and told in words[0])
+    assert (not words) if message is None else (len(words) == 1 and message in words[0])
 
 
 def test_many_moved_notes_are_named_in_short() -> None:

@@ -179,7 +179,7 @@ def test_measures_add_up(piece: Piece) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.one_of(chorales(), tangles()))
 def test_signs_are_whole(piece: Piece) -> None:
-    """What is written as a duration lasts as long, ties are told twice, beams begin and end in a measure."""
+    """What is written as a duration lasts as long, ties are written twice, beams begin and end in a measure."""
     types = {"breve": 32, "whole": 16, "half": 8, "quarter": 4, "eighth": 2, "16th": 1}
     for measure in ET.fromstring(musicxml(piece)).iter("measure"):
         beams: dict[tuple[str | None, str | None], list[str | None]] = {}

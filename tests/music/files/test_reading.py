@@ -344,10 +344,10 @@ def test_instruments(reader: MusicReader) -> None:
     ],
 )
 def test_a_bad_file_is_told_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
-    with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as told:
+    with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as caught:
         reader.read_piece(data, name="song\n.mid")
-    assert got in str(told.value)
-    assert r"'song\n.mid'" in str(told.value)
+    assert got in str(caught.value)
+    assert r"'song\n.mid'" in str(caught.value)
 
 
 # -- performances -----------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_voices_in_unison_are_both_seen() -> None:
     assert lower[2] < upper[2] < upper[3] < lower[3]
     assert boxes(axes).index(upper) > boxes(axes).index(lower), "the smaller one is drawn over the other"
     (axes,) = draw_roll(Piece((Note(0, 4, 60), Note(2, 6, 60)))).axes
-    assert {top - bottom for *_, bottom, top in boxes(axes)} == {1}, "only voices are told apart"
+    assert {top - bottom for *_, bottom, top in boxes(axes)} == {1}, "only voices differ"
 
 
 def test_bars_and_octaves() -> None:

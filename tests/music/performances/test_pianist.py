@@ -145,7 +145,7 @@ def test_music_ends_by_itself_or_is_cut(pianist: Pianist, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("length", "told"),
+    ("length", "message"),
     [
         ({"seconds": 0.0}, "expected 0.01 to 873 seconds, got 0"),
         ({"seconds": -1.0}, "got -1"),
@@ -155,8 +155,8 @@ def test_music_ends_by_itself_or_is_cut(pianist: Pianist, monkeypatch: pytest.Mo
         ({"tokens": MAX_TOKENS + 1}, "got 131,073"),
     ],
 )
-def test_lengths_that_cannot_be(pianist: Pianist, length: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told.replace("+", r"\+")):
+def test_lengths_that_cannot_be(pianist: Pianist, length: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message.replace("+", r"\+")):
         pianist.compose(**length)
 
 
@@ -369,16 +369,16 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
     ):
         loaded.with_pattern({"kind": "local_1d"})
     # A keyboard says nothing before it has been learned.
-    told = exact.with_keyboard()
-    assert told.config.input == Tokens((88, 100, 32))
-    assert told.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
+    extended = exact.with_keyboard()
+    assert extended.config.input == Tokens((88, 100, 32))
+    assert extended.compose(tokens=40, seed=1) == exact.compose(tokens=40, seed=1)
     save_transformer(tmp_path / "other", pianist.module(), {"codec.json": b"{}"}, {})
     with pytest.raises(UserError, match=r"expected a model of piano performances, got .*another kind"):
         Pianist.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
-    ("task", "changes", "told"),
+    ("task", "changes", "message"),
     [
         ("compose", {"preset": "huge"}, "expected preset to be one of relative"),
         ("compose", {"vocabulary": 9}, "expected no vocabulary, got 9"),
@@ -393,8 +393,8 @@ def test_saved_and_loaded(pianist: Pianist, tmp_path: Path) -> None:
         ("compose", {"positions": "learned"}, "expected positions without an end, got learned ones"),
     ],
 )
-def test_shapes_that_cannot_be(task: Any, changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_shapes_that_cannot_be(task: Any, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Pianist.new(LABELS, task=task, **{"preset": "tiny", **changes})
 
 

@@ -164,28 +164,28 @@ def test_a_folder_that_is_damaged(folder: Path, tmp_path: Path) -> None:
     index = json.loads((out / "index.json").read_text())
     notes = (out / "notes-0000.npy").read_bytes()
 
-    def told(match: str) -> None:
+    def refused(match: str) -> None:
         with pytest.raises(UserError, match=f"^expected a folder of prepared music, got {out}: {match}.*; prepare it"):
             Shards(out)
 
     for changed in ({"version": 2}, {"pieces": [{}]}, {"pieces": 3}, {"shards": ["../none.npy"]}, {"left_out": None}):
         (out / "index.json").write_text(json.dumps(index | changed))
-        told("")
+        refused("")
     for content in (b"", b"[]", b"[" * 100_000, b"\xff"):
         (out / "index.json").write_bytes(content)
-        told("")
+        refused("")
     (out / "index.json").write_text(json.dumps(index))
     for part in (notes[: len(notes) // 2], b""):
         (out / "notes-0000.npy").write_bytes(part)
-        told("")
+        refused("")
     np.save(out / "notes-0000.npy", np.zeros(5))
-    told(r"notes-0000\.npy holds float64 \[5\]")
+    refused(r"notes-0000\.npy holds float64 \[5\]")
     np.save(out / "notes-0000.npy", np.array([{}], object), allow_pickle=True)
-    told("")
+    refused("")
     np.save(out / "notes-0000.npy", np.zeros(5, module.NOTE))
-    told("a shard is too short")
+    refused("a shard is too short")
     (out / "notes-0000.npy").unlink()
-    told("No such file")
+    refused("No such file")
 
 
 def test_melodies_are_kept(tmp_path: Path) -> None:

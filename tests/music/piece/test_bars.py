@@ -193,7 +193,7 @@ def test_the_beams_of_a_pickup() -> None:
 @pytest.mark.parametrize(
     ("metre", "lengths", "expected"),
     [
-        # negative lengths are rests; what is written is told the same way, bars apart
+        # negative lengths are rests; what is written is compared the same way, bars apart
         ("3/4", [12, 8, 4, 4, 8, 6, 6], "12 | 8 4 | 4 8 | 6 6"),
         ("3/4", [2, 4, 4, 2, -12, -8, 4], "2 4 4 2 | -12 | -4 -4 4"),
         ("2/4", [12, 4, 8, 2, 4, 2], "8 | 4 4 | 8 | 2 4 2"),

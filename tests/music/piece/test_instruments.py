@@ -27,11 +27,13 @@ def test_an_instrument_by_number_or_name(text: str, program: int) -> None:
     assert read_program(text) == program
 
 
-@pytest.mark.parametrize(("text", "told"), [("128", "0 to 127"), ("-1", "0 to 127"), ("", "some"), ("flut3", "flute")])
-def test_what_is_no_instrument(text: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"), [("128", "0 to 127"), ("-1", "0 to 127"), ("", "some"), ("flut3", "flute")]
+)
+def test_what_is_no_instrument(text: str, message: str) -> None:
     with pytest.raises(UserError, match="expected an instrument of General MIDI") as caught:
         read_program(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_instruments_of_voices() -> None:

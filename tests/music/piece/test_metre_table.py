@@ -50,8 +50,8 @@ def test_the_metre_is_told_or_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held_out_pieces(grids[:1], ChoraleCodec())[0].metre is None
     data = ChoraleData(grids[:1], ChoraleCodec(), metre=24)
     seen = [batch.metre for epoch in range(20) for batch in data.epoch(epoch)]
-    told = [metre is not None and bool(metre[0, :40].any()) for metre in seen]
-    assert 0 < sum(told) < len(told) == 20
+    given = [metre is not None and bool(metre[0, :40].any()) for metre in seen]
+    assert 0 < sum(given) < len(given) == 20
     assert all(metre is not None and metre.shape == (1, 41, 2) and not metre[0, 40].any() for metre in seen)
 
 
@@ -60,14 +60,14 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
     grid = grid_of(3, 48)
     monkeypatch.setitem(_table(), digest(grid), ("3/4", 0))
     plain = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)  # type: ignore[arg-type]
-    told = plain.with_metre(24)
-    before, after = plain.evaluate([grid]), told.evaluate([grid])
+    extended = plain.with_metre(24)
+    before, after = plain.evaluate([grid]), extended.evaluate([grid])
     assert before.with_metre is None and after.with_metre is not None
     assert after.nll == pytest.approx(before.nll) == pytest.approx(after.with_metre.nll)
-    assert told.module().condition.metre is not None
+    assert extended.module().condition.metre is not None
     with torch.no_grad():
-        told.module().condition.metre.place.weight[1:].normal_()
-    moved = told.evaluate([grid])
+        extended.module().condition.metre.place.weight[1:].normal_()
+    moved = extended.evaluate([grid])
     assert moved.nll == pytest.approx(before.nll) != pytest.approx(moved.with_metre.nll)
 
 

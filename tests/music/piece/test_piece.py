@@ -42,7 +42,7 @@ def test_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("note", "told"),
+    ("note", "message"),
     [
         (Note(3, 3, 60), "start < end"),
         (Note(-1, 3, 60), "start < end"),
@@ -54,8 +54,8 @@ def test_time() -> None:
         (Note(0, 1, 60, voice=-1), "a voice below 1"),
     ],
 )
-def test_a_note_that_cannot_be(note: Note, told: str) -> None:
-    with pytest.raises(UserError, match=told) as caught:
+def test_a_note_that_cannot_be(note: Note, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         Piece((Note(0, 1, 60), note))
     assert "\n" not in str(caught.value)
 

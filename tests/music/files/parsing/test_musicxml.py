@@ -224,9 +224,9 @@ def archived(name: str, content: bytes) -> bytes:
     ],
 )
 def test_a_score_that_is_none_is_told_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
-    with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as told:
+    with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as caught:
         reader.read_piece(data, name="song.musicxml")
-    assert got in str(told.value) and "'song.musicxml'" in str(told.value)
+    assert got in str(caught.value) and "'song.musicxml'" in str(caught.value)
 
 
 def test_what_asks_for_much_memory_or_time_is_refused() -> None:

@@ -170,10 +170,11 @@ def test_a_senseless_change_is_an_error(monkeypatch: pytest.MonkeyPatch, what: s
 
 def test_an_error_of_the_parser_stays_one_short_line(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, json.dumps({"error": "a\n\x1b" * 1000}).encode() + b"\n")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         read_piece(midi_bytes(CHORD))
     assert (
-        str(told.value) == f"expected a valid MIDI or MusicXML file, got 'bytes of music': {'a' * 200}; export it again"
+        str(caught.value)
+        == f"expected a valid MIDI or MusicXML file, got 'bytes of music': {'a' * 200}; export it again"
     )
 
 
