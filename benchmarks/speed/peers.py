@@ -21,7 +21,7 @@ from triptych.shape.config import Config
 
 # The name to install, and the name to import.
 PACKAGES = {"x-transformers": "x_transformers", "transformers": "transformers", "local-attention": "local_attention"}
-REMEDY = "pip install 'triptych[bench]'"
+REMEDY = 'pip install "triptych[bench]"'
 
 
 def installed() -> tuple[str, ...]:

@@ -60,6 +60,8 @@ def __getattr__(name: str) -> object:
     """Import a public name from the module it lives in, once."""
     if name not in _HOME:
         raise AttributeError(f"module 'triptych' has no attribute {name!r}")
+    if name == "Transformer":
+        import_module("triptych.extras").require("torch", name)
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
+from triptych.errors import expect
+from triptych.extras import require
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
 from triptych.shape.store import Stored, another_kind, misfit, read_model
+from triptych.train.recipe import Recipe
 from triptych.train.run.package import Package, card_of_run
 
 if TYPE_CHECKING:
@@ -17,7 +20,6 @@ if TYPE_CHECKING:
     from triptych.model.batch import Batch
     from triptych.model.transformer import Transformer
     from triptych.train.loop import Data, Measure
-    from triptych.train.recipe import Recipe
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
@@ -68,7 +70,10 @@ class Trained:
         Raises UserError as `read_model` and `check_device`, and for a model of another kind than `what` ("a
         translator"), whose codec has that file.
         """
-        check_device(*_asked(place))
+        device, threads, dtype = _asked(place)
+        if not _plans(place):
+            require("torch", f"device {device}, dtype {dtype} and engine {place.get('engine', 'auto')}")
+        check_device(device, threads, dtype)
         stored = read_model(name)
         if file not in stored.files:
             raise another_kind(what, name, stored.card)
@@ -86,6 +91,7 @@ class Trained:
         begin: Callable[[Transformer], None] | None = None,
     ) -> Trained:
         """An untrained model, whose parameters are drawn by `seed` and changed by `begin`."""
+        require("torch", "a new model")
         import torch
 
         from triptych.model.transformer import Transformer
@@ -100,6 +106,7 @@ class Trained:
     def module(self) -> Transformer:
         """The Transformer in torch, made at first use. UserError where stored weights do not fit the configuration."""
         if self._module is None:
+            require("torch", "training, changing or saving a model")
             from triptych.model.weights import transformer_of
 
             assert self._stored is not None
@@ -109,25 +116,20 @@ class Trained:
 
     def decoder(self) -> Decoder:
         """What generates with the model. UserError where stored weights do not fit the configuration."""
-        if self._stored is not None and self._plans():
+        if self._stored is not None and _plans(self._place):
             return self._planned(self._stored)
         from triptych.model.decoder import TorchDecoder
 
         return TorchDecoder(self.module())
 
     def measured(self) -> Transformer:
-        """What measures likelihoods with the model."""
+        """What measures likelihoods with the model. UserError where there is no torch."""
+        require("torch", "measuring a model", "eval")
         if self._stored is None or self._place.get("engine") != "plan":
             return self.module()
         from triptych.model.planned import PlannedTransformer
 
         return PlannedTransformer(self._planned(self._stored))
-
-    def _plans(self) -> bool:
-        """Whether the plan of stored weights generates."""
-        device, _, dtype = _asked(self._place)
-        engine = self._place.get("engine", "auto")
-        return engine == "plan" or (engine == "auto" and device in ("auto", "cpu") and dtype == "auto")
 
     def _planned(self, stored: Stored) -> PlanDecoder:
         """The plan, made at first use."""
@@ -148,13 +150,21 @@ class Trained:
         """The same with another Transformer (see `triptych.model.convert`), and with other files or another card."""
         return Trained(model, self.files if files is None else files, self.card if card is None else card)
 
+    def with_dropout(self, probability: float | None, word_dropout: float | None = None) -> Trained:
+        """The same with another dropout, or another `input.word_dropout`, for further training."""
+        module = self.module()
+        from triptych.model.convert import with_dropout
+
+        return self.changed(with_dropout(module, probability, word_dropout))
+
     def save(self, folder: str | Path, dtype: str, card: Mapping[str, Any]) -> None:
         """Write the model folder; entries of `card` are added to the card. float16 halves the file."""
+        module = self.module()
         from triptych.model.weights import save_transformer
 
         check_device("cpu", None, dtype)
         number = "float32" if dtype == "auto" else dtype
-        save_transformer(folder, self.module(), self.files, {**self.card, **card}, number)
+        save_transformer(folder, module, self.files, {**self.card, **card}, number)
 
     def package(
         self,
@@ -190,6 +200,19 @@ class Trained:
         model.eval()
         self.card = best.card
         return outcome
+
+
+def check_recipe(recipe: object) -> None:
+    """Raise UserError unless there is torch to train with, and a recipe."""
+    require("torch", "training a model")
+    expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+
+
+def _plans(place: Place) -> bool:
+    """Whether the plan of stored weights generates."""
+    device, _, dtype = _asked(place)
+    engine = place.get("engine", "auto")
+    return engine == "plan" or (engine == "auto" and device in ("auto", "cpu") and dtype == "auto")
 
 
 def _asked(place: Place) -> tuple[str, int | None, str]:

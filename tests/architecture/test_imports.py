@@ -14,6 +14,7 @@ SOURCE = Path(triptych.__file__).parent
 FLOORS = {
     "triptych": -2,
     "triptych.errors": -1,
+    "triptych.extras": 0,
     "triptych.splits": 0,
     "triptych.shape": 0,
     "triptych.decode": 1,

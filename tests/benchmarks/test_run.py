@@ -50,7 +50,7 @@ def test_attention(measured: Measured) -> None:
     found = measured("attention", "--length", 10, "--memory-length", 0)
     assert found["absent"] == ["x-transformers", "transformers", "local-attention"] and found["peers"] == []
     assert "not installed and left out: x-transformers" in found["err"]
-    assert "pip install 'triptych[bench]'" in found["err"]
+    assert 'pip install "triptych[bench]"' in found["err"]
     assert {"threads", "capability", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"} <= set(found["machine"])
     products, relative, *_ = found["tables"]
     assert products["unit"] == "GFLOP/s"

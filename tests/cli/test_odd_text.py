@@ -213,7 +213,7 @@ def test_a_missing_extra(
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.corpus", None)
     ran = run(*files, "--model", model)
-    assert ran.code == 2 and "pip install 'triptych[eval]'" in ran.err
+    assert ran.code == 2 and 'pip install "triptych[eval]"' in ran.err
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -120,5 +120,5 @@ def test_one_text_instead_of_lines_is_refused() -> None:
 def test_a_missing_package_tells_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.corpus", None)
-    with pytest.raises(UserError, match=rf"expected the package {package} .* pip install 'triptych\[eval\]'"):
+    with pytest.raises(UserError, match=rf'expected {package} for .* pip install "triptych\[eval\]"'):
         score(REFERENCES, REFERENCES, "de")

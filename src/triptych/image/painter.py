@@ -26,7 +26,7 @@ from triptych.shape.bounds import in_range, one_of
 from triptych.shape.config import Config
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Place, Trained
+from triptych.trained import Place, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -97,9 +97,7 @@ class Painter:
 
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Painter:
         """The same painter with another dropout, or another `input.word_dropout`, for further training."""
-        from triptych.model.convert import with_dropout
-
-        return Painter(self.trained.changed(with_dropout(self.module(), probability, word_dropout)))
+        return Painter(self.trained.with_dropout(probability, word_dropout))
 
     def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
         """The same painter with these classes, too, for further training: those that it has not are untrained."""
@@ -108,11 +106,12 @@ class Painter:
         new = [name for name, number in zip(names, self.codec.numbers(names), strict=True) if number < 0]
         if not new:
             return self
+        module = self.module()
         from triptych.model.convert import with_classes
 
         labels = (*self.codec.labels, *new)
         codec = replace(self.codec, labels=labels)
-        model = with_classes(self.module(), len(labels), seed=seed)
+        model = with_classes(module, len(labels), seed=seed)
         return Painter(self.trained.changed(model, files={FILE: codec.to_bytes()}))
 
     @property
@@ -165,7 +164,7 @@ class Painter:
 
         For completion masks are drawn at random, and the loss is that of all subpixels, those that are given included.
         """
-        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+        check_recipe(recipe)
         pictures, held_out = (matched(some, self.codec) for some in (pictures, held_out))
         augmentation = augmentation or Augmentation()
         data = PictureData(
@@ -185,10 +184,11 @@ class Painter:
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
         model that paints reads the rest only as far as it comes before.
         """
+        model = self.trained.measured()
         pictures = matched(pictures, self.codec, strict=False)
         if self.task == "complete" and hidden is None:
             hidden = np.ones(pictures.pictures.shape[:3], bool)
-        return likelihood(self.trained.measured(), self._reads, pictures, hidden=hidden, progress=progress)
+        return likelihood(model, self._reads, pictures, hidden=hidden, progress=progress)
 
     @property
     def usual(self) -> Sampling:

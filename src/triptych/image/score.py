@@ -180,7 +180,7 @@ def missing(figures: Mapping[str, Any], edge: int) -> Iterator[str]:
     if not math.isfinite(figures.get("interval", 0.0)):
         yield "there is no interval: it takes two pictures or more"
     if not math.isfinite(figures.get("ssim", 0.0)):
-        small, package = f"pictures of {MIN_WINDOW} pixels or more", "scikit-image; pip install 'triptych[eval]'"
+        small, package = f"pictures of {MIN_WINDOW} pixels or more", 'scikit-image; pip install "triptych[eval]"'
         yield f"there is no SSIM: it takes {small if edge < MIN_WINDOW else package}"
 
 

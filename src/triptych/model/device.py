@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from triptych.errors import UserError
+from triptych.extras import require
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,7 @@ def check_device(device: str, threads: int | None, dtype: str) -> None:
     if dtype not in ("auto", *DTYPES):
         raise UserError(f"expected a dtype of auto, {', '.join(DTYPES)}, got {dtype!r}")
     if device not in ("auto", "cpu"):
+        require("torch", f"the device {device}")
         _found(device)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError, closest, plain, printable
+from triptych.extras import require
 from triptych.shape.config import Config
 from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
 from triptych.shape.plain import from_json, read_bounded
@@ -281,10 +282,9 @@ def _folders(path: Path) -> list[str]:
 def _download(name: str) -> Path:
     if not HUB_NAME.fullmatch(name):
         raise UserError(f"expected {HUB}owner/name, got {HUB + name!r}; see the model's page on the Hugging Face hub")
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(f"to take {name!r} from the hub, install it with: pip install 'triptych[hub]'") from None
+    require("huggingface_hub", f"taking {name!r} from the hub")
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "LICENSE"]))
     except Exception as error:

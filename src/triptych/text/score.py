@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from triptych.errors import UserError
+from triptych.extras import require
 from triptych.text.codec import text_lines
 
 
@@ -135,10 +136,9 @@ def _unknown(language: str) -> UserError:
 
 def _moses_languages() -> set[str]:
     """Codes of the languages whose abbreviations the Moses tokenizer knows."""
-    try:
-        from sacremoses.corpus import NonbreakingPrefixes
-    except ImportError:
-        raise UserError(_missing("sacremoses")) from None
+    require("sacremoses", "BLEU of lower-cased tokens")
+    from sacremoses.corpus import NonbreakingPrefixes
+
     return set(NonbreakingPrefixes().available_langs.values())
 
 
@@ -158,15 +158,10 @@ def _bounded(value: float) -> float:
 
 
 def _sacrebleu() -> Any:
-    try:
-        import sacrebleu
-    except ImportError:
-        raise UserError(_missing("sacrebleu")) from None
+    require("sacrebleu", "BLEU and chrF")
+    import sacrebleu
+
     return sacrebleu
-
-
-def _missing(package: str) -> str:
-    return f"expected the package {package} to score with, got none; pip install 'triptych[eval]'"
 
 
 def _code(language: str) -> str:

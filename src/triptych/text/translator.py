@@ -32,7 +32,7 @@ from triptych.text.sources import by_length
 from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Place, Trained
+from triptych.trained import Place, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.decode.decoder import Decoder
@@ -127,9 +127,7 @@ class Translator:
 
     def with_dropout(self, probability: float) -> Translator:
         """The same translator with another dropout for further training."""
-        from triptych.model.convert import with_dropout
-
-        return Translator(self.trained.changed(with_dropout(self.module(), probability)))
+        return Translator(self.trained.with_dropout(probability))
 
     @property
     def card(self) -> dict[str, Any]:
@@ -169,8 +167,8 @@ class Translator:
         the language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
         standard error unless `quiet`.
         """
+        check_recipe(recipe)
         _expect_pairs(pairs)
-        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         shape: dict[str, Any] = {"tokens_per_batch": recipe.tokens_per_batch}
         shape["limits"] = Limits(tokens=min(Limits().tokens, self._longest))
         usable = pairs
@@ -341,9 +339,10 @@ class Translator:
         lines (None: none was too long). `language` is that of the target; the card's, if not given. What is missing to
         score with is a UserError before anything is translated.
         """
+        model = self.trained.measured()
+        _expect_pairs(pairs)
         from triptych.train.loop import held_out_loss
 
-        _expect_pairs(pairs)
         some = pairs.evenly(limit if limit is None else whole_number(limit, "a limit", 1))
         numbered = Pairs(some.source, some.target, some.lines)
         held_out = PairData(numbered, self.codec, shuffle=False, limits=Limits(tokens=self._longest))
@@ -357,7 +356,7 @@ class Translator:
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
         found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
-        perplexity = math.exp(min(held_out_loss(self.trained.measured(), list(held_out.epoch(0))), MAX_EXPONENT))
+        perplexity = math.exp(min(held_out_loss(model, list(held_out.epoch(0))), MAX_EXPONENT))
         return replace(
             scored([choices[0].text for choices in found]),
             perplexity=perplexity,

@@ -340,6 +340,6 @@ def test_a_score_of_several_pages_is_one_picture(monkeypatch: pytest.MonkeyPatch
 
 def test_without_verovio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "verovio", None)
-    with pytest.raises(UserError, match=r"pip install 'triptych\[score\]'"):
+    with pytest.raises(UserError, match=r'pip install "triptych\[score\]"'):
         save_music(CHORD, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())

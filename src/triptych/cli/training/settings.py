@@ -14,6 +14,7 @@ import typer
 from triptych.cli.loading import Loaded, named
 from triptych.cli.options import Machine
 from triptych.errors import UserError
+from triptych.extras import require
 from triptych.shape.plain import bounded, from_toml, read_bounded
 from triptych.shape.settings import check_names, names_of, settings_from
 
@@ -60,6 +61,7 @@ class Setup:
 
         data: the dataclasses of the settings of [data]. model: settings of [model] beside the fields of `Config`.
         """
+        require("torch", '"triptych train"')
         from triptych.shape.config import Config
         from triptych.train.recipe import Recipe
         from triptych.train.run.folder import claimed

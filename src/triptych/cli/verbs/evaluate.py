@@ -14,6 +14,7 @@ from triptych.cli import options
 from triptych.cli.loading import load, load_chorales, load_pictures, load_shards, plays_performances
 from triptych.cli.output import answer, progress, say
 from triptych.errors import UserError
+from triptych.extras import require
 
 if TYPE_CHECKING:
     from triptych.image.files.pictures import Pictures
@@ -47,6 +48,8 @@ def text(
     machine: options.Machine,
 ) -> None:
     """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
+    for package in ("torch", "sacrebleu", "sacremoses"):
+        require(package, '"triptych evaluate text"', "eval")
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
 
@@ -99,6 +102,7 @@ def image(
     printed. A model that completes is measured with --hide, and reads all the rest; one that paints reads of it what
     comes before. One that upscales is also judged by PSNR, SSIM and consistency, beside bicubic.
     """
+    require("torch", '"triptych evaluate image"', "eval")
     from triptych.image.data import hiding
     from triptych.image.painter import Painter
     from triptych.image.score import missing, worded
@@ -156,6 +160,7 @@ def music(
     Of a model that harmonizes: of the three lower voices, given the soprano. Of a pianist: of every event but the end,
     in windows of 2,048 that half overlap; of one that accompanies, given the melody.
     """
+    require("torch", '"triptych evaluate music"', "eval")
     if plays_performances(model):
         if transposition_ensemble:
             raise UserError(

@@ -12,6 +12,7 @@ from triptych.cli import options
 from triptych.cli.loading import load, plays_performances, read_for
 from triptych.cli.output import answer, progress, say, say_about
 from triptych.errors import UserError
+from triptych.extras import require
 from triptych.picture import check_picture, save
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def complexity(
     """Measure the complexity table of the Transformer paper on the processor, in float32, and draw it; --json adds the
     numbers.
     """
+    require("torch", '"triptych look complexity"')
     from triptych.look.complexity import Plan, measure
     from triptych.look.complexity_picture import draw
     from triptych.model.device import use_device

@@ -52,7 +52,7 @@ from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.train.run.package import unmeasured
-from triptych.trained import Place, Trained
+from triptych.trained import Place, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -121,44 +121,46 @@ class Composer:
 
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Composer:
         """The same composer with another dropout, or another `input.word_dropout`, for further training."""
-        from triptych.model.convert import with_dropout
-
-        return Composer(self.trained.changed(with_dropout(self.module(), probability, word_dropout)))
+        return Composer(self.trained.with_dropout(probability, word_dropout))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
+        module = self.module()
         from triptych.model.convert import with_pattern
 
-        return self._unmeasured(with_pattern(self.module(), pattern))
+        return self._unmeasured(with_pattern(module, pattern))
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
         """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize
         and to fill in. UserError where there is one already.
         """
+        module = self.module()
         from triptych.model.convert import with_encoder
 
-        model = with_encoder(self.module(), self.codec.source_vocabulary, layers, seed=seed)
+        model = with_encoder(module, self.codec.source_vocabulary, layers, seed=seed)
         return self._unmeasured(model, task="infill")
 
     def with_metre(self, longest: int) -> Composer:
         """This composer with the metre as input, for further training: bars of up to so many sixteenths. UserError
         where it has that of other bars already.
         """
+        module = self.module()
         from triptych.model.convert import with_metre
 
         known = self.config.positions.metre
         if known not in (0, longest):
             raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
-        return self._unmeasured(with_metre(self.module(), longest))
+        return self._unmeasured(with_metre(module, longest))
 
     def with_order(self, order: Sequence[str]) -> Composer:
         """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
         is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
         """
+        module = self.module()
         from triptych.model.convert import with_order
 
         codec = ChoraleCodec(order)
-        model = with_order(self.module(), [self.codec.order.index(name) for name in codec.order])
+        model = with_order(module, [self.codec.order.index(name) for name in codec.order])
         return self._unmeasured(model, {FILE: codec.to_bytes()})
 
     def _unmeasured(self, model: Transformer, files: Mapping[str, bytes] | None = None, **card: str) -> Composer:
@@ -208,7 +210,7 @@ class Composer:
         the negative log-likelihood of whole held-out pieces as `evaluate` takes it, but for infilling that of all four
         voices. distillation: soft targets of trained composers for this task.
         """
-        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+        check_recipe(recipe)
         grids = listed(grids)
         if held_out is None:
             held_out = grids[HELD_OUT - 1 :: HELD_OUT]
@@ -248,14 +250,14 @@ class Composer:
 
         The metre is withheld. For a model with the metre as input, `with_metre` has the figures with it.
         """
-        grids = listed(grids)
+        model, grids = self.trained.measured(), listed(grids)
         pieces = held_out_pieces(grids, self.codec, self.task)
-        found = likelihood(self.trained.measured(), pieces, codec=self.codec, ensemble=transposition_ensemble)
+        found = likelihood(model, pieces, codec=self.codec, ensemble=transposition_ensemble)
         metre = self.config.positions.metre
         if not metre or transposition_ensemble:
             return found
         known = held_out_pieces(grids, self.codec, self.task, metre=metre)
-        return replace(found, with_metre=likelihood(self.trained.measured(), known, codec=self.codec))
+        return replace(found, with_metre=likelihood(model, known, codec=self.codec))
 
     def compose(
         self,

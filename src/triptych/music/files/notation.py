@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from triptych.errors import UserError
+from triptych.extras import require
 from triptych.music.files.spelling import STEPS, spell
 from triptych.music.files.staves import MAX_LAYERS, Part, parts_of
 from triptych.music.piece.bars import QUARTER, Symbol, bars_of, beams_of, in_sixteenths, is_whole
@@ -74,12 +74,9 @@ def svg(piece: Piece) -> str:
 
     Raises UserError without the package verovio, and where `musicxml` does.
     """
-    try:
-        import verovio
-    except ImportError:
-        raise UserError(
-            "expected the package verovio to engrave with, got none; pip install 'triptych[score]'"
-        ) from None
+    require("verovio", "engraving")
+    import verovio
+
     toolkit = verovio.toolkit()
     toolkit.setOptions(ENGRAVING)
     read = toolkit.loadData(musicxml(piece))

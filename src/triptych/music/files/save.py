@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from triptych.errors import UserError, expect
+from triptych.extras import require
 from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import Piece
 from triptych.shape.files import write_file
@@ -46,4 +47,6 @@ def check_suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"expected a file named *{', *'.join(SUFFIXES)}, got {path.name!r}; change the suffix")
+    if suffix == ".svg":
+        require("verovio", "engraving")
     return suffix

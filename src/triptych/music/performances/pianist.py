@@ -47,7 +47,7 @@ from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.package import unmeasured
-from triptych.trained import Place, Trained
+from triptych.trained import Place, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -122,22 +122,22 @@ class Pianist:
 
     def with_dropout(self, probability: float | None = None) -> Pianist:
         """The same pianist with another dropout, for further training."""
-        from triptych.model.convert import with_dropout
-
-        return Pianist(self.trained.changed(with_dropout(self.module(), probability)))
+        return Pianist(self.trained.with_dropout(probability))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
+        module = self.module()
         from triptych.model.convert import with_pattern
 
-        changed = with_pattern(self.module(), pattern)
+        changed = with_pattern(module, pattern)
         return Pianist(self.trained.changed(changed, card=unmeasured(self.card)))
 
     def with_keyboard(self) -> Pianist:
         """The same pianist with the keys that are down, and for how long, as input: see `Tokens.keyboard`."""
+        module = self.module()
         from triptych.model.convert import with_keyboard
 
-        return Pianist(self.trained.changed(with_keyboard(self.module(), KEYBOARD)))
+        return Pianist(self.trained.changed(with_keyboard(module, KEYBOARD)))
 
     @property
     def card(self) -> dict[str, Any]:
@@ -182,8 +182,8 @@ class Pianist:
         of the same music without, or over at most `limit` of its pieces, in windows of that length side by side: half
         of the work of `evaluate`, and a little higher.
         """
+        check_recipe(recipe)
         expect(shards, Shards, *PREPARED)
-        expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
         data = PerformanceData(
             shards,
             self.codec,
@@ -220,14 +220,15 @@ class Pianist:
         limit: int | None = None,
     ) -> Likelihood:
         """Negative log-likelihood of a split, or of `limit` of its pieces, evenly: see `held_out_windows`."""
+        model = self.trained.measured()
+        expect(shards, Shards, *PREPARED)
         from triptych.train.loop import held_out_loss
 
-        expect(shards, Shards, *PREPARED)
         windows = held_out_windows(
             shards, self.codec, split, task=self.task, length=length, context=context, most=limit
         )
         return Likelihood(
-            nll=held_out_loss(self.trained.measured(), windows),
+            nll=held_out_loss(model, windows),
             tokens=sum(window.tokens for window in windows),
             pieces=len(shards.evenly(split, limit)),
         )
