@@ -1,4 +1,4 @@
-"""What a person may be told: exceptions that are one line, which ends with the remedy."""
+"""Errors that users see: exceptions with a message of one line, which ends with the remedy."""
 
 from collections.abc import Iterable
 from types import UnionType
@@ -72,7 +72,7 @@ def whole_number(value: object, what: str, least: int | None = None, most: int |
 
 
 class UserError(ValueError):
-    """A mistake of the person at the keyboard, told in one line.
+    """A mistake of the user, with a message of one line.
 
     The command line prints it as ``error: ...`` and exits with code 2; as a library exception it is a `ValueError`.
     An error of our own making is an `AssertionError` instead. Names and text of files may be put into the message as

@@ -24,7 +24,7 @@ def save(figure: Figure, path: Path) -> None:
     dpi = min(150.0, MAX_PIXELS / max(figure.get_size_inches()))
     undated: dict[str, Any] = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with warnings.catch_warnings():
-        # A script that no installed font knows is drawn as boxes, and the numbers are right all the same.
+        # A script that no installed font has is drawn as boxes, and the numbers are right all the same.
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         figure.savefig(data, format=suffix[1:], dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated[suffix])
     write_file(path, data.getvalue())

@@ -133,7 +133,7 @@ def assert_close(got: Sequence[Tensor], expected: Sequence[Tensor], dtype: torch
     """Every result within the tolerance of its dtype, relative to its size (as norms).
 
     A gradient that cancels to zero keeps the rounding errors of what was cancelled, so nothing is held to less than the
-    rounding of unit numbers; in 16 bits, where that says little about one small result, all results are taken as one.
+    rounding of unit numbers; in 16 bits, where that means little for one small result, all results are taken as one.
     """
     pairs = [(x.detach().double(), y.detach().double()) for x, y in zip(got, expected, strict=True)]
     assert all(x.shape == y.shape and bool(x.isfinite().all()) for x, y in pairs)

@@ -1,4 +1,4 @@
-"""One entrance: every backend gives what the definition gives, the rule is what it says, a wrong choice is told."""
+"""One entrance: every backend equals the definition, the rule chooses as documented, a wrong choice is refused."""
 
 from functools import partial
 from typing import Any
@@ -79,7 +79,7 @@ def test_the_rule_on_a_gpu() -> None:
     assert choose(query, query, pattern=Full()) == "fused"
 
 
-def test_a_wrong_choice_is_told(case: Any) -> None:
+def test_a_wrong_choice_is_refused(case: Any) -> None:
     with pytest.raises(UserError, match="backend among auto, dense, blockwise, fused, flex, got 'fast'"):
         case(Full(), 3).run(partial(attend, backend="fast"))
     for made in (case(Full(), 3, kinds=["distance"]), case(Local1D(2, 2), 3)):

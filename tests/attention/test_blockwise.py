@@ -211,7 +211,7 @@ def test_a_second_derivative_is_refused(case: Any) -> None:
         first.sum().backward()
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_one_clear_line() -> None:
     query, key = torch.zeros(1, 2, 4, 8), torch.zeros(1, 2, 5, 8)
     for pattern in (Full(causal=True), Local1D(2, 2)):
         with pytest.raises(UserError, match="as many queries as keys"):

@@ -89,7 +89,7 @@ def test_tolerance() -> None:
     assert causality_violations(faint, 3, tolerance=1e-6) == []
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_one_clear_line() -> None:
     with pytest.raises(UserError, match="same output for the same input"):
         causality_violations(torch.nn.functional.dropout, 4)
     with pytest.raises(UserError, match=r"return \[1, 4, ...\], got \[1, 3, 8\]"):

@@ -51,8 +51,8 @@ COORDINATES = torch.zeros(2, 4, dtype=torch.int64)
         (Relation(torch.zeros(3, 5, 8), Difference(2), COORDINATES, COORDINATES.float()), "integer coordinates"),
     ],
 )
-def test_mistakes_are_told(relation: Relation, message: str) -> None:
+def test_mistakes_are_one_clear_line(relation: Relation, message: str) -> None:
     query = torch.zeros(2, 3, 4, 8)
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as error:
         dense(query, query, query, pattern=Full(), relations=[relation])
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)

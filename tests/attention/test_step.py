@@ -164,7 +164,7 @@ def test_fill_is_one_write_after_another(slots: int, lengths: list[int]) -> None
     assert torch.equal(together, apart)
 
 
-def test_mistakes_are_told() -> None:
+def test_mistakes_are_one_clear_line() -> None:
     query, keys = torch.zeros(2, 3, 1, 8), torch.zeros(2, 3, 6, 8)
     with pytest.raises(UserError, match=r"at least 8 slots at position 7, got 6"):
         step(query, keys, keys, position=7, pattern=Full(causal=True))

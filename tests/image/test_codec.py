@@ -80,12 +80,12 @@ def test_labels_by_name_or_number() -> None:
     assert [codec.label(name) for name in ("coat", " BAG ", "1")] == [0, 1, 1]
     with pytest.raises(UserError, match="expected a label of Coat, bag, got 'hat'"):
         codec.label("hat")
-    with pytest.raises(UserError, match="the model knows no classes"):
+    with pytest.raises(UserError, match="the model has no classes"):
         PictureCodec(1, 1, 1).label("hat")
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"height": 0}, "from 1 on"),
         ({"width": True}, "from 1 on"),
@@ -98,8 +98,8 @@ def test_labels_by_name_or_number() -> None:
         ({"height": 2**11, "width": 2**11}, "at most 1,048,576 subpixels"),
     ],
 )
-def test_impossible_codecs(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_impossible_codecs(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         PictureCodec(**{"height": 4, "width": 4, "channels": 1, **changes})  # type: ignore[arg-type]
 
 

@@ -33,7 +33,7 @@ def test_a_class_by_its_name_or_number(painters: dict[str, Painter], label: Any)
 
 
 @pytest.mark.parametrize(
-    ("use", "told"),
+    ("use", "message"),
     [
         (lambda p: p["paint"].paint("3"), "pictures at once to be a whole number from 1 to 512, got '3'"),
         (lambda p: p["paint"].paint(2.5), r"got 2.5 \(float\)"),
@@ -60,8 +60,8 @@ def test_a_class_by_its_name_or_number(painters: dict[str, Painter], label: Any)
         (lambda p: p["paint"].new("folder"), "expected Pictures, got 'folder'"),
     ],
 )
-def test_arguments_that_mean_nothing(painters: dict[str, Painter], use: Callable[[Any], Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_arguments_that_mean_nothing(painters: dict[str, Painter], use: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         use(painters)
 
 

@@ -93,7 +93,7 @@ def test_pictures(pictures: Pictures, pattern: str, head: str) -> None:
 
 def test_a_label_for_each(pictures: Pictures) -> None:
     painter = make(pictures)
-    with torch.no_grad():  # an untrained label says next to nothing
+    with torch.no_grad():  # an untrained label has next to no effect
         painter.module().condition.label.weight.mul_(20)
     mixed = painter.paint(3, label=["dog", "cat", "dog"], seed=2)
     dogs, cats = painter.paint(3, label="dog", seed=2), painter.paint(3, label="cat", seed=2)
@@ -122,7 +122,7 @@ def test_the_coldest_picture_is_the_likeliest_and_needs_no_seed(pictures: Pictur
 def test_a_painter_without_classes(pictures: Pictures) -> None:
     painter = make(Pictures(pictures.pictures, None, ()))
     assert painter.paint().shape == (1, 8, 8, 3)
-    with pytest.raises(UserError, match="knows no classes"):
+    with pytest.raises(UserError, match="has no classes"):
         painter.paint(label="dog")
 
 
@@ -176,7 +176,7 @@ def test_small_pictures_become_large(pictures: Pictures, head: str, aligned: boo
         painter.upscale(pictures.pictures[0])
 
 
-def test_enlargements_are_drawn_as_the_card_says(pictures: Pictures) -> None:
+def test_enlargements_are_drawn_at_the_temperature_of_the_card(pictures: Pictures) -> None:
     painter = make(pictures, "upscale", factor=4)
     small = np.zeros((2, 2, 2, 3), np.uint8)
     assert painter.usual == Sampling()
@@ -238,7 +238,7 @@ def test_tasks_of_other_painters(pictures: Pictures) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("changes", "message"),
     [
         ({"preset": "huge"}, "expected preset to be one of"),
         ({"preset": []}, "expected preset to be one of"),
@@ -248,9 +248,9 @@ def test_tasks_of_other_painters(pictures: Pictures) -> None:
         ({"width": 7}, "divisible"),
     ],
 )
-def test_mistakes_in_a_new_one(pictures: Pictures, wanted: dict[str, Any], message: str) -> None:
+def test_mistakes_in_a_new_one(pictures: Pictures, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Painter.new(pictures, device="cpu", **{"preset": "tiny", **wanted})
+        Painter.new(pictures, device="cpu", **{"preset": "tiny", **changes})
 
 
 def test_mistakes_in_generation(pictures: Pictures) -> None:

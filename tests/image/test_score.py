@@ -37,12 +37,12 @@ def test_bits_are_those_of_the_logits_wherever_they_stand(pictures: Pictures) ->
     assert found.bits_per_dim == pytest.approx(bits.mean(), rel=1e-5)
     assert found.heat == pytest.approx(bits.mean(0).sum(2), rel=1e-4)
     assert found.per_channel == pytest.approx(bits.mean((0, 1, 2)), rel=1e-4)
-    told = found.to_dict()
-    assert (told["pictures"], told["subpixels"]) == (12, 12 * 192)
-    assert told["nats"] == pytest.approx(bits.sum((1, 2, 3)).mean() * math.log(2), rel=1e-5)
+    figures = found.to_dict()
+    assert (figures["pictures"], figures["subpixels"]) == (12, 12 * 192)
+    assert figures["nats"] == pytest.approx(bits.sum((1, 2, 3)).mean() * math.log(2), rel=1e-5)
     error = bits.mean((1, 2, 3)).std(ddof=1) / math.sqrt(12)
-    assert told["interval"] == pytest.approx(1.96 * error, rel=1e-4)
-    assert len(worded(told)) == 3
+    assert figures["interval"] == pytest.approx(1.96 * error, rel=1e-4)
+    assert len(worded(figures)) == 3
 
 
 @pytest.mark.parametrize("task", ["paint", "complete"])
@@ -69,10 +69,10 @@ def test_a_mask_for_each_picture(pictures: Pictures) -> None:
     assert math.isnan(one.interval)
 
 
-def test_progress_is_told(pictures: Pictures) -> None:
-    painter, told = Painter.new(pictures, **ODD), []  # type: ignore[arg-type]
-    likelihood(painter.module(), painter._reads, pictures, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (12, 12)
+def test_progress_is_reported(pictures: Pictures) -> None:
+    painter, calls = Painter.new(pictures, **ODD), []  # type: ignore[arg-type]
+    likelihood(painter.module(), painter._reads, pictures, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (12, 12)
 
 
 def test_similarity() -> None:

@@ -88,7 +88,7 @@ def test_weights_of_a_model_are_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"chosen": 0}, "a token from 1 to 127, got 0"),
         ({"chosen": 128}, "a token from 1 to 127, got 128"),
@@ -103,8 +103,8 @@ def test_weights_of_a_model_are_float32() -> None:
         ({"weights": np.full((2, 3), np.nan)}, "expected attention weights"),
     ],
 )
-def test_bad_input(change: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_bad_input(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         replace(example([[0.1, 0.2, 0.3]] * 2), **change)
 
 
@@ -151,12 +151,12 @@ def test_a_token_without_pitch_stands_at_the_foot() -> None:
     assert dots(axes)[0] == (0.5, axes.get_ylim()[0] + 0.5)
 
 
-def test_what_is_told() -> None:
+def test_the_caption() -> None:
     weights = np.zeros((2, 5 * 4 + 1))
     weights[0, :3], weights[1, 5] = (0.5, 0.25, 0.05), 0.4
     figure = draw(example(weights, pickup=1))
-    told = [text.get_text() for text in figure.texts]
-    assert told == [
+    texts = [text.get_text() for text in figure.texts]
+    assert texts == [
         "What G#4 in bar 1, beat 2 looks at: layer 2",
         "The 4 strongest weights: 60% of the attention (of each head: below). 40% goes to the start.",
     ]
@@ -181,7 +181,7 @@ def test_the_moment_of_a_token_of_a_performance() -> None:
 
 
 def test_the_picture_begins_with_what_was_read() -> None:
-    """Of a long piece the end: its axis tells the times of the whole."""
+    """Of a long piece the end: its axis has the times of the whole."""
     piece = Piece((Note(0, 500, 60), Note(3_000, 3_500, 61), Note(4_250, 4_500, 62)), 500, 120.0, metrical=False)
     weights = np.full((1, 1), 0.5)
     found = Arcs(piece, np.array([3_000, 4_250]), np.array([61, 62]), 1, weights, "layer 1", ("head 1",), begin=3_000)
@@ -191,7 +191,7 @@ def test_the_picture_begins_with_what_was_read() -> None:
     assert figure.texts[0].get_text() == "What D4 at 4.25 s looks at: layer 1"
 
 
-def test_only_the_strongest_are_drawn_and_their_share_is_told() -> None:
+def test_only_the_strongest_are_drawn_and_their_share_is_named() -> None:
     weights = np.full((1, 100), 0.005)
     figure = draw(example(weights))
     assert len(patches(figure.axes[0])) == STRONGEST == 40

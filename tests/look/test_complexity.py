@@ -64,7 +64,7 @@ def test_curves_of_different_sizes_cannot_cross() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"width": 0}, "power of two from 16 to 4,096, got 0"),
         ({"width": -64}, "got -64"),
@@ -77,8 +77,8 @@ def test_curves_of_different_sizes_cannot_cross() -> None:
         ({"repeats": 4}, "at least 5 repeats"),
     ],
 )
-def test_a_plan_that_cannot_show_the_table(options: dict[str, int], told: str) -> None:
-    with pytest.raises(UserError, match=told) as error:
+def test_a_plan_that_cannot_show_the_table(options: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
         Plan(**options)
     assert "\n" not in str(error.value)
 
@@ -97,9 +97,9 @@ def test_the_sizes_of_a_plan() -> None:
 
 def test_a_machine_that_obeys_the_table_is_measured_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(complexity, "can_weigh", lambda: True)
-    told: list[str] = []
-    found = measure(Plan(), clock=clock, scale=scale, tell=told.append)
-    assert len(told) == found.plan.steps
+    steps: list[str] = []
+    found = measure(Plan(), clock=clock, scale=scale, report=steps.append)
+    assert len(steps) == found.plan.steps
     for kind, row in TABLE.items():
         assert found.by_length[kind].exponent == pytest.approx(row.by_length)
         assert found.by_width[kind].exponent == pytest.approx(row.by_width)
@@ -112,18 +112,18 @@ def test_a_machine_that_obeys_the_table_is_measured_so(monkeypatch: pytest.Monke
 
 def test_all_numbers_are_in_the_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(complexity, "can_weigh", lambda: True)
-    told = json.loads(json.dumps(measure(Plan(width=64, longest=2048), clock=clock, scale=scale).to_dict()))
-    assert set(told) == {
+    plain = json.loads(json.dumps(measure(Plan(width=64, longest=2048), clock=clock, scale=scale).to_dict()))
+    assert set(plain) == {
         "layer", "dtype", "repeats", "machine", "busy", "backends", "table", "seconds_by_length", "seconds_by_width",
         "length_of_widths", "megabytes_by_length", "crossing",
     }  # fmt: skip
-    assert set(told["table"]) == set(told["seconds_by_length"]) == set(told["seconds_by_width"]) == set(TABLE)
-    assert set(told["megabytes_by_length"]) == {*TABLE, "dense"}
-    assert told["table"]["full"]["complexity"] == "n^2 d" and told["table"]["local"]["path"] == "n / r"
-    full = told["seconds_by_length"]["full"]
+    assert set(plain["table"]) == set(plain["seconds_by_length"]) == set(plain["seconds_by_width"]) == set(TABLE)
+    assert set(plain["megabytes_by_length"]) == {*TABLE, "dense"}
+    assert plain["table"]["full"]["complexity"] == "n^2 d" and plain["table"]["local"]["path"] == "n / r"
+    full = plain["seconds_by_length"]["full"]
     assert full["length"] == [256, 512, 1024] and len(full["seconds"]) == 3 and full["table"] == 2
     assert full["exponent"] == pytest.approx(2)
-    crossed = told["crossing"]
+    crossed = plain["crossing"]
     assert (crossed["table"], crossed["multiplications"], round(crossed["measured"])) == (64, 256, 192)
     assert len(crossed["full"]["length"]) == len(crossed["lstm"]["seconds"])
 
@@ -133,9 +133,9 @@ def test_without_a_scale_there_are_times_alone(monkeypatch: pytest.MonkeyPatch) 
         raise AssertionError
 
     monkeypatch.setattr(complexity, "can_weigh", lambda: False)
-    told: list[str] = []
-    found = measure(Plan(), clock=clock, scale=none, tell=told.append)
-    assert found.by_memory == {} and len(told) == found.plan.steps
+    steps: list[str] = []
+    found = measure(Plan(), clock=clock, scale=none, report=steps.append)
+    assert found.by_memory == {} and len(steps) == found.plan.steps
 
 
 def test_no_crossing_is_none() -> None:

@@ -46,25 +46,25 @@ def test_the_picture_is_written_and_not_blank(tmp_path: Path, suffix: str) -> No
 
 
 def test_the_table_and_what_was_measured_stand_side_by_side() -> None:
-    told = texts(draw(found()))
-    assert {row.name for row in TABLE.values()} <= set(told)
-    assert r"$n^2\,d$" in told and r"$\log_k\,n$" in told
-    assert "attention $n^{2.00}$" in told and "LSTM $n^{1.00}$" in told and "dense $n^{2.00}$" in told
-    assert told.count("$n^{2.00}$") == 1 and told.count("(2)") == 3, "exponents in the table, with the paper's"
-    assert "the table: n = d = 64" in told and "multiplications counted: n = 4 d = 256" in told
-    assert any(text.startswith("measured: n = 2") for text in told)
-    assert any("2 threads" in text and text.endswith("The machine was busy.") for text in told)
-    assert any("chose fused for attention and blockwise for restricted" in text for text in told)
+    labels = texts(draw(found()))
+    assert {row.name for row in TABLE.values()} <= set(labels)
+    assert r"$n^2\,d$" in labels and r"$\log_k\,n$" in labels
+    assert "attention $n^{2.00}$" in labels and "LSTM $n^{1.00}$" in labels and "dense $n^{2.00}$" in labels
+    assert labels.count("$n^{2.00}$") == 1 and labels.count("(2)") == 3, "exponents in the table, with the paper's"
+    assert "the table: n = d = 64" in labels and "multiplications counted: n = 4 d = 256" in labels
+    assert any(text.startswith("measured: n = 2") for text in labels)
+    assert any("2 threads" in text and text.endswith("The machine was busy.") for text in labels)
+    assert any("chose fused for attention and blockwise for restricted" in text for text in labels)
 
 
-def test_what_was_not_found_is_said() -> None:
+def test_what_was_not_found_is_named() -> None:
     never = Curve((128, 256, 512), (1e-3, 2e-3, 3e-3))
     figure = draw(
         replace(found(), by_memory={}, duel={"full": never, "lstm": Curve(never.sizes, (2.0, 3.0, 4.0))}, busy=False)
     )
-    told = texts(figure)
-    assert "measured on Linux only" in told
-    assert not any(text.startswith("measured: ") for text in told) and not any("busy" in text for text in told)
+    labels = texts(figure)
+    assert "measured on Linux only" in labels
+    assert not any(text.startswith("measured: ") for text in labels) and not any("busy" in text for text in labels)
     titles = [legend.get_title().get_text() for axes in figure.axes if (legend := axes.get_legend())]
     assert titles == ["no crossing measured up to n = 512"]
 

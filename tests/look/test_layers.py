@@ -51,7 +51,7 @@ def test_the_backends_are_those_of_long_sequences() -> None:
     assert (backend("full"), backend("local")) == ("fused", "blockwise")
 
 
-def test_seconds_are_medians_of_what_the_rates_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_are_medians_of_the_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def rates(contestants: dict[Kind, object], repeats: int) -> dict[Kind, list[float]]:
@@ -67,7 +67,7 @@ def test_the_clock_runs() -> None:
     assert all(seconds > 0 for seconds in median_seconds(list(TABLE), 16, 16, 5).values())
 
 
-@pytest.mark.skipif(not can_weigh(), reason="the peak of a process is told on Linux only")
+@pytest.mark.skipif(not can_weigh(), reason="only Linux gives the peak of a process")
 def test_the_definition_of_attention_holds_all_pairs() -> None:
     one = 2048 * 2048 * 4 / 2**20  # MB of the logits
     assert 2 * one < megabytes("dense", 2048, 16) < 12 * one

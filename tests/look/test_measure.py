@@ -48,12 +48,12 @@ def test_busy_counts_others_only(
     assert err.startswith("warning: other processes keep this machine busy") if busy else err == ""
 
 
-def test_a_system_that_tells_no_load_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_a_load_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "getloadavg", raising=False)
     assert not measure.busy()
 
 
-def test_machine_tells_what_is_hidden_from_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_names_what_is_hidden_from_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     found = measure.machine()
@@ -62,12 +62,12 @@ def test_machine_tells_what_is_hidden_from_torch(monkeypatch: pytest.MonkeyPatch
     json.dumps(found)
 
 
-def test_a_figure_that_is_not_told() -> None:
+def test_a_missing_figure() -> None:
     with pytest.raises(UserError, match="expected VmFoo in /proc/self/status, got none; measure memory on Linux"):
         measure.megabytes_of("/proc/self/status", "VmFoo")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system does not tell")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system gives no peak of memory")
 def test_a_process_that_the_system_ends_is_one_line() -> None:
     with pytest.raises(UserError, match="expected memory for length 100, got a process that the system ended"):
         extra_memory(os._exit, 100)

@@ -32,9 +32,9 @@ def test_a_panel_for_the_blocks_and_one_for_each_head(channels: int) -> None:
 
 
 def test_numbers() -> None:
-    told = attention(heads=2).to_dict()
-    assert json.loads(json.dumps(told))["pixel"] == [3, 4]
-    assert told["start"] == pytest.approx([0.5, 0.5]) and (told["query"], told["memory"]) == (18, 27)
+    plain = attention(heads=2).to_dict()
+    assert json.loads(json.dumps(plain))["pixel"] == [3, 4]
+    assert plain["start"] == pytest.approx([0.5, 0.5]) and (plain["query"], plain["memory"]) == (18, 27)
 
 
 def test_shapes_must_agree() -> None:

@@ -158,9 +158,9 @@ def test_too_short_to_come_back(beats: int) -> None:
         repetition(similarity(tune([60] * beats)))
 
 
-@pytest.mark.parametrize(("length", "told"), [(0, "got 0;"), (4 * MAX_BEATS + 1, "got more than 2,000;")])
-def test_no_beats_and_too_many(length: int, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize(("length", "message"), [(0, "got 0;"), (4 * MAX_BEATS + 1, "got more than 2,000;")])
+def test_no_beats_and_too_many(length: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         similarity(Piece((), 4, length=length))
 
 

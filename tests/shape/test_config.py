@@ -39,7 +39,7 @@ def test_json_round_trip(config: Config) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"width": 10, "heads": 3}, "divisible by heads=3, got 10"),
         ({"dropout": 1.0}, "dropout"),
@@ -127,8 +127,8 @@ def test_json_round_trip(config: Config) -> None:
         ({"norm": ["post"]}, "norm to be one of"),
     ],
 )
-def test_a_mistake_is_one_clear_line(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_mistake_is_one_clear_line(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         Config.from_dict({"vocabulary": 100, **changes})
     assert "\n" not in str(caught.value)
 

@@ -74,7 +74,7 @@ def test_a_table_written_out() -> None:
     assert table(small, 6)[0].tolist() == [-1, -1, -1, -1, 0]
 
 
-def test_a_table_holds_no_more_than_the_paper_says() -> None:
+def test_a_table_holds_no_more_than_in_the_paper() -> None:
     slots = PICTURE.memory_rows * (PICTURE.query_columns + 2 * PICTURE.memory_columns)
     slots += PICTURE.query_rows * (PICTURE.memory_columns + PICTURE.query_columns)
     assert table(PICTURE, 48).shape == (8, slots)
@@ -122,11 +122,11 @@ def test_ring_does_not_grow_with_the_length() -> None:
         (lambda: visible(Local1D(2, 2), -1), "0 or more positions|a position from 0"),
     ],
 )
-def test_mistakes_are_told(make: object, message: str) -> None:
+def test_mistakes_are_one_clear_line(make: object, message: str) -> None:
     assert callable(make)
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as error:
         make()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @settings(deadline=None, max_examples=30)

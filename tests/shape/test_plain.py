@@ -72,16 +72,16 @@ def test_a_hostile_configuration_is_refused_at_once(
     save_transformer(tmp_path / "model", model, {"tokenizer.model": b""}, {})
     config, card = tmp_path / "model" / "config.json", tmp_path / "model" / "card.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
-    told = json.loads(card.read_text())
-    told["sha256"]["config.json"] = hashlib.sha256(config.read_bytes()).hexdigest()
-    card.write_bytes(sealed(told))
+    entries = json.loads(card.read_text())
+    entries["sha256"]["config.json"] = hashlib.sha256(config.read_bytes()).hexdigest()
+    card.write_bytes(sealed(entries))
     start = time.perf_counter()
     with pytest.raises(UserError):
         transformer_of(read_model(tmp_path / "model"))
     assert time.perf_counter() - start < 1  # 0.05 s on a quiet machine
     assert main(["translate", "A dog.", "--model", str(tmp_path / "model")]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.count("\n") == 1 and len(told) < LONGEST + 10
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < LONGEST + 10
 
 
 TABLES = {
@@ -102,8 +102,8 @@ def test_a_hostile_recipe(tmp_path: Path, recipe: bytes, capsys: pytest.CaptureF
     (tmp_path / "text").write_text("a dog\n" * 200)
     words = ["--source", str(tmp_path / "text"), "--target", str(tmp_path / "text"), "--out", str(tmp_path / "run")]
     assert main(["train", "text", *words, "--set", "epochs=1", "--recipe", str(tmp_path / "recipe.toml")]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.count("\n") == 1 and len(told) < LONGEST + 10
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < LONGEST + 10
 
 
 @pytest.mark.parametrize("value", ["[" * 900 + "]" * 900, "9" * 5000, "0x" + "f" * 5000])
@@ -125,5 +125,5 @@ def test_what_is_bounded_passes() -> None:
 
 
 def test_an_error_is_one_printable_line() -> None:
-    told = str(UserError("got \x1b[31m'" + "x\n" * 5000 + "'; remove it"))
-    assert told.isprintable() and len(told) == LONGEST and told.endswith("; remove it")
+    message = str(UserError("got \x1b[31m'" + "x\n" * 5000 + "'; remove it"))
+    assert message.isprintable() and len(message) == LONGEST and message.endswith("; remove it")

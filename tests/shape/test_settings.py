@@ -25,7 +25,7 @@ def test_values_in_the_types_of_their_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"share": "x"}, "data.share to be a number, got 'x'"),
         ({"share": True}, "data.share to be a number, got True"),
@@ -38,8 +38,8 @@ def test_values_in_the_types_of_their_fields() -> None:
         ({"task": ["paint"]}, "data.task to be one of"),
     ],
 )
-def test_values_of_other_types(values: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=f"expected {told}.*; correct it, or leave it out for the default"):
+def test_values_of_other_types(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=f"expected {message}.*; correct it, or leave it out for the default"):
         settings_from(Use, "data", values)
 
 

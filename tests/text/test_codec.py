@@ -206,7 +206,7 @@ def test_a_very_long_line_does_not_stop_training() -> None:
     assert TextCodec.train([*corpus(), "a dog " * 20_000], 340).vocabulary == 340
 
 
-def test_unknown_options_are_told() -> None:
+def test_unknown_options_are_refused() -> None:
     with pytest.raises(UserError, match="expected kind"):
         TextCodec.train(corpus(), 340, kind="word")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="expected normalisation"):

@@ -74,7 +74,7 @@ def test_one_file_of_rows(tmp_path: Path, name: str, packed: bool) -> None:
     assert list(zip(pairs.source, pairs.target, strict=True)) == expected
 
 
-def test_gzip_is_told_by_the_content(tmp_path: Path) -> None:
+def test_gzip_is_found_by_the_content(tmp_path: Path) -> None:
     source = write(tmp_path / "a.en", gzip.compress(b"one\n"))  # packed without the suffix
     target = write(tmp_path / "a.de.gz", "eins\n")  # the suffix without being packed
     assert read_pairs(source, target).source == ["one"]

@@ -28,7 +28,7 @@ LINES = ["the dog sees the bird", "the bird sees the dog", "a dog", "", "a bird 
 
 @pytest.fixture(scope="module")
 def translator() -> Translator:
-    """Untrained: what it says matters to nobody."""
+    """Untrained: its translations are arbitrary."""
     return Translator.new(Pairs(LINES[:3], LINES[:3]), **SHAPE, positions={"kind": "learned", "length": 40})
 
 
@@ -42,7 +42,7 @@ def test_any_iterable_of_texts_is_a_list_of_lines(translator: Translator, many: 
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         ("A dog.", "got one text as the lines, 'A dog.'; put it in a list"),
         (b"A dog.", "put it in a list"),
@@ -56,7 +56,7 @@ def test_any_iterable_of_texts_is_a_list_of_lines(translator: Translator, many: 
         (["a", 3], r"got 3 \(int\) as number 2"),
     ],
 )
-def test_what_is_no_list_of_texts(translator: Translator, lines: Any, told: str) -> None:
+def test_what_is_no_list_of_texts(translator: Translator, lines: Any, message: str) -> None:
     uses: list[Callable[[], Any]] = [
         lambda: translator.translate(lines),
         lambda: translator.sample(lines, Sampling()),
@@ -71,7 +71,7 @@ def test_what_is_no_list_of_texts(translator: Translator, lines: Any, told: str)
     if not isinstance(lines, str):
         uses.append(lambda: translator(lines))
     for use in uses:
-        with pytest.raises(UserError, match=told.replace("the lines", "the [a-z ]+")) as caught:
+        with pytest.raises(UserError, match=message.replace("the lines", "the [a-z ]+")) as caught:
             use()
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
@@ -86,7 +86,7 @@ PAIRS = Pairs(LINES[:3], LINES[:3])
 
 
 @pytest.mark.parametrize(
-    ("use", "told"),
+    ("use", "message"),
     [
         (lambda t: t.translate(LINES, beam=0), "expected a beam to be a whole number from 1 to .*, got 0"),
         (lambda t: t(LINES, beam=-1), "expected a beam .* got -1"),
@@ -122,8 +122,8 @@ PAIRS = Pairs(LINES[:3], LINES[:3])
         (lambda t: Sampling(**{"top_k": None}), "top_k must be a number; got None"),
     ],
 )
-def test_arguments_that_mean_nothing(translator: Translator, use: Callable[[Any], Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_arguments_that_mean_nothing(translator: Translator, use: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         use(translator)
 
 

@@ -28,7 +28,7 @@ def test_a_reference_against_itself_is_perfect() -> None:
     assert (scores.perplexity, scores.skipped, scores.note) == (None, 0, None)
 
 
-def test_the_signature_tells_both_measures() -> None:
+def test_the_signature_names_both_measures() -> None:
     signature = score(REFERENCES, REFERENCES, "de").signature
     assert signature.startswith("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert " chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:" in signature
@@ -117,7 +117,7 @@ def test_one_text_instead_of_lines_is_refused() -> None:
 
 
 @pytest.mark.parametrize("package", ["sacrebleu", "sacremoses"])
-def test_a_missing_package_tells_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_has_a_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.corpus", None)
     with pytest.raises(UserError, match=rf'expected {package} for .* pip install "triptych\[eval\]"'):

@@ -170,7 +170,7 @@ def test_pairs_that_are_too_long_are_named_and_take_no_part(tmp_path: Path, caps
     outcome = translator.fit(long, held_out=long, recipe=recipe, out=tmp_path / "run", card={"languages": "de"})
     assert outcome.reason == "finished" and translator.card["pairs"] == 9
     assert "1 source over" in capsys.readouterr().err
-    assert translator.language is None  # the card should have said {"target": "de"}
+    assert translator.language is None  # the card should have {"target": "de"}
 
 
 def test_without_held_out_pairs_some_are_kept_back(tmp_path: Path) -> None:

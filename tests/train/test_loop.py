@@ -317,7 +317,7 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def test_sigterm_saves_and_says_how_to_resume(tmp_path: Path) -> None:
+def test_sigterm_saves_and_names_how_to_resume(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "run"), "epochs=100000"]

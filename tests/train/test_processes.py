@@ -159,15 +159,15 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monk
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as two:
         monkeypatch.setattr(condition, "LABEL_DROP", 0.0)
         train_all(tmp_path / "one")
-        told = two.communicate(timeout=500)[0]
-    assert two.returncode == 0, told
-    assert "find_unused" not in told
+        output = two.communicate(timeout=500)[0]
+    assert two.returncode == 0, output
+    assert "find_unused" not in output
     for name in TASKS:
         one, both = losses(tmp_path / "one" / name), losses(tmp_path / "two" / name)
         assert len(one) == len(both) >= 4, name
         assert both == pytest.approx(one, rel=1e-4), name
     assert len(losses(tmp_path / "two" / "slow")) >= 2
-    assert told.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
+    assert message.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 9])

@@ -15,7 +15,7 @@ def test_whole_numbers_become_floats() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({}, "neither epochs nor hours"),
         ({"epochs": 0}, "epochs > 0"),
@@ -31,7 +31,7 @@ def test_whole_numbers_become_floats() -> None:
         ({"epochs": 1, "accumulate": True}, "expected accumulate to be a whole number"),
     ],
 )
-def test_a_mistake_is_one_clear_line(values: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def test_a_mistake_is_one_clear_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         Recipe.from_mapping(values)
     assert "\n" not in str(caught.value)

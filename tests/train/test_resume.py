@@ -103,16 +103,16 @@ def test_changed_data_are_named(place: Path, tmp_path: Path, capsys: pytest.Capt
     for path, data in before.items():
         words = data.split(b"\n")
         path.write_bytes(b"\n".join([words[1], words[0], *words[2:]]))  # as long as before, and in another order
-        code, told = train("--resume")
-        assert code == 2 and told.count("\n") == 1, told
-        assert told.startswith(f"error: a resumed run keeps its data: {path} has changed (sha256 differs)")
+        code, message = train("--resume")
+        assert code == 2 and message.count("\n") == 1, message
+        assert message.startswith(f"error: a resumed run keeps its data: {path} has changed (sha256 differs)")
         path.write_bytes(data)
     assert (tmp_path / "run" / "resume.safetensors").read_bytes() == state
-    code, told = train("--resume", "--set", "data.sampling=0.3")
-    assert code == 2 and "sampling" in told.splitlines()[-1]
+    code, message = train("--resume", "--set", "data.sampling=0.3")
+    assert code == 2 and "sampling" in message.splitlines()[-1]
     left_out = {option: files.pop(option) for option in ("--held-out-source", "--held-out-target")}
-    code, told = train("--resume")
-    assert code == 2 and "a resumed run keeps its data" in told.splitlines()[-1]
+    code, message = train("--resume")
+    assert code == 2 and "a resumed run keeps its data" in message.splitlines()[-1]
     files.update(left_out)
     files["--source"] = files["--source"].rename(tmp_path / "moved.txt")
     assert train("--resume")[0] == 0
@@ -171,7 +171,7 @@ def test_every_flipped_bit_of_a_run_is_found(place: Path, tmp_path: Path, capsys
         for at in (0, len(data) // 3, len(data) - 1):
             path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
             assert main([*command, "--resume"]) == 2, (path, at)
-            told = capsys.readouterr().err
-            assert told.count("\n") == 1 and told.startswith("error: "), told
+            message = capsys.readouterr().err
+            assert message.count("\n") == 1 and message.startswith("error: "), message
         path.write_bytes(data)
     assert main([*command, "--resume"]) == 0

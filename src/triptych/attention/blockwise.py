@@ -115,7 +115,7 @@ Term = Callable[[Tensor, Tensor], Tensor]  # (scaled queries [rows, H, size, D],
 def _group(
     fold: _Fold, terms: Sequence[Term] | None, rows: Tensor, query: Tensor, key: Tensor, value: Tensor
 ) -> Tensor:
-    """Attention of some rows of the folded batch; terms None = by torch's fused kernel, which knows no relations."""
+    """Attention of some rows of the folded batch; terms None = by torch's fused kernel, which has no relations."""
     see = fold.see(rows)
     if terms is None:
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias(see, query.dtype))

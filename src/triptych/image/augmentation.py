@@ -1,4 +1,4 @@
-"""Augmentation: pictures mirrored, moved and turned in hue, drawn anew for each epoch of training."""
+"""Augmentation: pictures mirrored, moved and turned in hue, drawn again for each epoch of training."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Pictures <-> token ids: every subpixel an id from 0 to 255, in the order in which a picture is made.
 
-Red, green and blue stand side by side, so a picture of C channels is a grid of `height` rows and `width * C` columns of
+Red, green and blue are side by side, so a picture of C channels is a grid of `height` rows and `width * C` columns of
 subpixels (Parmar et al. 2018, section 3.1). One position of the attention holds a `cell` of them: a single one, all of
 a pixel, or a small square. Cells follow each other row by row (raster) or block by block (the paper's local 2-D
 attention, section 3.2), subpixels row by row inside of a cell.
@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 Ids = NDArray[np.int64]
 
 LEVELS = 256  # intensities of a subpixel
-HOLE = LEVELS  # in a source alone: a subpixel that is to be found
+HOLE = LEVELS  # in a source alone: a hidden subpixel
 FILE = "picture.json"
 MAX_TOKENS = 2**20  # of one picture
 MAX_LABELS = 100_000
@@ -77,7 +77,7 @@ class PictureCodec:
 
     @property
     def small(self) -> PictureCodec:
-        """The codec of the source of an upscaling model, where it stands by itself."""
+        """The codec of the source of an upscaling model, by itself."""
         return PictureCodec(self.height // self.factor, self.width // self.factor, self.channels, self.cell)
 
     @property
@@ -124,7 +124,7 @@ class PictureCodec:
         return self.in_place(np.arange(self.tokens) // (self.cell[0] * self.cell[1]))
 
     def in_place(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of tokens [..., tokens] where their subpixels stand: [..., height, width, channels]."""
+        """Values of tokens [..., tokens] at their subpixels: [..., height, width, channels]."""
         grid = np.empty_like(values)
         grid[..., self.order] = values
         whole = grid.reshape(*values.shape[:-1], self.rows * self.cell[0], self.columns * self.cell[1])
@@ -145,14 +145,14 @@ class PictureCodec:
     def encode_small(self, small: Pixels, *, aligned: bool = True) -> Ids:
         """The source of an upscaling model, ids [N, S] of pictures [N, height / factor, width / factor, channels].
 
-        aligned: each pixel is repeated over the square that it stands for, so that there are as many ids as in the
+        aligned: each pixel is repeated over the square that it covers, so that there are as many ids as in the
         target; otherwise they are the small picture alone, in raster order (Parmar et al. 2018, section 5.3).
         """
-        wanted = (self.height // self.factor, self.width // self.factor, self.channels)
+        shape = (self.height // self.factor, self.width // self.factor, self.channels)
         small = np.asarray(small)
-        if small.dtype != np.uint8 or small.ndim != 4 or small.shape[1:] != wanted:
+        if small.dtype != np.uint8 or small.ndim != 4 or small.shape[1:] != shape:
             raise UserError(
-                f"expected pictures uint8 [N, {', '.join(map(str, wanted))}] to upscale, got {small.dtype} "
+                f"expected pictures uint8 [N, {', '.join(map(str, shape))}] to upscale, got {small.dtype} "
                 f"{list(small.shape)}; shrink them first"
             )
         if not aligned:
@@ -183,12 +183,12 @@ class PictureCodec:
         if name in self.labels:  # two may differ in case alone
             return self.labels.index(name)
         lowered = [label.lower() for label in self.labels]
-        wanted = name.strip().lower()
-        if wanted in lowered:
-            return lowered.index(wanted)
-        if wanted.isdecimal() and int(wanted) < len(lowered):
-            return int(wanted)
-        known = printable(", ".join(self.labels[:20]), 400) if self.labels else "none: the model knows no classes"
+        name_lowered = name.strip().lower()
+        if name_lowered in lowered:
+            return lowered.index(name_lowered)
+        if name_lowered.isdecimal() and int(name_lowered) < len(lowered):
+            return int(name_lowered)
+        known = printable(", ".join(self.labels[:20]), 400) if self.labels else "none: the model has no classes"
         raise UserError(f"expected a label of {known}, got {name!r}")
 
     def numbers(self, names: Sequence[str]) -> list[int]:

@@ -21,7 +21,7 @@ Task = Literal["paint", "complete", "upscale"]
 Side = Literal["top", "bottom", "left", "right"]
 Mask = NDArray[np.bool_]
 RANDOM_SHARE = 0.6
-SHADE = 128  # what stands for a hidden pixel in a picture
+SHADE = 128  # of a hidden pixel where a picture is shown
 HALVINGS = 40  # of an interval of 510: far finer than an intensity
 MAX_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
@@ -36,7 +36,7 @@ def shrunk(pictures: Pixels, factor: int) -> Pixels:
 
 def fitted(pictures: Pixels, small: Pixels) -> Pixels:
     """Pictures [N, height, width, channels] changed as little as makes the mean of each square exactly what `small`
-    [N, height / factor, width / factor, channels] says, so that `shrunk` of them is `small`.
+    [N, height / factor, width / factor, channels] gives, so that `shrunk` of them is `small`.
 
     The nearest values from 0 to 255 with that mean are those of the square plus one number, cut off at both ends. It is
     found by bisection; the fractions are rounded so that the sum stays, the largest upwards. (The consistency that
@@ -46,16 +46,16 @@ def fitted(pictures: Pixels, small: Pixels) -> Pixels:
     factor = pictures.shape[1] // height
     squares = pictures.reshape(count, height, factor, width, factor, channels).transpose(0, 1, 3, 5, 2, 4)
     flat = squares.reshape(count, height, width, channels, factor * factor).astype(np.float64)  # [N, h, w, C, square]
-    wanted = small.astype(np.float64)[..., None] * factor * factor  # the sum of each square
-    low, high = np.full_like(wanted, -255.0), np.full_like(wanted, 255.0)
+    target = small.astype(np.float64)[..., None] * factor * factor  # the sum of each square
+    low, high = np.full_like(target, -255.0), np.full_like(target, 255.0)
     for _ in range(HALVINGS):
         shift = (low + high) / 2
-        below = np.clip(flat + shift, 0, 255).sum(-1, keepdims=True) <= wanted
+        below = np.clip(flat + shift, 0, 255).sum(-1, keepdims=True) <= target
         low, high = np.where(below, shift, low), np.where(below, high, shift)
-    moved = np.clip(flat + low, 0, 255)  # its sum is what is wanted or less, by next to nothing
+    moved = np.clip(flat + low, 0, 255)  # its sum is the target or slightly less
     whole = np.floor(moved)
     order = np.argsort(np.argsort(whole - moved, axis=-1, kind="stable"), axis=-1)  # the largest fraction first
-    whole += order < wanted - whole.sum(-1, keepdims=True)
+    whole += order < target - whole.sum(-1, keepdims=True)
     back: Pixels = whole.astype(np.uint8).reshape(count, height, width, channels, factor, factor)
     return back.transpose(0, 1, 4, 2, 5, 3).reshape(pictures.shape)
 
@@ -116,7 +116,7 @@ class PictureModel:
     aligned: bool = True
 
     def source(self, pictures: Pixels | None, hidden: Mask | None = None, small: Pixels | None = None) -> Ids | None:
-        """The source [N, S] that stands beside pictures [N, ...]: what is not hidden [N, height, width] of them, or
+        """The source [N, S] of pictures [N, ...]: what is not hidden [N, height, width] of them, or
         small [N, ...] ones. None for painting, which has none.
         """
         if self.task == "paint":

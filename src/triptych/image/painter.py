@@ -116,7 +116,7 @@ class Painter:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the model's card says: its data, scores and licence."""
+        """The card of the model: its data, scores and licence."""
         return self.trained.card
 
     @property
@@ -140,7 +140,7 @@ class Painter:
         return "complete" if self.config.encoder_layers else "paint"
 
     def check(self, task: Task, label: str | None = None) -> None:
-        """Raise UserError unless the model was made for the task, and knows the class."""
+        """Raise UserError unless the model was made for the task, and has the class."""
         if self.task != task:
             raise UserError(
                 f"expected a model trained to {task}, got one trained to {self.task}; use --model {SHIPPED[task]}"
@@ -258,9 +258,9 @@ class Painter:
         seed: int = 0,
         frames: int = 16,
     ) -> Iterator[Pixels]:
-        """The pictures of `paint` with the same settings as they come into being: `frames` times, at last whole.
+        """The pictures of `paint` with the same settings while they are made: `frames` times, at last whole.
 
-        What is still missing is black.
+        Pixels that are not yet made are black.
         """
         self.check("paint")
         _check_count(count)

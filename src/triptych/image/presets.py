@@ -15,7 +15,7 @@ from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
 
 # For a CPU: cells of 2 x 2 subpixels, so that there are four times fewer positions. `encoder_layers` are those of a
-# model with a source, which stands beside its target cell by cell.
+# model with a source, which is aligned with its target cell by cell.
 SMALL: dict[str, Any] = {
     "cell": (2, 2),
     "width": 160,
@@ -31,7 +31,7 @@ SMALL: dict[str, Any] = {
     "aligned": True,
 }
 # Parmar et al. 2018, section 5.1, CIFAR-10: 12 layers of width 512, memory blocks of 256. Four heads, as its authors'
-# code has; the paper's text says 8 of ImageNet.
+# code has; the paper's text has 8 for ImageNet.
 CIFAR10: dict[str, Any] = {
     "cell": (1, 1),
     "width": 512,
@@ -181,9 +181,9 @@ def check_fit(config: Config, codec: PictureCodec) -> None:
         _check_positions(config.positions.source, codec.small.columns)
     pattern = config.pattern
     if isinstance(pattern, Local2D):
-        wanted = (codec.rows, codec.columns, *(codec.block or (0, 0)))
-        if wanted != (pattern.height, pattern.width, pattern.query_rows, pattern.query_columns):
-            raise UserError(f"expected a local 2-D pattern of {wanted}, as the codec has, got {pattern}")
+        expected = (codec.rows, codec.columns, *(codec.block or (0, 0)))
+        if expected != (pattern.height, pattern.width, pattern.query_rows, pattern.query_columns):
+            raise UserError(f"expected a local 2-D pattern of {expected}, as the codec has, got {pattern}")
     elif codec.block is not None:
         raise UserError(f"expected a local 2-D pattern for blocks of {codec.block}, got {pattern}")
 

@@ -18,7 +18,7 @@ from triptych.image.files.pictures import Pictures
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
 
-Progress = Callable[[int, int], None]  # told how much is done, and of how much
+Progress = Callable[[int, int], None]  # called with the number done and the total
 TOGETHER = 32_768  # subpixels of pictures that are measured side by side
 WINDOW, MIN_WINDOW = 7, 3  # pixels: of SSIM, as its authors and scikit-image have it, and of small pictures
 CONFIDENCE = 1.96  # standard errors to both sides, of 95 %
@@ -121,7 +121,7 @@ def likelihood(
 
 
 def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, float]:
-    """How good enlarged pictures are, the mean over pictures and, of single samples, over them too.
+    """Quality of enlarged pictures, the mean over pictures and, of single samples, over them too.
 
     truth [N, height, width, channels]; samples [S, N, height, width, channels]; small [N, ...] what was enlarged.
     `psnr` (dB) and `ssim` (scikit-image, means of windows of 7 x 7) of single samples and, as `mean_psnr` and
@@ -163,7 +163,7 @@ def _psnr(truth: Pixels, made: Pixels) -> float:
 
 
 def bicubic(small: Pixels, factor: int) -> Pixels:
-    """Pictures [N, ...] enlarged by Pillow's bicubic filter, which stands beside the model."""
+    """Pictures [N, ...] enlarged by Pillow's bicubic filter, to compare with the model."""
     from PIL import Image
 
     def enlarged(picture: Pixels) -> Pixels:

@@ -16,7 +16,7 @@ def sheet(pictures: Sequence[Pixels], columns: int, *, zoom: int | None = None) 
     """Pictures [height, width, channels] of any sizes in rows of so many: uint8 [H, W, 1 or 3].
 
     Every picture is enlarged by whole factors, to the size of the largest of them times `zoom` or so that this is
-    about `USUAL` pixels; what does not fit in stands in the middle, on white.
+    about `USUAL` pixels; a picture that does not fill its place is centred on white.
     """
     largest = max(max(picture.shape[:2]) for picture in pictures)
     edge = largest * (zoom or max(1, round(USUAL / largest)))

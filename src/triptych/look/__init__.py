@@ -1,1 +1,1 @@
-"""Floor 3: looking inside. Numbers first, pictures second."""
+"""Floor 4: figures and pictures of what a model attends to, and of what attention costs."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STRONGEST = 40  # arcs in a picture
 
-# Told apart by lightness too; after Okabe and Ito. There are no more heads in a picture than colours.
+# They differ in lightness too; after Okabe and Ito. There are no more heads in a picture than colours.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5e3c99", "#8c510a")
 NOTES = ("0.78",)
 INK, PALE = "0.15", "0.45"
@@ -49,7 +49,7 @@ class Arc:
 class Arcs:
     """Attention of one layer at the step that writes token `chosen`, to every token before it.
 
-    ticks, pitches: integers [tokens], where each token of the piece stands; -1 is the pitch of a token without one, as
+    ticks, pitches: integers [tokens], the place of each token of the piece; -1 is the pitch of a token without one, as
     of a rest. weights: [heads, chosen], the attention that each head gives to tokens 0 to chosen - 1; what a row lacks
     to 1 went to the start, which is no token of the piece. heads: their names, as "head 3". layer: its name. begin: the
     tick with which the picture begins, where the model has not read what was before.
@@ -117,8 +117,8 @@ class Curve:
 def draw(arcs: Arcs) -> Figure:
     """Draw the roll in grey up to a bar after the chosen token, and the `STRONGEST` arcs from it, a colour a head.
 
-    An arc is the broader and the darker the more attention it stands for, and ends in a dot on what is looked at.
-    Tokens without a pitch stand along the lower edge.
+    Width and darkness of an arc grow with its attention weight; it ends in a dot on the attended token.
+    Tokens without a pitch are along the lower edge.
     """
     from matplotlib.figure import Figure
 
@@ -214,12 +214,12 @@ def _title(arcs: Arcs) -> str:
 
 def _caption(arcs: Arcs, strongest: list[Arc]) -> str:
     share = sum(arc.weight for arc in strongest) / len(arcs.heads)
-    told = f"The {len(strongest)} strongest weights: {share:.0%} of the attention"
-    return f"{told} (of each head: below). {arcs.start().mean():.0%} goes to the start."
+    strength = f"The {len(strongest)} strongest weights: {share:.0%} of the attention"
+    return f"{strength} (of each head: below). {arcs.start().mean():.0%} goes to the start."
 
 
 def _legend(figure: Figure, arcs: Arcs, strongest: list[Arc], columns: int) -> None:
-    """Name the heads, and tell how much of the attention of each its arcs are."""
+    """Name the heads, each with the share of its attention that its arcs show."""
     from matplotlib.lines import Line2D
 
     shares = [sum(arc.weight for arc in strongest if arc.head == head) for head in range(len(arcs.heads))]

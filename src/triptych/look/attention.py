@@ -60,7 +60,7 @@ FONTS = (
 class AttentionMap:
     """Attention of one kind: `weights` float32 [layers, heads, queries, keys], every row sums to 1.
 
-    `queries` and `keys` are the tokens along the two axes; `layers` and `heads` say what the first two count.
+    `queries` and `keys` are the tokens along the two axes; `layers` and `heads` name the first two axes.
     """
 
     kind: Kind
@@ -135,7 +135,7 @@ def maps_of(translator: Translator, text: str, translation: str) -> dict[Kind, A
 def draw(*maps: AttentionMap) -> Figure:
     """Draw one heat map a layer and head: a row a layer, a column a head, tokens on both axes, one colour scale.
 
-    Maps of several kinds stand one below the other, each under its name and with a colour scale of its own.
+    Maps of several kinds are drawn one below the other, each under its name and with its own colour scale.
     """
     from matplotlib.figure import Figure
 
@@ -168,7 +168,7 @@ class _Grid:
         down = _between(len(attention.queries) * inch, 0.9, 24 / rows)
         font = _between(min(across / len(attention.keys), down / len(attention.queries)) * 60, 4, 7)
         font = 10.0 if rows * columns == 1 else font
-        longest = max(map(len, attention.keys)) * font * 0.65 / 72  # the names of the keys, which stand upright
+        longest = max(map(len, attention.keys)) * font * 0.65 / 72  # the names of the keys, which are upright
         return cls(attention, across, down, font, NAME * titled, (longest + 0.5) * titled)
 
     @property

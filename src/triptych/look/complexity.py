@@ -1,6 +1,6 @@
 """The complexity table of Vaswani et al. 2017 (section 4, table 1), measured: numbers, then one picture.
 
-What is in a layer, and why, is told in `triptych.look.layers`.
+See `triptych.look.layers` for what is in a layer, and why.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """How often `measure` tells what it is about to do."""
+        """Number of steps that `measure` reports."""
         return len(self.lengths) + len(self.widths) + 1 + (len(TABLE) + 1 if can_weigh() else 0)
 
 
@@ -139,7 +139,7 @@ class Curve:
 class Complexity:
     """All that was measured; times in seconds, memory in MB above what was held before the call.
 
-    `duel` are the times around the crossing. `by_memory` is empty where the system does not tell a process's peak.
+    `duel` are the times around the crossing. `by_memory` is empty where the system gives no peak memory of a process.
     """
 
     plan: Plan
@@ -157,7 +157,7 @@ class Complexity:
         return crossing(self.duel["full"], self.duel["lstm"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: every curve with its exponent, and what the table says."""
+        """Plain values for JSON: every curve with its exponent, and the exponent of the table."""
         plan = self.plan
         return {
             "layer": {"width": plan.width, "head": min(HEAD, plan.width), "reach": REACH, "kernel": KERNEL, "batch": 1},
@@ -198,9 +198,9 @@ def measure(
     *,
     clock: Clock = median_seconds,
     scale: Scale = megabytes,
-    tell: Callable[[str], None] = lambda what: None,
+    report: Callable[[str], None] = lambda step: None,
 ) -> Complexity:
-    """Measure all that the plan names; `tell` hears before each of its steps what comes.
+    """Measure all that the plan names; `report` is called with the name of each step before it begins.
 
     clock: (kinds, length, width, repeats) to the seconds of a call of each. scale: (kind, length, width) to its MB.
     About two minutes by default on two cores, and less than 2 GB.
@@ -208,15 +208,15 @@ def measure(
     around = circumstances()
     by_length: dict[Kind, dict[int, float]] = {}
     for length in plan.lengths:
-        tell(f"time at length {length:,}")
+        report(f"time at length {length:,}")
         kinds: list[Kind] = [kind for kind in TABLE if kind != "full" or length <= plan.longest_full]
         _note(by_length, length, clock(kinds, length, plan.width, plan.repeats))
     by_width: dict[Kind, dict[int, float]] = {}
     for width in plan.widths:
-        tell(f"time at width {width:,}")
+        report(f"time at width {width:,}")
         _note(by_width, width, clock(list(TABLE), plan.fixed_length, width, plan.repeats))
     duel: dict[Kind, dict[int, float]] = {}
-    tell("full attention against LSTM")
+    report("full attention against LSTM")
     for length in plan.duel_lengths:
         found = clock(["full", "lstm"], length, plan.width, plan.repeats)
         _note(duel, length, found)
@@ -225,7 +225,7 @@ def measure(
     by_memory: dict[Weighed, Curve] = {}
     weighed: list[Weighed] = [*TABLE, "dense"] if can_weigh() else []
     for kind in weighed:
-        tell(f"memory of {kind}")
+        report(f"memory of {kind}")
         lengths = plan.weighed_lengths(kind)
         by_memory[kind] = Curve(tuple(lengths), tuple(scale(kind, length, plan.width) for length in lengths))
     return Complexity(

@@ -18,14 +18,14 @@ INK, PALE = "0.15", "0.45"
 SMALL, MEDIUM, LARGE = 9.5, 10.5, 12.0
 LINE = 1.45  # height of a line of text, in font sizes
 
-# Where the columns of the table stand, from 0 to 1: the paper's, then those measured.
+# Places of the columns of the table, from 0 to 1: the paper's, then those measured.
 COLUMNS = {"layer": 0.025, "complexity": 0.375, "sequential": 0.48, "path": 0.585}
 MEASURED = {"length": 0.71, "width": 0.83, "memory": 0.935}
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a layer looks in every panel. Told apart by marker and lightness too; colours after Okabe and Ito."""
+    """How a layer looks in every panel. Layers differ in marker and lightness too; colours after Okabe and Ito."""
 
     name: str
     colour: str
@@ -129,15 +129,15 @@ def _crossing(axes: Axes, found: Complexity) -> None:
         (float(width), f"the table: n = d = {width:,}", PALE, ":"),
         (float(COUNTED * width), f"multiplications counted: n = {COUNTED} d = {COUNTED * width:,}", PALE, "--"),
     ]
-    told = f"no crossing measured up to n = {longest:,}"
+    caption = f"no crossing measured up to n = {longest:,}"
     if measured is not None:
-        told = f"measured: n = {measured:,.0f} = {measured / width:.1f} d"
-        marks.append((measured, told, INK, "-"))
+        caption = f"measured: n = {measured:,.0f} = {measured / width:.1f} d"
+        marks.append((measured, caption, INK, "-"))
         height = _between(duel["lstm"], measured)
         axes.plot([measured], [height], "o", markersize=13, fillstyle="none", color=INK, markeredgewidth=1.5)
     for place, text, colour, dashes in marks:
         axes.vlines(place, 0, highest * 1.03, color=colour, linestyle=dashes, linewidth=1.3, zorder=1, label=text)
-    title = told if measured is None else None
+    title = caption if measured is None else None
     axes.legend(title=title, loc="upper left", frameon=False, fontsize=MEDIUM, labelcolor=INK, borderpad=0)
     _label_ends(axes, {kind: (longest, curve.values[-1]) for kind, curve in duel.items()}, {})
 
@@ -149,7 +149,7 @@ def _table(axes: Axes, found: Complexity) -> None:
     paper: dict[str, Any] = {"fontsize": MEDIUM, "color": PALE, "va": "center"}
     axes.text(COLUMNS["layer"], -0.75, "Vaswani et al. 2017, table 1", weight="bold", **{**paper, "color": INK})
     axes.text(0.645, -0.75, "measured", weight="bold", **{**paper, "color": INK})
-    axes.text(0.74, -0.75, "(in brackets: what the table says)", **paper)
+    axes.text(0.74, -0.75, "(in brackets: those of the table)", **paper)
     heads = {
         "layer": "layer",
         "complexity": "operations\nof a layer",
@@ -174,20 +174,20 @@ def _table(axes: Axes, found: Complexity) -> None:
 
 
 def _row(axes: Axes, found: Complexity, kind: Kind, row: int) -> None:
-    said, style = TABLE[kind], STYLES[kind]
+    theory, style = TABLE[kind], STYLES[kind]
     axes.plot([0.008], [row], style.marker, color=style.colour, markersize=8)
-    axes.text(COLUMNS["layer"], row, said.name, fontsize=LARGE, color=INK, va="center")
+    axes.text(COLUMNS["layer"], row, theory.name, fontsize=LARGE, color=INK, va="center")
     for column in ("complexity", "sequential", "path"):
-        formula = _formula(getattr(said, column))
+        formula = _formula(getattr(theory, column))
         axes.text(COLUMNS[column], row, formula, fontsize=LARGE + 1, color=INK, ha="center", va="center")
-    told: list[tuple[str, str, float, str]] = [
-        ("length", "n", found.by_length[kind].exponent, f"({said.by_length})"),
-        ("width", "d", found.by_width[kind].exponent, f"({said.by_width})"),
+    exponents: list[tuple[str, str, float, str]] = [
+        ("length", "n", found.by_length[kind].exponent, f"({theory.by_length})"),
+        ("width", "d", found.by_width[kind].exponent, f"({theory.by_width})"),
     ]
     if kind in found.by_memory:
         dense = f"dense: {found.by_memory['dense'].exponent:.2f}" if kind == "full" else ""
-        told.append(("memory", "n", found.by_memory[kind].exponent, dense))
-    for column, letter, exponent, beside in told:
+        exponents.append(("memory", "n", found.by_memory[kind].exponent, dense))
+    for column, letter, exponent, beside in exponents:
         measured: dict[str, Any] = {"fontsize": LARGE + 2, "color": style.colour, "va": "center", "ha": "center"}
         place = MEASURED[column]
         if column == "memory" and beside:

@@ -1,7 +1,7 @@
 """The four layers of the complexity table, ready to be timed and weighed: Vaswani et al. 2017, section 4, table 1.
 
 The table counts the operations of a layer that maps n vectors of width d to n others. What is run here is that and
-nothing else, so that the table's term is what grows, and not something beside it:
+nothing else, so that the measured time grows as the term of the table:
 
 - self-attention is softmax(Q K^T / 8) V from given queries, keys and values, in heads of 64. Its projections are
   left out, as in the table: they cost 4 n d^2, like the layers that the table compares it with;
@@ -102,7 +102,7 @@ def backend(kind: Literal["full", "local"]) -> str:
 def median_seconds(kinds: Sequence[Kind], length: int, width: int, repeats: int) -> dict[Kind, float]:
     """Median time in seconds of a call of each layer, the layers taken in turn `repeats` times.
 
-    Tells this process to keep freed memory, as training does: without it, the first touch of fresh pages is a good part
+    Makes this process keep freed memory, as training does: without it, the first touch of fresh pages is a good part
     of the time of a large call, and bends the lines.
     """
     keep_freed_memory()

@@ -18,7 +18,7 @@ import torch
 from triptych.errors import UserError
 
 MIN_REPEATS = 5  # rounds that count, at least
-CALM = 0.5  # processors that others may keep busy before a report says so
+CALM = 0.5  # processors that others may keep busy before a report notes it
 PAGE = 4 / 1024  # MB: the least that Linux counts
 CAPS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")  # variables that hide a part of the processor from torch
 
@@ -48,7 +48,7 @@ def interleaved(
 def check_repeats(repeats: int) -> None:
     """Raise UserError for fewer rounds than a median needs."""
     if repeats < MIN_REPEATS:
-        raise UserError(f"expected at least {MIN_REPEATS} repeats, got {repeats}; a median of fewer says little")
+        raise UserError(f"expected at least {MIN_REPEATS} repeats, got {repeats}; a median of fewer is unreliable")
 
 
 def circumstances() -> dict[str, Any]:
@@ -77,7 +77,7 @@ def machine() -> dict[str, object]:
 
 
 def busy() -> bool:
-    """Whether others used more than half a processor in the last minute; False where the system does not tell.
+    """Whether others used more than half a processor in the last minute; False where the system gives no load.
 
     A second of our own processor time adds at most a sixtieth to the one-minute average. Ask before measuring.
     """
@@ -97,7 +97,7 @@ def _processor() -> str | None:
 
 
 def can_weigh() -> bool:
-    """Whether this system tells how much memory a process held at most: Linux does."""
+    """Whether this system gives the peak memory of a process: Linux does."""
     return Path("/proc/self/status").is_file()
 
 
@@ -127,7 +127,7 @@ def _extra_memory(prepare: Callable[[int], Callable[[], object]], size: int, thr
 
 
 def megabytes_of(file: str, field: str) -> float:
-    """A figure that Linux tells in kB: of this process VmRSS, held now, and VmHWM, the most so far."""
+    """A figure that Linux gives in kB: of this process VmRSS, held now, and VmHWM, the most so far."""
     path = Path(file)
     for line in path.read_text("ascii").splitlines() if path.exists() else ():
         if line.startswith(field):

@@ -20,7 +20,7 @@ EDGE, PALE, CHOSEN = 2.8, "0.45", "#d55e00"
 
 
 def similarity(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How alike the surroundings of every two pixels are, from 0 to 1: [pixels, pixels] in raster order of a picture
+    """Similarity of the neighbourhoods of every two pixels, from 0 to 1: [pixels, pixels] in raster order of a picture
     uint8 [height, width, channels].
 
     exp(-d / FLAT), where d is the root of the mean squared difference of patches of 5 x 5 pixels; beyond the edge a
@@ -39,7 +39,7 @@ def similarity(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def repetition(matrix: NDArray[np.float64], width: int) -> float:
-    """Share of the pixels whose surroundings come back elsewhere: `ALIKE` or more to those of a pixel that is further
+    """Share of the pixels whose neighbourhood recurs: similarity `ALIKE` or more to that of a pixel which is further
     away than a patch is wide.
     """
     rows, columns = np.divmod(np.arange(len(matrix)), width)
@@ -48,7 +48,7 @@ def repetition(matrix: NDArray[np.float64], width: int) -> float:
 
 
 def draw(picture: NDArray[np.uint8], matrix: NDArray[np.float64], chosen: tuple[int, int]) -> Figure:
-    """Draw the picture with the pixel `chosen` (row, column), and how alike all surroundings are to its own."""
+    """Draw the picture with the pixel `chosen` (row, column), and how similar all neighbourhoods are to its own."""
     from matplotlib.figure import Figure
 
     height, width = picture.shape[:2]
@@ -66,9 +66,9 @@ def draw(picture: NDArray[np.uint8], matrix: NDArray[np.float64], chosen: tuple[
         axes.set_axis_off()
     bar = figure.add_axes(((0.45 + 2 * across) / total[0], 0.1 / total[1], 0.12 / total[0], down / total[1]))
     figure.colorbar(drawn, cax=bar).ax.tick_params(labelsize=7, length=2)
-    told = f"{repetition(matrix, width):.0%} of the pixels have surroundings that come back elsewhere"
+    caption = f"{repetition(matrix, width):.0%} of the pixels have a neighbourhood that comes back elsewhere"
     figure.text(
         0.15 / total[0], 1 - 0.25 / total[1], "Which places look alike", fontsize=11, weight="bold", color="0.15"
     )
-    figure.text(0.15 / total[0], 1 - 0.45 / total[1], told, fontsize=9, color=PALE)
+    figure.text(0.15 / total[0], 1 - 0.45 / total[1], caption, fontsize=9, color=PALE)
     return figure

@@ -99,7 +99,7 @@ def pixel_of(
     chosen = pixel_within(pixel, codec.shape)
     position = int(codec.places[chosen][0])
     weights, name, heads = row_of(painter.attention(picture, label=label), position, layer, head)
-    # Key j has read position j - 1; what stands at key 0 is the start.
+    # Key j has read position j - 1; key 0 is the start.
     read = np.zeros((len(heads), codec.positions))
     read[:, :position] = weights[:, 1 : position + 1]
     seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)

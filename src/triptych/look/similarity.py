@@ -114,10 +114,10 @@ def draw(matrix: NDArray[np.float64], *, bars: Sequence[str] = (), seconds: floa
         f"Which {'beats' if seconds is None else 'moments'} sound alike", fontsize=11, weight="bold", loc="left", pad=20
     )
     what = "beats" if seconds is None else "moments"
-    told = f"{count:,} {what}" + (f" of {seconds:g} s" if seconds is not None else "")
+    caption = f"{count:,} {what}" + (f" of {seconds:g} s" if seconds is not None else "")
     if count >= 2 * WINDOW:
-        told += f"; {repetition(matrix):.0%} of them lie in passages of {WINDOW} that sound elsewhere too"
-    axes.annotate(told, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=PALE)
+        caption += f"; {repetition(matrix):.0%} of them lie in passages of {WINDOW} that sound elsewhere too"
+    axes.annotate(caption, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=PALE)
     for spine in axes.spines.values():
         spine.set_color("0.75")
     bar = figure.add_axes((0.9, 0.07, 0.022, 0.85))

@@ -48,5 +48,5 @@ def left_out(changes: Mapping[str, Any], names: Iterable[str], whose: str) -> No
 def encoder_fits(task: str, layers: object, needed: bool) -> None:
     """Raise UserError unless there are encoder layers where the task needs them, and none elsewhere."""
     if (layers != 0) != needed:
-        wanted = "from 1" if needed else "0"
-        raise UserError(f"expected encoder_layers {wanted} for the task {task}, got {layers!r}; leave it out")
+        expected = "from 1" if needed else "0"
+        raise UserError(f"expected encoder_layers {expected} for the task {task}, got {layers!r}; leave it out")

@@ -37,7 +37,7 @@ MAX_PAIRS = 2**24  # of the table of who looks at whom
 
 @dataclass(frozen=True)
 class Positions:
-    """How the model knows where a token stands: `kind`, and the digits of the position in a grid.
+    """Positional information: `kind`, and the digits of the position in a grid.
 
     kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
     both projected to the width (Huang et al. 2018, section 4.1); "learned" reaches `length` positions and no further;
@@ -92,9 +92,9 @@ class Config:
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
     between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
-    target position. `relations` are what attention knows of the distance between positions and the like, one of a kind.
-    `input` and `head` are what a panel brings: how the tokens at a position are read, on both sides, and how they are
-    predicted.
+    target position. `relations` are terms of the attention logits by distance between positions and the like, one of each
+    kind. `input` and `head` come from the panel: how the tokens at a position are read, on both sides, and how they
+    are predicted.
 
     aligned: position i of the source is about position i of the target, as in a piece with holes: the encoder's output
     there is added to the decoder's input, and there is no attention to the source.

@@ -52,8 +52,8 @@ def write_folder(
 ) -> None:
     """Write a new folder at once: it appears complete under its name, or not at all.
 
-    An empty folder of that name is replaced, and one that holds exactly the files `replaced`, which the caller knows to
-    be its own; a crash between the two renames leaves it under a `.old` name. Raises UserError for any other folder.
+    An empty folder of that name is replaced, and one that holds exactly the files `replaced`, which the caller has checked
+    to be its own; a crash between the two renames leaves it under a `.old` name. Raises UserError for any other folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, mark)
@@ -110,7 +110,7 @@ def holds(path: Path, digests: Mapping[str, str], *, exactly: bool) -> bool:
 def sealed(value: Mapping[str, Any]) -> bytes:
     """The value as a JSON file that ends with its own digest, so that a damage of any byte is found."""
     plain = {name: item for name, item in value.items() if name != DIGEST}
-    # A card may come from TOML, which knows dates: they become text.
+    # A card may come from TOML, which has dates: they become text.
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
     return _json({**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()})
 

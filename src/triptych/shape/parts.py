@@ -52,8 +52,8 @@ class Tokens:
     """A position is one token, read as its embedding.
 
     keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. The
-    embedding is joined by the keys that are down, for how long, and how loud the last one was, as far as the target
-    tells: what went down before it begins is not known.
+    embedding is joined by the keys that are down, for how long, and how loud the last one was, by the events of the
+    target alone.
     """
 
     keyboard: tuple[int, int, int] | None = None
@@ -94,8 +94,8 @@ class Patches:
     """A position is `size` tokens in succession, such as the four voices of a moment, read as the sum of a vector for
     each (MEGABYTE, Yu et al. 2023; RQ-Transformer, Lee et al. 2022): there are `size` times fewer positions.
 
-    repeat_features: each token is joined by a vector for how many patches in succession it had stood in its place
-    before, as far as so many tell them apart (after Peracha 2019); 0: none.
+    repeat_features: each token is joined by a vector for the number of patches in succession that had it at its place,
+    counted up to this (after Peracha 2019); 0: none.
     word_dropout: in training, the share of the target's tokens that is not read (Bowman et al. 2016, section 3.1).
     """
 

@@ -46,7 +46,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class RelationSettings:
-    """A kind of relation, whose table reaches as far as `size` says."""
+    """A kind of relation; `size` is the reach of its table."""
 
     reads: ClassVar[bool] = False  # whether its coordinates are `coordinates`, and not the positions themselves
     size: int

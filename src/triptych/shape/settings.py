@@ -30,7 +30,7 @@ def settings_from(kind: type[Made], table: str, values: Mapping[str, Any]) -> Ma
     """Make a dataclass of those values of a table that are fields of it. Raises UserError for one of another type.
 
     A field's type is one of those in `WORDS`, a `Literal` of words, a tuple, another such dataclass, or a union of
-    these; `Annotated` with a text says what is expected, as in `Annotated[tuple[int, int], "[height, width]"]`.
+    these; `Annotated` with a text names the expected value, as in `Annotated[tuple[int, int], "[height, width]"]`.
     """
     hints = get_type_hints(kind, include_extras=True)
     given = {name: value for name, value in values.items() if name in hints}
@@ -46,12 +46,12 @@ def converted(name: str, value: Any, hint: Any) -> Any:
     for kind in kinds:
         if (found := _as(value, kind)) is not dataclasses.MISSING:
             return found
-    wanted = " or ".join(_worded(kind) for kind in kinds if kind is not types.NoneType)
-    raise UserError(f"expected {name} to be {wanted}, got {value!r}; correct it, or leave it out for the default")
+    expected = " or ".join(_worded(kind) for kind in kinds if kind is not types.NoneType)
+    raise UserError(f"expected {name} to be {expected}, got {value!r}; correct it, or leave it out for the default")
 
 
 def _within(table: str, name: str) -> str:
-    """What messages call a setting; those of a table without a name stand alone."""
+    """The name of a setting in messages, with its table if that has a name."""
     return f"{table}.{name}" if table else name
 
 

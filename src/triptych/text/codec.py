@@ -232,4 +232,4 @@ def _explained(error: RuntimeError, vocabulary: int, lines: int) -> UserError:
         )
     if "!sentences_.empty()" in message or "all_chars_count" in message:  # nothing but what normalisation drops
         return UserError(NO_TEXT)
-    return UserError(f"expected text that a vocabulary can be learned from, SentencePiece says: {message.strip()}")
+    return UserError(f"expected text that a vocabulary can be learned from; SentencePiece: {message.strip()}")

@@ -1,6 +1,6 @@
 """Sentence pairs: files -> `Pairs` -> batches of a token budget, in buckets of like length.
 
-A line that cannot be used is never used and never passed over in silence: the report names it.
+A line that cannot be used is skipped, and the report names it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Indices = NDArray[np.int64]
 
 NOISE = 2.0  # tokens by which the order by source length is blurred: more mixes better and pads more
 SHOWN_LINES = 5  # line numbers that a report shows of each kind of fault
-LOOKED_AT = 100  # rows of a file by which its form is decided where its name says nothing
+LOOKED_AT = 100  # first rows, by which the form of a file is decided where its name does not
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Pairs:
 def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: Limits | None = None) -> Pairs:
     """Read sentence pairs: two files of lines, or, with `source` alone, one TSV (two columns) or JSONL file.
 
-    A JSONL row is ``{"source": "...", "target": "..."}``. Each file is UTF-8, gz or not (told by its content, not by
-    its name). Lines end with LF or CRLF and with nothing else, so no other separator can shift one side. Unusable
+    A JSONL row is ``{"source": "...", "target": "..."}``. Each file is UTF-8, gz or not (by its content, not its
+    name). Lines end with LF or CRLF and with nothing else, so no other separator can shift one side. Unusable
     lines are skipped and listed in `Pairs.report`, which the caller shows. A missing or unreadable file, unequal line
     counts and a file without any usable pair are UserErrors.
     """

@@ -99,7 +99,7 @@ def decoded(raw: bytes, what: str = "") -> str:
 
 
 def _opened(path: Path) -> BufferedReader:
-    """Open a file, or say which file was meant."""
+    """Open a file. Raises UserError with the nearest name where there is none."""
     if path.is_dir():
         raise UserError(f"expected a file of text, got the folder {path}; name a file in it")
     try:

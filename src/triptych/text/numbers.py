@@ -1,7 +1,7 @@
 """Sentences with numbers in words, English and German, made by a rule: a small free set to learn to translate from.
 
-German says the units before the tens, in one word (twenty-one, einundzwanzig), so there is something to look at. The
-pairs are CC0: nobody's text is in them.
+German has the units before the tens, in one word (twenty-one, einundzwanzig), so there is something to look at. The
+pairs are CC0: they contain no one else's text.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def bleu_metric(language: str | None) -> Any:
         return metrics.BLEU(trg_lang=_code(language or ""))
     except (ImportError, RuntimeError) as error:  # Japanese and Korean need a dictionary
         reason = " ".join(str(error).split())
-        raise UserError(f"expected the tokenizer of {language!r}, got none; sacreBLEU says: {reason}") from None
+        raise UserError(f"expected the tokenizer of {language!r}, got none; sacreBLEU: {reason}") from None
 
 
 def bleu_lc_tok(
@@ -110,14 +110,14 @@ def bleu_lc_tok(
     treat = _treatment(language)
     ours = [treat(line) for line in hypotheses]
     theirs = [html.unescape(line.strip()) if tokenised else treat(line) for line in references]
-    # force=True says that the text is meant to look tokenised
+    # force=True: no warning about text that looks tokenised
     return _bounded(sacrebleu.corpus_bleu(ours, [theirs], tokenize="none", force=True).score)
 
 
 def _treatment(language: str) -> Callable[[str], str]:
     """What is done to each line before the measure of lower-cased tokens."""
     code = _code(language)
-    if code not in _moses_languages():  # sacremoses itself would take it for English and say nothing
+    if code not in _moses_languages():  # sacremoses itself would take it for English without a warning
         raise _unknown(language)
     from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
@@ -135,7 +135,7 @@ def _unknown(language: str) -> UserError:
 
 
 def _moses_languages() -> set[str]:
-    """Codes of the languages whose abbreviations the Moses tokenizer knows."""
+    """Codes of the languages with abbreviations in the Moses tokenizer."""
     require("sacremoses", "BLEU of lower-cased tokens")
     from sacremoses.corpus import NonbreakingPrefixes
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
 
 TOKENIZER = "tokenizer.model"
-SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe says otherwise
+SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe has another
 GIVEN = {"source_vocabulary": None, "classes": 0, "aligned": False}  # of every translator: a joint vocabulary
 LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
 MAX_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
@@ -131,7 +131,7 @@ class Translator:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the model's card says: its data, scores and licence."""
+        """The card of the model: its data, scores and licence."""
         return self.trained.card
 
     @property
@@ -163,7 +163,7 @@ class Translator:
 
         `subword_sampling` is the alpha of subword regularisation (0: none). Without `held_out`, every hundredth pair
         (at most 1,000) of those that are not too long is held out. The best checkpoint is the one with the highest BLEU
-        of translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and knows
+        of translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and has
         the language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
         standard error unless `quiet`.
         """
@@ -175,21 +175,21 @@ class Translator:
         if held_out is None:
             # Neither half may be given a pair that it cannot use: of a few pairs it might be the only one.
             usable, held_out = split(PairData(pairs, self.codec, **shape).pairs)
-            _say(f"held out of these: {len(held_out):,}, one in every {step(len(usable) + len(held_out)):,}", quiet)
+            _report(f"held out of these: {len(held_out):,}, one in every {step(len(usable) + len(held_out)):,}", quiet)
         _expect_pairs(held_out)
         data = PairData(usable, self.codec, alpha=subword_sampling, seed=recipe.seed, **shape)
         checked = PairData(held_out, self.codec, shuffle=False, what="held-out pairs", **shape)
         if data.pairs.report.skipped > pairs.report.skipped:
-            _say(f"by tokens, {data.pairs.report}", quiet)
+            _report(f"by tokens, {data.pairs.report}", quiet)
         if usable is pairs and checked.pairs.report.skipped > held_out.report.skipped:
-            _say(f"held out, by tokens, {checked.pairs.report}", quiet)
+            _report(f"held out, by tokens, {checked.pairs.report}", quiet)
         facts: dict[str, Any] = {"task": "translation", "pairs": len(data), "held_out_pairs": len(checked)}
         facts["sampling"] = subword_sampling
         try:
             metric = bleu_metric(_language({**self.card, **(card or {})}))
         except UserError as missing:
             metric = None
-            _say(f"note: checkpoints are chosen by held-out loss and not by BLEU: {missing}", quiet)
+            _report(f"note: checkpoints are chosen by held-out loss and not by BLEU: {missing}", quiet)
         examples = {"the training pairs": _digest(usable), "the held-out pairs": _digest(held_out)}
         return self.trained.fit(
             data,
@@ -335,7 +335,7 @@ class Translator:
         """BLEU and chrF of the translations, as `score` names them, and the `perplexity` of the references.
 
         All are of the same pairs, `sentences` many. Pairs that are empty or too long for the model on either side take
-        no part: `skipped` counts them and those that were skipped when the file was read, `note` says why and in which
+        no part: `skipped` counts them and those that were skipped when the file was read, `note` has the reasons and
         lines (None: none was too long). `language` is that of the target; the card's, if not given. What is missing to
         score with is a UserError before anything is translated.
         """
@@ -441,7 +441,7 @@ def _digest(pairs: Pairs) -> str:
     return digest_of(line.encode("utf-8", "surrogatepass") for line in (*pairs.source, *pairs.target))
 
 
-def _say(text: str, quiet: bool) -> None:
-    """Tell the person who trains; of several processes one speaks."""
+def _report(text: str, quiet: bool) -> None:
+    """Print to standard error unless `quiet`; of several processes only the first prints."""
     if not quiet and os.environ.get("RANK", "0") == "0":
         print(text, file=sys.stderr)

@@ -67,11 +67,11 @@ def fit(
         recipe: see `Recipe`.
         out: the run's folder: new, empty, or with `resume` that of a run; or one that is claimed already.
             `read_model(out)` reads the best checkpoint.
-        package: the codec's files and the card of each checkpoint, and what a run that goes on must find again.
+        package: the codec's files and the card of each checkpoint, and what a resumed run must find again.
         measure: figures of the model on held-out data, of which "score" (higher is better) chooses the best checkpoint;
             without it the held-out loss does.
-        resume: go on where the run in `out` stopped. The result equals that of an uninterrupted run to the bit.
-        quiet: no word on standard error.
+        resume: continue where the run in `out` stopped. The result equals that of an uninterrupted run, bit by bit.
+        quiet: print nothing on standard error.
 
     Raises:
         UserError: `out` holds other things than a run, or a run and `resume` is not set, or the reverse, or another
@@ -156,7 +156,7 @@ class _Run:
     def train(self, report: Report) -> Outcome:
         """Update until the plan is fulfilled, patience ends, or a signal comes. No signal interrupts a saving."""
         self.report = report
-        report.say(f"{self.note}; kept in {self.folder.path}")
+        report.line(f"{self.note}; kept in {self.folder.path}")
         report.write("start", self.progress.update, note=self.note, recipe=self.recipe.to_dict())
         with noted_signals() as caught:
             if self.progress.update == 0:
@@ -170,7 +170,7 @@ class _Run:
                 else:
                     self._average_last()
             if reason == "interrupted":
-                report.say(
+                report.line(
                     f"stopped by {caught[0] if caught else 'a signal'}; everything is saved in {self.folder.path}. "
                     f"Go on with the same command and --resume --out {self.folder.path}"
                 )
@@ -286,7 +286,7 @@ class _Run:
             self._diverged()  # before anything of this update is saved
         score = self.processes.from_main(figures.get("score", -figures["nll"]))
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name != "score")
-        report.say(f"update {progress.update}/{progress.updates}  held out: {shown}")
+        report.line(f"update {progress.update}/{progress.updates}  held out: {shown}")
         took = progress.evaluation_seconds = time.perf_counter() - start
         self._tick()
         report.write("held_out", progress.update, **figures, seconds=round(progress.seconds, 3), took=round(took, 3))
@@ -344,7 +344,7 @@ class _Run:
         except OSError as error:
             self._saved = time.perf_counter()
             again = f"trying again in {self.recipe.save_every:g} minutes"
-            self.report.say(f"not saved at update {self.progress.update}: {error.strerror or error}; {again}")
+            self.report.line(f"not saved at update {self.progress.update}: {error.strerror or error}; {again}")
 
     def _average_last(self) -> None:
         """The mean of the last checkpoints competes with the best one. Only the first process has names in `kept`."""

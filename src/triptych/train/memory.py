@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Serve large tensors from the heap and never give it back, so that buffers are reused; False where not possible.
 
-    By default glibc maps every large tensor anew and the kernel zeroes each of its pages at the first touch.
+    By default glibc maps memory for each large tensor again, and the kernel zeroes each page at its first touch.
     """
     if not sys.platform.startswith("linux"):
         return False

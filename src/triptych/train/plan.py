@@ -14,7 +14,7 @@ from triptych.train.processes import Processes
 from triptych.train.recipe import Recipe
 from triptych.train.run.state import Progress
 
-PLANS = 100  # of a run by the clock: it is planned anew after each such part of its time
+PLANS = 100  # of a run by the clock: it is planned again after each such part of its time
 EARLY = 0.1  # of its time, after which the first evaluation is made, to know what one costs
 RECENT = 200  # updates, over which the mean time of one is taken
 
@@ -61,7 +61,7 @@ def count_update(progress: Progress, seconds: float) -> None:
 
 
 def asks(recipe: Recipe, progress: Progress, planned: float) -> tuple[bool, bool]:
-    """Whether a run by the clock, last planned after so many seconds, is to be planned anew, and whether it is to be
+    """Whether a run by the clock, last planned after so many seconds, is to be planned again, and whether it is to be
     evaluated for the first time.
     """
     if recipe.hours is None:
@@ -73,7 +73,7 @@ def asks(recipe: Recipe, progress: Progress, planned: float) -> tuple[bool, bool
 
 
 def replanned(recipe: Recipe, progress: Progress) -> int:
-    """The number of updates that use up the hours of a run, as far as can be told by now: the time that is left after
+    """The number of updates that use up the hours of a run, as estimated now: the time that is left after
     the last evaluation and saving, over that of an update with its share of the others.
     """
     assert recipe.hours is not None

@@ -1,7 +1,7 @@
 """One process or many: under torchrun the same loop runs in each, and every process sees its share of each batch.
 
-The processes add up their gradients themselves, once an update. `DistributedDataParallel` would have to be told which
-parameters no loss reads, and fails where a later batch reads others; here those that had a gradient say so.
+The processes add up their gradients themselves, once an update. `DistributedDataParallel` needs the parameters that no
+loss reads in advance, and fails where a later batch reads others; here processes count those with a gradient.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Processes:
     def join(cls) -> Processes:
         """Join the group that torchrun has set up; a single process where there is none.
 
-        Who joins again joins the same group, which is left when Python ends: made anew, it might meet its old self.
+        Joining again gives the same group, which is left when Python ends: a new one could collide with the old one.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()

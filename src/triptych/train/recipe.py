@@ -20,7 +20,7 @@ class Recipe:
     linearly for `warmup` updates, then falls with the inverse square root of the update (Vaswani et al. 2017, section
     5.3) or with a cosine to zero at the last update. The run ends after `epochs` or `hours`, whichever is first.
     `hours` are hours of the clock, evaluation and saving included: the number of updates is planned at the start, and
-    planned anew a hundred times. The state is saved at every evaluation and every `save_every` minutes.
+    planned again a hundred times. The state is saved at every evaluation and every `save_every` minutes.
 
     `optimizer="muon"` gives the matrices inside the layers to Muon (Jordan et al. 2024) at `matrix_learning_rate` and
     everything else to AdamW at `learning_rate`. `average_last` averages that many checkpoints at the end; `ema` keeps

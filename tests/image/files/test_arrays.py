@@ -113,7 +113,7 @@ def test_arrays_are_not_enlarged_beyond_the_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "it is empty"),
         (b"\0\0\x08", "it ends in its header"),
@@ -121,16 +121,16 @@ def test_arrays_are_not_enlarged_beyond_the_limit(tmp_path: Path) -> None:
         (idx(noise(9)) + bytes(9), "it begins with 00000801"),
         (b"\0\0\x0d\3" + bytes(12), "it begins with 00000d03"),
         (idx(noise(2, 3, 4))[:-1], "it ends after 23 of 24 bytes"),
-        (idx(noise(2, 3, 4)) + b"\0", "it has more bytes than its header tells"),
+        (idx(noise(2, 3, 4)) + b"\0", "it has more bytes than its header gives"),
         (b"\0\0\x08\3" + b"\xff" * 12, "bytes, more than 2,000,000,000"),
     ],
 )
-def test_a_damaged_idx_file_is_told_in_one_line(tmp_path: Path, data: bytes, told: str) -> None:
+def test_a_damaged_idx_file_is_one_line(tmp_path: Path, data: bytes, message: str) -> None:
     for path, content in ((tmp_path / "x", data), (tmp_path / "x.gz", gzip.compress(data))):
         path.write_bytes(content)
         with pytest.raises(UserError, match=ONE_LINE) as error:
             read_idx(path, 3)
-        assert told in str(error.value)
+        assert message in str(error.value)
         assert repr(str(path)) in str(error.value)
 
 
@@ -145,17 +145,17 @@ def test_a_damaged_gzip_file(tmp_path: Path) -> None:
 def peak(path: Path, read: Any, *arguments: object) -> tuple[int, str]:
     """Most memory that was taken by a read that is refused, and why it was."""
     tracemalloc.start()
-    with pytest.raises(UserError, match=ONE_LINE) as told:
+    with pytest.raises(UserError, match=ONE_LINE) as error:
         read(path, *arguments)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return most, str(told.value)
+    return most, str(error.value)
 
 
 def test_no_more_of_a_gzip_file_is_unpacked_than_was_promised(tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_bytes(gzip.compress(idx(noise(2, 3, 4)) + bytes(200_000_000)))
-    most, told = peak(tmp_path / "x.gz", read_idx, 3)
-    assert "more bytes than its header tells" in told
+    most, message = peak(tmp_path / "x.gz", read_idx, 3)
+    assert "more bytes than its header gives" in message
     assert most < 5_000_000
 
 
@@ -243,7 +243,7 @@ def test_arrays_that_are_no_pictures(tmp_path: Path, pictures: NDArray[Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         (np.zeros(3, int), "expected 2 labels, one a picture, got 3"),
         (np.zeros(2), "expected y_train as integers"),
@@ -253,10 +253,10 @@ def test_arrays_that_are_no_pictures(tmp_path: Path, pictures: NDArray[Any]) -> 
         (np.array([0, 2**64 - 1], np.uint64), "got -1 to 0"),
     ],
 )
-def test_arrays_that_are_no_labels(tmp_path: Path, labels: NDArray[Any], told: str) -> None:
+def test_arrays_that_are_no_labels(tmp_path: Path, labels: NDArray[Any], message: str) -> None:
     with pytest.raises(UserError, match=ONE_LINE) as error:
         read_pictures(npz(tmp_path / "a.npz", x_train=noise(2, 4, 3), y_train=labels))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_columns_may_come_first(tmp_path: Path) -> None:
@@ -286,28 +286,28 @@ def npy(shape: str, content: bytes = b"", kind: str = "|u1") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "it is no array of numbers or text"),
         (npy("(1, 2, 2)", bytes(4))[1:], "it is no array of numbers or text"),
         (npy("(1, -2, 2)"), "it is no array of numbers or text"),
         (npy("(1, 2, 2)", kind="|O"), "it is no array of numbers or text"),
         (npy("(1, 2, 2)", kind="<U0"), "it is no array of numbers or text"),
-        (npy("(1, 2, 2)", bytes(3)), "its header tells of 4 bytes, and the zip of"),
-        (npy("(1, 2, 2)", bytes(5)), "its header tells of 4 bytes, and the zip of"),
-        (npy("(99999999999, 1, 1000)"), "its header tells of 99,999,999,999,000 bytes, and the zip of"),
+        (npy("(1, 2, 2)", bytes(3)), "its header gives 4 bytes, and the zip"),
+        (npy("(1, 2, 2)", bytes(5)), "its header gives 4 bytes, and the zip"),
+        (npy("(99999999999, 1, 1000)"), "its header gives 99,999,999,999,000 bytes, and the zip"),
     ],
 )
-def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     most, why = peak(zipped(tmp_path / "a.npz", content), read_pictures)
-    assert told in why
+    assert message in why
     assert most < 5_000_000
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.npz", npy("(1, 2, 2)", bytes(300_000_000)))
-    most, told = peak(path, read_pictures)
-    assert "its header tells of 4 bytes" in told
+    most, message = peak(path, read_pictures)
+    assert "its header gives 4 bytes" in message
     assert most < 5_000_000
 
 
@@ -349,7 +349,7 @@ def test_a_damaged_zip(tmp_path: Path) -> None:
         path.write_bytes(changed)
         with pytest.raises(UserError, match=ONE_LINE):
             read_pictures(path)
-    data[500] ^= 1  # within the pixels, where a check sum alone tells
+    data[500] ^= 1  # within the pixels, where only a check sum shows it
     path.write_bytes(data)
     with pytest.raises(UserError, match="Bad CRC-32"):
         read_pictures(path)

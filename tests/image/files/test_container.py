@@ -124,8 +124,8 @@ TOO_MANY = {
 
 @pytest.mark.parametrize("name", TOO_MANY)
 def test_files_in_too_many_parts_are_refused(name: str) -> None:
-    data, told = TOO_MANY[name]
-    with pytest.raises(ValueError, match=f"it has more than {told}"):
+    data, message = TOO_MANY[name]
+    with pytest.raises(ValueError, match=f"it has more than {message}"):
         first_picture(data)
     assert peak(data) < 30_000_000
 
@@ -163,7 +163,7 @@ def tiff(tags: dict[int, tuple[int, int, int]], order: str = "<") -> bytes:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("tags", "told"),
+    ("tags", "message"),
     [
         ({322: (4, 1, 1 << 14), 323: (4, 1, (1 << 10) + 1)}, "its tiles are 16384 x 1025"),
         ({322: (4, 1, 16)}, "its tiles are 16 x 0"),
@@ -180,12 +180,12 @@ def tiff(tags: dict[int, tuple[int, int, int]], order: str = "<") -> bytes:
     ],
 )
 def test_tiff_files_that_would_take_much_are_refused(
-    tags: dict[int, tuple[int, int, int]], told: str, order: str
+    tags: dict[int, tuple[int, int, int]], message: str, order: str
 ) -> None:
     first_picture(tiff({}, order))
     with pytest.raises(ValueError, match="it") as error:
         first_picture(tiff(tags, order))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_tiff_file_without_a_size() -> None:

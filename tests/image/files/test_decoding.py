@@ -1,4 +1,4 @@
-"""Photographs larger than what is kept whole, and the orientation wherever a file tells it."""
+"""Photographs larger than what is kept whole, and the orientation wherever a file has it."""
 
 import struct
 import subprocess
@@ -19,7 +19,7 @@ from triptych.image.files.decoding import decode
 from triptych.image.files.masks import read_mask
 from triptych.image.files.pictures import read_picture, read_pictures, read_resized
 
-TURNED = "turned as its EXIF orientation tells"
+TURNED = "turned by its EXIF orientation"
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description {}>{}</rdf:Description></x:xmpmeta>'
 
 
@@ -53,8 +53,8 @@ def test_a_large_picture_is_nearly_what_it_would_be_whole(
     whole, size, words = read_resized(path, (6, 10), channels=shown)
     monkeypatch.setattr(decoding, "MAX_PIXELS", 100_000)
     monkeypatch.setattr(decoding, "STRIP", 7_000)
-    small, same, told = read_resized(path, (6, 10), channels=shown)
-    assert (same, told) == (size, words) and size == ((300, 500) if orientation == 1 else (500, 300))
+    small, same, again = read_resized(path, (6, 10), channels=shown)
+    assert (same, again) == (size, words) and size == ((300, 500) if orientation == 1 else (500, 300))
     assert small.shape == whole.shape == (6, 10, shown)
     apart = np.abs(small.astype(int) - whole)
     assert apart.max() <= 12 and apart.mean() < 2
@@ -75,8 +75,8 @@ def test_strips_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     before = [read_picture(path) for path in paths]
     monkeypatch.setattr(decoding, "STRIP", 31 * 5)
     for path, (picture, words) in zip(paths, before, strict=True):
-        again, told = read_picture(path)
-        assert np.array_equal(again, picture) and told == words
+        again, warnings = read_picture(path)
+        assert np.array_equal(again, picture) and warnings == words
 
 
 def test_what_is_reduced_is_at_least_four_times_as_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ print(size, picture.shape, peak() - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the system tells no peak of memory")
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the system gives no peak of memory")
 def test_a_photograph_of_24_megapixels_in_little_memory(tmp_path: Path) -> None:
     row = np.linspace(0, 255, 6000, dtype=np.uint8)[None, :, None]
     Image.fromarray(np.broadcast_to(row, (4000, 6000, 3)).copy()).save(tmp_path / "a.jpg")
@@ -182,12 +182,12 @@ def check(path: Path, pixels: NDArray[np.uint8], orientation: int) -> None:
 @pytest.mark.parametrize("attribute", [True, False])
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
 def test_the_orientation_of_xmp(tmp_path: Path, kind: str, attribute: bool, orientation: int) -> None:
-    said = (
+    orientations = (
         (f'tiff:Orientation="{orientation}"', "")
         if attribute
         else ("", f"<tiff:Orientation>{orientation}</tiff:Orientation>")
     )
-    xmp, pixels, path = XMP.format(*said), smooth(20, 30), tmp_path / f"a.{kind}"
+    xmp, pixels, path = XMP.format(*orientations), smooth(20, 30), tmp_path / f"a.{kind}"
     options: dict[str, Any] = {"xmp": xmp.encode()}
     if kind == "png":
         info = PngInfo()
@@ -222,7 +222,7 @@ def test_exif_comes_before_xmp(tmp_path: Path) -> None:
         check(tmp_path / "a.jpg", smooth(20, 30), orientation)
 
 
-def test_text_that_is_damaged_or_unpacks_to_gigabytes_tells_nothing(tmp_path: Path) -> None:
+def test_text_that_is_damaged_or_unpacks_to_gigabytes_is_ignored(tmp_path: Path) -> None:
     zeros = zlib.compressobj(9)
     packed = b"".join(zeros.compress(bytes(1_000_000)) for _ in range(300)) + zeros.flush()
     for name, data in (

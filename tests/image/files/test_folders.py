@@ -1,4 +1,4 @@
-"""Folders of pictures in layouts that people have: splits, classes, links, and what is told of the rest."""
+"""Folders of pictures in layouts that people have: splits, classes, links, and warnings about the rest."""
 
 import os
 import sys
@@ -136,7 +136,7 @@ def test_train_alone_is_a_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "message"),
     [
         (["Train/a.png", "training/b.png", "test/c.png"], "one folder of the split 'train' in"),
         (["train1/a.png", "train2/b.png"], "one folder of the split 'train' in"),
@@ -152,17 +152,20 @@ def test_train_alone_is_a_split(tmp_path: Path) -> None:
         (["images/a.png", "test/images/b.png"], "got 'test', with folders in it, beside 'images'; move"),
         (["images/a.png", "test_images/b.png"], "'test_images' beside 'images'; move"),
         (["train/cat/a.png", "unlabelled/b.png"], "got 'train', with folders in it, beside 'unlabelled'; move"),
-        (["caf\u00e9/a.png", "cafe\u0301/b.png"], r"told apart, got 'cafe\\u0301' and 'caf\\xe9'|got 'caf\\xe9' and"),
-        (["cat/a.png", "cat /b.png"], "told apart, got 'cat ' and 'cat'"),
+        (
+            ["caf\u00e9/a.png", "cafe\u0301/b.png"],
+            r"look different, got 'cafe\\u0301' and 'caf\\xe9'|got 'caf\\xe9' and",
+        ),
+        (["cat/a.png", "cat /b.png"], "look different, got 'cat ' and 'cat'"),
         (["train/Cat/a.png", "test/cat/b.png"], "one name for a class in all splits of '.*', got 'Cat', 'cat'; rename"),
     ],
 )
-def test_a_layout_that_may_mean_something_else_is_refused(tmp_path: Path, names: list[str], told: str) -> None:
+def test_a_layout_that_may_mean_something_else_is_refused(tmp_path: Path, names: list[str], message: str) -> None:
     fill(tmp_path, names)
     for split in ("train", "valid", "test"):
         with pytest.raises(UserError, match=ONE_LINE) as error:
             read_pictures(tmp_path, split)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_pictures(tmp_path)
     del error
 
@@ -267,7 +270,7 @@ def test_the_same_pixels_are_never_on_both_sides(
         name = folder / top / "ab"[place % 2] / f"{place:02}.{('png', 'bmp', 'gif')[place % 3]}"
         name.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((3, 3), 40 * shade, np.uint8)).save(name)
-    sides, told = {}, 0
+    sides, left_out = {}, 0
     for split in ("train", "valid", *(["test"] * splits)):
         try:
             found, words = read_pictures(folder, split, channels=1)
@@ -276,14 +279,14 @@ def test_the_same_pixels_are_never_on_both_sides(
             return
         sides[split] = set(found.pictures[:, 0, 0, 0].tolist())
         if split == "train":
-            told = sum(int(word.split(": ")[1].split()[0]) for word in words if word.startswith(SAME))
+            left_out = sum(int(word.split(": ")[1].split()[0]) for word in words if word.startswith(SAME))
             kept = len(found)
     assert not sides["train"] & set().union(*(sides[split] for split in sides if split != "train"))
     whole = sum(place % 3 == 0 for place in range(len(shades))) if splits else len(shades) - len(shades) // 10
-    assert kept + told == whole
+    assert kept + left_out == whole
 
 
-def test_a_picture_in_two_classes_is_told(tmp_path: Path) -> None:
+def test_a_picture_in_two_classes_is_reported(tmp_path: Path) -> None:
     fill(tmp_path, ["a/0.png", "b/1.png"])
     (tmp_path / "b" / "copy.png").write_bytes((tmp_path / "a" / "0.png").read_bytes())
     assert read_pictures(tmp_path)[1] == [

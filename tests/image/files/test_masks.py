@@ -89,7 +89,7 @@ def test_a_mask_covers_what_was_damaged(height: int, width: int, high: int, wide
 
 @settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 8), st.integers(1, 8), st.integers(0, 2**32 - 1))
-def test_what_is_cut_off_is_told_or_refused(height: int, width: int, high: int, wide: int, seed: int) -> None:
+def test_what_is_cut_off_is_reported_or_refused(height: int, width: int, high: int, wide: int, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < 0.15
     try:
         found, words = brought(mask, (high, wide), "it")

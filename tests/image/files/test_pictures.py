@@ -24,7 +24,7 @@ ONE_LINE = r"^expected [^\n]*; [a-z][^\n]*$"
 ON_WHITE = "transparency is put on white"
 SIXTEEN = "16 bits a channel become 8"
 FIRST = "only the first of several pictures is read"
-TURNED = "turned as its EXIF orientation tells"
+TURNED = "turned by its EXIF orientation"
 
 
 def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -254,10 +254,10 @@ def test_paths_that_are_no_pictures(tmp_path: Path) -> None:
         ("zero\0byte.png", "which is no file; check the path"), (tmp_path / ("a" * 5000), "check the path"),
         (tmp_path / "empty.png", "which is empty; choose another file"),
     ]  # fmt: skip
-    for path, told in paths:
+    for path, message in paths:
         with pytest.raises(UserError, match=ONE_LINE) as error:
             read_picture(path)
-        assert str(error.value).endswith(told)
+        assert str(error.value).endswith(message)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
@@ -291,12 +291,12 @@ def test_a_large_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.Mon
     [b"GIF", b"hello, world", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe", b"8BPS" + bytes(99), b"\0\0\1\0" + bytes(99),
      b"II+\0" + bytes(99), b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 ", b"BM", b"P6", b"P6 0 9 255\n", b"II*\0\x08"],
 )  # fmt: skip
-def test_what_is_no_picture_is_told_in_one_line(tmp_path: Path, data: bytes) -> None:
+def test_what_is_no_picture_is_one_line(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a\nb.png"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=ONE_LINE) as told:
+    with pytest.raises(UserError, match=ONE_LINE) as error:
         read_picture(path)
-    assert repr(str(path)) in str(told.value)
+    assert repr(str(path)) in str(error.value)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -327,10 +327,10 @@ def test_whatever_the_decoder_raises_is_an_error_of_the_file(
         raise raised
 
     monkeypatch.setattr(Image if place == "open" else Image.Image, place, fail)
-    with pytest.raises(UserError, match=ONE_LINE) as told:
+    with pytest.raises(UserError, match=ONE_LINE) as error:
         read_picture(tmp_path / "a.png")
-    assert str(tmp_path / "a.png") in str(told.value)
-    assert "0x7f" not in str(told.value)
+    assert str(tmp_path / "a.png") in str(error.value)
+    assert "0x7f" not in str(error.value)
 
 
 def test_an_interrupt_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,11 +370,11 @@ HUGE = {
 def test_a_large_picture_is_refused_before_the_decoder_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int | None
 ) -> None:
-    data, told = HUGE[name]
+    data, message = HUGE[name]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)  # Pillow's own limit is not what saves us
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("opened"))
     (tmp_path / "a").write_bytes(data)
-    with pytest.raises(UserError, match=f"at most 16,777,216 pixels, got '.*' of {told}; shrink it"):
+    with pytest.raises(UserError, match=f"at most 16,777,216 pixels, got '.*' of {message}; shrink it"):
         read_picture(tmp_path / "a")
 
 

@@ -16,7 +16,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
 
 def test_events_are_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Report(tmp_path / "run", 0, 9, {}) as report:
-        report.say("training [bold] begins")
+        report.line("training [bold] begins")
         report.write("train", 1, nll=2.5, note="first")
         report.advance(1, 2.5, 100.0)
         assert len(lines(tmp_path / "run")) == 1, "each line is written at once"
@@ -57,9 +57,9 @@ def test_a_changed_log_is_found(tmp_path: Path) -> None:
 
 def test_other_processes_and_the_quiet_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Report(None, 0, 9, {}) as report:
-        report.say("hello")
+        report.line("hello")
         report.write("train", 1, nll=1.0)
         assert report.position() == {}
     with Report(tmp_path, 0, 9, {}, quiet=True) as report:
-        report.say("hello")
+        report.line("hello")
     assert capsys.readouterr() == ("", "")

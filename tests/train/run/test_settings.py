@@ -16,7 +16,7 @@ from triptych.train.run.package import card_of_run
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"matrix_learning_rate": 0.02}, "expected optimizer=muon with matrix_learning_rate, got adamw"),
         ({"average_last": 1}, "expected average_last from 2 checkpoints, or 0, got 1"),
@@ -24,12 +24,12 @@ from triptych.train.run.package import card_of_run
         ({"label_smoothing": 1}, r"expected label_smoothing in \[0, 1\)"),
     ],
 )
-def test_settings_of_a_recipe(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_settings_of_a_recipe(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         Recipe.from_mapping({"epochs": 1, **settings})
 
 
-def test_the_card_says_itself_what_the_run_knows() -> None:
+def test_the_card_cannot_have_what_the_run_writes() -> None:
     assert card_of_run({"data": "old", "task": "paint"}, {"license": "mine"}, {"task": "paint"}) == {
         "license": "mine",
         "task": "paint",
@@ -42,9 +42,9 @@ def test_the_card_says_itself_what_the_run_knows() -> None:
 def test_no_smoothing_of_soft_targets(tmp_path: Any) -> None:
     class Soft(Copies):
         def epoch(self, number: int) -> list[Batch]:
-            said = torch.full((8, 6, 12), 1 / 12)
+            targets = torch.full((8, 6, 12), 1 / 12)
             return [
-                Batch(batch.target, batch.lengths, batch.source, batch.source_lengths, soft_targets=said)
+                Batch(batch.target, batch.lengths, batch.source, batch.source_lengths, soft_targets=targets)
                 for batch in super().epoch(number)
             ]
 

@@ -203,7 +203,7 @@ def complexity(
     use_device("cpu", machine.threads, "float32")
     with progress() as bar:
         task = bar.add_task("", total=plan.steps + 1)
-        found = measure(plan, tell=lambda what: bar.update(task, advance=1, description=what))
+        found = measure(plan, report=lambda step: bar.update(task, advance=1, description=step))
     _finish(draw(found), out, found.to_dict(), machine)
 
 

@@ -33,7 +33,7 @@ DIGITS = tuple("0123456789")
 FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 MAX_DIRECTORY_BYTES = 1 << 20  # bytes of what lists the members of a zip
 BLOCK = 1 << 20  # bytes or pixels at a time
-END_OF_DIRECTORY, END_OF_LARGE_DIRECTORY = b"PK\5\6", b"PK\6\7"  # the second stands before the first in zips above 4 GB
+END_OF_DIRECTORY, END_OF_LARGE_DIRECTORY = b"PK\5\6", b"PK\6\7"  # the second is before the first in zips above 4 GB
 # What reading a damaged or encrypted file raises, depending on how it is compressed.
 DAMAGED = (
     zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, OverflowError, MemoryError, struct.error,
@@ -52,19 +52,19 @@ def has_idx(folder: Path) -> bool:
 
 
 def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
-    """Pictures uint8 [N, height, width, 1] of a split of a folder of IDX files, and words about what is not there.
+    """Pictures uint8 [N, height, width, 1] of a split of a folder of IDX files, and warnings about missing files.
 
     Test is t10k, valid the end of the training file. The classes are those of Fashion-MNIST in a folder with "fashion"
     in its path, else numbers. Raises UserError for damaged files, and those that contradict each other.
     """
-    words: list[str] = []
+    warnings: list[str] = []
     path = _idx_file(folder, split, "images")
     pictures, labels = read_idx(path, 3)[..., None], None
     if len(pictures) and 0 in pictures.shape:
         raise UserError(f"expected pictures in {str(path)!r}, got {len(pictures):,} without pixels; make it anew")
     beside = _labels_of(path)
     if beside is None:
-        words.append(f"no file of labels beside {path.name}: the pictures are without classes")
+        warnings.append(f"no file of labels beside {path.name}: the pictures are without classes")
     else:
         labels = read_idx(beside, 1).astype(np.int64)
         _check_labels(labels, len(pictures), beside)
@@ -73,12 +73,12 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
         chosen = slice(start, None) if split == "valid" else slice(start)
         pictures, labels = pictures[chosen], None if labels is None else labels[chosen]
     if labels is None:
-        return (pictures, None, ()), words
+        return (pictures, None, ()), warnings
     highest = int(labels.max(initial=0))
     called = "".join(folder.absolute().parts[-2:]).lower()
     if ("fashion" in called or "fmnist" in called) and highest < len(FASHION):
-        return (pictures, labels, FASHION), words
-    return (pictures, labels, DIGITS + tuple(str(label) for label in range(len(DIGITS), highest + 1))), words
+        return (pictures, labels, FASHION), warnings
+    return (pictures, labels, DIGITS + tuple(str(label) for label in range(len(DIGITS), highest + 1))), warnings
 
 
 def _idx_file(folder: Path, split: str, kind: str) -> Path:
@@ -109,7 +109,7 @@ def _idx_files(folder: Path, split: str, kind: str) -> list[Path]:
 
 
 def _idx_prefix(path: Path) -> str:
-    """What stands before the split in the name of a file."""
+    """The part of a file name before the split."""
     return re.split("(?:train|t10k|test)[-_.](?:images|labels)", path.name, flags=re.IGNORECASE)[0].lower()
 
 
@@ -121,13 +121,13 @@ def _labels_of(path: Path) -> Path | None:
 
 
 def npz_split(path: Path, split: str) -> tuple[Parts, list[str]]:
-    """Pictures uint8 [N, height, width, 1 or 3] of a split of a .npz file, and words about what was changed.
+    """Pictures uint8 [N, height, width, 1 or 3] of a split of a .npz file, and warnings about changes.
 
     x_train [N, height, width] or with 1, 3 or 4 channels, y_train [N], and so on; class_names. Raises UserError for
     arrays that are missing, damaged or of other shapes.
     """
     there = npz_names(path)
-    words: list[str] = []
+    warnings: list[str] = []
     source = "train" if split == "valid" and "x_valid" not in there else split
     if f"x_{source}" not in there:
         known = ", ".join(repr(name[:NAME_LENGTH]) for name in there[:10]) or "none"
@@ -149,8 +149,8 @@ def npz_split(path: Path, split: str) -> tuple[Parts, list[str]]:
         chosen = (np.arange(len(pictures)) % HELD_OUT == HELD_OUT - 1) == (split == "valid")
         pictures, labels = pictures[chosen], None if labels is None else labels[chosen]
     if pictures.shape[3] == 4:
-        pictures = _on_white(pictures, words)
-    return (pictures, labels, names), words
+        pictures = _on_white(pictures, warnings)
+    return (pictures, labels, names), warnings
 
 
 def _npz_labels(path: Path, name: str, count: int | None = None) -> NDArray[np.int64]:
@@ -193,7 +193,7 @@ def _check_labels(labels: NDArray[np.int64], count: int, path: Path) -> None:
         )
 
 
-def _on_white(pictures: NDArray[np.uint8], words: list[str]) -> NDArray[np.uint8]:
+def _on_white(pictures: NDArray[np.uint8], warnings: list[str]) -> NDArray[np.uint8]:
     """RGB of RGBA, a block of pixels after the other: the products need more room than bytes."""
     colours = np.empty((*pictures.shape[:3], 3), np.uint8)
     source, target = pictures.reshape(-1, 4), colours.reshape(-1, 3)
@@ -203,7 +203,7 @@ def _on_white(pictures: NDArray[np.uint8], words: list[str]) -> NDArray[np.uint8
         target[start : start + BLOCK] = (block[:, :3] * opacity + 255 * (255 - opacity) + 127) // 255
     changed = np.count_nonzero((pictures[..., 3] < 255).any((1, 2)))
     if changed:
-        words.append(f"transparency is put on white: {changed:,} of {len(pictures):,} pictures")
+        warnings.append(f"transparency is put on white: {changed:,} of {len(pictures):,} pictures")
     return colours
 
 
@@ -225,7 +225,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
             shape = struct.unpack(f">{dimensions}I", header)
             flat = _filled(file, math.prod(shape))
             if file.read(1):
-                raise ValueError("it has more bytes than its header tells")
+                raise ValueError("it has more bytes than its header gives")
     except DAMAGED as error:
         raise _damaged(kind, path, error) from None
     return flat.reshape(shape)
@@ -243,7 +243,7 @@ def npz_names(path: Path) -> list[str]:
 def read_npz(path: Path, name: str) -> NDArray[Any]:
     """One array of numbers or of text in a .npz file; nothing pickled is loaded.
 
-    Raises UserError where the array is damaged, larger than `MAX_ARRAY_BYTES`, or not of the size that the zip tells.
+    Raises UserError where the array is damaged, larger than `MAX_ARRAY_BYTES`, or not of the size given in the zip.
     """
     try:
         with _opened(path) as archive:
@@ -256,7 +256,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
                 dtype, fortran, shape = _npy_header(file)
                 size = math.prod(shape) * dtype.itemsize
                 if size != member.file_size - file.tell():
-                    raise ValueError(f"its header tells of {size:,} bytes, and the zip of {member.file_size:,} in all")
+                    raise ValueError(f"its header gives {size:,} bytes, and the zip {member.file_size:,} in all")
                 flat = _filled(file, size)  # to the end of the member, where its check sum is compared
     except DAMAGED as error:
         raise _damaged(f"a whole array {name!r}", path, error) from None

@@ -27,7 +27,7 @@ from triptych.image.files.tags import (
 
 MAX_PARTS = 1 << 20  # chunks, segments or blocks of a file; a GIF of 100 MB has 400,000 blocks
 MAX_CHUNKS = 100_000  # of them, those that are kept
-MAX_TEXTS = 16  # of a PNG: texts that may tell its orientation, and are unpacked for it
+MAX_TEXTS = 16  # of a PNG: texts that may hold its orientation, and are unpacked for it
 MAX_SCANS = 100  # of a JPEG file; a progressive one has about 10
 MAX_TAG_VALUES = 1 << 16  # of a TIFF tag, and strips or tiles of a TIFF file
 MAX_TILE_PIXELS = 1 << 24  # pixels
@@ -39,7 +39,7 @@ PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 WEBP_CHUNKS = (b"VP8X", b"ANIM", b"ALPH", b"VP8 ", b"VP8L")
 JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 JPEG_SEQUENTIAL = (0xC0, 0xC1)  # Huffman coded; decoded line by line, where others keep all coefficients in memory
-# Application segments (but JFIF and Adobe, which tell the colours) and comments.
+# Application segments (but JFIF and Adobe, which the colours depend on) and comments.
 JPEG_NOTES = (*range(0xE1, 0xEE), 0xEF, 0xFE)
 # A marker with a segment: no fill bytes, no escaped 255 in a scan, and none of TEM, RST0 to RST7 and SOI.
 JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
@@ -103,7 +103,7 @@ def _png(data: bytes) -> FirstPicture:
             kept.append(view[at:end])
         elif kind == b"eXIf":
             orientation.read_exif(data[at + 8 : end - 4])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and notes < MAX_TEXTS and _may_tell(data, at + 8):
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and notes < MAX_TEXTS and _may_have_orientation(data, at + 8):
             orientation.read_text(kind, data[at + 8 : end - 4])
             notes += 1
         elif kind == b"acTL":
@@ -115,7 +115,7 @@ def _png(data: bytes) -> FirstPicture:
     return FirstPicture("PNG", b"".join(kept), width, height, orientation.value, more)
 
 
-def _may_tell(data: bytes, at: int) -> bool:
+def _may_have_orientation(data: bytes, at: int) -> bool:
     """Whether a text chunk is named as those that have EXIF or XMP."""
     return data.startswith((*PROFILES, XMP_TEXT), at)
 
@@ -174,7 +174,7 @@ def _jpeg(data: bytes) -> FirstPicture:
             kept.append(view[at : at + 2])
             break
         end = at + 2 + struct.unpack_from(">H", data, at + 2)[0]
-        if kind == 0xDA:  # a scan, and behind its header what it is the header of
+        if kind == 0xDA:  # a scan: its header, then its data
             following = JPEG_MARKER.search(data, end)
             end, scans = following.start() if following else len(data), scans + 1
         elif kind in JPEG_FRAMES:
@@ -256,7 +256,7 @@ def _check_slow(data: bytes, *, slow: bool) -> None:
 
 
 def _tiff(data: bytes) -> FirstPicture:
-    """The file with a new directory at its end, that has the tags alone which tell of pixels."""
+    """The file with a new directory at its end, with only the tags that decoding its pixels needs."""
     order = "<" if data[:2] == b"II" else ">"
     entries, following = directory(data)
     if WIDTH not in entries or LENGTH not in entries:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from warnings import catch_warnings, filterwarnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 Picture = NDArray[np.uint8]
 Size = tuple[int, int]
 
-MAX_PIXELS = 2**24  # of a picture that is wanted as it is
+MAX_PIXELS = 2**24  # of a picture that is read at its full size
 MAX_DECODED_PIXELS = 50_000_000  # pixels that are decoded at once: of a picture that is made small, or of a mask
 MAX_SCALED_PIXELS = 2**27  # pixels of a JPEG whose decoder makes it small, line by line
-FINER = 4  # than what is wanted at least: what a picture is reduced to, so that the rest can be resized exactly enough
+FINER = 4  # a picture is reduced to at least this many times the target size, so that resizing stays accurate
 SCALES = (8, 4, 2)  # of which that decoder is capable
 STRIP = 2**20  # pixels that are converted at once
 # EXIF orientations as steps in rows and columns, after rows and columns were exchanged from 5 on.
@@ -35,24 +35,24 @@ ON_WHITE = "transparency is put on white"
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """A picture of a file. pixels: uint8 [height, width, channels], upright, maybe reduced. size: height and width of
-    the whole. words: one about everything that was changed.
+    the whole. warnings: one for each change.
     """
 
     pixels: Picture
     size: Size
-    words: list[str]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before it is decoded: height and width, upright, and whether it is grey."""
+    """The header of a picture file: height and width, upright, and whether the picture is grey."""
 
     size: Size
     grey: bool
 
 
 def decode(data: bytes, name: str, *, channels: int | None, behind: int = 255, size: Size | None = None) -> Decoded:
-    """Decode the first picture of a file; `files.read_picture` says how.
+    """Decode the first picture of a file; see `files.read_picture`.
 
     size: height and width that the picture is going to be resized to. Only then it may have more than `MAX_PIXELS`,
     and such a picture comes back reduced by a whole factor, if it then is at least four times as large as `size`.
@@ -71,13 +71,13 @@ def decode(data: bytes, name: str, *, channels: int | None, behind: int = 255, s
 
 
 def read_header(data: bytes, name: str) -> Header:
-    """What the file says of its picture; nothing is decoded. Raises UserError where it cannot be told."""
+    """Read the header of a picture file; no pixels are decoded. Raises UserError where it is damaged."""
     from PIL import Image
 
     try:
         first = first_picture(data)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+        with catch_warnings():
+            filterwarnings("ignore", module=r"PIL\.")
             with Image.open(io.BytesIO(first.data), formats=(first.format,)) as picture:
                 grey = picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
     except Exception as error:
@@ -87,28 +87,25 @@ def read_header(data: bytes, name: str) -> Header:
 
 
 def _damaged(name: str, error: Exception) -> UserError:
-    told = "its header is damaged" if type(error).__name__ == "UnidentifiedImageError" else str(error)
-    return UserError(
-        f"expected a whole {KINDS} file, got {name!r}: {printable(told, 200) or type(error).__name__}; save it anew as "
-        "PNG"
-    )
+    kind = type(error).__name__
+    reason = "its header is damaged" if kind == "UnidentifiedImageError" else printable(str(error), 200) or kind
+    return UserError(f"expected a whole {KINDS} file, got {name!r}: {reason}; save it anew as PNG")
 
 
 def _decoded(first: FirstPicture, name: str, channels: int | None, behind: int, size: Size | None) -> Decoded:
     turned = first.orientation >= 5
-    wanted = size[::-1] if size is not None and turned else size
-    scale, factor = _reduction(first, name, wanted)
-    words = ["only the first of several pictures is read"] if first.more else []
-    with warnings.catch_warnings():
+    scale, factor = _reduction(first, name, size[::-1] if size is not None and turned else size)
+    warnings = ["only the first of several pictures is read"] if first.more else []
+    with catch_warnings():
         # Those of Pillow alone: what other threads are warned of meanwhile is shown.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        pixels = _pixels(first, words, channels, behind, scale, factor)
+        filterwarnings("ignore", module=r"PIL\.")
+        pixels = _pixels(first, warnings, channels, behind, scale, factor)
     whole = (first.height, first.width)
     if first.orientation > 1:
-        words.append("turned as its EXIF orientation tells")
+        warnings.append("turned by its EXIF orientation")
         rows, columns = TURNS[first.orientation]
         pixels = np.ascontiguousarray((pixels.swapaxes(0, 1) if turned else pixels)[::rows, ::columns])
-    return Decoded(pixels, whole[::-1] if turned else whole, words)
+    return Decoded(pixels, whole[::-1] if turned else whole, warnings)
 
 
 def _reduction(first: FirstPicture, name: str, size: Size | None) -> tuple[int, int]:
@@ -132,7 +129,7 @@ def _reduction(first: FirstPicture, name: str, size: Size | None) -> tuple[int, 
 
 
 def _pixels(
-    first: FirstPicture, words: list[str], channels: int | None, behind: int, scale: int, factor: int
+    first: FirstPicture, warnings: list[str], channels: int | None, behind: int, scale: int, factor: int
 ) -> Picture:
     """The picture as it lies in the file, uint8 [height, width, channels], reduced."""
     from PIL import Image
@@ -146,40 +143,39 @@ def _pixels(
         if picture.mode == "F" or "I;12" in str(picture.tile):
             raise ValueError("its channels have neither 8 nor 16 bits")
         if picture.mode.startswith("I") or re.search(r"(?<!BGR);16[BLN]?'", str(picture.tile)):
-            words.append("16 bits a channel become 8")
+            warnings.append("16 bits a channel become 8")
         if scale > 1:
             picture.draft(None, (first.width // scale, first.height // scale))
         picture.load()
-        return _converted(picture, words, channels, behind, factor)
+        return _converted(picture, warnings, channels, behind, factor)
 
 
-def _converted(picture: Image.Image, words: list[str], channels: int | None, behind: int, factor: int) -> Picture:
+def _converted(picture: Image.Image, warnings: list[str], channels: int | None, behind: int, factor: int) -> Picture:
     """Pixels of a loaded picture, strip by strip, so that nothing is held twice as a whole."""
     width, height = picture.size
     rows = max(1, STRIP // max(1, width) // factor) * factor
     found: Picture | None = None
-    told: list[str] = []
     for top in range(0, height, rows):
         strip = picture if rows >= height else picture.crop((0, top, width, min(top + rows, height)))
-        flat = _flat(strip, told, behind)
+        flat = _flat(strip, warnings, behind)
         if channels is not None and flat.mode != (mode := "L" if channels == 1 else "RGB"):
-            told.append(f"made {'grey' if channels == 1 else 'RGB'}")
+            warnings.append(f"made {'grey' if channels == 1 else 'RGB'}")
             flat = flat.convert(mode)
         small = np.asarray(flat if factor == 1 else flat.reduce(factor))
         if found is None:
             found = np.empty((-(-height // factor), small.shape[1], 3 if small.ndim == 3 else 1), np.uint8)
         found[top // factor : top // factor + len(small)] = small.reshape(*small.shape[:2], -1)
     assert found is not None
-    words.extend(dict.fromkeys(told))
+    warnings[:] = dict.fromkeys(warnings)  # one a kind, not one a strip
     return found
 
 
-def _flat(picture: Image.Image, words: list[str], behind: int) -> Image.Image:
+def _flat(picture: Image.Image, warnings: list[str], behind: int) -> Image.Image:
     """The picture in mode L or RGB, on the shade behind it where it is transparent."""
     from PIL import Image
 
     if picture.mode.startswith("I"):
-        return _eight_bits(picture, words, behind)
+        return _eight_bits(picture, warnings, behind)
     grey = picture.mode in ("1", "L", "LA")
     if not picture.has_transparency_data:
         return picture.convert("L" if grey else "RGB")
@@ -188,13 +184,13 @@ def _flat(picture: Image.Image, words: list[str], behind: int) -> Image.Image:
     alpha = clear.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return clear.convert("L" if grey else "RGB")
-    words.append(ON_WHITE)
+    warnings.append(ON_WHITE)
     ground = Image.new("L" if grey else "RGB", picture.size, behind if grey else (behind, behind, behind))
     ground.paste(clear.convert("L") if grey else clear, mask=alpha)
     return ground
 
 
-def _eight_bits(picture: Image.Image, words: list[str], behind: int) -> Image.Image:
+def _eight_bits(picture: Image.Image, warnings: list[str], behind: int) -> Image.Image:
     """Mode L of 16 bits grey, that may be in 32."""
     from PIL import Image
 
@@ -204,6 +200,6 @@ def _eight_bits(picture: Image.Image, words: list[str], behind: int) -> Image.Im
     shades = ((np.arange(0x10000) * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)[values]
     clear = values == picture.info.get("transparency", -1)
     if clear.any():
-        words.append(ON_WHITE)
+        warnings.append(ON_WHITE)
         shades[clear] = behind
     return Image.fromarray(shades)

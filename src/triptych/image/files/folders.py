@@ -29,7 +29,7 @@ OTHER_SUFFIXES = (
 )  # fmt: skip
 # What a folder of a split may be called besides.
 FILLING = ("set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos")
-ABOUT = ("license", "licence", "copying", "notice", "readme")  # files about a data set, of which nothing is said
+ABOUT = ("license", "licence", "copying", "notice", "readme")  # files about a data set, left out without a warning
 PREVIEWS = ("__MACOSX", "@eaDir")  # folders in which systems keep what is no picture of a person's
 
 
@@ -40,7 +40,7 @@ def split_of(name: str) -> str | None:
 
 
 def _split_and_rest(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """The one split that is in a name, and the words that say something else."""
+    """The one split that is in a name, and the other words."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     words = [short if (short := re.sub("(set|data)$", "", word)) in WORDS else word for word in words]
     found = [WORDS[word] for word in words if word in WORDS]
@@ -49,28 +49,28 @@ def _split_and_rest(name: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 @dataclass
-class Words:
-    """What is said about many files: each picture that cannot be read by name, everything else by its kind."""
+class Warnings:
+    """Warnings about many files: each unreadable picture by name, everything else counted by kind."""
 
     unreadable: list[str] = field(default_factory=list)
     more: int = 0
     kinds: dict[str, Counter[str]] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
 
-    def cannot_read(self, word: str) -> None:
+    def cannot_read(self, message: str) -> None:
         """One picture that is left out because it cannot be read."""
         if len(self.unreadable) < MAX_UNREADABLE:
-            self.unreadable.append(word)
+            self.unreadable.append(message)
         else:
             self.more += 1
 
     def count(self, kind: str, name: str, part: str = "") -> None:
-        """One more file of that kind, of which something is to be said. part: what the number is broken down by."""
+        """Count one more file of that kind. part: what the number is broken down by."""
         self.kinds.setdefault(kind, Counter())[part] += 1
         self.first.setdefault(kind, name)
 
-    def told(self) -> list[str]:
-        """All of it: a line a kind, with its number, then the pictures that cannot be read."""
+    def lines(self) -> list[str]:
+        """One line a kind, with its number, then the pictures that cannot be read."""
         lines = [self._kind(kind, parts) for kind, parts in self.kinds.items()]
         if (number := len(self.unreadable) + self.more) > 1:
             lines.append(f"left out, cannot be read: {number:,} pictures")
@@ -97,7 +97,7 @@ class Layout:
     files: dict[str, list[str]]
     classes: dict[str, int]
 
-    def names(self, split: str, words: Words) -> tuple[list[str], bool]:
+    def names(self, split: str, warnings: Warnings) -> tuple[list[str], bool]:
         """The pictures of a split, and whether they have classes. Without a folder for "valid" every tenth of "train"
         is valid. Raises UserError where there is no such split, or its folders are no classes of "train".
         """
@@ -118,11 +118,11 @@ class Layout:
         if inside:
             for name in names:
                 if not self.class_of(source, name):
-                    words.count("left out, in no folder of a class", name)
+                    warnings.count("left out, in no folder of a class", name)
             names = inside
         elif self.classes:
             for name in names:
-                words.count("without a class, for it is in no folder of one", name)
+                warnings.count("without a class, for it is in no folder of one", name)
         if split != "test" and "valid" not in self.tops:
             names = [name for place, name in enumerate(names, 1) if (place % HELD_OUT == 0) == (split == "valid")]
         return names, bool(inside)
@@ -140,23 +140,23 @@ class Layout:
         return _class_of(self.tops[top], name)
 
 
-def read_layout(path: Path, words: Words) -> Layout:
-    """Find the pictures of a folder, their splits and classes; what is left out is counted in `words`.
+def read_layout(path: Path, warnings: Warnings) -> Layout:
+    """Find the pictures of a folder, their splits and classes; what is left out is counted in `warnings`.
 
     No link out of the folder is followed, nor any to a folder, and of several links to one file in a split the first
     counts. Raises UserError where the layout may mean something else than that a class is the first folder below a
     split, with the remedy.
     """
-    found = list(_walk(path, words))
+    found = list(_walk(path, warnings))
     tops = _tops(path, [name for name, _, _ in found])
     files: dict[str, list[str]] = {}
     for split, top in tops.items():
-        files[split] = _once([one for one in found if not top or one[0].startswith(f"{top}/")], words)
+        files[split] = _once([one for one in found if not top or one[0].startswith(f"{top}/")], warnings)
     if "" not in tops.values():
         known = tuple(f"{top}/" for top in tops.values())
         for name, _, _ in found:
             if not name.startswith(known):
-                words.count("left out, beside the folders of splits", name)
+                warnings.count("left out, beside the folders of splits", name)
     layout = Layout(path, tops, files, {})
     by_split = {split: Counter(layout.class_of(split, name) for name in names) for split, names in files.items()}
     for split, counts in by_split.items():
@@ -174,10 +174,10 @@ def read_layout(path: Path, words: Words) -> Layout:
         for split, names in files.items():
             for name in names:
                 if layout.class_of(split, name) in set(classes) - taught:
-                    words.count("of a class without training pictures", name)
+                    warnings.count("of a class without training pictures", name)
     layout.classes.update((name, label) for label, name in enumerate(classes))
     if len(set(layout.called())) < len(classes):
-        raise UserError(f"expected folders of classes in {str(path)!r} that can be told apart in print; rename some")
+        raise UserError(f"expected folders of classes in {str(path)!r} that differ in print; rename some")
     return layout
 
 
@@ -193,7 +193,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _tops(path: Path, names: list[str]) -> dict[str, str]:
-    """The folder of each split, or of all there is. Raises UserError where it cannot be told which they are."""
+    """The folder of each split, or of all there is. Raises UserError where several readings are possible."""
     folders = list(dict.fromkeys(name.split("/")[0] for name in names if "/" in name))
     groups: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for folder in folders:
@@ -253,7 +253,7 @@ def _check_names(path: Path, inside: dict[str, dict[str, int]]) -> None:
         for name in names:
             if (other := seen.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)) != name:
                 raise UserError(
-                    f"expected classes of {str(path)!r} that can be told apart, got {name!a} and {other!a}; rename one"
+                    f"expected classes of {str(path)!r} that look different, got {name!a} and {other!a}; rename one"
                 )
     alike: dict[str, set[str]] = {}
     for names in inside.values():
@@ -300,7 +300,7 @@ def _check_inner(top: Path, names: list[str]) -> None:
 Found = tuple[str, bool, tuple[int, int]]  # name below the folder, whether it is a link, device and number of the file
 
 
-def _once(found: list[Found], words: Words) -> list[str]:
+def _once(found: list[Found], warnings: Warnings) -> list[str]:
     """The names, in order, of every file but once; that which is no link counts."""
     chosen: dict[tuple[int, int], str] = {}
     for name, _, file in sorted(found, key=lambda one: one[1]):
@@ -310,11 +310,11 @@ def _once(found: list[Found], words: Words) -> list[str]:
         if chosen[file] == name:
             kept.append(name)
         else:
-            words.count("left out, a link to a file that is read already", name)
+            warnings.count("left out, a link to a file that is read already", name)
     return kept
 
 
-def _walk(top: Path, words: Words) -> Iterator[Found]:
+def _walk(top: Path, warnings: Warnings) -> Iterator[Found]:
     """The pictures below a folder, in order; no link out of it is followed, nor any to a folder."""
     waiting, root, count = [top], top.resolve(), 0
     while waiting:
@@ -323,9 +323,9 @@ def _walk(top: Path, words: Words) -> Iterator[Found]:
         try:
             link = path != top and path.is_symlink()
             if link and (path.is_dir() or root not in path.resolve().parents):
-                words.count("left out, a link to a folder or out of it", name)
+                warnings.count("left out, a link to a folder or out of it", name)
             elif path.is_dir():
-                waiting.extend(_visible(path, top, words))
+                waiting.extend(_visible(path, top, warnings))
             elif (suffix := path.suffix.lower()) in SUFFIXES:
                 state = path.stat()
                 count += 1
@@ -334,14 +334,14 @@ def _walk(top: Path, words: Words) -> Iterator[Found]:
                 kind = "no picture by its suffix"
                 if suffix in OTHER_SUFFIXES:
                     kind = "of a kind that is not read (save it as PNG)"
-                words.count(f"left out, {kind}", name, printable(suffix, 20) or "without one")
+                warnings.count(f"left out, {kind}", name, printable(suffix, 20) or "without one")
         except (OSError, RuntimeError) as error:  # a link to itself is a RuntimeError
-            words.cannot_read(f"{str(path)!r} cannot be read: {printable(str(error), 200)}")
+            warnings.cannot_read(f"{str(path)!r} cannot be read: {printable(str(error), 200)}")
         if count > MAX_PICTURES:
             raise UserError(f"expected at most {MAX_PICTURES:,} pictures, got more in {str(top)!r}; make it smaller")
 
 
-def _visible(path: Path, top: Path, words: Words) -> list[Path]:
+def _visible(path: Path, top: Path, warnings: Warnings) -> list[Path]:
     """What is in a folder and not hidden, the last by name first."""
     found: list[Path] = []
     for inner in sorted(path.iterdir(), key=lambda inner: inner.name):
@@ -349,5 +349,5 @@ def _visible(path: Path, top: Path, words: Words) -> list[Path]:
             found.append(inner)
         elif inner.suffix.lower() in SUFFIXES or inner.is_dir():
             part = "folder" if inner.is_dir() else inner.suffix.lower()
-            words.count("left out, hidden or previews", inner.relative_to(top).as_posix(), part)
+            warnings.count("left out, hidden or previews", inner.relative_to(top).as_posix(), part)
     return found[::-1]

@@ -42,7 +42,7 @@ def read_transparent(path: str | Path, size: Size) -> Mask | None:
     Raises UserError as `read_picture` does, and where nothing of it is opaque.
     """
     light = read_whole(path, size, channels=1, behind=255)
-    if ON_WHITE not in light.words:
+    if ON_WHITE not in light.warnings:
         return None
     # Where the shade behind it can be seen.
     clear = (light.pixels != read_whole(path, size, channels=1, behind=0).pixels)[..., 0]
@@ -54,7 +54,7 @@ def read_transparent(path: str | Path, size: Size) -> Mask | None:
 
 
 def brought(hidden: Mask, size: Size, name: str) -> tuple[Mask, list[str]]:
-    """What is hidden of a picture, bool [height, width], when this is resized (`resizing.covering`), and words about
+    """What is hidden of a picture, bool [height, width], when this is resized (`resizing.covering`), and warnings about
     what is cut off. Raises UserError, which names it, where nothing is left.
     """
     found, inside = covering(hidden, size), int(hidden[middle(hidden.shape, size)].sum())
@@ -63,9 +63,9 @@ def brought(hidden: Mask, size: Size, name: str) -> tuple[Mask, list[str]]:
         raise UserError(
             f"expected something to be found in the middle of {name}, got it in the edges that are cut off; {remedy}"
         )
-    words = []
+    warnings = []
     if (lost := int(hidden.sum()) - inside) > 0:
-        words.append(f"{lost:,} of the {lost + inside:,} pixels to be found are in the edges that are cut off")
+        warnings.append(f"{lost:,} of the {lost + inside:,} pixels to be found are in the edges that are cut off")
     if found.all():
-        words.append("all is to be found: nothing of the picture is kept")
-    return found, words
+        warnings.append("all is to be found: nothing of the picture is kept")
+    return found, warnings

@@ -1,4 +1,4 @@
-"""Pictures in and out of files: single ones, and whole data sets; nothing in them is believed before it is checked.
+"""Pictures in and out of files: single ones, and whole data sets; everything in them is checked before it is used.
 
 A picture is uint8 [height, width, channels], grey (1 channel) or RGB (3). Data sets: a folder of IDX files (as MNIST
 is), a .npz file of arrays, or a folder of pictures, in folders of their classes or not.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.image.files.arrays import HELD_OUT, MAX_ARRAY_BYTES, has_idx, idx_split, npz_split
 from triptych.image.files.decoding import MAX_PIXELS, Decoded, Picture, Size, decode, read_header
-from triptych.image.files.folders import Layout, Words, read_layout, split_of
+from triptych.image.files.folders import Layout, Warnings, read_layout, split_of
 from triptych.image.files.resizing import is_cut, middle, resized, with_channels
 from triptych.shape.files import write_file
 from triptych.splits import SPLITS, evenly
@@ -31,7 +31,7 @@ SAME = "left out of training, the same pixels are held out or tested"
 
 
 def read_picture(path: str | Path, *, channels: int | None = None, behind: int = 255) -> tuple[Picture, list[str]]:
-    """One picture of a file, uint8 [height, width, channels], and a word about everything that was changed.
+    """One picture of a file, uint8 [height, width, channels], and a warning for each change.
 
     PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it stays
     what it is. Transparency is put on white, or on another shade `behind` it, 16 bits become 8, the orientation of
@@ -39,21 +39,21 @@ def read_picture(path: str | Path, *, channels: int | None = None, behind: int =
     for any other file, a damaged one, and one of more than `MAX_FILE_BYTES` bytes or `MAX_PIXELS` pixels.
     """
     found = read_whole(path, None, channels=channels, behind=behind)
-    return found.pixels, found.words
+    return found.pixels, found.warnings
 
 
 def read_resized(path: str | Path, size: Size, *, channels: int | None = None) -> tuple[Picture, Size, list[str]]:
     """One picture of a file, as `read_picture` reads it, in another size (`resizing.resized`); the size it had; and a
-    word about everything that was changed. Photographs of up to 134 million pixels are read, in bounded memory.
+    warning for each change. Photographs of up to 134 million pixels are read, in bounded memory.
     """
     found = read_whole(path, size, channels=channels)
-    words = list(found.words)
+    warnings = list(found.warnings)
     if found.size != size:
         if is_cut(found.size, size):
             part = tuple(edge.stop - edge.start for edge in middle(found.size, size))
-            words.append(f"its edges are cut off, to the middle {_size(part)} of {_size(found.size)} pixels")
-        words.append(f"resized from {_size(found.size)} to the {_size(size)} pixels of the model")
-    return resized(found.pixels, size, whole=found.size), found.size, words
+            warnings.append(f"its edges are cut off, to the middle {_size(part)} of {_size(found.size)} pixels")
+        warnings.append(f"resized from {_size(found.size)} to the {_size(size)} pixels of the model")
+    return resized(found.pixels, size, whole=found.size), found.size, warnings
 
 
 def read_whole(path: str | Path, size: Size | None, *, channels: int | None = None, behind: int = 255) -> Decoded:
@@ -146,7 +146,7 @@ class Pictures:
         return dict(zip(self.names, np.bincount(self.labels, minlength=len(self.names)).tolist(), strict=True))
 
     def digests(self) -> list[bytes]:
-        """What tells each picture from any other: equal where all pixels are."""
+        """A digest of each picture; equal where all pixels are."""
         return [_digest(picture) for picture in self.pictures]
 
     def without(self, others: Iterable[Pictures]) -> Pictures:
@@ -163,7 +163,7 @@ def _digest(picture: Picture) -> bytes:
 def read_pictures(
     path: str | Path, split: str = "train", *, channels: int | None = None, size: Size | None = None
 ) -> tuple[Pictures, list[str]]:
-    """The pictures of a split ("train", "valid" or "test"), and words about what was left out or changed.
+    """The pictures of a split ("train", "valid" or "test"), and warnings about what was left out or changed.
 
     size (height, width): what pictures are resized to, after their edges were cut to its aspect ratio. A folder of
     pictures of many sizes needs it: without, those of another size than more than half of them have are left out.
@@ -176,25 +176,27 @@ def read_pictures(
       there, each with folders of classes or without; a class is the first folder, whatever folders it has in it.
       Without valid, every tenth picture by name is "valid".
 
-    Raises UserError where nothing can be read, the split is empty, what the folders mean cannot be told, or it needs
+    Raises UserError where nothing can be read, the split is empty, the meaning of the folders is unclear, or it needs
     more than `MAX_ARRAY_BYTES` bytes.
     """
     _check_channels(channels)
-    path, wanted = Path(path), split_of(split)
-    if wanted is None:
+    path, known = Path(path), split_of(split)
+    if known is None:
         raise UserError(f"expected the split 'train', 'valid' or 'test', got {split!r}; choose one of them")
     if size is not None and not (min(size) > 0 and size[0] * size[1] <= MAX_PIXELS):
         raise UserError(f"expected a size of 1 to {MAX_PIXELS:,} pixels, got {_size(size)}; choose another")
     if path.is_dir() and not has_idx(path):
-        found, words = _from_folder(path, wanted, channels, size)
+        found, warnings = _from_folder(path, known, channels, size)
     elif path.is_dir() or (path.suffix.lower() == ".npz" and path.is_file()):
-        found, words = _from_arrays(path, wanted, channels, size)
+        found, warnings = _from_arrays(path, known, channels, size)
     else:
         raise UserError(f"expected a folder of pictures or of IDX files, or a .npz file, got {str(path)!r}; check it")
     if not len(found):
-        reason = f"; first: {words[0]}" if words else f"; without folders of splits, every {HELD_OUT}th is 'valid'"
+        reason = (
+            f"; first: {warnings[0]}" if warnings else f"; without folders of splits, every {HELD_OUT}th is 'valid'"
+        )
         raise UserError(f"expected pictures in the split {split!r} of {str(path)!r}, got none{reason}")
-    return found, words
+    return found, warnings
 
 
 def _check_channels(channels: int | None) -> None:
@@ -206,17 +208,17 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
 
-def _fitted(pictures: Picture, channels: int | None, size: Size | None, words: list[str]) -> Picture:
+def _fitted(pictures: Picture, channels: int | None, size: Size | None, warnings: list[str]) -> Picture:
     """Pictures of one size [N, ...] in other channels and another size, if need be."""
     count, height, width, now = pictures.shape
     if channels in (None, now) and size in (None, (height, width)):
         return pictures
     if channels not in (None, now):
-        words.append(f"all made {'grey' if channels == 1 else 'RGB'}")
+        warnings.append(f"all made {'grey' if channels == 1 else 'RGB'}")
     if size is not None and size != (height, width):
         if is_cut((height, width), size):
-            words.append(f"edges of all cut off to the aspect ratio of {_size(size)}")
-        words.append(f"all resized from {_size((height, width))} to {_size(size)} pixels")
+            warnings.append(f"edges of all cut off to the aspect ratio of {_size(size)}")
+        warnings.append(f"all resized from {_size((height, width))} to {_size(size)} pixels")
     shape = (count, *(size or (height, width)), channels or now)
     _check_room(int(np.prod(shape, dtype=object)), count)
     fitted = np.empty(shape, np.uint8)
@@ -242,69 +244,69 @@ def _from_arrays(path: Path, split: str, channels: int | None, size: Size | None
             known.update(map(_digest, reader(path, other)[0][0]))
         except UserError:  # there is none, or it cannot be read: nothing of it is used
             continue
-    (pixels, labels, names), words = reader(path, split)
+    (pixels, labels, names), warnings = reader(path, split)
     if known:
         new = np.array([_digest(picture) not in known for picture in pixels], bool)
         if not new.all():
-            words.append(f"{SAME}: {_pictures(int((~new).sum()))}")
+            warnings.append(f"{SAME}: {_pictures(int((~new).sum()))}")
             pixels, labels = pixels[new], None if labels is None else labels[new]
-    return Pictures(_fitted(pixels, channels, size, words), labels, names), words
+    return Pictures(_fitted(pixels, channels, size, warnings), labels, names), warnings
 
 
 def _from_folder(path: Path, split: str, channels: int | None, size: Size | None) -> tuple[Pictures, list[str]]:
     """The pictures of a split of a folder of files."""
-    words = Words()
-    layout = read_layout(path, words)
+    warnings = Warnings()
+    layout = read_layout(path, warnings)
     shape = _shape(layout, channels, size)
     known: set[bytes] = set()
     for other in SPLITS[1:] if split == "train" else ():
         try:
-            names, _ = layout.names(other, Words())
+            names, _ = layout.names(other, Warnings())
         except UserError:  # there is none
             continue
-        known.update(_digest(picture) for _, picture in _read_all(layout, names, shape, size, Words()))
-    names, inside = layout.names(split, words)
+        known.update(_digest(picture) for _, picture in _read_all(layout, names, shape, size, Warnings()))
+    names, inside = layout.names(split, warnings)
     pixels = bytearray()  # bytes grow in place, where arrays would be held twice
     labels: list[int] = []
     classes: dict[bytes, int] = {}
-    for name, picture in _read_all(layout, names, shape, size, words):
+    for name, picture in _read_all(layout, names, shape, size, warnings):
         if known and _digest(picture) in known:
-            words.count(SAME, name)
+            warnings.count(SAME, name)
             continue
         pixels += picture.tobytes()
         _check_room(len(pixels), len(labels) + 1)
         labels.append(layout.label(split, name) if inside else 0)
         if classes.setdefault(_digest(picture), labels[-1]) != labels[-1]:
-            words.count("read twice, the same pixels are in two classes", name)
+            warnings.count("read twice, the same pixels are in two classes", name)
     pictures = np.frombuffer(pixels, np.uint8).reshape(-1, *shape)
     if not inside:
-        return Pictures(pictures, None, ()), words.told()
-    return Pictures(pictures, np.array(labels, np.int64), layout.called()), words.told()
+        return Pictures(pictures, None, ()), warnings.lines()
+    return Pictures(pictures, np.array(labels, np.int64), layout.called()), warnings.lines()
 
 
 def _read_all(
-    layout: Layout, names: Iterable[str], shape: tuple[int, int, int], size: Size | None, words: Words
+    layout: Layout, names: Iterable[str], shape: tuple[int, int, int], size: Size | None, warnings: Warnings
 ) -> Iterator[tuple[str, Picture]]:
     """The pictures of files in one shape, each with its name; what cannot be read or is of another size is left out."""
-    wanted = shape[:2]
+    expected = shape[:2]
     for name in names:
         try:
             found = read_whole(layout.root / name, size, channels=shape[2])
         except UserError as error:
-            words.cannot_read(str(error))
+            warnings.cannot_read(str(error))
             continue
-        if size is None and found.size != wanted:
-            words.count(
-                f"left out, of another size than {_size(wanted)}, as most are; give a size to have all resized", name
+        if size is None and found.size != expected:
+            warnings.count(
+                f"left out, of another size than {_size(expected)}, as most are; give a size to have all resized", name
             )
             continue
-        for word in found.words:
-            words.count(word, name)
-        if found.size != wanted:
-            if is_cut(found.size, wanted):
-                words.count(f"edges cut off to the aspect ratio of {_size(wanted)}", name)
-            words.count(f"resized to {_size(wanted)} pixels", name)
-        yield name, resized(found.pixels, wanted, whole=found.size)
+        for warning in found.warnings:
+            warnings.count(warning, name)
+        if found.size != expected:
+            if is_cut(found.size, expected):
+                warnings.count(f"edges cut off to the aspect ratio of {_size(expected)}", name)
+            warnings.count(f"resized to {_size(expected)} pixels", name)
+        yield name, resized(found.pixels, expected, whole=found.size)
 
 
 def _shape(layout: Layout, channels: int | None, size: Size | None) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Pictures and masks in another size: the middle part, of the aspect ratio that is wanted, made small or large."""
+"""Pictures and masks in another size: the middle part with the target aspect ratio, made small or large."""
 
 from __future__ import annotations
 

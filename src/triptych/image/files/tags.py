@@ -1,4 +1,4 @@
-"""Tags of TIFF and EXIF data, and which side of a picture is up as EXIF or XMP tell it.
+"""Tags of TIFF and EXIF data, and the orientation of a picture by EXIF or XMP.
 
 TIFF 6.0, EXIF 2.3 (section 4.6), XMP (ISO 16684-1), and the text chunks in which ImageMagick keeps both in a PNG.
 """
@@ -19,7 +19,7 @@ XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*(\d)")
 
 
 class Orientation:
-    """Collects what the notes of a file say of its orientation: EXIF comes before XMP, and the first of each counts."""
+    """Collects the orientation in the notes of a file: EXIF comes before XMP, and the first of each counts."""
 
     def __init__(self) -> None:
         self._exif: int | None = None

@@ -24,11 +24,11 @@ from triptych.train.run.state import FILE, Progress, State, read_state
 class RunFolder:
     """A folder that this process, alone, writes a run to, between `claim` and `release`.
 
-    path: the folder. state: of a run that is gone on with, what it left; else None. inputs: the digests of the files
+    path: the folder. state: of a resumed run, what it left; else None. inputs: the digests of the files
     that the run reads, by what they are to it. Of several processes under torchrun the first one claims the folder for
     all.
 
-    Raises UserError, and changes nothing, where the folder holds anything but a run that `resume` goes on with, or is
+    Raises UserError, and changes nothing, where the folder holds anything but a run to `resume`, or is
     written by another process.
     """
 
@@ -120,8 +120,8 @@ class RunFolder:
     def reads(self, what: str, path: Path) -> None:
         """Note that the run reads a file, or all files of a folder, as `what` ("--source").
 
-        Raises UserError if it goes on and has read others, by their content; how a file is called does not matter. What
-        is not there is left to be missed by its reader.
+        Raises UserError if it is resumed and has read other contents; the name of a file does not matter. A missing
+        file is left to its reader.
         """
         if path.exists():
             self.keep(what, digests(path), path)
@@ -130,15 +130,15 @@ class RunFolder:
         """Note the digests of what the run reads by their names. Raises UserError as `reads`."""
         if self.state is not None and (found_other := difference(self.state.inputs.get(what), found)) is not None:
             name, how = found_other
-            told = str(path / name) if path is not None else name or what
+            named = str(path / name) if path is not None else name or what
             raise UserError(
-                f"a resumed run keeps its data: {told} {how}; put back what the run began with, or start a new run "
+                f"a resumed run keeps its data: {named} {how}; put back what the run began with, or start a new run "
                 "with --from"
             )
         self.inputs[what] = dict(found)
 
     def keep_settings(self, settings: Mapping[str, Any]) -> None:
-        """Note settings that the batches depend on. Raises UserError if the run goes on and has begun with others."""
+        """Note settings that the batches depend on. Raises UserError if the run is resumed and began with others."""
         for name, value in json.loads(json.dumps(dict(settings))).items():
             before = self.state.settings.get(name) if self.state is not None else value
             if before != value:
@@ -149,7 +149,7 @@ class RunFolder:
             self.settings[name] = value
 
     def check_inputs(self) -> None:
-        """Whether a run that goes on reads all that it has read before. Raises UserError if not."""
+        """Raise UserError unless a resumed run reads all that it has read before."""
         for what in self.state.inputs if self.state is not None else ():
             if what not in self.inputs:
                 raise UserError(f"a resumed run keeps its data: it began with {what}, got none; give it again")

@@ -19,7 +19,7 @@ AT = 1 << 30  # the locked byte on Windows, beyond the content, which stays read
 class Lock:
     """The lock of a run folder, and who holds it: an exclusive lock on the file `run.lock`.
 
-    Where the file system knows no locks (some network disks), `held` is False and nothing is kept from anyone.
+    Where the file system has no locks (some network disks), `held` is False and other processes can write too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,8 +63,8 @@ class Lock:
 
     def _holder(self) -> str:
         try:
-            told = read_sealed(self.path)
-            return f"process {told['process']} on {told['host']} (since {told['since']})"
+            holder = read_sealed(self.path)
+            return f"process {holder['process']} on {holder['host']} (since {holder['since']})"
         except (UserError, OSError, KeyError):
             return "another process"
 

@@ -24,7 +24,7 @@ ARRAY = re.compile(r"notes-\d{4,}\.npy|index\.json")
 def own_entries(folder: Path) -> list[Path]:
     """All files and folders in a folder of a run that was interrupted before its first save, the inner ones first.
 
-    Raises UserError for the first thing that is not a run's own, and where a state is there to go on from.
+    Raises UserError for the first thing that is not a run's own, and where there is a state to resume from.
     """
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
@@ -114,7 +114,7 @@ def is_log_line(line: bytes) -> bool:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run that can be gone on with. Raises UserError where what it says is damaged."""
+    """Whether a folder holds a run that can be resumed. Raises UserError where its pointer is damaged."""
     if (folder / RUN).exists() or (folder / RUN).is_symlink():
         read_sealed(folder / RUN)
         return True

@@ -1,4 +1,4 @@
-"""What goes into the checkpoints of a run beside the weights, and what a run comes to."""
+"""What goes into the checkpoints of a run beside the weights, and the result of a run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from triptych.errors import UserError
 
-OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # what a card says of one checkpoint, not of the run
-# What a card says of the data and of what came of them: not true any more of a model that goes on on other data.
+OF_CHECKPOINT = ("training", "parameters", "sha256", "name")  # entries of a card about one checkpoint, not the run
+# Entries of a card about the data and the results: wrong after further training on other data.
 OF_TRAINING = ("data", "license", "notice", "domain", "scores", "command", "hardware", *OF_CHECKPOINT)
 
 
@@ -27,10 +27,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Package:
-    """What makes a checkpoint a whole model: the codec's files, and what its card says beside the run's own figures.
+    """What makes a checkpoint a whole model: the codec's files, and the entries of its card beside the run's figures.
 
     examples: digests of the training data and of the held-out data, by what they are called. settings: what else the
-    batches depend on. A run that goes on must find both again.
+    batches depend on. A resumed run must find both again.
     """
 
     files: Mapping[str, bytes]
@@ -40,18 +40,18 @@ class Package:
 
 
 def inherited(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card of a model that is trained further keeps, and from which model it went on."""
+    """The entries of a card that further training keeps, and `from`, the name of the model."""
     kept = {key: value for key, value in card.items() if key not in OF_TRAINING}
     return {**kept, "from": card["name"]} if "name" in card else kept
 
 
 def card_of_run(model: Mapping[str, Any], asked: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of a run's checkpoints: what is kept of the card of the model that it goes on from, what is asked for,
-    and the facts of the run, of which nothing else may be asked.
+    """The card of a run's checkpoints: what is kept of the card of the model that it starts from, what is `asked` for,
+    and the facts of the run, which may not be asked for.
     """
     for key in asked:
         if key in facts or key in (*OF_CHECKPOINT, "digest", "from"):
-            raise UserError(f"expected no {key} in the table card, got one; the run says it itself, leave it out")
+            raise UserError(f"expected no {key} in the table card, got one; the run writes it, leave it out")
     return {**inherited(model), **asked, **facts}
 
 

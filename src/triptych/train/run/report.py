@@ -1,4 +1,4 @@
-"""What a run says while it runs: a JSONL log, TensorBoard where installed, and a progress bar on a terminal."""
+"""The output of a run: a JSONL log, TensorBoard where installed, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from triptych.train.run.ownership import BOARD, LOG, is_log_line
 
 
 class Report:
-    """Collects the run's figures. Only the first of several processes has a folder; the others stay silent.
+    """Collects the run's figures. Only the first of several processes has a folder; the others print nothing.
 
-    log: of a run that goes on, the `position` in the log at which its state was saved; what follows there is dropped.
+    log: of a resumed run, the `position` in the log at which its state was saved; what follows there is dropped.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Report:
         if self.board is not None:
             self.board.close()
 
-    def say(self, text: str) -> None:
-        """One line for the person who watches."""
+    def line(self, text: str) -> None:
+        """Print one line."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def write(self, event: str, update: int, **figures: Any) -> None:
@@ -102,7 +102,7 @@ def check_log(path: Path, position: Mapping[str, Any]) -> None:
 
 
 def _shortened(path: Path, position: Mapping[str, Any]) -> bytes:
-    """Drop what the run wrote past a position: it tells of work that a resumed run does again. The rest."""
+    """Drop what the run wrote past a position, work that the resumed run repeats. Returns the rest."""
     if not path.exists():
         return b""
     written = path.read_bytes()
@@ -120,7 +120,7 @@ def _is_rest(line: bytes) -> bool:
 
 
 def _board(folder: Path, update: int) -> Any:
-    """TensorBoard's writer if the `log` extra is installed, else None; what it knew past `update` is dropped."""
+    """TensorBoard's writer if the `log` extra is installed, else None; what it has past `update` is dropped."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -1,4 +1,4 @@
-"""A run that goes on: what must be as it was, and the tensors of its state."""
+"""A resumed run: the settings that must be the same, and the tensors of its state."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_same(folder: Path, progress: Progress, model: Transformer, package: Pa
 def tensors_of_run(
     model: Transformer, optimizers: list[torch.optim.Optimizer], average: MovingAverage | None
 ) -> dict[str, Tensor]:
-    """All tensors that a run needs to go on, each named after its part: model, optimizer or average."""
+    """All tensors that a run needs to continue, each named after its part: model, optimizer or average."""
     parts = {"model": model.state_dict(), "optimizer": optimizer_tensors(model, optimizers)}
     if average is not None:
         parts["average"] = average.average

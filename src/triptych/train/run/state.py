@@ -1,4 +1,4 @@
-"""The resume state: all that an interrupted run needs to go on to the bit, in one safetensors file.
+"""The resume state: all that an interrupted run needs to continue exactly, in one safetensors file.
 
 No random state is kept: each update seeds torch by `derive(seed, update, process)`, each epoch's data by (seed,
 epoch). The file carries the sha256 of itself, taken with zeros in the place of the digest.
@@ -28,7 +28,7 @@ FREE = ("save_every",)  # settings of a recipe that a resumed run may change: th
 
 @dataclass
 class Progress:
-    """Where a run stands. `batch` counts the batches of epoch `epoch` already used; `updates` is the planned total.
+    """The progress of a run. `batch` counts the batches of epoch `epoch` already used; `updates` is the planned total.
 
     `dtype` is that of forward and backward passes, `orthogonal` that in which Muon orthogonalizes. `kept` are the
     checkpoints of the last evaluations, of which the mean is taken at the end.
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass
 class State:
-    """A run at rest: where it stands, its recipe, the settings of its data, the digests of all that it reads, the log's
+    """A run at rest: its progress, its recipe, the settings of its data, the digests of all that it reads, the log's
     length and digest, and its tensors by name.
     """
 
