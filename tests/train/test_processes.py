@@ -167,7 +167,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, shards: Path, monk
         assert len(one) == len(both) >= 4, name
         assert both == pytest.approx(one, rel=1e-4), name
     assert len(losses(tmp_path / "two" / "slow")) >= 2
-    assert message.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
+    assert output.count("training on 4 pieces, 2 held out") == 1, "of two processes, one speaks"
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 9])
