@@ -93,8 +93,8 @@ class Config:
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
     between source, target and output layer (section 3.4 of the paper). `classes` labels are vectors added at every
     target position. `relations` are terms of the attention logits, such as by distance between positions, one of
-    each kind. `input` and `head` come from the panel: how the tokens at a position are read, on both sides, and how they
-    are predicted.
+    each kind. `input` and `head` come from the panel: how the tokens at a position are read, on both sides, and
+    how they are predicted.
 
     aligned: position i of the source is about position i of the target, as in a piece with holes: the encoder's output
     there is added to the decoder's input, and there is no attention to the source.

@@ -53,7 +53,8 @@ def write_folder(
     """Write a new folder at once: it appears complete under its name, or not at all.
 
     An empty folder of that name is replaced, and one that holds exactly the files `replaced`, which the caller has
-    checked to be its own; a crash between the two renames leaves it under a `.old` name. Raises UserError for any other folder.
+    checked to be its own; a crash between the two renames leaves it under a `.old` name. Raises UserError for any other
+    folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, mark)
