@@ -129,8 +129,8 @@ def accompaniment_row(name: str, pianist: Pianist, shards: Shards, options: argp
         melody = opening(shards.melody(entry), options.seconds)
         music, _ = from_piece(pianist.accompany(melody, seed=options.seed + number))
         struck = set(onsets(on_grid(music)))
-        wanted = onsets(on_grid(melody))
-        asked, kept = asked + len(wanted), kept + sum(one in struck for one in wanted)
+        reference = onsets(on_grid(melody))
+        asked, kept = asked + len(reference), kept + sum(one in struck for one in reference)
     return {**row, "notes of melodies": asked, "played": kept}
 
 

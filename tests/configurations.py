@@ -143,11 +143,11 @@ def combinations() -> list[Config]:
         if _config(dict(pair)) is not None
     }
     found, draws = [], random.Random(0)
-    for wanted in range(20, 0, -1):  # the most pairs first
+    for expected in range(20, 0, -1):  # the most pairs first
         for _ in range(1000):
             drawn = {name: draws.randrange(len(choices)) for name, choices in CHOICES.items()}
             new = {frozenset(pair) for pair in itertools.combinations(drawn.items(), 2)} & possible
-            if len(new) >= wanted and (config := _config(drawn)) is not None:
+            if len(new) >= expected and (config := _config(drawn)) is not None:
                 found.append(config)
                 possible -= new
     assert not possible, f"no configuration has {possible}"

@@ -105,9 +105,9 @@ def difference(form: Form, shape: Shape, dtype: torch.dtype) -> float:
     """
     *leaves, gradient = inputs(form, shape, dtype)
     exact = [x.detach().double().requires_grad_() for x in leaves]
-    out, wanted = form(*leaves), dense(*exact[:3], **form.arguments(exact[3:]))
+    out, expected = form(*leaves), dense(*exact[:3], **form.arguments(exact[3:]))
     ours = (out.detach(), *torch.autograd.grad(out, leaves, gradient))
-    true = (wanted.detach(), *torch.autograd.grad(wanted, exact, gradient.double()))
+    true = (expected.detach(), *torch.autograd.grad(expected, exact, gradient.double()))
     return max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(ours, true, strict=True))
 
 

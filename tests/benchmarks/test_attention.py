@@ -30,7 +30,7 @@ FORMS = {**WEIGHED, **local_forms(8, peers.installed())}
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 @pytest.mark.parametrize("name", FORMS)
-def test_every_form_is_what_it_says(name: str, dtype: str) -> None:
+def test_every_form_keeps_its_name(name: str, dtype: str) -> None:
     assert attention.difference(FORMS[name], (2, 2, 20, 4), getattr(torch, dtype)) < TOLERANCE[dtype]
 
 

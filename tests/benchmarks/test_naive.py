@@ -19,16 +19,16 @@ def drawn(length: int) -> list[Tensor]:
 def test_both_forms_equal_the_definition(form: Callable[..., Tensor], length: int) -> None:
     query, key, value = drawn(length)
     table = torch.randn(3, length, 4, dtype=torch.float64)
-    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
-    torch.testing.assert_close(form(query, key, value, table), wanted)
+    expected = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
+    torch.testing.assert_close(form(query, key, value, table), expected)
 
 
 def test_the_module_equals_the_definition_with_one_table_for_all_heads() -> None:
     query, key, value = drawn(7)
     mix = naive.NaiveMix(7, 4, dropout=0.5).double().eval()
     table = mix.table.flip(0).expand(3, -1, -1)
-    wanted = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
-    torch.testing.assert_close(mix(query, key, value), wanted)
+    expected = dense(query, key, value, pattern=Full(causal=True), relations=[Relation(table)])
+    torch.testing.assert_close(mix(query, key, value), expected)
 
 
 def test_the_module_drops_probabilities_while_training() -> None:

@@ -75,8 +75,8 @@ def test_translators_tie_the_output_to_the_embeddings(build: Callable[[], Built]
 def test_local_attention_equals_the_definition() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 3, 14, 6, dtype=torch.float64)
-    wanted = dense(query, key, value, pattern=Local1D(4, 4))
-    torch.testing.assert_close(peers.local_attention(4)(query, key, value), wanted)
+    expected = dense(query, key, value, pattern=Local1D(4, 4))
+    torch.testing.assert_close(peers.local_attention(4)(query, key, value), expected)
 
 
 def test_installed_names_what_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ CONFIG = Config(9, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_l
 def test_folded_blocks_equal_the_definition(length: int) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 3, length, 5, dtype=torch.float64)
-    wanted = dense(query, key, value, pattern=Local1D(4, 4))
-    torch.testing.assert_close(plain.block_local(query, key, value, block=4), wanted)
+    expected = dense(query, key, value, pattern=Local1D(4, 4))
+    torch.testing.assert_close(plain.block_local(query, key, value, block=4), expected)
 
 
 def test_the_decoder_is_causal() -> None:
@@ -32,8 +32,8 @@ def test_the_loss_is_the_mean_over_what_is_no_padding() -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(2, 3, 9), torch.tensor([[1, 2, 3], [4, 0, 0]])
     rows = [0, 1, 2, 3]
-    wanted = functional.cross_entropy(logits.flatten(0, 1)[rows], torch.tensor([1, 2, 3, 4]))
-    torch.testing.assert_close(plain.mean_loss(logits, Batch(target, torch.tensor([3, 1]))), wanted)
+    expected = functional.cross_entropy(logits.flatten(0, 1)[rows], torch.tensor([1, 2, 3, 4]))
+    torch.testing.assert_close(plain.mean_loss(logits, Batch(target, torch.tensor([3, 1]))), expected)
 
 
 def test_torchs_own_transformer_reads_the_source_up_to_its_length() -> None:

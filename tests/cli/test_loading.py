@@ -5,7 +5,7 @@ import pytest
 from triptych.cli.loading import say_terms
 
 
-def test_terms_are_told_once(
+def test_terms_are_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -23,7 +23,7 @@ def test_a_model_without_a_notice_is_silent(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == ""
 
 
-def test_where_nothing_can_be_written_it_is_told_every_time(
+def test_where_nothing_can_be_written_it_is_reported_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("not a folder")

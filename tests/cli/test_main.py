@@ -63,8 +63,8 @@ def test_every_verb_takes_the_options_of_the_machine() -> None:
     "name", ["translate", "paint", "complete", "upscale", "compose", "continue", "accompany", "harmonize", "infill"]
 )
 def test_every_verb_that_generates_takes_the_options_of_a_draw(name: str) -> None:
-    wanted = {"--model", "--seed", "--temperature", "--top-k", "--top-p", "--min-p"}
-    assert wanted <= options_of(verbs()[name])
+    required = {"--model", "--seed", "--temperature", "--top-k", "--top-p", "--min-p"}
+    assert required <= options_of(verbs()[name])
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def outs(folder: Path) -> list[object]:
         ("continue", "piano", ["--tokens", 30]),
     ],
 )
-def test_what_a_file_says_is_in_every_file(
+def test_what_a_file_gives_is_in_every_file(
     run: Any, folder: Path, tmp_path: Path, verb: str, model: str, more: list[object]
 ) -> None:
     ran = run(verb, folder / "four.mid", *outs(tmp_path), "--model", folder / model, *FEW, *more)
@@ -83,7 +83,7 @@ def test_bars_to_fill_are_those_of_the_file(run: Any, folder: Path, tmp_path: Pa
     assert ran.code == 2 and "expected bars from 0 to 4" in ran.err
 
 
-def test_a_person_says_metre_and_upbeat(run: Any, folder: Path, tmp_path: Path) -> None:
+def test_a_person_gives_metre_and_upbeat(run: Any, folder: Path, tmp_path: Path) -> None:
     arguments = [folder / "bare.mid", *outs(tmp_path), *FEW]
     ran = run("harmonize", *arguments, "--model", folder / "infill")
     assert ran.code == 0 and "has no metre, so bars are of 4/4; --metre sets another" in ran.err

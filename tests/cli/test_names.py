@@ -84,7 +84,7 @@ def test_the_classes_know_the_same_names(here: Path) -> None:
         ("Fashion", "fashion"),
     ],
 )
-def test_a_miss_says_what_may_have_been_meant(run: Any, here: Path, typed: str, meant: str) -> None:
+def test_a_miss_names_what_may_have_been_meant(run: Any, here: Path, typed: str, meant: str) -> None:
     run_folder(here / "runs" / "mine")
     model_folder(here / "models")
     ran = run("translate", DOG, "--model", typed)
@@ -107,7 +107,7 @@ def test_a_folder_is_a_model_by_its_card_or_its_run(run: Any, here: Path) -> Non
     assert "got the file 'file'" in run("translate", DOG, "--model", "file").err
 
 
-def test_every_place_that_names_a_model_says_so(run: Any, here: Path) -> None:
+def test_every_place_that_names_a_model_reports_it(run: Any, here: Path) -> None:
     (here / "s.txt").write_text("a dog\n" * 200)
     run_folder(here / "runs" / "mine")
     words = ["--source", "s.txt", "--target", "s.txt"]
@@ -143,7 +143,7 @@ def test_a_run_may_itself_be_a_link(here: Path) -> None:
 ESCAPES = "red\x1b[31m\x1b]0;title\x07 \x9b2J\r\nline\u202eback"
 
 
-def test_a_card_says_nothing_to_the_terminal(
+def test_a_card_does_not_act_on_the_terminal(
     run: Any, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = read_model("captions-en-de")

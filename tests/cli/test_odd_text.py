@@ -301,7 +301,7 @@ def test_training_for_a_language_that_cannot_be_scored(
     assert Translator.load(tmp_path / "run").language == "ja"
 
 
-def test_tuning_on_characters_that_the_vocabulary_lacks_is_told(run: Any, model: Path, tmp_path: Path) -> None:
+def test_tuning_on_characters_that_the_vocabulary_lacks_is_reported(run: Any, model: Path, tmp_path: Path) -> None:
     source, target = corpus(tmp_path, [*numbered(3), ("猫", "Katze"), ("犬", "Hund")])
     arguments = ["--source", source, "--target", target, "--out", tmp_path / "run", "--from", model]
     ran = run("train", "text", *arguments, "--set", "epochs=0.01")

@@ -93,15 +93,15 @@ def test_continue_is_in_the_time_and_key_of_what_was_given(
     scale = tuple(Note(4 * at, 4 * at + 4, pitch) for at, pitch in enumerate([62, 66, 69, 73, 74, 69, 66, 62]))
     piece = Piece(scale, tempo=100.0, metres=(Metre(0, 3, 4),), pickup=0)
     options = ["--out", tmp_path / "a.mid", "--model", folder / "compose", "--threads", 1, "--seconds", 3, *more]
-    for keys, wanted in (((KeySignature(0, -3),), -3), ((), 2)):  # of the file; of D major, which sounds
+    for keys, reference in (((KeySignature(0, -3),), -3), ((), 2)):  # of the file; of D major, which sounds
         save_music(replace(piece, keys=keys), tmp_path / "given.mid")
         assert run("continue", tmp_path / "given.mid", *options).code == 0
         found, _ = read_piece(tmp_path / "a.mid")
         assert found.tempo == pytest.approx(100) and str(found.metres[0]) == "3/4"
-        assert [key.fifths for key in found.keys] == [wanted]
+        assert [key.fifths for key in found.keys] == [reference]
 
 
-def test_continue_says_that_a_piece_has_ended(
+def test_continue_reports_that_a_piece_has_ended(
     run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Pianist, "continue_", lambda self, primer, **options: primer.to_piece())
@@ -169,7 +169,7 @@ def test_training_on_files_prepares_them_once(run: Any, folder: Path, tmp_path: 
     assert report_of(run(*asked))["tokens"] > 0
 
 
-def test_an_index_says_which_files(run: Any, folder: Path, tmp_path: Path) -> None:
+def test_an_index_chooses_the_files(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["prepare", "music", "--data", folder / "music", "--index", folder / "index.csv", "--workers", 1]
     ran = run(*asked, "--melody", "--out", tmp_path / "ready")
     assert ran.code == 0 and ran.out.startswith(f"{tmp_path / 'ready'}: 2 pieces, ")

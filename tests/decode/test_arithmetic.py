@@ -15,9 +15,9 @@ ROWS = arrays(np.float32, (3, 8), elements=st.floats(-30, 30, width=32))
 
 def test_gelu_is_exact_to_rounding() -> None:
     x = np.concatenate((np.linspace(-40, 40, 20_001), [0.0, -1e30, 1e30])).astype(np.float32)
-    wanted = np.array([0.5 * float(v) * math.erfc(-float(v) / math.sqrt(2)) for v in x])
+    expected = np.array([0.5 * float(v) * math.erfc(-float(v) / math.sqrt(2)) for v in x])
     found = gelu(x.copy())
-    np.testing.assert_allclose(found, wanted, rtol=3e-7, atol=6e-8)
+    np.testing.assert_allclose(found, expected, rtol=3e-7, atol=6e-8)
 
 
 @given(ROWS)
@@ -29,10 +29,10 @@ def test_activations(x: np.ndarray) -> None:
 
 @given(ROWS)
 def test_softmax_sums_to_one(x: np.ndarray) -> None:
-    wanted = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
-    wanted /= wanted.sum(-1, keepdims=True)
-    np.testing.assert_allclose(softmax(x.copy()), wanted, rtol=2e-5, atol=1e-9)
-    np.testing.assert_allclose(np.exp(log_softmax(x.copy())), wanted, rtol=2e-5, atol=1e-9)
+    expected = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
+    expected /= expected.sum(-1, keepdims=True)
+    np.testing.assert_allclose(softmax(x.copy()), expected, rtol=2e-5, atol=1e-9)
+    np.testing.assert_allclose(np.exp(log_softmax(x.copy())), expected, rtol=2e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])

@@ -127,9 +127,9 @@ def test_steps_equal_those_of_the_transformer(name: str, rows: int, beams: int, 
         taken = got.shape[1]
     for at in range(taken, LENGTH):
         last = ids[:, at - 1] if at else None
-        found, wanted = plan.step(last, mine), torch_decoder.step(last, theirs)
-        likely = wanted > np.log(1e-6)
-        np.testing.assert_allclose(found[likely], wanted[likely], atol=3e-4 if "picture" in name else 2e-5)
+        found, expected = plan.step(last, mine), torch_decoder.step(last, theirs)
+        likely = expected > np.log(1e-6)
+        np.testing.assert_allclose(found[likely], expected[likely], atol=3e-4 if "picture" in name else 2e-5)
         assert mine.position == theirs.position == at + 1
         if at % 5 == 4:  # beams change places, and one source goes
             order = np.arange(rows) // beams * beams + random.integers(0, beams, rows)
@@ -147,9 +147,9 @@ def test_attention_equals_that_of_the_transformer(name: str) -> None:
     plan, model = models(config)
     ids = np.random.default_rng(4).integers(0, config.vocabulary, (2, LENGTH))
     source = given(config, 2).get("source")
-    found, wanted = (decoder.attention(ids, source=source) for decoder in (plan, TorchDecoder(model)))
+    found, expected = (decoder.attention(ids, source=source) for decoder in (plan, TorchDecoder(model)))
     for kind in ("encoder", "decoder", "cross"):
-        pairs = list(zip(getattr(found, kind), getattr(wanted, kind), strict=True))
+        pairs = list(zip(getattr(found, kind), getattr(expected, kind), strict=True))
         assert len(pairs) == (0 if kind == "cross" and (config.aligned or source is None) else 2) or kind == "encoder"
         for mine, theirs in pairs:
             np.testing.assert_allclose(mine, theirs, atol=1e-5)
@@ -175,15 +175,28 @@ def test_one_row_is_the_first_of_many() -> None:
     np.testing.assert_array_equal(alone[:, 0], many[:, 0])
 
 
+def test_rows_change_places_before_a_step() -> None:
+    plan, model = models(config_of(SETTINGS["classes"]))
+    ids = np.random.default_rng(3).integers(0, 13, (3, 6))
+    order = np.array([2, 0, 0])
+    found = []
+    for decoder in (plan, TorchDecoder(model)):
+        cache = decoder.start(length=LENGTH, rows=3, label=np.array([0, 1, 2]))
+        decoder.prefill(ids, cache)
+        cache.select(order)
+        found.append(decoder.step(ids[order, -1], cache))
+    np.testing.assert_allclose(found[0], found[1], atol=2e-5)
+
+
 def test_beams_equal_those_of_the_transformer() -> None:
     config = config_of(SETTINGS["source"])
     plan, model = models(config)
     asked = {**given(config, 6, 3), "length": 12}
-    found, wanted = (
+    found, expected = (
         beam_search(decoder, decoder.start(**asked), end=1, max_length=12, beam=3, nbest=3)
         for decoder in (plan, TorchDecoder(model))
     )
-    assert [[each.ids for each in choices] for choices in found] == [[each.ids for each in ch] for ch in wanted]
+    assert [[each.ids for each in choices] for choices in found] == [[each.ids for each in ch] for ch in expected]
 
 
 def test_a_broken_model_is_found() -> None:

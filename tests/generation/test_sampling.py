@@ -19,7 +19,7 @@ from triptych.generation.sampling import Sampling, draw, masked, probabilities
     alike=st.booleans(),
     uniform=st.floats(0, 1 - 2.0**-53),
 )
-def test_draws_what_the_distribution_says(
+def test_draws_follow_the_distribution(
     seed: int,
     vocabulary: int,
     temperature: float,

@@ -338,15 +338,15 @@ def test_prefilling_with_ids_that_are_none() -> None:
         model.prefill(torch.tensor([[1, 7]]), model.start(length=4))
 
 
-def test_wanted_probabilities_are_learned_instead_of_the_target() -> None:
+def test_soft_targets_are_learned_instead_of_the_target() -> None:
     """The loss is their cross-entropy with what is predicted, padding aside; the likelihood is that of the target."""
     model = Transformer(Config(11, width=8, heads=2, feed_forward=8, encoder_layers=0, decoder_layers=1)).eval()
     target, lengths = torch.randint(11, (2, 6)), torch.tensor([6, 3])
-    wanted = torch.rand(2, 6, 11).softmax(-1)
-    loss, nll = model.loss(Batch(target, lengths, soft_targets=wanted))
+    soft_targets = torch.rand(2, 6, 11).softmax(-1)
+    loss, nll = model.loss(Batch(target, lengths, soft_targets=soft_targets))
     found = model(target).log_softmax(-1)
     valid = torch.arange(6) < lengths[:, None]
-    torch.testing.assert_close(loss, -((wanted * found).sum(-1) * valid).sum())
+    torch.testing.assert_close(loss, -((soft_targets * found).sum(-1) * valid).sum())
     torch.testing.assert_close(nll, -(found.gather(-1, target[..., None])[..., 0] * valid).sum())
     assert loss.requires_grad and not nll.requires_grad
     one_hot = functional.one_hot(target, 11).float()

@@ -94,8 +94,8 @@ def test_music21_reads_the_same_from_score_and_midi(reader: MusicReader, piece: 
         assert bars(written) == expected
     signs = played.parts[0].flatten().getElementsByClass("TimeSignature")
     whole = [(round(4 * sign.offset), sign.ratioString) for sign in signs]
-    wanted = [(metre.start, str(metre)) for metre in piece.bars.metres() if metre.start < piece.length]
-    assert whole[-len(wanted) :] == wanted and len(whole) == len(wanted) + (piece.bars.pickup > 0)
+    reference = [(metre.start, str(metre)) for metre in piece.bars.metres() if metre.start < piece.length]
+    assert whole[-len(reference) :] == reference and len(whole) == len(reference) + (piece.bars.pickup > 0)
     (key, *_) = score.parts[0].flatten().getElementsByClass("KeySignature")
     (same, *_) = played.flatten().getElementsByClass("KeySignature")
     assert key.sharps == same.sharps == piece.keys[0].fifths

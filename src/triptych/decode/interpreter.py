@@ -77,11 +77,10 @@ class PlanCache:
                 keys[..., :used], values[:, :, :used] = keys[rows, :, :, :used], values[rows, :, :used]
             else:
                 self.keys[layer], self.values[layer] = keys[rows], values[rows]
-        self.begun = self.begun[rows]
+        self.begun = None if self.begun is None else self.begun[rows]
+        self.label = None if self.label is None else self.label[rows]
         if self.added is not None and len(self.added) == before:
             self.added = self.added[rows]
-        if self.label is not None:
-            self.label = self.label[rows]
         if self.source and not np.array_equal(groups, np.arange(before // self.beams)):
             self.source = [(keys[groups], values[groups]) for keys, values in self.source]
             self.hide = None if self.hide is None else self.hide[groups]

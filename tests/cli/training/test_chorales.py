@@ -16,7 +16,7 @@ def test_composed_pieces_and_a_share_need_teachers() -> None:
             Teaching(**wrong)  # type: ignore[arg-type]
 
 
-def test_teachers_compute_as_the_recipe_says_and_as_before_where_a_run_goes_on(
+def test_teachers_compute_by_the_recipe_and_as_before_where_a_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher = Composer.new(device="cpu", width=8, heads=2, feed_forward=8, decoder_layers=1).module()

@@ -96,7 +96,7 @@ def test_continue(run: Any, folder: Path, tmp_path: Path) -> None:
     assert told_by(run("continue", folder / "piece.mid", *options, "--seconds", 2))["sixteenths"] == 44
 
 
-def test_continue_says_that_a_piece_has_ended(
+def test_continue_reports_that_a_piece_has_ended(
     run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, _ = read_piece(folder / "piece.mid")
@@ -277,7 +277,7 @@ def test_the_verbs_take_the_common_options(run: Any, verb: str, monkeypatch: pyt
         assert all(option in ran.out for option in ("--model", "--seed", "--temperature", "--top-k", "--top-p"))
 
 
-def test_every_kind_of_file_is_taken_and_what_was_changed_is_told(run: Any, folder: Path, tmp_path: Path) -> None:
+def test_every_kind_of_file_is_taken_and_what_was_changed_is_reported(run: Any, folder: Path, tmp_path: Path) -> None:
     data = (folder / "piece.mid").read_bytes()
     save_music(to_piece(GRID, 90.0), tmp_path / "a.musicxml")
     with zipfile.ZipFile(tmp_path / "a.mxl", "w") as archive:

@@ -46,7 +46,7 @@ def test_text(run: Any, translator: Any, tmp_path: Path) -> None:
     ("named", "asked", "why"),
     [(None, [], "names no language; give --language"), ("xx", [], "no rules for 'xx'"), ("de", ["yy"], "for 'yy'")],
 )
-def test_text_says_why_a_figure_is_missing(
+def test_text_reports_why_a_figure_is_missing(
     run: Any,
     translator: Any,
     tmp_path: Path,
@@ -63,7 +63,7 @@ def test_text_says_why_a_figure_is_missing(
     assert ran.code == 0 and "note: there is no bleu_lc_tok: " in ran.err and why in ran.err
 
 
-def test_image_says_why_figures_are_missing(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_reports_why_figures_are_missing(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = Pictures(np.zeros((2, 8, 8, 3), np.uint8), None, ())
     Painter.new(pictures, task="upscale", preset="tiny", device="cpu").save(tmp_path / "model")
     for name in ("one", "two"):

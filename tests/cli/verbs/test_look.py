@@ -84,7 +84,7 @@ def test_complexity_numbers_and_picture(run: Any, quick: Any, tmp_path: Path, su
     assert picture.stat().st_size > 10_000
 
 
-def test_complexity_says_where_the_picture_is(run: Any, quick: Any, tmp_path: Path) -> None:
+def test_complexity_names_where_the_picture_is(run: Any, quick: Any, tmp_path: Path) -> None:
     ran = run("look", "complexity", "--out", tmp_path / "a.png")
     assert ran.code == 0 and ran.out == f"{tmp_path / 'a.png'}\n"
 
@@ -203,7 +203,7 @@ def test_a_note_by_its_number_is_for_piano_music(run: Any, piece: Path, tmp_path
     assert ran.code == 2 and "expected no --note for a chorale" in ran.err
 
 
-def test_more_heads_than_colours_are_told(run: Any, piece: Path, tmp_path: Path) -> None:
+def test_more_heads_than_colours_are_reported(run: Any, piece: Path, tmp_path: Path) -> None:
     shape = {"width": 36, "heads": 9, "feed_forward": 16, "decoder_layers": 1}
     Composer.new(preset="tiny", device="cpu", **shape).save(tmp_path / "many")
     ran = run("look", "piece", piece, "--model", tmp_path / "many", "--out", tmp_path / "a.png", "--json")
@@ -224,7 +224,7 @@ def test_similarity(run: Any, piece: Path, tmp_path: Path) -> None:
     assert "expected a picture named" in run("look", "piece", "--similarity", piece, "--out", tmp_path / "s.mid").err
 
 
-def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_told(run: Any, tmp_path: Path) -> None:
+def test_pieces_are_midi_or_musicxml_and_what_was_changed_is_reported(run: Any, tmp_path: Path) -> None:
     piece = Piece(tuple(Note(4 * beat, 4 * beat + 4, 60 + beat % 5) for beat in range(40)), voices=("melody",))
     outs = []
     for suffix in (".mid", ".musicxml"):

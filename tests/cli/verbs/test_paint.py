@@ -43,8 +43,8 @@ def test_paint(run: Any, folder: Path, tmp_path: Path) -> None:
     report = json.loads(ran.out)
     assert ran.code == 0 and report["label"] == "coat" and len(report["out"]) == report["pictures"] == 3
     painted = [read_picture(name)[0] for name in report["out"]]
-    wanted = Painter.load(folder / "paint", device="cpu").paint(3, label="coat", seed=4)
-    assert np.array_equal(np.stack(painted), wanted)
+    reference = Painter.load(folder / "paint", device="cpu").paint(3, label="coat", seed=4)
+    assert np.array_equal(np.stack(painted), reference)
     assert read_picture(report["sheet"])[0].shape[2] == 3
     again = json.loads(run(*asked, "--out", tmp_path / "b").out)
     assert [Path(name).read_bytes() for name in again["out"]] == [Path(name).read_bytes() for name in report["out"]]
@@ -103,8 +103,8 @@ def test_upscale(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run("upscale", folder / "small.png", "--out", out, "--seed", 2, *common(folder, "upscale"))
     report = json.loads(ran.out)
     assert (ran.code, report["height"], report["width"]) == (0, 8, 8) and not ran.err
-    wanted = Painter.load(folder / "upscale", device="cpu").upscale(read_picture(folder / "small.png")[0], seed=2)
-    assert np.array_equal(read_picture(out)[0], wanted[0])
+    reference = Painter.load(folder / "upscale", device="cpu").upscale(read_picture(folder / "small.png")[0], seed=2)
+    assert np.array_equal(read_picture(out)[0], reference[0])
     given = read_picture(tmp_path / "large-given.png")[0]
     assert np.array_equal(given, read_picture(folder / "small.png")[0].repeat(4, 0).repeat(4, 1))
     assert report["files"] == [str(out)] and report["given"] == str(tmp_path / "large-given.png")
@@ -310,7 +310,7 @@ QUICK = ["--set=epochs=1", "--set=model.width=16", "--set=model.heads=2", "--set
 QUICK += ["--set=model.decoder_layers=1", "--set=dtype=float32", "--device", "cpu", "--json"]
 
 
-def test_classes_and_their_counts_are_told_before_training(run: Any, tmp_path: Path) -> None:
+def test_classes_and_their_counts_are_printed_before_training(run: Any, tmp_path: Path) -> None:
     drawn(
         tmp_path / "set",
         [f"{top}/{name}/images/{n}.png" for top in ("Train", "Val") for name in "ab" for n in range(4)],

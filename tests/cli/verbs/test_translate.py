@@ -51,7 +51,7 @@ def test_json(run: Any, translator: Any) -> None:
     assert translator.calls[-1][1]["align"] is True
 
 
-def test_what_was_never_learned_is_counted_and_told_once(run: Any, translator: Any) -> None:
+def test_what_was_never_learned_is_counted_and_reported_once(run: Any, translator: Any) -> None:
     ran = run("translate", "A dog.", "A 🤖.", "日本")
     assert ran.out.count("\n") == 3
     assert ran.err == (

@@ -42,12 +42,12 @@ def test_bfloat16_products_stay_close() -> None:
     hidden, weight = torch.randn(300, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
     target = torch.randint(50, (300,))
     exact, _ = cross_entropy(hidden, weight, target, 0.1)
-    wanted = torch.autograd.grad(exact, (hidden, weight))
+    reference = torch.autograd.grad(exact, (hidden, weight))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough, _ = cross_entropy(hidden, weight, target, 0.1)
     got = torch.autograd.grad(rough, (hidden, weight))
     torch.testing.assert_close(rough, exact, rtol=2e-2, atol=0)
-    for one, other in zip(got, wanted, strict=True):
+    for one, other in zip(got, reference, strict=True):
         assert float((one - other).norm() / other.norm()) < 2e-2
 
 
@@ -57,13 +57,13 @@ def test_what_is_nearly_certain_keeps_its_gradient_in_bfloat16() -> None:
     hidden = (10.5 * torch.eye(40)).requires_grad_()
     target = torch.arange(40)
     exact, nll = cross_entropy(hidden, weight, target)
-    (wanted,) = torch.autograd.grad(exact, hidden)
+    (reference,) = torch.autograd.grad(exact, hidden)
     assert 0.998 < float((-nll / 40).exp()) < 0.9995
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough, rough_nll = cross_entropy(hidden, weight, target)
     (got,) = torch.autograd.grad(rough, hidden)
     torch.testing.assert_close(rough_nll, nll, rtol=1e-2, atol=0)
-    assert float((got - wanted).norm() / wanted.norm()) < 1e-2
+    assert float((got - reference).norm() / reference.norm()) < 1e-2
 
 
 def test_only_the_loss_has_a_gradient() -> None:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triptych.decode.steps.pixels import parameters_of_a_pixel
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.heads.mixture import MixtureComponents, log_mass, scaled
@@ -19,14 +20,14 @@ def logistics(channels: int, components: int, seed: int = 0, spread: float = 3.0
     torch.manual_seed(seed)
     base = scaled(torch.randint(LEVELS, (2, channels, components)))
     return MixtureComponents(
-        spread * torch.randn(2, MixtureComponents.size(channels, components), dtype=torch.float64), base
+        spread * torch.randn(2, parameters_of_a_pixel(channels, components), dtype=torch.float64), base
     )
 
 
 def test_numbers_that_describe_a_pixel() -> None:
     """Salimans et al. 2017: 10 components of three channels take 100 numbers; grey takes three a component."""
-    assert MixtureComponents.size(3, 10) == 100
-    assert MixtureComponents.size(1, 10) == 30
+    assert parameters_of_a_pixel(3, 10) == 100
+    assert parameters_of_a_pixel(1, 10) == 30
 
 
 @settings(deadline=None, max_examples=30)

@@ -52,7 +52,7 @@ def test_the_last_patch_is_filled() -> None:
     assert patches(torch.tensor([[1, 2, 3]]), 3).tolist() == [[[1, 2, 3]]]
 
 
-def test_inside_of_a_patch_each_token_is_told_those_before_it_and_its_own_of_the_patch_before() -> None:
+def test_inside_of_a_patch_each_token_reads_those_before_it_and_its_own_of_the_patch_before() -> None:
     torch.manual_seed(0)
     head = make(dropout=0.0).head
     assert isinstance(head, PatchHead)

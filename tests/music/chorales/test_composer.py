@@ -378,9 +378,9 @@ def test_bars_are_those_of_the_score(
     grid = grid_of(0, steps)
     piece = to_piece(grid, pickup=pickup)
     found = filler.infill(piece, ["alto", "bass"], first=first, last=last)
-    wanted = grid.copy()
-    wanted[slice(*anew), [1, 3]] = UNKNOWN
-    np.testing.assert_array_equal(asked[0], wanted)
+    reference = grid.copy()
+    reference[slice(*anew), [1, 3]] = UNKNOWN
+    np.testing.assert_array_equal(asked[0], reference)
     assert found.bars.pickup == pickup % 16
 
 

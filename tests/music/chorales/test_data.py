@@ -144,7 +144,7 @@ def test_a_few_files_hold_out_none(tmp_path: Path) -> None:
         read_chorales(tmp_path, "valid")
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.mid").write_bytes(b"no music")
     (tmp_path / "b.mid").mkdir()
     with pytest.raises(UserError, match=r"got none; first: expected a MIDI file, got '.*a\.mid'"):

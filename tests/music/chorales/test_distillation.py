@@ -9,7 +9,7 @@ from triptych.model.transformer import Transformer
 from triptych.music.chorales.augmentation import Augmentation
 from triptych.music.chorales.codec import END, HOLE, RANGES, REST, ChoraleCodec, Grid
 from triptych.music.chorales.data import ChoraleData, Distillation, interpolated, moved_pitches
-from triptych.music.chorales.distillation import MASKS, SPANS, distilled, distilled_to_infill
+from triptych.music.chorales.distillation import OTHERS, SPANS, distilled, distilled_to_infill
 from triptych.music.chorales.labels import label_of
 from triptych.music.chorales.score import ensemble_probabilities
 from triptych.music.piece.key import key_of
@@ -101,10 +101,10 @@ def test_batches_carry_soft_targets(taught: Taught) -> None:
     of_made = {
         tuple(CODEC.encode(grid)): targets[0] for grid, targets in zip(MADE, found.composed_targets, strict=True)
     }
-    for target, wanted in zip(batch.target, batch.soft_targets, strict=True):
+    for target, expected in zip(batch.target, batch.soft_targets, strict=True):
         ids = tuple(target[:-1].tolist())
         targets, share = (of_data[ids], 0.75) if ids in of_data else (of_made[ids], 1.0)
-        torch.testing.assert_close(wanted, torch.from_numpy(interpolated(targets, target.numpy(), 0, share)))
+        torch.testing.assert_close(expected, torch.from_numpy(interpolated(targets, target.numpy(), 0, share)))
     assert {tuple(row[:-1].tolist()) for row in batch.target} >= set(of_data)
 
 
@@ -130,12 +130,12 @@ def test_labels_choose_the_soft_targets(taught: Taught) -> None:
     for number in range(6):
         (batch,) = data.epoch(number)
         assert batch.soft_targets is not None and batch.label is not None
-        for target, wanted, label in zip(batch.target, batch.soft_targets, batch.label.tolist(), strict=True):
+        for target, expected, label in zip(batch.target, batch.soft_targets, batch.label.tolist(), strict=True):
             place = [tuple(CODEC.encode(grid)) for grid in GRIDS].index(tuple(target[:-1].tolist()))
             kind = 0 if label < 0 else 1 if label < 2 else 2
             seen.add(kind)
             torch.testing.assert_close(
-                wanted, torch.from_numpy(interpolated(found.soft_targets[place][kind], target.numpy(), 0, 1.0))
+                expected, torch.from_numpy(interpolated(found.soft_targets[place][kind], target.numpy(), 0, 1.0))
             )
     assert seen == {0, 1, 2}
 
@@ -146,7 +146,7 @@ def test_infilling_teachers_are_given_masks_and_these_are_learned(model_of: Mode
     found = distilled_to_infill([*others, model], GRIDS, share=0.75)
     assert len(found.soft_targets) == len(found.masks) == 4 and not found.composed
     for grid, masks, targets in zip(GRIDS, found.masks, found.soft_targets, strict=True):
-        assert not masks[0][:, 0].any() and masks[0][:, 1:].all() and len(masks) == len(targets) == MASKS
+        assert not masks[0][:, 0].any() and masks[0][:, 1:].all() and len(masks) == len(targets) == 1 + SPANS + OTHERS
         for span in masks[1 : 1 + SPANS]:  # of all voices, in one piece
             inside = span.any(1)
             assert np.array_equal(span, np.repeat(inside[:, None], 4, 1))
@@ -171,12 +171,12 @@ def test_infilling_teachers_are_given_masks_and_these_are_learned(model_of: Mode
         (batch,) = data.epoch(number)
         assert batch.source is not None and batch.soft_targets is not None and batch.label is not None
         assert set(batch.label.tolist()) == {-1}
-        for target, source, wanted in zip(batch.target, batch.source, batch.soft_targets, strict=True):
+        for target, source, expected in zip(batch.target, batch.source, batch.soft_targets, strict=True):
             place = [tuple(CODEC.encode(grid)) for grid in GRIDS].index(tuple(target.tolist()))
             hidden = (source == HOLE).numpy()
             (which,) = [n for n, mask in enumerate(found.masks[place]) if np.array_equal(mask.reshape(-1), hidden)][:1]
             seen.add(which)
             torch.testing.assert_close(
-                wanted, torch.from_numpy(interpolated(found.soft_targets[place][which], target.numpy(), 0, 0.75))
+                expected, torch.from_numpy(interpolated(found.soft_targets[place][which], target.numpy(), 0, 0.75))
             )
-    assert len(seen) == MASKS
+    assert len(seen) == 1 + SPANS + OTHERS

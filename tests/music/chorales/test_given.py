@@ -39,7 +39,7 @@ def soprano(piece: Piece) -> list[tuple[int, int, int]]:
     st.sampled_from([1, 2, 3, 4, 6]),
     st.sampled_from(["auto", "stay", "octaves", 0, 5, -24]),
 )
-def test_a_melody_comes_back_as_it_was_or_is_told(
+def test_a_melody_comes_back_as_it_was_or_is_reported(
     pitches: list[int], rests: int, pickup: int, length: int, transpose: int
 ) -> None:
     notes, words = tune_of(pitches, rests, length), list[str]()
@@ -129,7 +129,7 @@ def test_of_a_melody_each_note_ends_with_the_next_and_repeated_ones_stay() -> No
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 127), min_size=1, max_size=10), st.integers(0, 40), st.integers(-40, 0))
-def test_voices_come_back_as_they_were_or_are_told(pitches: list[int], rests: int, below: int) -> None:
+def test_voices_come_back_as_they_were_or_are_reported(pitches: list[int], rests: int, below: int) -> None:
     words = list[str]()
     notes = tune_of(pitches, rests)
     other = tuple(Note(n.start, n.end, max(0, n.pitch + below), voice=1) for n in notes)
@@ -137,11 +137,11 @@ def test_voices_come_back_as_they_were_or_are_told(pitches: list[int], rests: in
     found = given_voices(piece, report=words.append)
     answer = found.answer(found.grid)
     sounding = sorted((note.start, note.end, note.pitch) for note in answer.notes)
-    wanted = sorted((note.start, note.end, note.pitch) for note in piece.notes)
+    reference = sorted((note.start, note.end, note.pitch) for note in piece.notes)
     if any("octaves" in word for word in words):
-        wanted = [(start, end, pitch % 12) for start, end, pitch in wanted]
+        reference = [(start, end, pitch % 12) for start, end, pitch in reference]
         sounding = [(start, end, pitch % 12) for start, end, pitch in sounding]
-    assert sorted(sounding) == sorted(wanted)
+    assert sorted(sounding) == sorted(reference)
     span = max(note.pitch for note in piece.notes) - min(note.pitch for note in piece.notes)
     assert any("octaves" in word for word in words) == (span > 45)
 
@@ -205,7 +205,7 @@ def test_nothing_is_given() -> None:
             read(Piece(()))
 
 
-def test_a_word_about_bars_that_nothing_says() -> None:
+def test_a_word_about_bars_that_are_not_given() -> None:
     words = list[str]()
     # long notes on the second quarter of every bar, and a last bar shorter by one
     tune = [

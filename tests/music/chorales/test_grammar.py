@@ -16,9 +16,9 @@ ORDERS = st.permutations(VOICES)
 
 
 def draw(
-    grammar: ChoraleGrammar, steps: int, wanted: Callable[[int], list[int]], known: Grid | None = None, rows: int = 1
+    grammar: ChoraleGrammar, steps: int, expected: Callable[[int], list[int]], known: Grid | None = None, rows: int = 1
 ) -> list[Grid]:
-    """Grids by the first allowed of the tokens wanted at a position, else a random one; up to END."""
+    """Grids by the first allowed of the tokens expected at a position, else a random one; up to END."""
     codec, random = grammar.codec, np.random.default_rng(0)
     forced = np.full(4 * steps, HOLE) if known is None else codec.encode(known, holes=True)
     ids = np.zeros((rows, 0), np.int64)
@@ -28,7 +28,7 @@ def draw(
         else:
             allowed = grammar(ids)
             assert allowed.shape == (rows, codec.vocabulary) and allowed.any(1).all()
-            wish = wanted(position)
+            wish = expected(position)
             column = np.array(
                 [
                     next((token for token in wish if row[token]), random.choice(np.flatnonzero(row[:REST])))

@@ -73,7 +73,7 @@ def test_likelihood_is_the_mean_over_tokens(task: str) -> None:
 
 @settings(deadline=None, max_examples=8)
 @given(st.permutations(VOICES), st.sampled_from(list(MODELS)))
-def test_voices_are_told_apart_in_any_order(order: list[str], task: str) -> None:
+def test_voices_are_distinguished_in_any_order(order: list[str], task: str) -> None:
     codec, grid = ChoraleCodec(order), grid_of(7, 5)
     (batch,) = held_out_pieces([grid], codec, task)  # type: ignore[arg-type]
     found = likelihood(MODELS[task], [batch], codec=codec)

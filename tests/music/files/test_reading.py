@@ -117,7 +117,7 @@ def test_unisons_end_together(reader: MusicReader) -> None:
     assert ends(reader, on(0) + on(0) + off(10) + off(10) + END)[0] == [(0, 10, 60), (0, 10, 60)]
 
 
-def test_what_sounds_at_the_end_of_a_part_ends_there_and_is_told(reader: MusicReader) -> None:
+def test_what_sounds_at_the_end_of_a_part_ends_there_and_is_reported(reader: MusicReader) -> None:
     late = bytes([90]) + END[1:]
     notes, words = ends(reader, on(0) + on(48, 64) + late, on(0, 72) + off(10, 72) + END)
     assert notes == [(0, 10, 72), (0, 138, 60), (48, 138, 64)]
@@ -343,7 +343,7 @@ def test_instruments(reader: MusicReader) -> None:
         (file(b"\0\x90\x3c\x50\0\x80\x3c\0" + END), "has no notes"),
     ],
 )
-def test_a_bad_file_is_told_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
+def test_a_bad_file_is_refused_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
     with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as caught:
         reader.read_piece(data, name="song\n.mid")
     assert got in str(caught.value)

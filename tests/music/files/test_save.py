@@ -22,7 +22,7 @@ SHORT = Piece((Note(0, 1, 60), Note(1, 2, 64, voice=1)), tempo=240.0, voices=("a
         ("new/folders/a.png", b"\x89PNG"),
     ],
 )
-def test_the_suffix_says_as_what_it_is_saved(tmp_path: Path, name: str, begins: bytes) -> None:
+def test_the_suffix_chooses_the_format(tmp_path: Path, name: str, begins: bytes) -> None:
     if name.endswith(".svg"):
         pytest.importorskip("verovio")
     save_music(SHORT, tmp_path / name)

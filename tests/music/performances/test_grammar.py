@@ -199,7 +199,7 @@ def test_what_a_melody_asks_for() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(0, END - 1), max_size=40), st.integers(0, 40))
-def test_ids_that_were_told_before(ids: list[int], cut: int) -> None:
+def test_ids_that_were_asked_before(ids: list[int], cut: int) -> None:
     whole = PerformanceGrammar()(np.array([ids], dtype=np.int64))
     grammar = PerformanceGrammar(before=np.array(ids[:cut], np.int64))
     assert np.array_equal(grammar(np.array([ids[cut:]], dtype=np.int64)), whole)

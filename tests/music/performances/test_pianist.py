@@ -247,10 +247,10 @@ def test_primers_from_files(pianist: Pianist, tmp_path: Path) -> None:
 @given(st.lists(NOTES, min_size=1, max_size=12), st.integers(0, 1000), st.sampled_from([1.0, 9.0]))
 def test_a_melody_is_in_the_music(rows: list[tuple[int, int, int, int]], seed: int, temperature: float) -> None:
     tune = played(rows)
-    wanted = onsets(module._melody(tune))
+    reference = onsets(module._melody(tune))
     sampling = Sampling(temperature=temperature)
     found, _ = from_piece(make("accompany").accompany(tune, label="Chopin", seed=seed, sampling=sampling))
-    assert set(wanted) <= set(onsets(found))
+    assert set(reference) <= set(onsets(found))
     assert found.seconds <= module._melody(tune).seconds + module.AFTERWARDS + 0.02
 
 

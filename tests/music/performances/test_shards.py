@@ -88,7 +88,7 @@ def test_a_zip_is_the_same_whatever_the_number_of_workers(folder: Path, tmp_path
 @pytest.mark.parametrize(
     "header", ["file,composer,title,split", "midi_filename,canonical_composer,year,split", "file,label,title,split"]
 )
-def test_an_index_says_what_the_files_do_not(folder: Path, tmp_path: Path, header: str) -> None:
+def test_an_index_has_what_the_files_lack(folder: Path, tmp_path: Path, header: str) -> None:
     (tmp_path / "index.csv").write_text(
         "\ufeff" + f'{header}\n00.mid,"Bach, J. S.",a,validation\n'
         "Bach/02.mid,Busoni,b,train\n04.mid,,c,test\n06.mid,Busoni,d,\nnone.mid,Bach,e,train\n",

@@ -42,7 +42,7 @@ def test_the_table() -> None:
         assert 0 <= upbeat < Metre.parse(metres.split()[0]).ticks(4)
 
 
-def test_the_metre_is_told_or_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metre_is_given_or_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = [grid_of(seed, 40) for seed in range(6)]
     monkeypatch.setitem(_table(), digest(grids[0]), ("3/4", 4))
     (batch,) = held_out_pieces(grids[:1], ChoraleCodec(), metre=24)
@@ -56,7 +56,7 @@ def test_the_metre_is_told_or_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("task", ["compose", "infill"])
-def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_given_the_metre_and_answers_the_same_at_first(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = grid_of(3, 48)
     monkeypatch.setitem(_table(), digest(grid), ("3/4", 0))
     plain = Composer.new(task=task, preset="tiny", device="cpu", **SHAPE)  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def test_a_model_is_given_the_metre_and_says_the_same_at_first(task: str, monkey
     assert moved.nll == pytest.approx(before.nll) != pytest.approx(moved.with_metre.nll)
 
 
-def test_steps_are_told_it_too() -> None:
+def test_steps_are_given_it_too() -> None:
     composer = Composer.new(preset="tiny", device="cpu", **{**SHAPE, "positions": POSITIONS})  # type: ignore[arg-type]
     model = composer.module().eval()
     assert model.condition.metre is not None

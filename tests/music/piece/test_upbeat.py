@@ -29,12 +29,14 @@ TUNE = Piece((Note(0, 4, 67), Note(4, 40, 60)))
         ("3/2", "2", "3/2", 16),
     ],
 )
-def test_what_a_person_says(metre: str | None, upbeat: str | None, said: str, pickup: int | None) -> None:
+def test_metres_and_upbeats_that_a_person_gives(
+    metre: str | None, upbeat: str | None, said: str, pickup: int | None
+) -> None:
     found = with_bars(TUNE, metre, upbeat)
     assert ("".join(map(str, found.metres)), found.pickup) == (said, pickup)
 
 
-def test_it_goes_over_what_the_file_says() -> None:
+def test_it_replaces_that_of_the_file() -> None:
     piece = replace(TUNE, metres=(Metre(0, 3, 4), Metre(12, 4, 4)), pickup=8)
     found = with_bars(piece, None, "1/8")
     assert (found.metres, found.pickup) == (piece.metres, 2)

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from triptych.decode.history import MISSING, History
 from triptych.decode.steps.inputs import columns_of
+from triptych.decode.steps.pixels import HALF, KNOWN, MIN_LOG_SCALE, parameters_of_a_pixel
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.heads.base import Head
@@ -37,11 +38,8 @@ from triptych.shape.config import Config
 from triptych.shape.parts import LEVELS, Mixture, Pixels
 from triptych.shape.pattern import causal_neighbours
 
-HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spread over -1 to 1
-MIN_LOG_SCALE = -7.0
 FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, untrained
 GENTLE = 0.1  # of the usual size: the output of an untrained network
-KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 
 
 def scaled(ids: Tensor) -> Tensor:
@@ -76,7 +74,7 @@ class MixtureComponents:
     """
 
     def __init__(self, parameters: Tensor, base: Tensor) -> None:
-        """From parameters [..., size(C, K)] and base [..., C, K]."""
+        """From parameters [..., N] (N: `parameters_of_a_pixel`) and base [..., C, K]."""
         channels = base.size(-2)
         pairs = channels * (channels - 1) // 2
         blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)  # [..., numbers, K]
@@ -84,11 +82,6 @@ class MixtureComponents:
         self.channels, self.base = channels, base
         self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=MIN_LOG_SCALE)
         self.means, self.slopes = base + means * self.log_scales.exp(), slopes.tanh()
-
-    @staticmethod
-    def size(channels: int, components: int) -> int:
-        """Numbers that describe one pixel."""
-        return components * (1 + 2 * channels + channels * (channels - 1) // 2)
 
     def mean(self, channel: int, before: Tensor) -> Tensor:
         """Means [..., K] of a channel after the intensities `before` [..., channel] of the pixel, from -1 to 1."""
@@ -141,7 +134,7 @@ class MixtureHead(Head):
         self.channels, self.components, self.aligned = config.input.channels, settings.components, config.aligned
         self.pattern, self.columns = config.pattern, columns_of(config)
         read = config.width + (KNOWN - 1) * self.channels
-        self.parameters_of = nn.Linear(read, MixtureComponents.size(self.channels, self.components))
+        self.parameters_of = nn.Linear(read, parameters_of_a_pixel(self.channels, self.components))
 
     @torch.no_grad()
     def initialize(self) -> None:

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from triptych.attention.relation import Relation
 from triptych.decode.history import MISSING, History
+from triptych.decode.shapes import kinds
 from triptych.model.inputs.patches import patches
 from triptych.shape.config import Config
-from triptych.shape.relations import RELATIONS, Layer
+from triptych.shape.relations import Layer
 
 
 class Relations(nn.ParameterDict):
@@ -22,8 +23,7 @@ class Relations(nn.ParameterDict):
 
     def __init__(self, config: Config, layer: Layer) -> None:
         super().__init__()
-        names = {settings: kind for kind, settings in RELATIONS.items()}
-        used = {names[type(each)]: each for each in config.relations if each.rows(layer)}
+        used = {kind: each for kind, each in kinds(config).items() if each.rows(layer)}
         self._causal, self._size = layer.causal, config.input.size
         self._kinds = {kind: (each, each.row(layer)) for kind, each in used.items()}
         self._reads = any(each.reads for each in used.values())

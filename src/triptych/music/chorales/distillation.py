@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SPANS, OTHERS = 2, 3  # of a piece, masks that the teachers of a filling model are given
 MIN_SPAN, MAX_SPAN = 1 / 6, 2 / 3  # of a piece are hidden by a span: the middle third and what lies around it
-MASKS = 1 + SPANS + OTHERS
 
 
 def distilled(

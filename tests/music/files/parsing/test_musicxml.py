@@ -99,7 +99,7 @@ def test_upbeats_and_bars_that_are_cut(reader: MusicReader, implicit: str) -> No
     assert [(start, end) for start, end, _, _ in rows(piece)] == [(0, 1), (1, 4), (4, 6), (6, 7), (7, 10), (10, 12)]
 
 
-def test_a_measure_that_begins_within_a_bar_says_its_metre_again(reader: MusicReader) -> None:
+def test_a_measure_that_begins_within_a_bar_repeats_its_metre(reader: MusicReader) -> None:
     body = measure(attributes("3") + note("D5", 6)) + measure(note("G5", 2), 2) + measure(note("G5", 6), 3)
     piece, _ = reader.read_piece(score(body + measure(note("A5", 6), 4)))
     assert piece.metres == (Metre(0, 3, 4), Metre(4 * piece.resolution, 3, 4))
@@ -223,7 +223,7 @@ def archived(name: str, content: bytes) -> bytes:
         (archived("song.xml", b"<a>" + bytes(10_000_001)), "its score has more than 10,000,000 bytes"),
     ],
 )
-def test_a_score_that_is_none_is_told_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
+def test_a_score_that_is_none_is_refused_in_one_line(reader: MusicReader, data: bytes, got: str) -> None:
     with pytest.raises(UserError, match=r"^expected .*; [a-z][^\n]*$") as caught:
         reader.read_piece(data, name="song.musicxml")
     assert got in str(caught.value) and "'song.musicxml'" in str(caught.value)
