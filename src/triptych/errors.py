@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from types import UnionType
 
-LONGEST = 1000  # characters of a message; of a longer one the beginning and the end are shown
+MAX_MESSAGE = 1000  # characters of a message; of a longer one the beginning and the end are shown
 
 
 def printable(text: str, length: int) -> str:
@@ -12,9 +12,9 @@ def printable(text: str, length: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text as one line of at most `LONGEST` characters, in which nothing moves the cursor or changes the terminal."""
+    """Text as one line of at most `MAX_MESSAGE` characters, in which nothing moves the cursor or changes the terminal."""
     text = plain(" ".join(text.split()))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[5 - LONGEST // 2 :]}"
+    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE // 2]} ... {text[5 - MAX_MESSAGE // 2 :]}"
 
 
 def plain(text: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from triptych.cli.main import main
-from triptych.errors import LONGEST, UserError
+from triptych.errors import MAX_MESSAGE, UserError
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer, transformer_of
 from triptych.shape.config import Config
@@ -81,7 +81,7 @@ def test_a_hostile_configuration_is_refused_at_once(
     assert time.perf_counter() - start < 1  # 0.05 s on a quiet machine
     assert main(["translate", "A dog.", "--model", str(tmp_path / "model")]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < LONGEST + 10
+    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < MAX_MESSAGE + 10
 
 
 TABLES = {
@@ -103,7 +103,7 @@ def test_a_hostile_recipe(tmp_path: Path, recipe: bytes, capsys: pytest.CaptureF
     words = ["--source", str(tmp_path / "text"), "--target", str(tmp_path / "text"), "--out", str(tmp_path / "run")]
     assert main(["train", "text", *words, "--set", "epochs=1", "--recipe", str(tmp_path / "recipe.toml")]) == 2
     message = capsys.readouterr().err
-    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < LONGEST + 10
+    assert message.startswith("error: ") and message.count("\n") == 1 and len(message) < MAX_MESSAGE + 10
 
 
 @pytest.mark.parametrize("value", ["[" * 900 + "]" * 900, "9" * 5000, "0x" + "f" * 5000])
@@ -126,4 +126,4 @@ def test_what_is_bounded_passes() -> None:
 
 def test_an_error_is_one_printable_line() -> None:
     message = str(UserError("got \x1b[31m'" + "x\n" * 5000 + "'; remove it"))
-    assert message.isprintable() and len(message) == LONGEST and message.endswith("; remove it")
+    assert message.isprintable() and len(message) == MAX_MESSAGE and message.endswith("; remove it")

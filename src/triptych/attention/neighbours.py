@@ -26,7 +26,7 @@ def neighbours(query: Tensor, key: Tensor, value: Tensor, size: int) -> Tensor:
     """Attention [B, H, L, D] for `Local1D(size, size)` of query, key and value [B, H, L, D], differentiable once."""
     length = query.size(2)
     if length <= size:  # one block, and none before it: the kernel fails on nothing
-        with torch.autocast("cpu", enabled=False):  # longer ones know nothing of it either
+        with torch.autocast("cpu", enabled=False):  # longer ones are the same without it
             return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     missing = -length % size
     parts = (F.pad(x, (0, 0, 0, missing)) if missing else x for x in (query, key, value))

@@ -63,7 +63,7 @@ def answer(result: Mapping[str, object], lines: Iterable[str], *, as_json: bool)
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not the answer, in one line. Of several processes the first one speaks."""
+    """Print a line that is not the answer to standard error; of several processes, the first one does."""
     if is_first():
         print(one_line(message), file=sys.stderr)
 

@@ -18,7 +18,7 @@ from triptych.text.segmentation import Segmentations
 
 BYTES = 256  # byte fallback: one piece for each byte, so that nothing is unknown
 MINIMUM_VOCABULARY = BYTES + 2 + 6  # the bytes, UNKNOWN and END, and a few pieces to begin with
-LONGEST_LINE = 16_000  # characters of a line that the vocabulary is learned from
+MAX_LINE = 16_000  # characters of a line that the vocabulary is learned from
 LOWEST_COVERAGE = 0.98  # SentencePiece takes no less
 NO_TEXT = "expected lines of text to learn a vocabulary from, got none; give files that hold text"
 MAX_VOCABULARY_LINES = 2_000_000  # lines that the vocabulary is learned from: SentencePiece holds them all in memory
@@ -73,7 +73,7 @@ class TextCodec:
                 f"expected a vocabulary of at least {MINIMUM_VOCABULARY} pieces ({BYTES} of them are the bytes), "
                 f"got {vocabulary}; raise it"
             )
-        kept = [line[:LONGEST_LINE] for line in map(_valid, text_lines(lines)) if line.strip()]
+        kept = [line[:MAX_LINE] for line in map(_valid, text_lines(lines)) if line.strip()]
         if not kept:
             raise UserError(NO_TEXT)
         kept = kept[:: -(-len(kept) // MAX_VOCABULARY_LINES)]
@@ -92,7 +92,7 @@ class TextCodec:
                 bos_id=-1,
                 pad_id=-1,
                 num_threads=1,
-                max_sentence_length=4 * LONGEST_LINE,  # in bytes
+                max_sentence_length=4 * MAX_LINE,  # in bytes
                 hard_vocab_limit=exact,
                 minloglevel=2,
             )

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.model"
 SMOOTHING = 0.1  # of labels (Vaswani et al. 2017, section 5.4), unless the recipe has another
 GIVEN = {"source_vocabulary": None, "classes": 0, "aligned": False}  # of every translator: a joint vocabulary
-LONGEST = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
-MAX_CHARACTERS = 16 * LONGEST  # of a line that is read at all; a piece has at most 16
+MAX_SOURCE = 1024  # source tokens; a longer line is refused, because time grows with the square of its length
+MAX_CHARACTERS = 16 * MAX_SOURCE  # of a line that is read at all; a piece has at most 16
 MAX_BEAM = 1000
 MAX_EXPONENT = 700.0  # of which a float holds the exponential
 VOCABULARY = 8000  # pieces, where a person names no number
@@ -392,7 +392,7 @@ class Translator:
     def _longest(self) -> int:
         """The most tokens of a source: learned positions may end before."""
         positions = self.config.positions
-        return LONGEST if positions.length is None else min(LONGEST, positions.length)
+        return MAX_SOURCE if positions.length is None else min(MAX_SOURCE, positions.length)
 
     def _steps(self, read: int) -> int:
         """The most tokens that a translation of `read` tokens may have."""

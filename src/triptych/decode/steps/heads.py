@@ -137,7 +137,7 @@ class PatchSteps(Stepping):
 
 
 class MixtureSteps:
-    """The channels of a pixel, by a discretized mixture of logistics."""
+    """The channels of a pixel, by a discretized logistic mixture."""
 
     draws = True
 

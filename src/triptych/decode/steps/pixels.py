@@ -1,4 +1,4 @@
-"""Pixels of a mixture of logistics, channel by channel, in numpy: `model.heads.mixture` has the same of pictures.
+"""Pixels of a discretized logistic mixture, channel by channel, in numpy: `model.heads.mixture` has the same of pictures.
 
 Probabilities are differences of the distribution function, in float64: below 1e-16 they cancel, which shows from a
 temperature of 5 on, where up to a thousandth of what is drawn is noise. What is forced is weighed by logarithms, which

@@ -38,7 +38,7 @@ from triptych.music.piece.upbeat import in_bars
 
 Report = Callable[[str], None]  # gets a word about what was changed
 Transpose = int | Literal["auto", "stay", "octaves"]
-FARTHEST = 24  # semitones, by which a person may have a piece transposed
+MAX_TRANSPOSITION = 24  # semitones, by which a person may have a piece transposed
 NEAREST = 7  # semitones, by which a melody is transposed and back; farther off, it is moved by octaves if it can be
 NAMED = 8  # notes in a message
 CHOICES = "auto, stay, octaves, or semitones from -24 to 24"
@@ -225,8 +225,8 @@ def read_transpose(text: str) -> Transpose:
     try:
         semitones = int(text)
     except ValueError:
-        semitones = FARTHEST + 1
-    if abs(semitones) > FARTHEST:
+        semitones = MAX_TRANSPOSITION + 1
+    if abs(semitones) > MAX_TRANSPOSITION:
         raise UserError(f"expected --transpose {CHOICES}, got {text!r}")
     return semitones
 

@@ -19,7 +19,7 @@ BARS_IN_ROW = 8  # of those, or more where the rows would not fit under each oth
 MAX_LETTERS = 24  # of the name of a voice
 MAX_NUMBERS = 16  # bars marked in a row
 
-# Told apart by lightness too; after Okabe and Ito. The last is for all voices that are left.
+# They differ in lightness too; after Okabe and Ito. The last is for all voices that are left.
 COLOURS = ("#d55e00", "#e69f00", "#009e73", "#0072b2", "#cc79a7", "#56b4e9", "#4d4d4d")
 INK, PALE = "0.15", "0.45"
 LIGHTEST = 0.25  # opacity of the softest note

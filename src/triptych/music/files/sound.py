@@ -52,7 +52,7 @@ class Tone:
 def render(piece: Piece, *, rate: int = 44_100) -> NDArray[np.float32]:
     """Sound of a piece, [samples, 2] (left, right) from -1 to 1, at `rate` samples a second.
 
-    The loudest sample is 1.5 decibels below full scale, so velocities tell loudness within a piece; the organ knows no
+    The loudest sample is 1.5 decibels below full scale, so velocities are loudness within a piece. The organ ignores
     velocities. Lasts 1.5 s longer than the piece; a piece without notes is silence of at least a second.
     Raises UserError for a piece of more than an hour and for a rate that is not from 8,000 to 192,000.
     """

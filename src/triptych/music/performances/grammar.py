@@ -32,7 +32,7 @@ OF_ASAP = 64, 10.0
 
 
 class PerformanceGrammar:
-    """Tells for rows of ids which may come next: the `allow` of `generate`. Make a new one for every generation.
+    """Which ids may come next in each row: the `allow` of `generate`. Make a new one for every generation.
 
     A key goes down only while it is up, and up only while it is down, at least a step later; what happens at one moment
     has one order (offs before ons, each by pitch); a time shift follows only shifts of a second; a velocity is another

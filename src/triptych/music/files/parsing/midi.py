@@ -32,7 +32,7 @@ DRUMS = 9  # the channel of percussion
 DOWN = 64  # the least value that is a pedal held down
 ALL_SOUND_OFF, RESET, ALL_NOTES_OFF = 120, 121, 123
 FRAMES = {24: (24, 1), 25: (25, 1), 29: (30_000, 1_001), 30: (30, 1)}  # a second, of a division in SMPTE frames
-SHORTEST_UNIT = 6  # of a time signature, as a power of two: 64
+MAX_UNIT = 6  # of a time signature, as a power of two: 64
 MAX_TRACKS = 1024
 PORTS = 16  # that a file can address, of 16 channels each
 
@@ -264,7 +264,7 @@ class _Track:
         elif kind == 0x51 and len(content) >= 3:
             found.tempos.extend((now, int.from_bytes(content[:3], "big")))
         elif kind == 0x58 and len(content) >= 2:
-            if content[0] and content[1] <= SHORTEST_UNIT:
+            if content[0] and content[1] <= MAX_UNIT:
                 found.metres.extend((now, content[0], 1 << content[1]))
             else:
                 found.notice("signatures")
