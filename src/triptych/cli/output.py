@@ -19,7 +19,7 @@ from triptych.errors import one_line
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# What a terminal obeys instead of showing it: controls but for the tab and the end of a line.
+# Control characters that a terminal obeys, but for the tab and the end of a line.
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -132,7 +132,7 @@ def _json(value: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """JSON has no infinity and no NaN: they become null. What JSON does not know becomes text."""
+    """Plain JSON values: infinity and NaN become null, values of other types text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What products ask of a decoder, a plan's or a Transformer's: rows that grow, and attention while they do."""
+"""The interface of decoders that products use: a plan's, or a Transformer's."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class History:
     Attributes:
         ids: int64 [rows, positions, size], `MISSING` where there is none yet.
         length: how many ids each row has; the next one comes at position `length // size`, in place `length % size`.
-        source: of a source that lies beside the target, its ids int64 [rows, positions, size], else None.
+        source: ids of an aligned source, int64 [rows, positions, size], else None.
     """
 
     def __init__(self, rows: int, length: int, size: int = 1, source: Ids | None = None) -> None:

@@ -86,7 +86,7 @@ class PlanCache:
             self.hide = None if self.hide is None else self.hide[groups]
 
     def room(self, column: int, start: int) -> int:
-        """The slot of a column that sees those from `start` on; for it older ones may be given up."""
+        """The slot of a column that sees those from `start` on; older ones may be dropped for it."""
         if column - self.first >= self.keys[0].shape[3]:
             kept, moved = column - start, start - self.first
             for keys, values in zip(self.keys, self.values, strict=True):
@@ -185,7 +185,7 @@ class PlanDecoder:
         return np.where(label[:, None] >= 0, vectors, np.float32(0))
 
     def _begin_source(self, cache: PlanCache, source: Ids, lengths: Ids | None, metre: Ids | None) -> None:
-        """Encode the source: what lies beside the target is added there, else its keys are kept."""
+        """Encode the source. An aligned one is added to the target's positions; of others the keys and values are kept."""
         plan, size = self.plan, cache.history.size
         encoded = self.encode(source, lengths, metre)
         if plan.config.aligned:
@@ -214,8 +214,7 @@ class PlanDecoder:
         return found
 
     def draw(self, ids: Ids | None, cache: PlanCache, uniforms: NDArray[np.float64]) -> Ids | None:
-        """The next ids themselves, where the head finds them without whole distributions; else None, and nothing has
-        changed.
+        """The next ids, drawn by the head without whole distributions; None where it cannot, and nothing has changed.
         """
         if not self.plan.head.draws:
             return None

@@ -20,7 +20,7 @@ class Cache:
     of them for full attention, the window (a ring, constant in length) for local attention.
 
     Attributes:
-        history: the ids of the target, and of a source that lies beside it.
+        history: the ids of the target, and of an aligned source.
         reading: the steps of the input.
         taken: how many steps were taken.
         begun: what the steps of the present position share, as the head began them.
@@ -29,8 +29,7 @@ class Cache:
         source_keys, source_values: per decoder layer [sources, heads, source length, width / heads]; empty lists where
             no source is attended to.
         source_lengths: [sources] int64.
-        added: [rows or 1, positions, width], what the metre and a source that lies beside the target add to the
-            positions.
+        added: [rows or 1, positions, width], what the metre and an aligned source add to the positions.
         label: [rows, 1, width], the class vector of each row.
         spare: storage of one layer's keys or values, into which the next reordering goes.
     """

@@ -149,7 +149,7 @@ class Transformer(nn.Module):
         return cache
 
     def _begin_source(self, cache: Cache, source: Tensor, lengths: Tensor | None, metre: Tensor | None) -> None:
-        """Encode the source [sources, S]: what lies beside the target is added there, else its keys are kept."""
+        """Encode the source [sources, S]: an aligned one is added to the target's positions; else its keys are kept."""
         encoded = self.encode(source, lengths, metre)
         if self.config.aligned:
             beside = encoded.repeat_interleave(cache.beams, 0)

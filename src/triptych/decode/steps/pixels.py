@@ -1,8 +1,7 @@
-"""Pixels of a discretized logistic mixture, channel by channel, in numpy: `model.heads.mixture` has the same of pictures.
+"""Pixels of a discretized logistic mixture, channel by channel, in numpy; `model.heads.mixture` is its torch twin.
 
-Probabilities are differences of the distribution function, in float64: below 1e-16 they cancel, which shows from a
-temperature of 5 on, where up to a thousandth of what is drawn is noise. What is forced is weighed by logarithms, which
-do not cancel.
+Probabilities are differences of the distribution function, in float64. Below 1e-16 they cancel: from a temperature of 5
+on, up to a thousandth of the draws is noise. Forced ids are weighed by logarithms, which do not cancel.
 
 Shapes in comments: R rows, C channels, K components.
 """
@@ -23,7 +22,7 @@ MIN_LOG_SCALE = -7.0
 KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
 VALUES = (np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1).astype(np.float64)  # intensities, -1 to 1
-MIN_PROBABILITY = 1e-300  # of a probability, of which there are logarithms then
+MIN_PROBABILITY = 1e-300  # so that logarithms are finite
 
 
 def parameters_of_a_pixel(channels: int, components: int) -> int:
@@ -111,7 +110,7 @@ class PixelRows:
         return found
 
     def _below(self) -> Numbers:
-        """How probable the intensities up to each but the last are, spread over -1 to 1: [R, LEVELS - 1]."""
+        """The cumulative distribution [R, LEVELS - 1] of the intensities but the last, scaled from (0, 1) to (-1, 1)."""
         # The distribution function of a logistic distribution is (1 + tanh(x / 2)) / 2, and the weights sum to 1.
         with np.errstate(all="ignore"):
             place = self.mean[:, :, None] - BOUNDS  # [R, K, LEVELS - 1]
@@ -121,7 +120,7 @@ class PixelRows:
         return found
 
     def take(self, intensities: Ids) -> None:
-        """The channel has these intensities [R]: what this leaves of the mixture counts for the next."""
+        """Condition the mixture on intensities [R] of the channel, and go on to the next one."""
         channel = self.values.shape[1]
         inverse = self.inverse[:, channel]  # [R, K]
         inner = np.clip(intensities, 1, LEVELS - 1)[:, None], np.clip(intensities, 0, LEVELS - 2)[:, None]

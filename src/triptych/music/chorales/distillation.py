@@ -124,7 +124,7 @@ def _asked(
 
 
 def _endless(probabilities: Tensor) -> Tensor:
-    """The same without END: a piece with holes is as long as it is."""
+    """The same without END, which a piece with holes does not need."""
     probabilities[:, END] = 0
     return probabilities / probabilities.sum(-1, keepdim=True)
 

@@ -1,6 +1,6 @@
 """A piece that a person gives, as a composer of chorales reads it: in the ranges of the voices, from its first note on.
 
-What is done to it on the way is undone in the answer: it is transposed back, and its rests stand before it again.
+The answer undoes what was changed on the way: it is transposed back, and begins with the same rests.
 """
 
 from __future__ import annotations
@@ -244,8 +244,8 @@ def _one_voice(tune: Sequence[Note]) -> tuple[NDArray[np.int64], NDArray[np.bool
 def _from_the_quarter(
     piece: Piece, grid: Grid, struck: NDArray[np.bool_], first: int, semitones: int, *, back: bool
 ) -> Given:
-    """Let a grid, which begins with the first note, begin with the quarter note in which that lies: what begins there
-    sounds in it from its beginning on, for who reads it, and so harmonies change on the beat.
+    """Extend a grid back to the beginning of the quarter note in which its first note begins. For the model the first
+    notes sound from there on, so that harmonies change on the beat.
     """
     early = (first - (piece.pickup or 0)) % STEPS_PER_QUARTER
     grid = np.concatenate((np.repeat(grid[:1], early, 0), grid))

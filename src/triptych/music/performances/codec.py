@@ -87,8 +87,8 @@ class PerformanceCodec:
     """The vocabulary of performances: 88 note-ons, 88 note-offs, 100 time shifts, 32 velocities and END.
 
     Ids of note-ons are 0 to 87 from A0 upwards. A time shift is 1 to 100 steps of 10 ms, longer ones are several, the
-    longest first. A note-on follows its velocity, where that differs from the last note's. What happens at
-    one moment has one order: offs before ons, each by pitch.
+    longest first. A note-on follows its velocity, where that differs from the last note's. Events of
+    one moment have one order: offs before ons, each by pitch.
 
     labels: names of the classes that a model is trained with, such as composers; a class is an index into them.
     """

@@ -1,4 +1,4 @@
-"""Which event of a performance may come next: what `PerformanceCodec` would write, and nothing else."""
+"""Which event of a performance may come next: those alone that `PerformanceCodec` would write."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TIGHT = 100.0  # how much a beat that comes early or late costs
 SLOWEST, FASTEST = 1.5, 0.25  # seconds of a beat
 TOGETHER = 0.04  # seconds within which notes are struck as one chord
 MAX_CROWDED = 0.15  # share of the onsets that may fall on the sixteenth of another
-ON_GRID = 0.9  # share of the onsets of a file that stand on its sixteenths or triplets, if its beats mean anything
+ON_GRID = 0.9  # share of the onsets of a file on its sixteenths or triplets, if its beats mean anything
 NEAR = 0.04  # quarter notes
 
 Seconds = NDArray[np.float64]
