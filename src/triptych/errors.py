@@ -12,7 +12,7 @@ def printable(text: str, length: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text as one line of at most `MAX_MESSAGE` characters, without those that move the cursor or change the terminal."""
+    """Text as one line of at most `MAX_MESSAGE` characters, without those that act on a terminal."""
     text = plain(" ".join(text.split()))
     return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE // 2]} ... {text[5 - MAX_MESSAGE // 2 :]}"
 

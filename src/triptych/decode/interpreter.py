@@ -185,7 +185,7 @@ class PlanDecoder:
         return np.where(label[:, None] >= 0, vectors, np.float32(0))
 
     def _begin_source(self, cache: PlanCache, source: Ids, lengths: Ids | None, metre: Ids | None) -> None:
-        """Encode the source. An aligned one is added to the target's positions; of others the keys and values are kept."""
+        """Encode the source. An aligned one is added to the target's positions; of others keys and values are kept."""
         plan, size = self.plan, cache.history.size
         encoded = self.encode(source, lengths, metre)
         if plan.config.aligned:
@@ -214,8 +214,7 @@ class PlanDecoder:
         return found
 
     def draw(self, ids: Ids | None, cache: PlanCache, uniforms: NDArray[np.float64]) -> Ids | None:
-        """The next ids, drawn by the head without whole distributions; None where it cannot, and nothing has changed.
-        """
+        """The next ids, drawn by the head without whole distributions; None, and no change, where it cannot."""
         if not self.plan.head.draws:
             return None
         self._advance(ids, cache)

@@ -1,8 +1,8 @@
 """The keyboard of a piano after the events so far: which keys are down, for how long, and how loud the last one was.
 
 All this follows from the events before, but attention would have to find the one event of hundreds that pressed a key,
-and that none since has released it. A sum at the input gives it to every layer (as Peracha 2019 does for the run lengths
-of chorales).
+and that none since has released it. A sum at the input gives it to every layer (as Peracha 2019 does for the run
+lengths of chorales).
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class PixelRows:
         return found
 
     def _below(self) -> Numbers:
-        """The cumulative distribution [R, LEVELS - 1] of the intensities but the last, scaled from (0, 1) to (-1, 1)."""
+        """The cumulative distribution [R, LEVELS - 1] of the intensities but the last, spread over -1 to 1."""
         # The distribution function of a logistic distribution is (1 + tanh(x / 2)) / 2, and the weights sum to 1.
         with np.errstate(all="ignore"):
             place = self.mean[:, :, None] - BOUNDS  # [R, K, LEVELS - 1]
