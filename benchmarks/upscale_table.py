@@ -38,15 +38,12 @@ WHITE = 255
 def rows_of(truth: Pixels, small: Pixels, samples: Pixels) -> Iterator[dict[str, Any]]:
     """The table."""
     factor = truth.shape[1] // small.shape[1]
-    for name, made in (("nearest neighbour", enlarged(small, factor)), ("bicubic", bicubic(small, factor))):
-        figures = enlargement(truth, made[None], small)
-        yield {"name": name, **{key: figures[key] for key in ("psnr", "ssim", "consistency")}}
-    figures = enlargement(truth, samples, small)
-    yield {"name": "one sample", **{key: figures[key] for key in ("psnr", "ssim", "consistency")}}
+    nearest, figures = (enlargement(truth, made, small) for made in (enlarged(small, factor)[None], samples))
     mean = np.round(samples.astype(np.float64).mean(0)).astype(np.uint8)
-    consistency = enlargement(truth, mean[None], small)["consistency"]
-    mean_row = {"psnr": figures["mean_psnr"], "ssim": figures["mean_ssim"], "consistency": consistency}
-    yield {"name": f"mean of {len(samples)} samples", **mean_row}
+    smooth, middle = (enlargement(truth, made[None], small) for made in (bicubic(small, factor), mean))
+    table = {"nearest neighbour": nearest, "bicubic": smooth, "one sample": figures}
+    for name, row in {**table, f"mean of {len(samples)} samples": middle}.items():
+        yield {"name": name, **{key: row.to_dict()[key] for key in ("psnr", "ssim", "consistency")}}
 
 
 def say_how_far(done: int, samples: int) -> None:

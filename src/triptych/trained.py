@@ -1,10 +1,10 @@
-"""What a translator, a painter, a composer and a pianist hold: a model with its codec's file and its card."""
+"""A model with its codec's file and its card, and the base of translator, painter, composer and pianist."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, Unpack
 
 from triptych.errors import expect
 from triptych.extras import require
@@ -200,6 +200,47 @@ class Trained:
         model.eval()
         self.card = best.card
         return outcome
+
+
+class Product:
+    """A model of one panel with its codec: the base of translator, painter, composer and pianist.
+
+    codec_file: the name of the codec's file in a model folder. kind: what error messages call such a model.
+    """
+
+    codec_file: ClassVar[str]
+    kind: ClassVar[str]
+
+    def __init__(self, trained: Trained) -> None:
+        """Read the codec of a model. Raises UserError where they do not fit each other."""
+        self.trained = trained
+
+    @classmethod
+    def load(cls, name: str | Path, **place: Unpack[Place]) -> Self:
+        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
+        return cls(Trained.load(name, cls.codec_file, cls.kind, **place))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The model's card: its data, scores and licence."""
+        return self.trained.card
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the model."""
+        return self.trained.config
+
+    def module(self) -> Transformer:
+        """The Transformer in torch, made at first use."""
+        return self.trained.module()
+
+    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
+        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
+        self.trained.save(folder, dtype, card)
+
+    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Self:
+        """The same with another dropout, or another `input.word_dropout`, for further training."""
+        return type(self)(self.trained.with_dropout(probability, word_dropout))
 
 
 def check_recipe(recipe: object) -> None:

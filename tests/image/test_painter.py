@@ -211,6 +211,14 @@ def test_training_helps_and_resumes(pictures: Pictures, task: str, tmp_path: Pat
     assert more.config.dropout == 0.2 and more.codec == half.codec
 
 
+def test_every_tenth_picture_is_held_out_unless_others_are_given(pictures: Pictures, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, tokens_per_batch=10**6, learning_rate=1e-9, dtype="float32")
+    painter = make(pictures)
+    nats = painter.evaluate(pictures.only(np.array([9]))).to_dict()["nats"] / 192
+    outcome = painter.fit(pictures, recipe=recipe, out=tmp_path / "run", quiet=True)
+    assert painter.card["pictures"] == 11 and outcome.score == pytest.approx(-nats, rel=1e-4)
+
+
 def test_a_mixture_trains_for_so_many_hours_in_the_faster_number_format(pictures: Pictures, tmp_path: Path) -> None:
     """What is measured at the start is not smoothed, which a mixture has no labels for."""
     painter = Painter.new(pictures, preset="small-pixels", device="cpu", width=16, heads=2, feed_forward=16,

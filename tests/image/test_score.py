@@ -93,9 +93,13 @@ def test_an_enlargement_is_judged_by_samples_and_by_their_mean() -> None:
     samples = (truth + random.integers(-40, 41, (5, *truth.shape))).astype(np.uint8)
     small = shrunk(truth, 2)
     found = enlargement(truth, samples, small)
-    assert found["mean_psnr"] > found["psnr"] + 4 and found["mean_ssim"] > found["ssim"]
-    assert enlargement(truth, truth[None], small)["consistency"] == pytest.approx(72.2, abs=0.1)
-    assert found["consistency"] > found["psnr"]
+    assert found.mean_psnr > found.psnr + 4 and found.mean_ssim > found.ssim
+    assert enlargement(truth, truth[None], small).consistency == pytest.approx(72.2, abs=0.1)
+    assert found.consistency > found.psnr
+    assert (found.bicubic_psnr, found.bicubic_ssim) == similarity(truth, bicubic(small, 2))
+    singles = [similarity(truth, sample) for sample in samples]
+    assert (found.psnr, found.ssim) == pytest.approx(tuple(np.mean(singles, 0)), rel=1e-12)
+    assert list(found.to_dict().values()) == [getattr(found, name) for name in found.to_dict()]
 
 
 def test_bicubic_enlarges_flat_pictures_exactly() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,17 +19,16 @@ from triptych.generation.seeds import derive
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
 from triptych.image.data import Mask, PictureData, PictureModel, Task, fitted, held_out_batches, matched, shrunk
+from triptych.image.files.arrays import HELD_OUT
 from triptych.image.files.pictures import Pictures
 from triptych.image.presets import check_fit, shaped, usual_preset
-from triptych.image.score import Likelihood, Progress, bicubic, enlargement, likelihood, similarity
+from triptych.image.score import Enlargement, Likelihood, Progress, enlargement, likelihood
 from triptych.shape.bounds import in_range, one_of
-from triptych.shape.config import Config
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Place, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe
 
 if TYPE_CHECKING:
-    from triptych.model.transformer import Transformer
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
@@ -43,7 +42,7 @@ ARRAY = "a picture as an array, uint8 [height, width, channels]", "image.files.p
 SHIPPED = {"paint": "fashion", "complete": "fashion-complete", "upscale": "emoji-upscale"}
 
 
-class Painter:
+class Painter(Product):
     """A trained Transformer over subpixels, and the order of these.
 
     A decoder alone paints. An encoder-decoder completes, its source the picture with holes, or upscales, its source the
@@ -53,15 +52,12 @@ class Painter:
     >>> coats = painter.paint(16, label="coat", seed=1)   # doctest: +SKIP
     """
 
+    codec_file, kind = FILE, "a model of pictures"
+
     def __init__(self, trained: Trained) -> None:
         """Read the codec of a model. Raises UserError where they do not fit each other."""
         self.trained, self.codec = trained, PictureCodec.from_bytes(trained.files[FILE])
         check_fit(trained.config, self.codec)
-
-    @classmethod
-    def load(cls, name: str | Path, **place: Unpack[Place]) -> Painter:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
-        return cls(Trained.load(name, FILE, "a model of pictures", **place))
 
     @classmethod
     def new(
@@ -95,10 +91,6 @@ class Painter:
         files = {FILE: codec.to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads, begin=smooth_start))
 
-    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Painter:
-        """The same painter with another dropout, or another `input.word_dropout`, for further training."""
-        return Painter(self.trained.with_dropout(probability, word_dropout))
-
     def with_classes(self, names: Sequence[str], *, seed: int = 1) -> Painter:
         """The same painter with these classes, too, for further training: those that it has not are untrained."""
         if isinstance(names, str):
@@ -113,24 +105,6 @@ class Painter:
         codec = replace(self.codec, labels=labels)
         model = with_classes(module, len(labels), seed=seed)
         return Painter(self.trained.changed(model, files={FILE: codec.to_bytes()}))
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """The card of the model: its data, scores and licence."""
-        return self.trained.card
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the model."""
-        return self.trained.config
-
-    def module(self) -> Transformer:
-        """The Transformer in torch, made at first use."""
-        return self.trained.module()
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:
@@ -152,7 +126,7 @@ class Painter:
         self,
         pictures: Pictures,
         *,
-        held_out: Pictures,
+        held_out: Pictures | None = None,
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
@@ -162,10 +136,14 @@ class Painter:
     ) -> Outcome:
         """Train on pictures and become the checkpoint with the lowest held-out loss, in nats a subpixel.
 
-        For completion masks are drawn at random, and the loss is that of all subpixels, those that are given included.
+        Without `held_out`, every tenth picture is held out. For completion masks are drawn at random, and the loss is
+        that of all subpixels, those that are given included.
         """
         check_recipe(recipe)
-        pictures, held_out = (matched(some, self.codec) for some in (pictures, held_out))
+        if held_out is None:
+            chosen = np.arange(len(pictures)) % HELD_OUT == HELD_OUT - 1
+            pictures, held_out = pictures.only(~chosen), pictures.only(chosen)
+        pictures, held_out = matched(pictures, self.codec), matched(held_out, self.codec)
         augmentation = augmentation or Augmentation()
         data = PictureData(
             pictures, self._reads, tokens_per_batch=recipe.tokens_per_batch, augmentation=augmentation, seed=recipe.seed
@@ -204,18 +182,12 @@ class Painter:
         sampling: Sampling | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-    ) -> dict[str, float]:
-        """How good pictures are that were made small by the box filter and enlarged again, so many times each, as
-        `enlargement` counts it; and bicubic's `bicubic_psnr` and `bicubic_ssim`.
-        """
+    ) -> Enlargement:
+        """Make pictures small by the box filter, enlarge each `samples` times, and compare: see `Enlargement`."""
         pictures = matched(pictures, self.codec, strict=False)
         small = shrunk(pictures.pictures, self.codec.factor)
-        tries = self.tries(small, samples, sampling=sampling, seed=seed, progress=progress)
-        beside = similarity(pictures.pictures, bicubic(small, self.codec.factor))
-        return {
-            **enlargement(pictures.pictures, tries, small),
-            **dict(zip(("bicubic_psnr", "bicubic_ssim"), beside, strict=True)),
-        }
+        made = self.tries(small, samples, sampling=sampling, seed=seed, progress=progress)
+        return enlargement(pictures.pictures, made, small)
 
     def tries(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,23 +120,38 @@ def likelihood(
     return Likelihood(nats, counts, codec.in_place(bits), codec.in_place(times), labelled)
 
 
-def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> dict[str, float]:
-    """Quality of enlarged pictures, the mean over pictures and, of single samples, over them too.
+@dataclass(frozen=True)
+class Enlargement:
+    """Quality of enlarged pictures, each figure a mean over the pictures.
 
-    truth [N, height, width, channels]; samples [S, N, height, width, channels]; small [N, ...] what was enlarged.
-    `psnr` (dB) and `ssim` (scikit-image, means of windows of 7 x 7) of single samples and, as `mean_psnr` and
-    `mean_ssim`, of their pixelwise mean; `consistency` (dB): the samples made small again by the box filter against
-    what was given.
+    psnr (dB), ssim (scikit-image, means of windows of 7 x 7): of single samples, the mean over these too. mean_psnr,
+    mean_ssim: of the pixelwise mean of the samples. consistency (dB): of the samples made small again by the box
+    filter, against the small pictures. bicubic_psnr, bicubic_ssim: of bicubic enlargement.
+    """
+
+    psnr: float
+    ssim: float
+    mean_psnr: float
+    mean_ssim: float
+    consistency: float
+    bicubic_psnr: float
+    bicubic_ssim: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The figures by name."""
+        return asdict(self)
+
+
+def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> Enlargement:
+    """Compare enlarged pictures, samples [S, N, height, width, channels] of small [N, ...], with the truth [N, height,
+    width, channels].
     """
     factor = truth.shape[1] // small.shape[1]
     mean = np.round(samples.mean(0, dtype=np.float64)).astype(np.uint8)
-    singles = [similarity(truth, sample) for sample in samples]
-    return {
-        "psnr": float(np.mean([psnr for psnr, _ in singles])),
-        "ssim": float(np.mean([ssim for _, ssim in singles])),
-        **dict(zip(("mean_psnr", "mean_ssim"), similarity(truth, mean), strict=True)),
-        "consistency": float(np.mean([_psnr(small, shrunk(sample, factor)) for sample in samples])),
-    }
+    psnr, ssim = np.mean([similarity(truth, sample) for sample in samples], axis=0)
+    consistency = np.mean([_psnr(small, shrunk(sample, factor)) for sample in samples])
+    means, bicubics = similarity(truth, mean), similarity(truth, bicubic(small, factor))
+    return Enlargement(float(psnr), float(ssim), *means, float(consistency), *bicubics)
 
 
 def similarity(truth: Pixels, made: Pixels) -> tuple[float, float]:

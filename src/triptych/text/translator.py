@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -32,11 +32,10 @@ from triptych.text.sources import by_length
 from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
-from triptych.trained import Place, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.decode.decoder import Decoder
-    from triptych.model.transformer import Transformer
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
@@ -72,13 +71,15 @@ class Translation:
         return sum(self.log_probs)
 
 
-class Translator:
+class Translator(Product):
     """A trained Transformer and its vocabulary.
 
     >>> translator = Translator.load("captions-en-de")            # doctest: +SKIP
     >>> translator("A dog runs through the snow.")                # doctest: +SKIP
     'Ein Hund rennt durch den Schnee.'
     """
+
+    codec_file, kind = TOKENIZER, "a translator"
 
     def __init__(self, trained: Trained) -> None:
         """Read the codec of a model. Raises UserError unless both count the same vocabulary."""
@@ -91,11 +92,6 @@ class Translator:
         if config.source_vocabulary not in (None, codec.vocabulary):
             raise UserError(f"expected one vocabulary for both sides, got source_vocabulary={config.source_vocabulary}")
         self.trained, self.codec = trained, codec
-
-    @classmethod
-    def load(cls, name: str | Path, **place: Unpack[Place]) -> Translator:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
-        return cls(Trained.load(name, TOKENIZER, "a translator", **place))
 
     @classmethod
     def new(
@@ -124,28 +120,6 @@ class Translator:
         config = Config.preset(preset, codec.vocabulary, **changes)
         encoder_fits("translate", config.encoder_layers, True)
         return cls(Trained.new(config, {TOKENIZER: codec.to_bytes()}, seed=seed, device=device, threads=threads))
-
-    def with_dropout(self, probability: float) -> Translator:
-        """The same translator with another dropout for further training."""
-        return Translator(self.trained.with_dropout(probability))
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """The card of the model: its data, scores and licence."""
-        return self.trained.card
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the model."""
-        return self.trained.config
-
-    def module(self) -> Transformer:
-        """The Transformer in torch, made at first use."""
-        return self.trained.module()
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        self.trained.save(folder, dtype, card)
 
     def fit(
         self,

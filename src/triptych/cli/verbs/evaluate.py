@@ -119,13 +119,13 @@ def image(
     with progress() as bar:
         task = bar.add_task("bits", total=len(pictures))
         found = painter.evaluate(pictures, hidden=hidden, progress=lambda done, _: bar.update(task, completed=done))
-        enlarged = {}
+        enlarged: dict[str, float] = {}
         if painter.task == "upscale":
             task = bar.add_task("samples", total=samples)
-            enlarged = painter.evaluate_enlargement(
+            judged = painter.evaluate_enlargement(
                 pictures, samples=samples, seed=seed, progress=lambda done, _: bar.update(task, completed=done)
             )
-            enlarged["temperature"] = painter.usual.temperature
+            enlarged = {**judged.to_dict(), "temperature": painter.usual.temperature}
     if heat is not None:
         from triptych.look.heat import draw
 

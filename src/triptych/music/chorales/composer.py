@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -47,12 +47,11 @@ from triptych.music.files.folder import HELD_OUT
 from triptych.music.likelihood import Likelihood
 from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
-from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.train.run.package import unmeasured
-from triptych.trained import Place, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -64,7 +63,7 @@ MAX_MAPPED_STEPS = 512  # steps of a piece whose attention is kept whole
 COMPOSED_TOGETHER = 128  # pieces side by side, of many
 
 
-class Composer:
+class Composer(Product):
     """A trained Transformer over chorales, and its vocabulary.
 
     A decoder alone composes and continues; an encoder-decoder, whose source is a piece with holes, harmonizes and fills
@@ -73,6 +72,8 @@ class Composer:
     >>> composer = Composer.load("chorales")                      # doctest: +SKIP
     >>> save_music(composer.compose(label="minor", seed=7), "out.mid")   # doctest: +SKIP
     """
+
+    codec_file, kind = FILE, "a model of chorales"
 
     def __init__(self, trained: Trained) -> None:
         """Read the codec of a model. Raises UserError unless both count the same vocabulary, and for a model with some
@@ -97,11 +98,6 @@ class Composer:
         self.rules: Rules = BACH  # of the grammar by which notes are drawn
 
     @classmethod
-    def load(cls, name: str | Path, **place: Unpack[Place]) -> Composer:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
-        return cls(Trained.load(name, FILE, "a model of chorales", **place))
-
-    @classmethod
     def new(
         cls,
         *,
@@ -118,10 +114,6 @@ class Composer:
         """
         config, files = shaped(preset, task, changes), {FILE: ChoraleCodec(order).to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
-
-    def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Composer:
-        """The same composer with another dropout, or another `input.word_dropout`, for further training."""
-        return Composer(self.trained.with_dropout(probability, word_dropout))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
         """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
@@ -166,24 +158,6 @@ class Composer:
     def _unmeasured(self, model: Transformer, files: Mapping[str, bytes] | None = None, **card: str) -> Composer:
         """The composer with another Transformer, of which no scores are known."""
         return Composer(self.trained.changed(model, files=files, card={**unmeasured(self.card), **card}))
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """The model's card: its data, scores and licence."""
-        return self.trained.card
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the model."""
-        return self.trained.config
-
-    def module(self) -> Transformer:
-        """The Transformer in torch, made at first use."""
-        return self.trained.module()
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -43,14 +43,12 @@ from triptych.music.performances.shards import VALID, Shards
 from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.bounds import one_of
-from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.package import unmeasured
-from triptych.trained import Place, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe
 
 if TYPE_CHECKING:
-    from triptych.model.transformer import Transformer
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
@@ -65,7 +63,7 @@ PREPARED = "prepared music (Shards)", "music.shards.prepare makes it of MIDI fil
 _NOTHING: Ids = np.empty(0, np.int64)
 
 
-class Pianist:
+class Pianist(Product):
     """A trained Transformer over performances, and its vocabulary.
 
     A decoder alone composes and continues; an encoder-decoder, whose source is a melody, accompanies it.
@@ -73,6 +71,8 @@ class Pianist:
     >>> pianist = Pianist.load("piano")                                        # doctest: +SKIP
     >>> save_music(pianist.compose(label="Chopin", seconds=30, seed=7), "out.mid")    # doctest: +SKIP
     """
+
+    codec_file, kind = FILE, "a model of piano performances"
 
     def __init__(self, trained: Trained) -> None:
         """Read the codec of a model. Raises UserError unless both count the same vocabulary and the same labels."""
@@ -91,12 +91,6 @@ class Pianist:
         if keyboard not in (None, KEYBOARD):
             raise UserError(f"expected input.keyboard={list(KEYBOARD)} for performances, got {list(keyboard)}")
         self.trained, self.codec = trained, codec
-
-    @classmethod
-    def load(cls, name: str | Path, **place: Unpack[Place]) -> Pianist:
-        """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`. place: see `Place`."""
-        what = "a model of piano performances"
-        return cls(Trained.load(name, FILE, what, **place))
 
     @classmethod
     def new(
@@ -120,10 +114,6 @@ class Pianist:
         config, files = shaped(preset, task, codec, changes), {FILE: codec.to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
 
-    def with_dropout(self, probability: float | None = None) -> Pianist:
-        """The same pianist with another dropout, for further training."""
-        return Pianist(self.trained.with_dropout(probability))
-
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
         """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
         module = self.module()
@@ -138,24 +128,6 @@ class Pianist:
         from triptych.model.convert import with_keyboard
 
         return Pianist(self.trained.changed(with_keyboard(module, KEYBOARD)))
-
-    @property
-    def card(self) -> dict[str, Any]:
-        """The model's card: its data, scores and licence."""
-        return self.trained.card
-
-    @property
-    def config(self) -> Config:
-        """The configuration of the model."""
-        return self.trained.config
-
-    def module(self) -> Transformer:
-        """The Transformer in torch, made at first use."""
-        return self.trained.module()
-
-    def save(self, folder: str | Path, *, dtype: str = "float32", **card: Any) -> None:
-        """Write the model folder; `card` entries are added to the card. float16 halves the file."""
-        self.trained.save(folder, dtype, card)
 
     @property
     def task(self) -> Task:
