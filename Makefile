@@ -1,14 +1,17 @@
-# make run: install and take the tour (gallery/index.html).   make test: everything that must be green.
-# A CPU-only torch is smaller: see the README; a torch that is already in $(VENV) stays.
+# make run: install, without torch, and take the tour (gallery/index.html).   make train: add torch, to train with.
+# make test: install everything and run what must be green.
+# A CPU-only torch is smaller: make train TORCH='--index-url ...', see the README; a torch that is in $(VENV) stays.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 # A person's own scripts beside them are their own matter.
 OURS := $(wildcard src tests benchmarks)
-.PHONY: run test soak format clean
+.PHONY: run train test soak format clean
 
 run: $(VENV)/.installed
 	$(BIN)/triptych demo
+
+train: $(VENV)/.installed-train
 
 # Two processes of a thread each.
 test: export OMP_NUM_THREADS = 1
@@ -28,13 +31,19 @@ format: $(VENV)/.installed-dev
 
 # Python compiles what it imports, once; of all that is installed, most is never imported, and compiling it takes a
 # quarter of the time. A stamp is newer than what it was installed from, so a second `make` installs nothing.
+INSTALL = $(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt --editable '.[score]'
+	$(INSTALL) --editable '.[score]'
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt --editable '.[dev]'
+$(VENV)/.installed-train: pyproject.toml constraints.txt | $(BIN)/python
+	$(if $(TORCH),$(BIN)/python -m pip install --no-compile --quiet "$$(grep '^torch==' constraints.txt)" $(TORCH))
+	$(INSTALL) --editable '.[score,train]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed-train
+	$(INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.installed $(VENV)/.installed-train
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "expected Python 3.11 or newer, got " + sys.version.split()[0] + "; try make PYTHON=python3.11")'

@@ -1,76 +1,92 @@
-"""Seconds from the shell until a sentence is translated, beside `import torch` alone.
+"""Seconds and memory from the shell until a verb is done, beside the import of what none can do without.
 
-    python benchmarks/start.py [--json] [--repeats 9] [--most 0.5]
+    python benchmarks/start.py [--json] [--repeats 5]
 
 Every command is run once before, so that Python has its bytecode, and then in turn with the others, so that whatever
-else the machine does befalls all alike; medians are shown, by the clock and of the processor. Ends with 1 where
-`triptych translate` takes more than `--most` seconds longer than `import torch`.
+else the machine does befalls all alike. Medians of the seconds and the most memory are shown. Ends with 1 where a
+command takes longer than its bar, a multiple of the import, or more memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from triptych.cli.output import answer
 
-OURS, TORCH = "triptych translate", "import torch"
+BASE = "import numpy, sentencepiece, typer"
+VERB = ("-m", "triptych.cli.main")
+
+
+@dataclass(frozen=True)
+class Command:
+    """Arguments of Python; times the import's seconds, and megabytes, that it may take at most."""
+
+    arguments: tuple[str, ...]
+    times: float | None = None
+    memory: float | None = None
+
+
 COMMANDS = {
-    "python": ["-c", "pass"],
-    TORCH: ["-c", "import torch"],
-    "triptych --help": ["-m", "triptych.cli.main", "--help"],
-    "triptych models": ["-m", "triptych.cli.main", "models"],
-    OURS: ["-m", "triptych.cli.main", "translate", "Two dogs are playing in the snow."],
+    BASE: Command(("-c", BASE)),
+    "triptych --help": Command((*VERB, "--help"), 2),
+    "triptych translate": Command((*VERB, "translate", "Two dogs are playing in the snow."), 4, 130),
+    "triptych compose": Command((*VERB, "compose", "--out", "piece.mid"), 10),
+    "triptych paint": Command((*VERB, "paint", "--count", "16", "--out", "painted"), 22),
 }
 
 
-def seconds(arguments: list[str]) -> tuple[float, float]:
-    """The time of one fresh process by the clock, and that of the processor in it. Python writes its bytecode."""
-    told = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=told)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.perf_counter() - start, used
+def measured(arguments: tuple[str, ...], folder: Path) -> tuple[float, float]:
+    """Seconds by the clock and megabytes of one fresh process in a folder. Python writes its bytecode."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    quiet, start = subprocess.DEVNULL, time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=quiet, stderr=quiet, env=environment)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds, process.returncode = time.perf_counter() - start, os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return seconds, used.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 
 def main() -> int:
-    """Measure, and tell."""
+    """Measure, print, and compare with the bars."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--most", type=float, default=0.5)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    for arguments in COMMANDS.values():
-        seconds(arguments)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
-    for _ in range(options.repeats):
-        for name, arguments in COMMANDS.items():
-            found[name].append(seconds(arguments))
-    # Of each round the difference: what slows the machine for a while slows both.
-    pairs = list(zip(found[OURS], found[TORCH], strict=True))
-    longer, more = (statistics.median(ours[kind] - torch[kind] for ours, torch in pairs) for kind in (0, 1))
-    rows = {name: _row(times) for name, times in found.items()}
+    with TemporaryDirectory() as folder:
+        for number in range(1 + options.repeats):
+            for name, command in COMMANDS.items():
+                figures = measured(command.arguments, Path(folder))
+                if number:
+                    found[name].append(figures)
+    rows = {
+        name: _row(COMMANDS[name], runs, statistics.median(run[0] for run in found[BASE]))
+        for name, runs in found.items()
+    }
     lines = [
-        f"{name:<20} {row['seconds']:.2f} s (from {row['least']:.2f} to {row['most']:.2f}), "
-        f"{row['processor']:.2f} s of a processor"
+        f"{name:<35} {row['seconds']:.2f} s ({row['times']:.1f} times the import"
+        f"{'' if row['bar'] is None else ', at most {:g}'.format(row['bar'])}), {row['memory']:.0f} MB"
+        + ("" if row["holds"] else "  TOO MUCH")
         for name, row in rows.items()
     ]
-    lines.append(f"{OURS} takes {longer:.2f} s longer than {TORCH}, {more:.2f} s of a processor")
-    result = {"commands": rows, "longer": longer, "longer_processor": more, "repeats": options.repeats}
-    answer(result, lines, as_json=options.json)
-    return int(longer > options.most)
+    answer({"commands": rows, "repeats": options.repeats}, lines, as_json=options.json)
+    return int(not all(row["holds"] for row in rows.values()))
 
 
-def _row(times: list[tuple[float, float]]) -> dict[str, float]:
-    clock, processor = zip(*times, strict=True)
-    median = statistics.median
-    return {"seconds": median(clock), "least": min(clock), "most": max(clock), "processor": median(processor)}
+def _row(command: Command, runs: list[tuple[float, float]], base: float) -> dict[str, float | None]:
+    seconds, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
+    times = seconds / base
+    holds = times <= (command.times or times) and memory <= (command.memory or memory)
+    return {"seconds": seconds, "times": times, "bar": command.times, "memory": memory, "holds": holds}
 
 
 if __name__ == "__main__":

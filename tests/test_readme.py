@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,27 @@ def test_make_test_looks_at_our_folders_alone(tmp_path: Path) -> None:
     for words in checks:
         looked = {word for word in words[1:] if not word.startswith("-") and word not in ("format", "check")}
         assert looked and looked <= folders, shlex.join(words)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize(("target", "extras"), [("run", {"score"}), ("train", {"score", "train"}), ("test", {"dev"})])
+def test_make_run_installs_no_torch(tmp_path: Path, target: str, extras: set[str]) -> None:
+    house = Path(__file__).parent.parent
+    packages = tomllib.loads((house / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = ["make", "--dry-run", target, f"VENV={tmp_path / 'new'}"]
+    lines = subprocess.run(asked, cwd=house, capture_output=True, text=True, check=True).stdout.splitlines()
+    installs = [shlex.split(line)[-1] for line in lines if " pip install " in line]
+    assert all("--constraint constraints.txt" in line for line in lines if " pip install " in line)
+    assert set(installs[-1].removeprefix(".[").removesuffix("]").split(",")) == extras
+    assert not any(package.startswith("torch") for package in packages["dependencies"])
+    assert packages["optional-dependencies"]["train"] == ["torch>=2.9"]
+    assert extras <= packages["optional-dependencies"].keys()
+
+
+def test_every_version_is_pinned() -> None:
+    house = Path(__file__).parent.parent
+    packages = tomllib.loads((house / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [*packages["dependencies"], *(each for some in packages["optional-dependencies"].values() for each in some)]
+    names = {re.split(r"[^\w.-]", each)[0].lower().replace("_", "-") for each in asked} - {"triptych"}
+    pinned = (house / "constraints.txt").read_text("utf-8").splitlines()
+    assert names <= {line.split("==")[0].lower().replace("_", "-") for line in pinned if "==" in line}
