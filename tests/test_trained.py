@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from triptych.decode.interpreter import PlanDecoder
@@ -136,3 +137,11 @@ def test_fitting_makes_it_the_best_checkpoint(tmp_path: Path) -> None:
     assert not trained.module().training
     for name, value in trained.module().state_dict().items():
         assert np.array_equal(value.numpy(), best.weights[name])
+
+
+@pytest.mark.parametrize(("threads", "used"), [(2, 2), (None, 1)])
+def test_threads_size_the_pool_of_numpy(folder: Path, threads: int | None, used: int) -> None:
+    with threadpool_limits(3, "blas"):
+        loaded(folder, threads=threads).decoder()
+        pools = [pool for pool in threadpool_info() if "numpy" in pool["filepath"] and pool["user_api"] == "blas"]
+        assert pools and {pool["num_threads"] for pool in pools} == {used}

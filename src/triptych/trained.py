@@ -29,7 +29,8 @@ Engine = Literal["auto", "plan", "torch"]
 class Place(TypedDict, total=False):
     """Where and how a stored model computes.
 
-    device: auto, cpu, cuda, cuda:1, mps. threads: of the processor. dtype: auto, float32, bfloat16, float16, float64.
+    device: auto, cpu, cuda, cuda:1, mps. threads: of the processor; None: of the plan 1, of torch its own choice.
+    dtype: auto, float32, bfloat16, float16, float64.
     engine: "auto" generates with the plan, in numpy on the CPU, unless another device or dtype is asked for, which
     takes torch, and measures with torch; "plan" and "torch" do both.
     """

@@ -58,7 +58,10 @@ class Machine:
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto, cpu; through torch cuda, cuda:1, mps.")
     ] = "auto"
-    threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="Processor threads.")] = None
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, metavar="N", help="Processor threads; without torch 1 unless given."),
+    ] = None
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16", "float64"],
         typer.Option("--dtype", help="Number format of the weights; all but auto through torch."),
