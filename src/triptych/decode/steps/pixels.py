@@ -21,7 +21,7 @@ HALF = 1 / (LEVELS - 1)  # half a step between intensities, where these are spre
 MIN_LOG_SCALE = -7.0
 KNOWN = 3  # pixels, from which the components begin in turn: of the source, to the left, above
 BOUNDS = np.arange(1, LEVELS) * (2 * HALF) - (1 + HALF)  # between one intensity and the next
-VALUES = (np.arange(LEVELS, dtype=np.float32) * np.float32(2 * HALF) - 1).astype(np.float64)  # intensities, -1 to 1
+VALUES = np.arange(LEVELS) * (2 * HALF) - 1  # intensities, -1 to 1
 MIN_PROBABILITY = 1e-300  # so that logarithms are finite
 
 

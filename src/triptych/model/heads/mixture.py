@@ -42,9 +42,13 @@ FIRST_LOG_SCALES = (-6.5, -0.5)  # of the narrowest and the widest component, un
 GENTLE = 0.1  # of the usual size: the output of an untrained network
 
 
-def scaled(ids: Tensor) -> Tensor:
-    """Intensities 0 to 255 as numbers from -1 to 1."""
-    return ids.float() * (2 * HALF) - 1
+def scaled(ids: Tensor, like: Tensor) -> Tensor:
+    """Intensities 0 to 255 as numbers from -1 to 1, in the dtype of `like`, but at least in float32."""
+    return ids.to(_at_least_float32(like)) * (2 * HALF) - 1
+
+
+def _at_least_float32(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype, torch.float32)
 
 
 def log_mass(values: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -77,7 +81,9 @@ class MixtureComponents:
         """From parameters [..., N] (N: `parameters_of_a_pixel`) and base [..., C, K]."""
         channels = base.size(-2)
         pairs = channels * (channels - 1) // 2
-        blocks = parameters.float().view(*parameters.shape[:-1], 1 + 2 * channels + pairs, -1)  # [..., numbers, K]
+        blocks = parameters.to(_at_least_float32(parameters)).view(
+            *parameters.shape[:-1], 1 + 2 * channels + pairs, -1
+        )  # [..., numbers, K]
         weights, means, scales, slopes = torch.split(blocks, [1, channels, channels, pairs], -2)  # [..., each, K]
         self.channels, self.base = channels, base
         self.weights, self.log_scales = weights[..., 0, :].log_softmax(-1), scales.clamp(min=MIN_LOG_SCALE)
@@ -96,7 +102,7 @@ class MixtureComponents:
         """Log-probability of each component together with the first c channels of ids [..., C], for c from 0 to C:
         [..., C + 1, K].
         """
-        values = scaled(ids)
+        values = scaled(ids, self.means)
         found = [self.weights.expand(*values.shape[:-1], -1)]  # [..., K]
         for channel in range(ids.size(-1)):
             mean = self.mean(channel, values[..., :channel])
@@ -119,8 +125,8 @@ class MixtureComponents:
         """Log-probabilities [..., LEVELS] of the channel after ids `before` [..., channel]."""
         channel = before.size(-1)
         weights = self.joint(before)[..., -1, :].log_softmax(-1)  # [..., K], given the channels before
-        every = scaled(torch.arange(LEVELS, device=weights.device))[:, None]  # [LEVELS, 1]
-        mean = self.mean(channel, scaled(before))[..., None, :]  # [..., 1, K]
+        every = scaled(torch.arange(LEVELS, device=weights.device), weights)[:, None]  # [LEVELS, 1]
+        mean = self.mean(channel, scaled(before, weights))[..., None, :]  # [..., 1, K]
         mass = log_mass(every, mean, self.log_scales[..., channel, None, :])  # [..., LEVELS, K]
         return (weights[..., None, :] + mass).logsumexp(-1)
 
@@ -180,7 +186,7 @@ class MixtureHead(Head):
         holes = torch.full_like(near[..., 0, :], MISSING)  # [..., C]
         source = holes if source is None else torch.where(source < LEVELS, source, holes)
         whole = stand_ins(source, near[..., 0, :], near[..., 1, :])
-        known = [scaled(ids).masked_fill(ids == MISSING, 0.0) for ids in whole]  # [..., C] each
+        known = [scaled(ids, hidden).masked_fill(ids == MISSING, 0.0) for ids in whole]  # [..., C] each
         return torch.cat((hidden, *known), -1)
 
     def mixture(self, beside: Tensor) -> MixtureComponents:
