@@ -16,9 +16,8 @@ def slowly(painter: Painter, pictures: Pictures, hidden: np.ndarray | None = Non
     """Bits of every subpixel [N, height, width, channels], from the logits, a picture at a time."""
     found = []
     for place in range(len(pictures)):
-        labels = None if pictures.labels is None else pictures.labels[place : place + 1]
-        mask = None if hidden is None else hidden[place : place + 1]
-        batch = painter._reads.batch(pictures.pictures[place : place + 1], labels, mask)
+        some = slice(place, place + 1)
+        batch = painter._reads.batch(pictures.only(some), None if hidden is None else hidden[some])
         scores = painter.module().eval()(batch.target, source=batch.source, label=batch.label).log_softmax(-1)
         bits = -scores.gather(-1, batch.target[..., None])[0, :, 0].detach().double().numpy() / math.log(2)
         codec, grid = painter.codec, np.empty(painter.codec.tokens)

@@ -14,7 +14,7 @@ from triptych.model.weights import arrays_of, save_transformer, transformer_of
 from triptych.shape import store
 from triptych.shape.config import Config
 from triptych.shape.files import sealed
-from triptych.shape.store import read_model, shipped, write_card, write_model
+from triptych.shape.store import read_model, shipped, write_model
 from triptych.shape.weights import as_float32, read_weights, write_weights
 
 
@@ -132,13 +132,6 @@ def test_other_things_are_not_replaced_by_a_model(tmp_path: Path, folder: Path) 
 def test_a_card_may_hold_a_date(tmp_path: Path) -> None:
     save_transformer(tmp_path / "model", tiny(), {}, {"made": datetime.date(2026, 1, 2)})
     assert read_model(tmp_path / "model").card["made"] == "2026-01-02"
-
-
-def test_a_model_gets_another_card(folder: Path) -> None:
-    before = read_model(folder)
-    write_card(folder, {**before.card, "scores": {"bleu": 30.5}})
-    after = read_model(folder)
-    assert after.card["scores"] == {"bleu": 30.5} and after.card["sha256"] == before.card["sha256"]
 
 
 def test_unknown_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -22,6 +22,7 @@ Side = Literal["top", "bottom", "left", "right"]
 Mask = NDArray[np.bool_]
 RANDOM_SHARE = 0.6
 SHADE = 128  # of a hidden pixel where a picture is shown
+HELD_OUT_TOKENS = 16_384  # subpixels of a batch that is measured
 HALVINGS = 40  # of an interval of 510: far finer than an intensity
 MAX_SQUARE = 8  # pixels: of the squares that are hidden here and there
 
@@ -133,11 +134,12 @@ class PictureModel:
             return None
         return np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in pictures])
 
-    def batch(self, pictures: Pixels, labels: Ids | None, hidden: Mask | None = None) -> Batch:
+    def batch(self, pictures: Pictures, hidden: Mask | None = None) -> Batch:
         """A batch of pictures with their conditions: labels [N] (-1 is none), and what is hidden where it completes."""
-        target = self.codec.encode(pictures)
-        small = shrunk(pictures, self.codec.factor) if self.task == "upscale" else None
-        source = self.source(pictures, hidden, small)
+        pixels, labels = pictures.pictures, pictures.labels
+        target = self.codec.encode(pixels)
+        small = shrunk(pixels, self.codec.factor) if self.task == "upscale" else None
+        source = self.source(pixels, hidden, small)
         lengths, source_lengths = (None if ids is None else np.full(*ids.shape) for ids in (target, source))
         return Batch.of(target, lengths, source, source_lengths, labels if self.codec.labels else None)
 
@@ -173,23 +175,17 @@ class PictureData:
 
     def _batch(self, number: int, chosen: Ids, place: int) -> Batch:
         """Batch `place` of epoch `number`, of whose order `chosen` [pictures] it takes the next `rows`."""
-        rows = chosen[place * self.rows : (place + 1) * self.rows]
-        labels, random = self.pictures.labels, np.random.default_rng([self.seed, number, place])
-        pictures = self.augmentation(self.pictures.pictures[rows], random)
-        return self.model.batch(pictures, None if labels is None else labels[rows], self.model.holes(pictures, random))
+        some = self.pictures.only(chosen[place * self.rows : (place + 1) * self.rows])
+        random = np.random.default_rng([self.seed, number, place])
+        pixels = self.augmentation(some.pictures, random)
+        return self.model.batch(replace(some, pictures=pixels), self.model.holes(pixels, random))
 
 
-def held_out_batches(
-    pictures: Pictures, model: PictureModel, *, tokens_per_batch: int = 16384, seed: int = 0
-) -> list[Batch]:
+def held_out_batches(pictures: Pictures, model: PictureModel) -> list[Batch]:
     """Pictures as they are, in order, each with its label; for completion with masks that are always the same."""
-    rows, random = max(1, tokens_per_batch // model.codec.tokens), np.random.default_rng(seed)
-    found = []
-    for first in range(0, len(pictures), rows):
-        some = pictures.pictures[first : first + rows]
-        labels = None if pictures.labels is None else pictures.labels[first : first + rows]
-        found.append(model.batch(some, labels, model.holes(some, random)))
-    return found
+    rows, random = max(1, HELD_OUT_TOKENS // model.codec.tokens), np.random.default_rng(0)
+    parts = (pictures.only(slice(first, first + rows)) for first in range(0, len(pictures), rows))
+    return [model.batch(some, model.holes(some.pictures, random)) for some in parts]
 
 
 def joined(sets: Sequence[Pictures]) -> Pictures:

@@ -102,9 +102,8 @@ def likelihood(
     rows = max(1, TOGETHER // codec.tokens)
     for first in range(0, count, rows):
         some = slice(first, min(first + rows, count))
-        labels = None if pictures.labels is None else pictures.labels[some]
         mask = None if hidden is None else hidden[some]
-        batch = reads.batch(pictures.pictures[some], labels, mask)
+        batch = reads.batch(pictures.only(some), mask)
         with no_grad():
             found = model.nll(batch.to(device)).double().cpu().numpy()
         counted = np.broadcast_to(codec.inside, found.shape)

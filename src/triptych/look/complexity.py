@@ -147,7 +147,7 @@ class Complexity:
     by_width: dict[Kind, Curve]
     by_memory: dict[Weighed, Curve]
     duel: dict[Kind, Curve]
-    backends: dict[str, str]
+    backends: dict[Kind, str]
     machine: dict[str, object]
     busy: bool
 

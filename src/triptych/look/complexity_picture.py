@@ -168,7 +168,7 @@ def _table(axes: Axes, found: Complexity) -> None:
         axes.hlines(height, 0, 0.995, color=INK, linewidth=weight)
     for row, kind in enumerate(TABLE, start=1):
         _row(axes, found, kind, row)
-    backends = " and ".join(f"{name} for {STYLES[kind].name}" for kind, name in _backends(found).items())
+    backends = " and ".join(f"{name} for {STYLES[kind].name}" for kind, name in found.backends.items())
     note = f"Attention through triptych.attention.attend, which chose {backends}; dense: all weights written down."
     axes.text(0, 4.92, note, fontsize=SMALL, color=PALE, va="center")
 
@@ -267,10 +267,6 @@ def _between(curve: Curve, size: float) -> float:
     points = list(zip(curve.sizes, curve.values, strict=True))
     (x, y), (after, higher) = next(pair for pair in pairwise(points) if pair[1][0] >= size)
     return y + (higher - y) * (size - x) / (after - x)
-
-
-def _backends(found: Complexity) -> dict[Kind, str]:
-    return {kind: found.backends[kind] for kind in TABLE if kind in found.backends}
 
 
 def _formula(text: str) -> str:

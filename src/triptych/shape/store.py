@@ -18,7 +18,7 @@ from typing import Any
 from triptych.errors import UserError, closest, plain, printable
 from triptych.extras import require
 from triptych.shape.config import Config
-from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_file, write_folder
+from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_folder
 from triptych.shape.plain import from_json, read_bounded
 from triptych.shape.weights import Array, Weights, read_weights, write_weights
 
@@ -75,13 +75,6 @@ def write_model(
     parameters = sum(array.size for array in weights.values())
     contents[CARD] = sealed({**kept, "parameters": parameters, "sha256": digests})
     write_folder(path, contents, replaced=replaced, mark=mark)
-
-
-def write_card(folder: str | Path, card: Mapping[str, Any]) -> None:
-    """Give a model folder another card, for example with scores; the digests of its files stay as they are."""
-    path = Path(folder)
-    kept = {key: value for key, value in card.items() if key != "name"}
-    write_file(path / CARD, sealed({**kept, "sha256": read_card(path)["sha256"]}))
 
 
 def own_files(folder: Path, *, exactly: bool = True) -> list[str]:

@@ -137,7 +137,9 @@ class Layout:
 
     def class_of(self, top: str, name: str) -> str:
         """The first folder below that of the split; none of a picture that lies beside these folders."""
-        return _class_of(self.tops[top], name)
+        path = PurePosixPath(name)
+        parts = path.relative_to(self.tops[top]).parts if self.tops[top] else path.parts
+        return parts[0] if len(parts) > 1 else ""
 
 
 def read_layout(path: Path, warnings: Warnings) -> Layout:
@@ -179,11 +181,6 @@ def read_layout(path: Path, warnings: Warnings) -> Layout:
     if len(set(layout.called())) < len(classes):
         raise UserError(f"expected folders of classes in {str(path)!r} that differ in print; rename some")
     return layout
-
-
-def _class_of(top: str, name: str) -> str:
-    parts = PurePosixPath(name).relative_to(top).parts if top else PurePosixPath(name).parts
-    return parts[0] if len(parts) > 1 else ""
 
 
 def _some(names: Iterable[str]) -> str:

@@ -30,15 +30,15 @@ MARK, MARK_BEFORE = re.compile(rb"tEXtSoftware\0triptych ([0-9a-f]{32})"), 200  
 SAME = "left out of training, the same pixels are held out or tested"
 
 
-def read_picture(path: str | Path, *, channels: int | None = None, behind: int = 255) -> tuple[Picture, list[str]]:
+def read_picture(path: str | Path, *, channels: int | None = None) -> tuple[Picture, list[str]]:
     """One picture of a file, uint8 [height, width, channels], and a warning for each change.
 
-    PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it stays
-    what it is. Transparency is put on white, or on another shade `behind` it, 16 bits become 8, the orientation of
-    EXIF or XMP is applied, and of several pictures in a file the first is read. Raises UserError, which names the file,
-    for any other file, a damaged one, and one of more than `MAX_FILE_BYTES` bytes or `MAX_PIXELS` pixels.
+    PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it keeps its
+    own. Transparency is put on white, 16 bits become 8, the orientation of EXIF or XMP is applied, and of several
+    pictures in a file the first is read. Raises UserError, which names the file, for any other file, a damaged one,
+    and one of more than `MAX_FILE_BYTES` bytes or `MAX_PIXELS` pixels.
     """
-    found = read_whole(path, None, channels=channels, behind=behind)
+    found = read_whole(path, None, channels=channels)
     return found.pixels, found.warnings
 
 
@@ -135,8 +135,8 @@ class Pictures:
         """At most so many of the pictures, evenly from all."""
         return self if most is None or most >= len(self) else self.only(evenly(len(self), most))
 
-    def only(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Pictures:
-        """The chosen ones, by their numbers or by a mask."""
+    def only(self, chosen: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Pictures:
+        """The chosen ones, by their numbers, a mask or a slice."""
         return Pictures(self.pictures[chosen], None if self.labels is None else self.labels[chosen], self.names)
 
     def counts(self) -> dict[str, int]:
