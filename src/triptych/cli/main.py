@@ -37,21 +37,13 @@ def _start(
         raise typer.Exit
 
 
-app.command()(demo.demo)
-app.command()(translate.translate)
-app.command()(paint.paint)
-app.command()(paint.complete)
-app.command()(paint.upscale)
-app.command()(compose.compose)
+for _verb in (demo.demo, translate.translate, paint.paint, paint.complete, paint.upscale, compose.compose):
+    app.command()(_verb)
 app.command("continue")(compose.continue_)
-app.command()(compose.accompany)
-app.command()(compose.harmonize)
-app.command()(compose.infill)
-app.add_typer(sample.app)
-app.add_typer(prepare.app)
-app.add_typer(train.app)
-app.add_typer(evaluate.app)
-app.add_typer(look.app)
+for _verb in (compose.accompany, compose.harmonize, compose.infill):
+    app.command()(_verb)
+for _room in (sample, prepare, train, evaluate, look):
+    app.add_typer(_room.app)
 app.command()(models.models)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from triptych.errors import one_line
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 # Control characters that a terminal obeys, but for the tab and the end of a line.
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -81,12 +81,19 @@ def is_first() -> bool:
 
 def progress() -> Progress:
     """Make a bar with an estimate on standard error, to be used with `with`; none when that is not a terminal."""
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
+    return _bar(MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A bar with its description and these columns; without effect where standard error is not a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    described = TextColumn("{task.description}"), BarColumn()
+    return Progress(*described, *columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
@@ -96,19 +103,16 @@ def parts(shares: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
     shares: the parts by name, in their order, and what each takes of the time, in any unit. Yields the function to call
     with a part's name when it begins.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import TaskProgressColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     names = list(shares)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with _bar(TaskProgressColumn(), TimeElapsedColumn()) as bar:
         task = bar.add_task("loading", total=sum(shares.values()))
 
         def begin(name: str) -> None:
             number = names.index(name)
             line = f"{number + 1} of {len(names)}: {name}"
-            if not console.is_terminal:
+            if bar.disable:
                 say(line)
             bar.update(task, description=line, completed=sum(shares[before] for before in names[:number]))
 

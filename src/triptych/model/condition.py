@@ -63,12 +63,7 @@ class Condition(nn.Module):
         self.norm = nn.LayerNorm(config.width) if final else nn.Identity()
 
     def forward(
-        self,
-        batch: Batch,
-        target: Input,
-        position: PositionEncoding,
-        maps: AttentionMaps | None,
-        drop: Dropout | None,
+        self, batch: Batch, target: Input, position: PositionEncoding, maps: AttentionMaps | None, drop: Dropout | None
     ) -> Given:
         """The condition of a batch. target, position: what reads the target, and a source that has none of its own."""
         batch.check(self.config)

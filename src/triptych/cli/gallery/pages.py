@@ -27,13 +27,7 @@ if TYPE_CHECKING:
 
 SHARPNESS = 1.5  # dots of a picture to a dot of the page, so that it is sharp on fine screens too
 CONTENTS = "contents.json"  # the digests of a gallery's files
-FACTS = {
-    "domain": "Domain",
-    "data": "Trained on",
-    "parameters": "Parameters",
-    "scores": "Scores",
-    "license": "Licence",
-}
+FACTS = {"domain": "Domain", "data": "Trained on", "parameters": "Parameters", "scores": "Scores", "license": "Licence"}
 
 
 def renewed(out: Path) -> Path:

@@ -19,13 +19,7 @@ LABEL, COMPOSING, CONTINUING = "Chopin", 2, 1  # a composer, and seeds
 SHAPES = (".mid", ".wav")
 # Johann Sebastian Bach, Prelude in C major (BWV 846, 1722, in the public domain), its first bars, each half a bar that
 # is played twice: two held notes, and three that are broken over them.
-BARS = (
-    (60, 64, 67, 72, 76),
-    (60, 62, 69, 74, 77),
-    (59, 62, 67, 74, 77),
-    (60, 64, 67, 72, 76),
-    (60, 64, 69, 76, 81),
-)
+BARS = ((60, 64, 67, 72, 76), (60, 62, 69, 74, 77), (59, 62, 67, 74, 77), (60, 64, 67, 72, 76), (60, 64, 69, 76, 81))
 SIXTEENTH = 0.22  # seconds
 LOUDNESS = (62, 54, 58, 62, 66)  # of the five notes, each the middle of a bin, so that it comes back as it is
 

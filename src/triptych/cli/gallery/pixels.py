@@ -73,11 +73,7 @@ def _painted(painter: Painter, painted: Pixels, folder: Path, out: Path) -> str:
         drawn, folder / "blocks.png", out, "A picture with the memory block of one pixel, and its attention."
     )
     text = PAINTED.format(model=_name(painter), each=EACH, classes=escape(", ".join(labels)))
-    body = [
-        facts(painter.card),
-        grid,
-        figure(blocks, LOOKED),
-    ]
+    body = [facts(painter.card), grid, figure(blocks, LOOKED)]
     return section("pixels", "Pixels: painted from nothing", text, body)
 
 

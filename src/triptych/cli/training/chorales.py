@@ -104,12 +104,7 @@ def train(run: Run, data: Path) -> Outcome:
         grids, distillation = _taught(run, teaching, grids, composer)
     say(f"training on {len(grids):,} pieces, {len(held_out):,} held out")
     return composer.fit(
-        grids,
-        held_out=held_out,
-        distillation=distillation,
-        length=use.length,
-        augmentation=augmentation,
-        **run.fit(),
+        grids, held_out=held_out, distillation=distillation, length=use.length, augmentation=augmentation, **run.fit()
     )
 
 

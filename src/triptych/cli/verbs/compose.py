@@ -15,7 +15,6 @@ from triptych.cli.output import answer, say_about
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
-    from triptych.music.piece.performance import Performance
     from triptych.music.piece.piece import Piece
 
 MIN_ADDED = 1.0  # seconds; a continuation that adds less is explained
@@ -100,12 +99,10 @@ class Files:
                 failed.append(UserError(f"{path}: {error}"))
         if failed:
             raise failed[0]
-        names = [str(path) for path in self.out]
-        result: dict[str, Any] = {"model": model, "out": names, "notes": len(piece.notes)}
-        result["seconds"] = round(piece.seconds, 3)
+        names, length = [str(path) for path in self.out], {"seconds": round(piece.seconds, 3)}
         if len(piece.voices) > 1:  # a chorale
-            result["sixteenths"] = piece.length
-        answer(result, names, as_json=machine.json)
+            length["sixteenths"] = piece.length
+        answer({"model": model, "out": names, "notes": len(piece.notes), **length}, names, as_json=machine.json)
 
 
 @dataclass(frozen=True)
@@ -247,10 +244,12 @@ def continue_(
 
     how: dict[str, Any] = {"label": label, "only_new": only_new, **draw.arguments()}
     if plays_performances(model):
+        from triptych.music.files.reading import read_performance
         from triptych.music.performances.pianist import Pianist
 
         pianist = load(Pianist, model, machine)
-        played = _performance(primer)
+        played, words = read_performance(primer)
+        say_about(primer, words)
         found = pianist.continue_(played, seconds=length.seconds, tokens=length.tokens, **how)
         given = played.seconds
         piece = _transcribed(found, primer, bars, begin=given if only_new else 0.0)
@@ -348,15 +347,6 @@ def infill(
     how |= {"transpose": read_transpose(transpose), "report": partial(say_about, piece)}
     composer = load(Composer, model, machine)
     files.write(composer.infill(bars.read(piece), voice, **how), model, machine)
-
-
-def _performance(path: Path) -> Performance:
-    """Read a file as it sounds on a piano; say what was changed."""
-    from triptych.music.files.reading import read_performance
-
-    found, words = read_performance(path)
-    say_about(path, words)
-    return found
 
 
 def _transcribed(played: Piece, primer: Path, bars: Bars, begin: float) -> Piece:

@@ -55,13 +55,7 @@ def text(
 
 @app.command()
 @options.grouped
-def image(
-    *,
-    data: options.PictureSets,
-    setup: Setup,
-    out: Out = Path("runs/image"),
-    machine: options.Machine,
-) -> None:
+def image(*, data: options.PictureSets, setup: Setup, out: Out = Path("runs/image"), machine: options.Machine) -> None:
     """Train a painter on pictures of one size.
 
     The class of a picture is the first folder that it is in, below one of a split (train, valid, test); classes and
@@ -86,13 +80,7 @@ def image(
 
 @app.command()
 @options.grouped
-def music(
-    *,
-    data: options.Music,
-    setup: Setup,
-    out: Out = Path("runs/music"),
-    machine: options.Machine,
-) -> None:
+def music(*, data: options.Music, setup: Setup, out: Out = Path("runs/music"), machine: options.Machine) -> None:
     """Train a composer on chorales, four voices on a grid of sixteenths; or a pianist on performances, as they were
     played: on a folder made by `prepare music`, or with kind = "performance" in the table data.
 

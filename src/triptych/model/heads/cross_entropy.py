@@ -23,12 +23,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        target: Tensor,
-        smoothing: float,
-        train: bool,
+        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float, train: bool
     ) -> tuple[Tensor, Tensor]:
         dtype = product_dtype(hidden)
         rows, matrix = hidden.to(dtype), weight.to(dtype)

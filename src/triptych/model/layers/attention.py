@@ -88,11 +88,7 @@ class CrossAttention(nn.Module):
         return key, value
 
     def forward(
-        self,
-        hidden: Tensor,
-        source: tuple[Tensor, Tensor],
-        lengths: Tensor | None,
-        maps: list[Map] | None = None,
+        self, hidden: Tensor, source: tuple[Tensor, Tensor], lengths: Tensor | None, maps: list[Map] | None = None
     ) -> Tensor:
         """Mix the source, as `project_source` gives it, with its lengths [B], for hidden [B, P, W]."""
         query = _split(self.query(hidden), self.heads)  # [B, H, P, D]

@@ -302,12 +302,7 @@ class Composer(Product):
         return given.added(grid) if only_new else given.answer(grid)
 
     def stream(
-        self,
-        *,
-        label: str | None = None,
-        steps: int | None = None,
-        sampling: Sampling = PLAIN,
-        seed: int = 0,
+        self, *, label: str | None = None, steps: int | None = None, sampling: Sampling = PLAIN, seed: int = 0
     ) -> Iterator[Note]:
         """The notes of `compose` with the same settings, each as soon as its end is known (in sixteenths)."""
         return self.codec.heard(int(column[0]) for column in self._composed(label, steps, sampling, seed))

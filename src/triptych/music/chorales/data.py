@@ -39,7 +39,6 @@ from triptych.music.files.reading import read_many
 from triptych.music.piece.bars import BAR
 from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre_table import known_places
-from triptych.music.piece.piece import Piece
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,30 +103,22 @@ def _array(steps: object) -> Grid:
 
 
 def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
-    with MusicFiles(path) as files:
-        names = _of_split(files.names, split)
-        return _grids(read_many(names, lambda reader, name: reader.read_piece(files.source(name), name=name)))
-
-
-def _of_split(files: Sequence[str], split: str) -> list[str]:
-    if split not in ("train", "valid"):
-        raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
-    return [file for number, file in enumerate(files, 1) if (number % HELD_OUT == 0) == (split == "valid")]
-
-
-def _grids(files: Iterable[tuple[str, tuple[Piece, list[str]] | UserError]]) -> tuple[list[Grid], list[str]]:
     grids, words = [], []
-    for name, found in files:
-        if isinstance(found, UserError):  # which names the file
-            words.append(str(found))
-            continue
-        try:
-            grid, notices = from_piece(found[0])
-        except UserError as error:
-            words.append(f"{name!r}: {error}")
-        else:
-            grids.append(grid)
-            words.extend(f"{name!r}: {word}" for word in found[1] + notices)
+    with MusicFiles(path) as files:
+        if split not in ("train", "valid"):
+            raise UserError(f"expected the split 'train' or 'valid' of a folder or zip, got {split!r}")
+        names = [name for place, name in enumerate(files.names, 1) if (place % HELD_OUT == 0) == (split == "valid")]
+        for name, found in read_many(names, lambda reader, name: reader.read_piece(files.source(name), name=name)):
+            if isinstance(found, UserError):  # which names the file
+                words.append(str(found))
+                continue
+            try:
+                grid, notices = from_piece(found[0])
+            except UserError as error:
+                words.append(f"{name!r}: {error}")
+            else:
+                grids.append(grid)
+                words.extend(f"{name!r}: {word}" for word in found[1] + notices)
     return grids, words
 
 

@@ -11,16 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.music.chorales.codec import (
-    END,
-    LOWEST,
-    RANGES,
-    REST,
-    STEPS_PER_QUARTER,
-    UNKNOWN,
-    ChoraleCodec,
-    Grid,
-)
+from triptych.music.chorales.codec import END, LOWEST, RANGES, REST, STEPS_PER_QUARTER, UNKNOWN, ChoraleCodec, Grid
 from triptych.music.piece.key import Key
 
 BASS = 3

@@ -71,7 +71,8 @@ class PerformanceData:
             raise UserError(f"expected data.length from 2 tokens, got {length}; the paper's is 2048")
         self.shards, self.codec, self.entries, self.task = shards, codec, shards.of_split(split), task
         if task == "accompany":
-            _check_melodies(shards, self.entries)
+            for entry in self.entries:  # before the training and not in its middle
+                shards.melody(entry)
         self.length, self.tokens_per_batch = length, max(tokens_per_batch, length)
         self.augmentation, self.seed = augmentation, seed
 
@@ -166,12 +167,6 @@ def melody_ids(melody: Performance, begin: int, steps: int) -> Ids:
     ids = MELODY.encode(Performance(notes))[: len(found)]
     found[: len(ids)] = ids
     return found
-
-
-def _check_melodies(shards: Shards, entries: Sequence[Entry]) -> None:
-    """Complain before the training and not in its middle."""
-    for entry in entries:
-        shards.melody(entry)
 
 
 def held_out_windows(

@@ -29,13 +29,7 @@ from triptych.music.performances.codec import (
     onsets,
     shifts,
 )
-from triptych.music.performances.data import (
-    AUGMENTED,
-    PerformanceAugmentation,
-    PerformanceData,
-    Task,
-    held_out_windows,
-)
+from triptych.music.performances.data import AUGMENTED, PerformanceAugmentation, PerformanceData, Task, held_out_windows
 from triptych.music.performances.grammar import PerformanceGrammar
 from triptych.music.performances.melody import MelodyCodec, melody_of, melody_of_parts
 from triptych.music.performances.presets import shaped
@@ -256,14 +250,7 @@ class Pianist(Product):
         whole = self.codec.decode(chain(given, events))
         return (whole.after(int(shifts(given).sum()) / STEPS) if only_new else whole).to_piece()
 
-    def accompany(
-        self,
-        melody: Music,
-        *,
-        label: str | None = None,
-        sampling: Sampling = PLAIN,
-        seed: int = 0,
-    ) -> Piece:
+    def accompany(self, melody: Music, *, label: str | None = None, sampling: Sampling = PLAIN, seed: int = 0) -> Piece:
         """The melody (`melody_of_parts` of a file) and what the model plays with it.
 
         Every note of the melody is struck at its time, on the grid of 10 ms; the model chooses how loud it is and
@@ -271,16 +258,9 @@ class Pianist(Product):
         """
         self._must("accompany", "accompanying")
         tune = _melody(melody)
-        columns = self._columns(
-            _NOTHING,
-            label,
-            _room(tune.seconds + AFTERWARDS, None),
-            sampling,
-            seed,
-            PerformanceGrammar(melody=tune),
-            tune,
-        )
-        played = self.codec.decode(_until(columns, tune.seconds + AFTERWARDS))
+        seconds, grammar = tune.seconds + AFTERWARDS, PerformanceGrammar(melody=tune)
+        columns = self._columns(_NOTHING, label, _room(seconds, None), sampling, seed, grammar, tune)
+        played = self.codec.decode(_until(columns, seconds))
         # Music so dense that there is no room for all of it is cut; the melody is not.
         struck = set(onsets(played))
         rest = [one not in struck for one in onsets(tune)]

@@ -167,8 +167,8 @@ def prepare(
         if melody:
             tune, _ = melody_of_parts(reader.read_parts(source, name=name, pedal=False)[0])
         begin = performance.notes["start"][0]
-        performance = _since(performance, begin)
-        return performance, _since(tune, begin), len(codec.encode(performance)), notices
+        performance = performance.after(begin)  # a model that composes begins with a note
+        return performance, tune.after(begin), len(codec.encode(performance)), notices
 
     with MusicFiles(source) as files:
         described = _described(files.names, index)
@@ -234,14 +234,6 @@ class _Writer:
         self._shards.append(f"notes-{len(self._shards):04}.npy")
         write_file(self.out / self._shards[-1], buffer.getvalue(), MARK)
         self._waiting, self._count = [], 0
-
-
-def _since(performance: Performance, begin: float) -> Performance:
-    """Without the silence before the first note: a model that composes shall begin with a note."""
-    notes = performance.notes.copy()
-    notes["start"] -= begin
-    notes["end"] -= begin
-    return Performance(notes)
 
 
 def _described(names: Sequence[str], index: str | Path | None) -> Mapping[str, tuple[str | None, str]]:
