@@ -37,6 +37,7 @@ def test_time() -> None:
     assert (piece.seconds_at(1), piece.seconds) == (0.25, 2.0)
     slower = replace(piece, tempos=(Tempo(6, 15.0), Tempo(2, 30.0)))
     assert [slower.seconds_at(tick) for tick in (0, 2, 4, 6, 7)] == [0, 0.5, 1.5, 2.5, 3.5]
+    assert [slower.tick_at(seconds) for seconds in (0, 0.5, 1.5, 2.5, 3.5, 3.4)] == [0, 2, 4, 6, 7, 7]
     assert slower.seconds == 4.5
     assert Piece(()).seconds == 0.0
 

@@ -116,7 +116,7 @@ class Given:
         return to_piece(
             self._whole(found),
             self.piece.tempo,
-            pickup=self.pickup,
+            pickup=self.piece.pickup or 0,
             struck=self._struck(len(found)),
             like=self._signed(),
         )
@@ -126,11 +126,6 @@ class Given:
         start = self.first + len(self.grid) - self.early
         rest = self._signed().after(start)
         return to_piece(self._whole(found)[start:], rest.tempo, pickup=rest.pickup, like=rest)
-
-    @property
-    def pickup(self) -> int:
-        """Sixteenths before the first bar line."""
-        return self.piece.pickup or 0
 
     def _signed(self) -> Piece:
         """The piece with its key signature; a piece that stays in another key has no key signature yet."""

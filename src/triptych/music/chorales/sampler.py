@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -72,14 +71,10 @@ class ChoraleSampler:
             forced = np.tile(np.where(ids == HOLE, FREE, ids), (rows, 1))
         stop = None if steps is not None else length // 4
         end = 4 * len(primer) if steps is None else None
-        conditions: dict[str, Any] = {
-            "label": np.full(rows, class_of(label)),
-            "metre": self._metre(bars, before, length // 4),
-        }
-        decoder = self.trained.decoder()
+        decoder, metre = self.trained.decoder(), self._metre(bars, before, length // 4)
         return generate(
             decoder,
-            decoder.start(length=length, rows=rows, **conditions),
+            decoder.start(length=length, rows=rows, label=np.full(rows, class_of(label)), metre=metre),
             steps=length,
             end=END if steps is None else None,
             sampling=sampling,
@@ -107,14 +102,10 @@ class ChoraleSampler:
         if len(grid) > MAX_FILLED_STEPS:
             raise UserError(f"expected a piece of at most {MAX_FILLED_STEPS:,} sixteenths, got {len(grid):,}; cut it")
         length = source.shape[1]
-        conditions: dict[str, Any] = {
-            "label": np.full(1, class_of(label)),
-            "metre": self._metre(bars, before, len(grid)),
-        }
-        decoder = self.trained.decoder()
+        decoder, metre = self.trained.decoder(), self._metre(bars, before, len(grid))
         columns = generate(
             decoder,
-            decoder.start(length=length, source=source, **conditions),
+            decoder.start(length=length, source=source, label=np.full(1, class_of(label)), metre=metre),
             steps=length,
             sampling=sampling,
             seed=seed,

@@ -154,6 +154,12 @@ class Piece:
         place = bisect_right(starts, tick) - 1
         return begins[place] + (tick - starts[place]) * 60 / (tempos[place] * self.resolution)
 
+    def tick_at(self, seconds: float) -> int:
+        """The tick nearest to a time in seconds, by all tempos."""
+        starts, begins, tempos = self._clock
+        place = bisect_right(begins, seconds) - 1
+        return round(starts[place] + (seconds - begins[place]) * tempos[place] * self.resolution / 60)
+
     @property
     def seconds(self) -> float:
         """Duration of the whole piece."""

@@ -143,16 +143,12 @@ def in_time_of(played: Piece, given: Piece, begin: float = 0.0) -> Piece:
     factor = max(1, -(-960 // given.resolution))
     given = replace(given, notes=(), length=0, voices=played.voices, programs=played.programs)
     given = given.in_ticks(given.resolution * factor, lambda tick: tick * factor)
-    given = given.after(_tick(given, begin)) if begin else given
-    ticks = [
-        (_tick(given, played.seconds_at(note.start)), _tick(given, played.seconds_at(note.end)))
-        for note in played.notes
-    ]
-    notes = tuple(
-        replace(note, start=start, end=max(end, start + 1))
-        for note, (start, end) in zip(played.notes, ticks, strict=True)
-    )
-    return replace(given, notes=notes)
+    given = given.after(given.tick_at(begin)) if begin else given
+    notes = []
+    for note in played.notes:
+        start, end = (given.tick_at(played.seconds_at(tick)) for tick in (note.start, note.end))
+        notes.append(replace(note, start=start, end=max(end, start + 1)))
+    return replace(given, notes=tuple(notes))
 
 
 def on_grid(piece: Piece) -> bool:
@@ -160,14 +156,3 @@ def on_grid(piece: Piece) -> bool:
     quarters = np.array([note.start for note in piece.notes]) / piece.resolution
     away = np.minimum(*(abs(parts * quarters - np.rint(parts * quarters)) / parts for parts in (4, 3)))
     return bool(len(quarters)) and float((away <= NEAR).mean()) >= ON_GRID
-
-
-def _tick(piece: Piece, seconds: float) -> int:
-    """The nearest tick at some seconds, by all tempos."""
-    tempo, start, begin = piece.tempo, 0, 0.0
-    for change in piece.tempos:
-        at = piece.seconds_at(change.start)
-        if at > seconds:
-            break
-        tempo, start, begin = change.quarters, change.start, at
-    return round(start + (seconds - begin) * tempo * piece.resolution / 60)
