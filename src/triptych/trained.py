@@ -116,7 +116,7 @@ class Trained:
         return self._module
 
     def decoder(self) -> Decoder:
-        """What generates with the model. UserError where stored weights do not fit the configuration."""
+        """The decoder for generation. UserError where stored weights do not fit the configuration."""
         if self._stored is not None and _plans(self._place):
             return self._planned(self._stored)
         from triptych.model.decoder import TorchDecoder
@@ -124,7 +124,7 @@ class Trained:
         return TorchDecoder(self.module())
 
     def measured(self) -> Transformer:
-        """What measures likelihoods with the model. UserError where there is no torch."""
+        """The model for measuring likelihoods. UserError where there is no torch."""
         require("torch", "measuring a model", "eval")
         if self._stored is None or self._place.get("engine") != "plan":
             return self.module()
@@ -174,7 +174,7 @@ class Trained:
         examples: Mapping[str, str],
         settings: Mapping[str, Any] | None = None,
     ) -> Package:
-        """What a run of this model keeps: see `Package`, and for its card `card_of_run`."""
+        """The package of a run of this model: see `Package`, and for its card `card_of_run`."""
         return Package(self.files, card_of_run(self.card, asked or {}, facts), examples, settings or {})
 
     def fit(

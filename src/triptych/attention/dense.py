@@ -82,7 +82,7 @@ def masked_softmax(scores: Tensor, see: Tensor | None) -> Tensor:
 
 
 def bias(see: Tensor, dtype: torch.dtype) -> Tensor:
-    """What to add to logits: 0 where a key is seen, else a number so low that its probability is exactly 0.
+    """The term added to the logits: 0 where a key is seen, else a number so low that its probability is exactly 0.
 
     Finite, because a row of nothing but -inf would turn into NaN and so would its gradient; half of the lowest number,
     so that adding a logit cannot overflow.

@@ -83,7 +83,7 @@ def _check_slots(needed: int, slots: int, position: int) -> None:
 def _held(
     pattern: Local, position: int, slots: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What a ring holds once `position` is written: the position in each slot (int64 [slots], negative = none yet),
+    """The content of a ring once `position` is written: the position in each slot (int64 [slots], negative = none yet),
     whether it is seen (bool [1, slots]), and what is therefore added to its logit.
 
     All slots are computed and the unseen ones masked: they are few, and gathering the others would copy the cache.

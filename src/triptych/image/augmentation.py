@@ -14,7 +14,7 @@ from triptych.image.codec import Pixels
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training pictures vary; the default changes nothing.
+    """Random changes of training pictures; the default changes nothing.
 
     mirror: a picture is turned left to right with probability 1/2. shift: it moves by up to so many pixels in each
     direction, uniformly; its edge is repeated where nothing is left. hue: its colours turn about the axis of greys by

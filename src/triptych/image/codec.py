@@ -104,7 +104,7 @@ class PictureCodec:
 
     @cached_property
     def order(self) -> Ids:
-        """Which subpixel of the padded grid each token is: int64 [tokens], counted in raster order."""
+        """The subpixel of the padded grid of each token, in raster order: int64 [tokens]."""
         (rows, columns), cell, block = (self.rows, self.columns), self.cell, self.block or (1, self.columns)
         grid = np.arange(self.tokens).reshape(
             rows // block[0], block[0], cell[0], columns // block[1], block[1], cell[1]
@@ -113,14 +113,14 @@ class PictureCodec:
 
     @cached_property
     def inside(self) -> NDArray[np.bool_]:
-        """Which tokens are subpixels of the picture and no padding: bool [tokens]."""
+        """True for tokens of the picture, False for padding: bool [tokens]."""
         grid = np.zeros((self.rows * self.cell[0], self.columns * self.cell[1]), bool)
         grid[: self.height, : self.width * self.channels] = True
         return grid.reshape(-1)[self.order]
 
     @cached_property
     def places(self) -> Ids:
-        """Which position each subpixel of a picture is at: int64 [height, width, channels]."""
+        """The position of each subpixel of a picture: int64 [height, width, channels]."""
         return self.in_place(np.arange(self.tokens) // (self.cell[0] * self.cell[1]))
 
     def in_place(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -201,7 +201,7 @@ class PictureCodec:
         return found
 
     def to_bytes(self) -> bytes:
-        """What a model folder keeps of the codec."""
+        """The codec as JSON, for a model folder."""
         return (json.dumps(asdict(self)) + "\n").encode()
 
     @classmethod

@@ -76,8 +76,8 @@ def half(height: int, width: int, side: Side) -> Mask:
 
 
 def hiding(kind: Side | Literal["random"], count: int, height: int, width: int) -> Mask:
-    """What is hidden of pictures that completion is measured with, [count, height, width]: the half at one side, or
-    of each picture other pixels, `RANDOM_SHARE` of all, always the same.
+    """Masks for measuring completion, bool [count, height, width], True where hidden: the half at one side, or a random
+    `RANDOM_SHARE` of the pixels of each picture, always the same.
     """
     if kind != "random":
         return np.broadcast_to(half(height, width, kind), (count, height, width))
@@ -85,7 +85,7 @@ def hiding(kind: Side | Literal["random"], count: int, height: int, width: int) 
 
 
 def draw_mask(height: int, width: int, random: np.random.Generator) -> Mask:
-    """A random mask of what is to be found, bool [height, width].
+    """A random mask, True where hidden, bool [height, width].
 
     A third each: all from some line on, to one of the four sides (in a quarter of these cases all there is); a
     rectangle, or all around it; small squares anywhere, as many as a share that is drawn first.
@@ -110,7 +110,7 @@ def draw_mask(height: int, width: int, random: np.random.Generator) -> Mask:
 
 @dataclass(frozen=True)
 class PictureModel:
-    """What a model reads: its codec, its task, and whether its source is aligned with its target."""
+    """The input of a model: its codec, its task, and whether its source is aligned with its target."""
 
     codec: PictureCodec
     task: Task
@@ -129,7 +129,7 @@ class PictureModel:
         return self.codec.encode_small(small, aligned=self.aligned)
 
     def holes(self, pictures: Pixels, random: np.random.Generator) -> Mask | None:
-        """What is hidden of pictures [N, ...] for a model that completes, drawn for each: [N, height, width]."""
+        """Random masks of pictures [N, ...] for a model that completes, else None: [N, height, width]."""
         if self.task != "complete":
             return None
         return np.stack([draw_mask(pictures.shape[1], pictures.shape[2], random) for _ in pictures])

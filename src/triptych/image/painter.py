@@ -108,7 +108,7 @@ class Painter(Product):
 
     @property
     def task(self) -> Task:
-        """What the model was made for."""
+        """The task that the model was made for."""
         if self.codec.factor > 1:
             return "upscale"
         return "complete" if self.config.encoder_layers else "paint"
@@ -156,7 +156,7 @@ class Painter(Product):
     def evaluate(
         self, pictures: Pictures, *, hidden: Mask | None = None, progress: Progress | None = None
     ) -> Likelihood:
-        """How well the model predicts pictures, as `likelihood` counts it; those without labels, or of classes that
+        """The likelihood of pictures by the model: see `Likelihood`; those without labels, or of classes that
         the model has not, without a class.
 
         hidden [N, height, width]: what of each picture is to be found; only this counts then, given all the rest. A
@@ -170,7 +170,7 @@ class Painter(Product):
 
     @property
     def usual(self) -> Sampling:
-        """How enlargements are drawn unless something else is asked for: at the `temperature` of the card, or at 1."""
+        """The default sampling of enlargements: at the `temperature` of the card, else at 1."""
         temperature = self.card.get("temperature", 1.0)
         return Sampling(float(temperature)) if type(temperature) in (int, float) else PLAIN
 

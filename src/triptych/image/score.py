@@ -1,4 +1,4 @@
-"""How well a model predicts pictures, in bits a dimension, and how good an enlarged picture is."""
+"""Likelihood of pictures in bits a dimension, and the quality of enlarged pictures."""
 
 from __future__ import annotations
 

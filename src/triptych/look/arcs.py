@@ -1,4 +1,4 @@
-"""What one note looks at: arcs over the piano roll, after the pictures of Huang et al. 2018, "Music Transformer".
+"""Attention of one note: arcs over the piano roll, after the pictures of Huang et al. 2018, "Music Transformer".
 
 Attention shows where information was read, which is not the same as why (Jain and Wallace 2019).
 """
@@ -102,7 +102,7 @@ class Arcs:
         }
 
     def start(self) -> NDArray[np.float64]:
-        """What each head gives to the start: [heads]."""
+        """The attention of each head to the start: [heads]."""
         return np.asarray(np.clip(1 - self.weights.sum(1, dtype=np.float64), 0, 1))
 
 

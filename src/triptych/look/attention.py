@@ -1,4 +1,4 @@
-"""What every token looks at: attention probabilities as numbers, then as heat maps.
+"""Attention of every token: probabilities as numbers, then as heat maps.
 
 Layers and heads are counted from 1 here, as in the titles of the pictures.
 Attention shows where information was read, which is not the same as why (Jain and Wallace 2019).

@@ -42,8 +42,8 @@ Scale = Callable[[Weighed, int, int], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: times against length at one width, against width at one length, and where attention and LSTM
-    cross.
+    """The measurements to make: times against length at one width, against width at one length, and the crossing of
+    attention and LSTM.
 
     width: d, a power of two from 16 to 4,096. longest: the longest n, a power of two of at least 2,048 and 8 d, so that
     the table's term rules at the long end; full attention goes to the half of it. repeats: runs of which the median is

@@ -25,7 +25,7 @@ MEASURED = {"length": 0.71, "width": 0.83, "memory": 0.935}
 
 @dataclass(frozen=True)
 class Style:
-    """How a layer looks in every panel. Layers differ in marker and lightness too; colours after Okabe and Ito."""
+    """The style of a layer in every panel. Layers differ in marker and lightness too; colours after Okabe and Ito."""
 
     name: str
     colour: str

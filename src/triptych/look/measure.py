@@ -77,7 +77,7 @@ def machine() -> dict[str, object]:
 
 
 def busy() -> bool:
-    """Whether others used more than half a processor in the last minute; False where the system gives no load.
+    """True if other processes used more than half a processor in the last minute; False where the system gives no load.
 
     A second of our own processor time adds at most a sixtieth to the one-minute average. Ask before measuring.
     """
@@ -97,7 +97,7 @@ def _processor() -> str | None:
 
 
 def can_weigh() -> bool:
-    """Whether this system gives the peak memory of a process: Linux does."""
+    """True if the system gives the peak memory of a process: Linux does."""
     return Path("/proc/self/status").is_file()
 
 

@@ -1,4 +1,4 @@
-"""What a note of a piece looks at: the attention of a composer or a pianist, brought to notes."""
+"""Attention of a note of a piece: that of a composer or a pianist, mapped to notes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def arcs_of(
     head: int | None = None,
     warn: Callable[[str], None],
 ) -> Arcs:
-    """What the note of a voice at a sixteenth (from 1; else the last) looks at, in one layer (else the last).
+    """Attention of the note of a voice at a sixteenth (from 1; else the last), in one layer (else the last).
 
     A model that reads sixteenths of four voices looks at moments: its arcs end at the same voice there.
     """
@@ -65,7 +65,7 @@ def arcs_of_performance(
     head: int | None = None,
     warn: Callable[[str], None],
 ) -> Arcs:
-    """What a note of a performance (from 1; else the last) looks at when it is struck, in one layer (else the last).
+    """Attention of a note of a performance (from 1; else the last) at its onset, in one layer (else the last).
 
     Of a long one the model reads the last `LENGTH` events up to that note, and the picture begins with them. Arcs end
     at note-ons and note-offs where they are heard; time shifts and velocities have no pitch.

@@ -1,4 +1,4 @@
-"""What one pixel looked at when it was made: its query block, its memory block, and the attention of every head.
+"""Attention of one pixel when it was made: its query block, its memory block, and the attention of every head.
 
 Memory blocks are those of Parmar et al. 2018, figure 1. Attention shows where information was read, which is not the
 same as why (Jain and Wallace 2019).
@@ -55,7 +55,7 @@ class PixelAttention:
             )
 
     def start(self) -> NDArray[np.float64]:
-        """What each head gives to the start: [heads]."""
+        """The attention of each head to the start: [heads]."""
         return np.asarray(np.clip(1 - self.weights.sum((1, 2), dtype=np.float64), 0, 1))
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def pixel_of(
     layer: int | None = None,
     head: int | None = None,
 ) -> PixelAttention:
-    """What a pixel (else the one in the middle) looks at in one layer (else the last).
+    """Attention of a pixel (else the one in the middle) in one layer (else the last).
 
     A position may hold several pixels, or one channel of one: its attention is spread over its pixels, and that to all
     channels of a pixel is added up.

@@ -1,4 +1,4 @@
-"""What of a piece comes back, and where: every beat compared with every other (Foote 1999), then one number a piece."""
+"""Repetition in a piece: every beat compared with every other (Foote 1999), then one number a piece."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def draw(matrix: NDArray[np.float64], *, bars: Sequence[str] = (), seconds: floa
 
 
 def _sounds(piece: Piece, begins: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How many ticks of each beat every pitch class sounds, [beats, 13], and every pitch on top, [beats, 129].
+    """Ticks of each beat that every pitch class sounds, [beats, 13], and every pitch is the highest, [beats, 129].
 
     The last column of both is silence.
     """

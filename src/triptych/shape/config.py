@@ -1,4 +1,4 @@
-"""What a Transformer is made of: one frozen dataclass, three presets, and its JSON form."""
+"""The configuration of a Transformer: one frozen dataclass, three presets, and its JSON form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a panel brings to the Transformer: the settings of an input, which reads tokens, and of a head, which predicts.
+"""The parts of a panel: the settings of an input, which reads tokens, and of a head, which predicts them.
 
 Each kind is a dataclass, registered here under its name in `config.json`. What an input and a head compute is
 registered with it in `decode.steps` (a step, without torch) and in `model.inputs` and `model.heads` (whole sequences).

@@ -1,4 +1,4 @@
-"""Who may look at whom: full and local patterns, all of them as index tables over the generation order.
+"""Attention patterns, full and local, all of them as index tables over the generation order.
 
 A local pattern cuts the positions into blocks of equal size. `table` lists, for every block, the key positions its
 queries may look at; "causal" is then always "the key's index is not larger than mine", in one dimension as in two,

@@ -68,7 +68,7 @@ class RelationSettings:
         raise NotImplementedError
 
     def row(self, layer: Layer) -> Row:
-        """Which row a query and a key have."""
+        """The row of the table for a query and a key."""
         return Difference(self.size - 1)
 
     def coordinates(self, positions: Array, read: Array) -> tuple[Array, Array]:

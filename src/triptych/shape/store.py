@@ -137,7 +137,7 @@ def misfit(folder: Path, error: Exception) -> UserError:
 
 
 def another_kind(what: str, name: str | Path, card: Mapping[str, Any]) -> UserError:
-    """What is wrong with a model, of that name and card, where `what` was expected."""
+    """The error for a model of that name and card where `what` was expected."""
     domain = printable(str(card.get("domain", "another kind of model")), 150)
     return UserError(f"expected {what}, got {name} ({domain}); triptych models shows what there is")
 
@@ -227,7 +227,7 @@ def _holds(folder: Path, file: str) -> bool:
 
 
 def _missed(name: str | Path) -> str:
-    """What is there instead of a model, and what may have been meant."""
+    """The end of the error for a missing model: what is there instead, and the nearest name."""
     text, path = str(name), Path(name)
     found, names = ", which has no card.json or run.json", ships()
     if path.is_file():

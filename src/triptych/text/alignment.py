@@ -1,4 +1,4 @@
-"""Which piece of the source each piece of a translation attends to."""
+"""Alignment: the piece of the source that each piece of a translation attends to."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ LOOKED_AT = 100  # first rows, by which the form of a file is decided where its 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a pair may measure; a pair beyond it is skipped and reported.
+    """The largest lengths of a pair; a pair beyond them is skipped and reported.
 
     `characters` bounds each side as it is read, `tokens` (END included) each side once it is encoded. `ratio` bounds
     how many times longer, in characters, one side may be than the other; None does not ask.

@@ -44,7 +44,7 @@ class Arriving:
         return line
 
     def must_wait(self) -> bool:
-        """Whether no whole line is left of what has arrived."""
+        """True if no whole line is buffered."""
         return self._lines.getvalue().find(b"\n", self._lines.tell()) < 0
 
 

@@ -19,7 +19,7 @@ from triptych.text.codec import text_lines
 
 @dataclass(frozen=True)
 class Scores:
-    """How good translations are: `bleu` and `chrf` (cased, untokenised) and `bleu_lc_tok`, all from 0 to 100.
+    """Quality of translations: `bleu` and `chrf` (cased, untokenised) and `bleu_lc_tok`, all from 0 to 100.
 
     bleu_lc_tok is None where Moses has no rules for the language, or no language is named. signature: how sacreBLEU
     computed the first two. sentences: how many count; `skipped` are not among them, for reasons in `note`. perplexity:
@@ -115,7 +115,7 @@ def bleu_lc_tok(
 
 
 def _treatment(language: str) -> Callable[[str], str]:
-    """What is done to each line before the measure of lower-cased tokens."""
+    """The preparation of each line for BLEU of lower-cased tokens."""
     code = _code(language)
     if code not in _moses_languages():  # sacremoses itself would take it for English without a warning
         raise _unknown(language)

@@ -1,4 +1,4 @@
-"""Which sentence pairs are held out where a person names none: every so many-th."""
+"""Held-out sentence pairs where none are given: evenly from all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from triptych.text.data import Pairs
 
 
 def step(count: int) -> int:
-    """Return, of so many pairs, every how many-th is held out: every hundredth, at least one, at most about 1,000."""
+    """The distance between held-out pairs of `count`: 100; less below 100 pairs, more beyond 100,000 of them."""
     return max(2, min(100, count), count // 1000)
 
 

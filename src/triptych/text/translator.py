@@ -386,7 +386,7 @@ class Translator(Product):
         return self.codec.encode_lines(texts)
 
     def _start(self, sources: Sequence[Sequence[int]], beams: int, length: int) -> tuple[Decoder, Any]:
-        """What steps translations of these sources, and fresh rows for them."""
+        """The decoder, and its rows for translations of these sources."""
         decoder, (ids, lengths) = self.trained.decoder(), padded([np.array(ids) for ids in sources])
         return decoder, decoder.start(source=ids, source_lengths=lengths, beams=beams, length=length)
 

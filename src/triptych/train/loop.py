@@ -208,7 +208,7 @@ class _Run:
         return "finished"
 
     def _is_time(self) -> tuple[bool, bool, bool]:
-        """Whether the clock of the first process asks for saving, for another plan, and for a first evaluation."""
+        """Whether it is time to save, to plan again, and to evaluate first, by the clock of the first process."""
         self._tick()
         if not self.processes.is_main:
             return False, False, False
@@ -221,7 +221,7 @@ class _Run:
         self._ticked = now
 
     def _replan(self) -> None:
-        """Let the run end when its hours do. What was planned before is no longer so."""
+        """Plan the number of updates again, so that the run ends with its hours."""
         self._planned = self.progress.seconds
         updates = replanned(self.recipe, self.progress)
         self.progress.updates = self.report.updates = int(self.processes.from_main(updates))

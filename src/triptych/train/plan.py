@@ -1,4 +1,4 @@
-"""How many updates a run makes: so many epochs, or as many as fit into its hours, evaluation and saving included."""
+"""The number of updates of a run: so many epochs, or as many as fit into its hours, evaluation and saving included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dtype trains faster here: measured once at the start, because it differs from machine to machine."""
+"""The faster number format for training: measured once at the start, because it differs from machine to machine."""
 
 from __future__ import annotations
 

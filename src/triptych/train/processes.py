@@ -23,9 +23,9 @@ BUCKET = 2**23  # elements of the gradients that are sent at once
 
 @dataclass(frozen=True)
 class Processes:
-    """Who I am among the processes that train together.
+    """The processes that train together, as one of them sees them.
 
-    waiting: the group in which the others wait for the first.
+    rank: the number of this one, from 0. count: of all. waiting: the group in which the others wait for the first.
     """
 
     rank: int = 0

@@ -1,4 +1,4 @@
-"""How a model is trained: one frozen dataclass, read from a TOML file or from `--set key=value`."""
+"""The settings of training: one frozen dataclass, read from a TOML file or from `--set key=value`."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _png(data: bytes) -> FirstPicture:
 
 
 def _may_have_orientation(data: bytes, at: int) -> bool:
-    """Whether a text chunk is named as those that have EXIF or XMP."""
+    """True if a text chunk has a keyword of EXIF or XMP."""
     return data.startswith((*PROFILES, XMP_TEXT), at)
 
 

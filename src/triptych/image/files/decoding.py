@@ -109,8 +109,8 @@ def _decoded(first: FirstPicture, name: str, channels: int | None, behind: int, 
 
 
 def _reduction(first: FirstPicture, name: str, size: Size | None) -> tuple[int, int]:
-    """How many times the decoder and then we make the picture smaller, in that order. Raises UserError if it is too
-    large all the same.
+    """The factors by which the decoder, then `_converted`, reduce the picture. Raises UserError if it is too large
+    even so.
     """
     pixels, most = first.width * first.height, MAX_PIXELS
     scale = factor = 1

@@ -339,7 +339,7 @@ def _walk(top: Path, warnings: Warnings) -> Iterator[Found]:
 
 
 def _visible(path: Path, top: Path, warnings: Warnings) -> list[Path]:
-    """What is in a folder and not hidden, the last by name first."""
+    """The entries of a folder that are not hidden, the last by name first."""
     found: list[Path] = []
     for inner in sorted(path.iterdir(), key=lambda inner: inner.name):
         if not inner.name.startswith(".") and inner.name not in PREVIEWS:

@@ -1,4 +1,4 @@
-"""What of a picture is to be found: the white of a mask, or what is transparent in the picture itself."""
+"""The hidden part of a picture: the white of a mask, or the transparent part of the picture itself."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def read_transparent(path: str | Path, size: Size) -> Mask | None:
 
 
 def brought(hidden: Mask, size: Size, name: str) -> tuple[Mask, list[str]]:
-    """What is hidden of a picture, bool [height, width], when this is resized (`resizing.covering`), and warnings about
-    what is cut off. Raises UserError, which names it, where nothing is left.
+    """The mask of a picture, bool [height, width], resized with it (`resizing.covering`), and warnings about hidden
+    pixels that are cut off. Raises UserError, which names it, where nothing is left.
     """
     found, inside = covering(hidden, size), int(hidden[middle(hidden.shape, size)].sum())
     remedy = f"cut the picture to the aspect ratio of {size[0]} x {size[1]} before"

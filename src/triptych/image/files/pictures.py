@@ -140,7 +140,7 @@ class Pictures:
         return Pictures(self.pictures[chosen], None if self.labels is None else self.labels[chosen], self.names)
 
     def counts(self) -> dict[str, int]:
-        """How many pictures of each class there are, by its name; without labels none."""
+        """The number of pictures of each class, by its name; empty without labels."""
         if self.labels is None:
             return {}
         return dict(zip(self.names, np.bincount(self.labels, minlength=len(self.names)).tolist(), strict=True))

@@ -58,7 +58,7 @@ def covering(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
 
 
 def _under(place: int, old: int, new: int) -> slice:
-    """Which of `old` pixels along an edge lie in part where that of `new` ones is."""
+    """The slice of `old` pixels along an edge that overlap pixel `place` of `new` ones."""
     return slice(place * old // new, -(-(place + 1) * old // new))
 
 

@@ -46,7 +46,7 @@ class RunFolder:
             self.state = read_state(self.path)
 
     def _check(self, resume: bool) -> None:
-        """Whether a run may go here; nothing is written."""
+        """Raise UserError unless a run may be written here; nothing is changed."""
         if not os.path.lexists(self.path):
             if resume:
                 read_state(self.path)
@@ -161,9 +161,7 @@ class RunFolder:
         write_file(self.path / FILE, state.to_bytes(), MARK)
 
     def write_pointer(self, progress: Progress) -> None:
-        """Write which checkpoints are the best and the last, then remove the run's others. What is not as a run wrote
-        it stays.
-        """
+        """Write the names of the best and last checkpoints, then remove the run's others. Changed checkpoints stay."""
         last = progress.last_checkpoint
         pointer = {"best": progress.best_checkpoint or last, "last": last, "kept": progress.kept}
         write_file(self.path / RUN, sealed(pointer), MARK)

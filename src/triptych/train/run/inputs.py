@@ -1,4 +1,4 @@
-"""What a run reads, by digest: a resumed run must read the same."""
+"""Digests of all inputs of a run: a resumed run must read the same."""
 
 from __future__ import annotations
 

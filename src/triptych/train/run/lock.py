@@ -70,7 +70,7 @@ class Lock:
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a file is a lock of ours: empty, or who holds it."""
+    """True if a file is a lock of a run: empty, or with its holder."""
     try:
         return not path.is_symlink() and (path.stat().st_size == 0 or "process" in read_sealed(path))
     except (UserError, OSError):

@@ -1,4 +1,4 @@
-"""What in a folder is a run's own, by name and by content. Everything else is a person's and stays as it is."""
+"""The files of a folder that belong to a run, by name and content. All others are the user's and are not changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def own_entries(folder: Path) -> list[Path]:
 
 
 def own_parts(folder: Path) -> list[Path]:
-    """What a killed run was writing, in its folder and among its checkpoints, the inner ones first."""
+    """Unfinished files of a killed run, in its folder and among its checkpoints, the inner ones first."""
     return [
         own
         for place in (folder, folder / CHECKPOINTS)

@@ -1,4 +1,4 @@
-"""What goes into the checkpoints of a run beside the weights, and the result of a run."""
+"""The parts of a checkpoint beside the weights, and the result of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Package:
-    """What makes a checkpoint a whole model: the codec's files, and the entries of its card beside the run's figures.
+    """The parts of a checkpoint beside its weights: the codec's files, and the card without the figures of the run.
 
     examples: digests of the training data and of the held-out data, by what they are called. settings: what else the
     batches depend on. A resumed run must find both again.

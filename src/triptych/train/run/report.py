@@ -80,7 +80,7 @@ class Report:
                     self.board.add_scalar(f"{event}/{name}", value, update)
 
     def position(self) -> dict[str, Any]:
-        """How long the log is by now, in bytes, and its sha256."""
+        """The length of the log so far, in bytes, and its sha256."""
         return {} if self.folder is None else {"bytes": self._bytes, "sha256": self._digest.hexdigest()}
 
     def advance(self, update: int, loss: float, rate: float) -> None:
@@ -91,7 +91,7 @@ class Report:
 
 
 def check_log(path: Path, position: Mapping[str, Any]) -> None:
-    """Whether the log is, up to a position, as the run wrote it, or not there. Raises UserError if not."""
+    """Raise UserError unless the log is unchanged up to a position, or missing."""
     if path.is_symlink() or path.exists():
         data = b"" if path.is_symlink() or not path.is_file() else path.read_bytes()[: position["bytes"]]
         if hashlib.sha256(data).hexdigest() != position["sha256"]:
@@ -115,7 +115,7 @@ def _shortened(path: Path, position: Mapping[str, Any]) -> bytes:
 
 
 def _is_rest(line: bytes) -> bool:
-    """Whether a line is the run's own, or what a crash has left of it."""
+    """True if a line is the run's own, or the rest of one after a crash."""
     return is_log_line(line) or b"\0" in line  # as a power cut leaves in the place of what was not yet written
 
 
