@@ -202,16 +202,17 @@ KNOWN: dict[str, tuple[Any, ...]] = {
 
 def check_known(config: Config) -> None:
     """Raise UserError where a setting has no form here: a list of what is known, so that what is new is refused."""
-    kinds = [config.positions.kind] + ([config.positions.source.kind] if config.positions.source else [])
+    positions = [config.positions] + ([config.positions.source] if config.positions.source else [])
     known = {
         "norm": config.norm in KNOWN["norm"],
         "activation": config.activation in KNOWN["activation"],
         "pattern": type(config.pattern) in KNOWN["pattern"],
-        "positions": all(kind in KNOWN["positions"] for kind in kinds),
+        "positions": all(each.kind in KNOWN["positions"] for each in positions),
         "relations": all(each.far in KNOWN["far"] for each in config.relations),
         "input": hasattr(STEPS.get(type(config.input)), "tables"),
         "head": type(config.head) in HEADS,
     }
     for name, holds in known.items():
         if not holds:
-            raise UserError(f"expected a setting {name} that generation without torch computes; use --engine torch")
+            remedy = "ask for --dtype float32, which computes with torch"
+            raise UserError(f"expected a setting {name} that generation without torch computes, got another; {remedy}")

@@ -83,9 +83,11 @@ def with_metre(model: Transformer, longest: int) -> Transformer:
 
 
 def with_encoder(model: Transformer, source_vocabulary: int, layers: int, *, seed: int = 1) -> Transformer:
-    """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`): the decoder can
-    continue sequences already, and learns what the source adds (after Ramachandran et al. 2017, who pretrain both
-    sides). Ids that both vocabularies have are read as the decoder reads them. UserError where there is one.
+    """A copy with an untrained encoder, for a source that is aligned (`Config.aligned`).
+
+    The decoder can continue sequences already, and learns what the source adds (after Ramachandran et al. 2017, who
+    pretrain both sides). Ids that both vocabularies have are read as the decoder reads them. UserError where there is
+    an encoder.
     """
     if model.config.encoder_layers:
         raise UserError(
