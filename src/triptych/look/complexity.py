@@ -12,17 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from triptych.errors import UserError
-from triptych.look.layers import (
-    HEAD,
-    KERNEL,
-    REACH,
-    TABLE,
-    Kind,
-    Weighed,
-    backend,
-    median_seconds,
-    megabytes,
-)
+from triptych.look.layers import HEAD, KERNEL, REACH, TABLE, Kind, Weighed, backend, median_seconds, megabytes
 from triptych.look.measure import can_weigh, check_repeats, circumstances
 
 SHORTEST = 256  # positions, of the times against length

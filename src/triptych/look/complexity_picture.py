@@ -158,11 +158,8 @@ def _table(axes: Axes, found: Complexity) -> None:
     }
     for column, text in heads.items():
         axes.text(COLUMNS[column], 0, text, ha="left" if column == "layer" else "center", **paper)
-    for column, text in {
-        "length": "time\nagainst n",
-        "width": "time\nagainst d",
-        "memory": "memory\nagainst n",
-    }.items():
+    measured = {"length": "time\nagainst n", "width": "time\nagainst d", "memory": "memory\nagainst n"}
+    for column, text in measured.items():
         axes.text(MEASURED[column], 0, text, ha="center", **paper)
     for height, weight in ((-0.45, 0.8), (0.45, 0.8), (4.5, 0.8)):
         axes.hlines(height, 0, 0.995, color=INK, linewidth=weight)

@@ -107,13 +107,10 @@ def draw(matrix: NDArray[np.float64], *, bars: Sequence[str] = (), seconds: floa
     axes.set_xticks(numbered, names)
     axes.set_yticks(numbered, names)
     axes.tick_params(length=3, pad=2, labelsize=8, labelcolor=PALE, color="0.75")
-    unit = "bar" if seconds is None else "seconds"
+    unit, what = ("bar", "beats") if seconds is None else ("seconds", "moments")
     axes.set_xlabel(unit, fontsize=8, color=PALE)
     axes.set_ylabel(unit, fontsize=8, color=PALE)
-    axes.set_title(
-        f"Which {'beats' if seconds is None else 'moments'} sound alike", fontsize=11, weight="bold", loc="left", pad=20
-    )
-    what = "beats" if seconds is None else "moments"
+    axes.set_title(f"Which {what} sound alike", fontsize=11, weight="bold", loc="left", pad=20)
     caption = f"{count:,} {what}" + (f" of {seconds:g} s" if seconds is not None else "")
     if count >= 2 * WINDOW:
         caption += f"; {repetition(matrix):.0%} of them lie in passages of {WINDOW} that sound elsewhere too"
