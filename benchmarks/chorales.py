@@ -52,8 +52,8 @@ def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid
                 window = ids[:, at + BAR_TOKENS - length : stop]
                 near += float(token_nll(composer.module(), batch(window))[0, length - BAR_TOKENS :].double().sum())
             count += ids.size(1) - length
-        told = {"model": name, "L": length, "tokens": count}
-        rows.append({**told, "all before": far / count, "the last L": near / count} if count else told)
+        common = {"model": name, "L": length, "tokens": count}
+        rows.append({**common, "all before": far / count, "the last L": near / count} if count else common)
     return rows
 
 

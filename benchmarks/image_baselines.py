@@ -145,8 +145,8 @@ class Layer(nn.Module):
         vertical = self.vertical(padded)[:, :, :height]
         horizontal = self.horizontal(beside) + self.across(vertical)
         if self.classes is not None and label is not None:
-            told = self.classes(label.clamp(min=0)) * (label >= 0)[:, None]
-            one, two = told[:, :, None, None].to(vertical.dtype).chunk(2, 1)
+            of_class = self.classes(label.clamp(min=0)) * (label >= 0)[:, None]
+            one, two = of_class[:, :, None, None].to(vertical.dtype).chunk(2, 1)
             vertical, horizontal = vertical + one, horizontal + two
         gated = self.out(self._gate(horizontal))
         return self._gate(vertical), gated if self.first else beside + gated

@@ -24,12 +24,12 @@ class Ran:
     """How a command in a process of its own ended: its exit code, negative for a signal, and what it said."""
 
     code: int
-    told: str
+    output: str
 
     @property
     def refused(self) -> bool:
         """Whether it ended with one line for a person."""
-        return self.code == 2 and len(self.told.splitlines()[-1:]) == 1 and "Traceback" not in self.told
+        return self.code == 2 and len(self.output.splitlines()[-1:]) == 1 and "Traceback" not in self.output
 
 
 def write_pairs(folder: Path, count: int = 120) -> None:
@@ -48,13 +48,13 @@ def train(folder: Path, out: Path, *more: str) -> list[str]:
     return ["train", "text", *given, *chosen, "--threads", "1", *(part for part in more if "=" not in part)]
 
 
-def start(arguments: list[str], told: Path, before: Callable[[], None] = lambda: None) -> int:
+def start(arguments: list[str], output: Path, before: Callable[[], None] = lambda: None) -> int:
     """Begin a command in a process of its own, and give its number. before: is called there first."""
     child = os.fork()
     if child:
         return child
     with contextlib.suppress(BaseException):
-        descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         before()
@@ -62,18 +62,18 @@ def start(arguments: list[str], told: Path, before: Callable[[], None] = lambda:
     os._exit(99)
 
 
-def end(child: int, told: Path) -> Ran:
+def end(child: int, output: Path) -> Ran:
     """Wait for a command."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return Ran(code, told.read_text("utf-8", "replace"))
+    return Ran(code, output.read_text("utf-8", "replace"))
 
 
 def run(arguments: list[str], before: Callable[[], None] = lambda: None) -> Ran:
     """Run a command in a process of its own to its end."""
     with tempfile.TemporaryDirectory() as place:
-        told = Path(place) / "told"
-        told.touch()
-        return end(start(arguments, told, before), told)
+        output = Path(place) / "output"
+        output.touch()
+        return end(start(arguments, output, before), output)
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -50,13 +50,13 @@ def flip(path: Path, draw: random.Random, refused: Callable[[Path], str | None],
     other = data[at] ^ (1 << draw.randrange(8) if draw.random() < 0.5 else draw.randrange(1, 256))
     path.write_bytes(data[:at] + bytes([other]) + data[at + 1 :])
     try:
-        told = refused(folder)
+        fault = refused(folder)
     except Exception as error:  # every one is a failure to be shown
-        told = f"{type(error).__name__}\n{error}"
+        fault = f"{type(error).__name__}\n{error}"
     path.write_bytes(data)
-    if told is None:
+    if fault is None:
         return f"{path.name}: byte {at} from {data[at]} to {other} was not found"
-    return None if "\n" not in told else f"{path.name}: byte {at}: {told}"
+    return None if "\n" not in fault else f"{path.name}: byte {at}: {fault}"
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def main() -> int:
     with place() as folder, tempfile.TemporaryDirectory() as models:
         made = folder / "run"
         ran = run(train(folder, made, "epochs=3", "average_last=2", "evaluations=1"))
-        assert ran.code == 0, ran.told
+        assert ran.code == 0, ran.output
         shipped = [card.parent.name for card in sorted(SHIPPED.glob("*/card.json"))]
         for name in shipped:
             shutil.copytree(SHIPPED / name, Path(models) / name)

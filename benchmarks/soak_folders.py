@@ -43,7 +43,7 @@ from triptych.shape.store import CARD, CONFIG, RUN, read_model
 
 MAX_SECONDS, MAX_MEGABYTES, MAX_REFUSAL = 10, 300, 0.05
 BATCH = 500  # folders a process
-LIMIT = 6 * 2**30  # bytes of addresses of a process: what asks for more is told, and does no harm to the machine
+LIMIT = 6 * 2**30  # bytes of addresses of a process: what asks for more is reported, and does no harm to the machine
 SHAPE: dict[str, Any] = {"width": 16, "heads": 2, "feed_forward": 16, "decoder_layers": 1}
 USES: dict[str, list[str]] = {
     "translator": ["translate", "one two three", "--beam", "2"],
@@ -121,8 +121,8 @@ def hostile(whole: Path, place: Path, chance: random.Random) -> tuple[Path, str]
         run = place / "run"
         (run / "checkpoints").mkdir(parents=True)
         shutil.move(folder, folder := run / "checkpoints" / "update-1")
-        told = {"best": "checkpoints/update-1", "last": "checkpoints/update-1", "kept": []}
-        data = sealed(told) if file != RUN else changed(sealed(told), chance, mended=True)
+        state = {"best": "checkpoints/update-1", "last": "checkpoints/update-1", "kept": []}
+        data = sealed(state) if file != RUN else changed(sealed(state), chance, mended=True)
         (run / RUN).write_bytes(data)
         if file == RUN:
             return run, file
@@ -202,15 +202,15 @@ def use(name: str, folder: Path) -> tuple[str, str]:
         return "traceback", traceback.format_exc()[-1500:]
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    told = error.getvalue()
-    if not "".join((out.getvalue() + told).split("\n")).replace("\t", "").isprintable():
-        return "control characters", ascii(told)[:500]
+    messages = error.getvalue()
+    if not "".join((out.getvalue() + messages).split("\n")).replace("\t", "").isprintable():
+        return "control characters", ascii(messages)[:500]
     if code == 0:
         return "answer", out.getvalue()[:100]
-    errors = [line for line in told.splitlines() if not line.startswith("note: ")]
+    errors = [line for line in messages.splitlines() if not line.startswith("note: ")]
     if code == 2 and len(errors) == 1 and errors[0].startswith("error: "):
         return "refused", errors[0]
-    return f"code {code}", told[:1500]
+    return f"code {code}", messages[:1500]
 
 
 def megabytes() -> float:
@@ -234,10 +234,8 @@ def work(models: Path, seeds: range) -> None:
             folder, file = hostile(models / name, trial, chance)
             began = time.process_time()
             came, words = use(name, folder)
-            told = {"seed": seed, "model": name, "file": file, "came": came, "words": words}
-            print(
-                json.dumps({**told, "seconds": time.process_time() - began, "grown": megabytes() - start}), flush=True
-            )
+            row = {"seed": seed, "model": name, "file": file, "came": came, "words": words}
+            print(json.dumps({**row, "seconds": time.process_time() - began, "grown": megabytes() - start}), flush=True)
             shutil.rmtree(trial)
             shutil.rmtree(place / "pictures", ignore_errors=True)
 

@@ -56,22 +56,22 @@ def kills(folder: Path, count: int) -> None:
     straight, out = folder / "straight", folder / "killed"
     settings = ("epochs=60", "ema=0.9", "evaluations=2")
     check(run(train(folder, straight, *settings)).code == 0, "the run that nobody disturbs")
-    child = start(train(folder, out, *settings, OFTEN), folder / "told")
+    child = start(train(folder, out, *settings, OFTEN), folder / "output")
     while not (out / "run.json").exists():
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
-    end(child, folder / "told")
+    end(child, folder / "output")
     foreign = write_foreign(out)
     draw, struck, unreadable, changed, done = random.Random(0), 0, 0, 0, 0
     for _ in range(count):
-        child = start(train(folder, out, *settings, OFTEN, "--resume"), folder / "told")
+        child = start(train(folder, out, *settings, OFTEN, "--resume"), folder / "output")
         before = read_state(out).progress.update
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and read_any(out) <= before:  # it has saved at least once
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)
-        done += end(child, folder / "told").code == 0
+        done += end(child, folder / "output").code == 0
         struck += any(MARK in name for name in hashes(out))
         unreadable += not readable(out)
         changed += bool(touched(foreign))
@@ -111,27 +111,27 @@ def full_disk(folder: Path) -> None:
         return
     try:
         out, settings = disk / "run", ("epochs=30", "evaluations=2")
-        child = start(train(folder, out, *settings, OFTEN), folder / "told")
+        child = start(train(folder, out, *settings, OFTEN), folder / "output")
         while read_any(out) < 3:
             time.sleep(0.02)
         os.kill(child, signal.SIGTERM)
-        check(end(child, folder / "told").code == 130, "stopping before the disk is full")
+        check(end(child, folder / "output").code == 130, "stopping before the disk is full")
         foreign = write_foreign(out)
         unreadable = refused = 0
         for spare in (0, 1000, 20_000, 60_000, 100_000, 200_000):
             room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
             (disk / "ballast").write_bytes(bytes(max(0, room - spare)))
             ran = run(train(folder, out, *settings, OFTEN, "--resume"))
-            refused += ran.refused and "No space left" in ran.told
-            if not ran.refused or "No space left" not in ran.told:
-                print(f"with {spare} bytes of room: {ran.code}, {ran.told[-300:]}")
+            refused += ran.refused and "No space left" in ran.output
+            if not ran.refused or "No space left" not in ran.output:
+                print(f"with {spare} bytes of room: {ran.code}, {ran.output[-300:]}")
             unreadable += not readable(out)
             (disk / "ballast").unlink()
         print(f"full disk, 6 amounts of room: {refused} one line, {unreadable} unreadable, {touched(foreign)}")
         check(refused >= 3 and not unreadable and not touched(foreign), "a full disk")
         (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 1000))
         ran = run(train(folder, disk / "new", *settings))
-        check(ran.refused and "No space left" in ran.told, f"a new run on a full disk: {ran}")
+        check(ran.refused and "No space left" in ran.output, f"a new run on a full disk: {ran}")
         (disk / "ballast").unlink()
         check(run(train(folder, out, *settings, "--resume")).code == 0, "going on after a full disk")
     finally:
@@ -163,19 +163,19 @@ def two_writers(folder: Path) -> None:
             out = folder / ("pair" if resume else f"pair-{attempt}")
             settings = ("epochs=4000", "evaluations=1", OFTEN)
             if resume and not out.exists():
-                child = start(train(folder, out, *settings), folder / "told")
+                child = start(train(folder, out, *settings), folder / "output")
                 while read_any(out) < 2:
                     time.sleep(0.02)
                 os.kill(child, signal.SIGKILL)
-                end(child, folder / "told")
-            told = [folder / f"told-{number}" for number in range(2)]
-            children = [start(train(folder, out, *settings, *resume), file) for file in told]
-            wait_for_training(out, told, read_any(out) if resume else -1)
+                end(child, folder / "output")
+            output = [folder / f"output-{number}" for number in range(2)]
+            children = [start(train(folder, out, *settings, *resume), file) for file in output]
+            wait_for_training(out, output, read_any(out) if resume else -1)
             for child in children:
                 os.kill(child, signal.SIGTERM)
-            ran = [end(child, file) for child, file in zip(children, told, strict=True)]
+            ran = [end(child, file) for child, file in zip(children, output, strict=True)]
             refused = [
-                each.refused and ("nobody else trains" in each.told or "holds a run" in each.told) for each in ran
+                each.refused and ("nobody else trains" in each.output or "holds a run" in each.output) for each in ran
             ]
             rounds += 1
             bad += sum(refused) != 1 or not readable(out)
@@ -185,12 +185,12 @@ def two_writers(folder: Path) -> None:
     check(not bad, "two writers")
 
 
-def wait_for_training(out: Path, told: list[Path], update: int) -> None:
+def wait_for_training(out: Path, output: list[Path], update: int) -> None:
     """Until one process was refused, and the other one has made updates."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if read_any(out) > max(update, 0) and any(
-            "error:" in file.read_text("utf-8") for file in told if file.exists()
+            "error:" in file.read_text("utf-8") for file in output if file.exists()
         ):
             return
         time.sleep(0.05)
@@ -214,14 +214,14 @@ def terminated_twice(folder: Path) -> None:
     bad = 0
     for attempt in range(6):
         out = folder / f"term-{attempt}"
-        child = start(train(folder, out, "epochs=100000", "evaluations=0.01"), folder / "told", slow_files)
+        child = start(train(folder, out, "epochs=100000", "evaluations=0.01"), folder / "output", slow_files)
         while "loss" not in log_of(out) and '"train"' not in log_of(out):
             time.sleep(0.05)
         for _ in range(3):
             os.kill(child, (signal.SIGTERM, signal.SIGINT)[attempt % 2])
             time.sleep(0.3 if attempt < 2 else 1.2)
-        ran: Ran = end(child, folder / "told")
-        good = ran.code == 130 and "everything is saved" in ran.told and readable(out) and read_any(out) > 0
+        ran: Ran = end(child, folder / "output")
+        good = ran.code == 130 and "everything is saved" in ran.output and readable(out) and read_any(out) > 0
         bad += not good
         if not good:
             print(ran)

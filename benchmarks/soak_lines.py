@@ -6,7 +6,7 @@ The lines are bytes of every kind that people's files hold: any Unicode, control
 surrogates, other encodings, markup, long words, long lines. They go to `triptych translate` by standard input, as a
 file and, packed, as JSON; as arguments under encodings of standard output that lack most of them; as pairs (lines, TSV,
 JSONL) to the reader of pairs, to a vocabulary and to `evaluate text`. It fails where an answer has not as many lines as
-the question, where a line of an answer cannot be printed, where a traceback is seen, where what is told is not one
+the question, where a line of an answer cannot be printed, where a traceback is seen, where a message is not one
 line, or where the command takes 300 MB more than to translate one line.
 """
 
@@ -94,7 +94,7 @@ def hostile(count: int, seed: int) -> list[bytes]:
 
 
 def translated(arguments: list[str], given: bytes | None, folder: Path) -> tuple[int, bytes, str, float, float]:
-    """Run `triptych translate`: its code, answer, what it told, seconds, and the most MB that it held."""
+    """Run `triptych translate`: its code, answer, messages, seconds, and the most MB that it held."""
     out, err = folder / "out", folder / "err"
     (folder / "in").write_bytes(given or b"")
     command = [sys.executable, "-m", "triptych.cli.main", "translate", "--threads", "1", "--beam", "1", *arguments]
@@ -107,19 +107,19 @@ def translated(arguments: list[str], given: bytes | None, folder: Path) -> tuple
     return process.returncode, out.read_bytes(), err.read_text("utf-8"), time.perf_counter() - begun, megabytes
 
 
-def told_well(told: str, where: str) -> Failures:
-    """What is wrong with what was told: a traceback, or a line that is no note and no error."""
-    lines = [line for line in told.splitlines() if not line.startswith(("note: ", "error: ", "skipped "))]
-    return [f"{where}: told {line[:200]!r}" for line in lines[:3]]
+def faults_of(messages: str, where: str) -> Failures:
+    """What is wrong with messages: a traceback, or a line that is no note and no error."""
+    lines = [line for line in messages.splitlines() if not line.startswith(("note: ", "error: ", "skipped "))]
+    return [f"{where}: printed {line[:200]!r}" for line in lines[:3]]
 
 
 def by_the_command(lines: list[bytes], model: str, folder: Path) -> Failures:
     """The lines by standard input, and packed as a file for JSON."""
     failures: Failures = []
     alone = translated(["--model", model], b"A dog runs.\n", folder)[4]
-    code, answer, told, seconds, megabytes = translated(["--model", model], b"\n".join(lines), folder)
+    code, answer, messages, seconds, megabytes = translated(["--model", model], b"\n".join(lines), folder)
     written = answer.decode().split("\n")[:-1]
-    failures += told_well(told, "standard input")
+    failures += faults_of(messages, "standard input")
     if code not in (0, 2) or len(written) != len(lines):
         failures.append(f"standard input: code {code}, {len(written):,} lines for {len(lines):,}")
     unprintable = [number for number, line in enumerate(written, 1) if not line.isprintable()]
@@ -127,14 +127,16 @@ def by_the_command(lines: list[bytes], model: str, folder: Path) -> Failures:
     print(
         f"translate, {len(lines):,} lines by standard input: {seconds:.0f} s, {megabytes - alone:+.0f} MB over one line"
     )
-    print("  " + "\n  ".join(told.splitlines()))
+    print("  " + "\n  ".join(messages.splitlines()))
     if megabytes - alone > MAX_EXTRA:
         failures.append(f"standard input: {megabytes - alone:.0f} MB more than for one line")
     some = lines[: len(lines) // 10]
     path = folder / "lines.gz"
     path.write_bytes(gzip.compress(b"\n".join(some)))
-    code, answer, told, seconds, megabytes = translated(["--model", model, "--json", "--file", str(path)], None, folder)
-    failures += told_well(told, "json")
+    code, answer, messages, seconds, megabytes = translated(
+        ["--model", model, "--json", "--file", str(path)], None, folder
+    )
+    failures += faults_of(messages, "json")
     rows = json.loads(answer)["translations"]
     if code not in (0, 2) or len(rows) != len(some):
         failures.append(f"json: code {code}, {len(rows):,} rows for {len(some):,}")
@@ -145,12 +147,12 @@ def by_the_command(lines: list[bytes], model: str, folder: Path) -> Failures:
 
 
 def in_process(arguments: list[str], encoding: str) -> tuple[int | str, str, str]:
-    """Run the command here, with standard output in an encoding: code or what was raised, answer, what was told."""
+    """Run the command here, with standard output in an encoding: code or what was raised, answer, messages."""
     from triptych.cli.main import main
 
-    raw, told = io.BytesIO(), io.StringIO()
+    raw, messages = io.BytesIO(), io.StringIO()
     kept, stdout = (sys.stdout, sys.stderr), io.TextIOWrapper(raw, encoding=encoding, newline="")
-    sys.stdout, sys.stderr = stdout, told
+    sys.stdout, sys.stderr = stdout, messages
     try:
         code: int | str = main(arguments)
         stdout.flush()
@@ -158,7 +160,7 @@ def in_process(arguments: list[str], encoding: str) -> tuple[int | str, str, str
         code = f"{type(error).__name__}: {error}"
     finally:
         sys.stdout, sys.stderr = kept
-    return code, raw.getvalue().decode(encoding), told.getvalue()
+    return code, raw.getvalue().decode(encoding), messages.getvalue()
 
 
 def as_arguments(lines: list[bytes], model: str) -> Failures:
@@ -169,8 +171,10 @@ def as_arguments(lines: list[bytes], model: str) -> Failures:
     for number, encoding in enumerate(encodings * 2):
         some = usable[number * 25 : number * 25 + 25]
         as_json = ["--json"] if number < len(encodings) else []
-        code, answer, told = in_process(["translate", "--model", model, "--beam", "1", *as_json, "--", *some], encoding)
-        failures += told_well(told, f"arguments, {encoding}")
+        code, answer, messages = in_process(
+            ["translate", "--model", model, "--beam", "1", *as_json, "--", *some], encoding
+        )
+        failures += faults_of(messages, f"arguments, {encoding}")
         found = len(json.loads(answer)["translations"]) if as_json else answer.count("\n")
         if code not in (0, 2) or found != len(some):
             failures.append(f"arguments, {encoding}: {code}, {found} answers for {len(some)}")
@@ -220,8 +224,8 @@ def as_pairs(lines: list[bytes], model: str, folder: Path) -> Failures:
     print(f"pairs: {used:,} used, {skipped:,} skipped and counted, {refused:,} files refused in one line")
     source, target = next(_files([(line, b"Ein Hund.") for line in lines[:400]], folder))
     arguments = ["evaluate", "text", "--model", model, "--source", str(source), "--target", str(target), "--beam", "1"]
-    code, answer, told = in_process([*arguments, "--json"], "ascii")
-    failures += told_well(told, "evaluate")
+    code, answer, messages = in_process([*arguments, "--json"], "ascii")
+    failures += faults_of(messages, "evaluate")
     if code != 0:
         return [*failures, f"evaluate: {code}"]
     result = json.loads(answer)

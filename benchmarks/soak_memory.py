@@ -42,11 +42,11 @@ def main() -> int:
             "ema=0.99",
         )
         begun = time.monotonic()
-        child = start(train(folder, folder / "run", *settings), folder / "told")
+        child = start(train(folder, folder / "run", *settings), folder / "output")
         while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             seen.append((time.monotonic() - begun, resident(child)))
             time.sleep(0.5)
-        ran = end(child, folder / "told")
+        ran = end(child, folder / "output")
     took = seen[-1][0]
     warm = min(300.0, took / 2)
     early = max(memory for at, memory in seen if warm <= at < warm + 0.1 * took)
@@ -54,9 +54,9 @@ def main() -> int:
     growth = late / early - 1
     tenths = [max(memory for at, memory in seen if 10 * at // took == part) / 1024 for part in range(10)]
     print("largest of each tenth, in MiB:", " ".join(f"{tenth:.1f}" for tenth in tenths))
-    told = f"{early / 1024:.1f} MiB when warm, {late / 1024:.1f} in the last, {growth:+.2%}"
-    print(f"{took / 60:.1f} minutes: {told}")
-    print("\n".join(ran.told.splitlines()[-2:]))
+    output = f"{early / 1024:.1f} MiB when warm, {late / 1024:.1f} in the last, {growth:+.2%}"
+    print(f"{took / 60:.1f} minutes: {output}")
+    print("\n".join(ran.output.splitlines()[-2:]))
     within = abs(took / 60 / arguments.minutes - 1)
     print(f"asked for {arguments.minutes:g} minutes: {within:.1%} off, the start of the program included")
     return ran.code != 0 or growth >= arguments.share

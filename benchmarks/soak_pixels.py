@@ -69,7 +69,7 @@ def check(root: Path, counts: dict[str, int], classes: tuple[str, ...]) -> tuple
     read, words = 0, []
     for split in NAMES:
         try:
-            found, told = read_pictures(root, split, channels=3, size=(4, 4))
+            found, notices = read_pictures(root, split, channels=3, size=(4, 4))
         except UserError as error:
             assert split != "train" or "are held out" in str(error), error
             assert "one of the splits" in str(error) or "got none" in str(error), error
@@ -77,7 +77,7 @@ def check(root: Path, counts: dict[str, int], classes: tuple[str, ...]) -> tuple
         read += len(found)
         sides[split] = set(found.digests())
         if split == "train":
-            words = told
+            words = notices
         assert found.names == classes, found.names
     if "train" not in sides:
         return 0, 0
@@ -115,8 +115,8 @@ def main() -> int:
         squares += small.size
         if (found.sum((2, 4), dtype=int) != small * factor**2).any():
             failed.append("a square has not the mean that was given")
-    told = {"folders": options.count, "pictures read": read, "left out of training, held out too": same}
-    print(json.dumps({**told, "squares fitted": squares, "failed": failed}))
+    figures = {"folders": options.count, "pictures read": read, "left out of training, held out too": same}
+    print(json.dumps({**figures, "squares fitted": squares, "failed": failed}))
     return 1 if failed else 0
 
 

@@ -55,8 +55,8 @@ def main() -> int:
         print(f"round {number}, beside a busy core: {beside[-1]}", flush=True)
     first, second = (statistics.median(run.seconds for run in runs) for runs in (calm, beside))
     held = second <= options.most * first
-    told = "at most" if held else "NOT at most"
-    print(f"medians {first:.1f} and {second:.1f} s: {second / first:.2f} times as long, {told} {options.most:g}")
+    held_to = "at most" if held else "NOT at most"
+    print(f"medians {first:.1f} and {second:.1f} s: {second / first:.2f} times as long, {held_to} {options.most:g}")
     return 0 if held else 1
 
 

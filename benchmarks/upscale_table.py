@@ -137,8 +137,8 @@ def main() -> None:
         "temperature": temperature,
         "rows": rows,
     }
-    told = f"{options.split}: {len(truth):,} pictures, from {small.shape[1]}x{small.shape[2]} by {codec.factor}"
-    answer(report, [told, *table(rows)], as_json=options.json)
+    heading = f"{options.split}: {len(truth):,} pictures, from {small.shape[1]}x{small.shape[2]} by {codec.factor}"
+    answer(report, [heading, *table(rows)], as_json=options.json)
 
 
 if __name__ == "__main__":
