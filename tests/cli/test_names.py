@@ -1,4 +1,4 @@
-"""Which model a name means, what a mistyped one is told, and what a model from a stranger may do."""
+"""Which model a name means, the message about a mistyped one, and what a model from a stranger may do."""
 
 import shutil
 from pathlib import Path

@@ -16,7 +16,7 @@ TUNE = Piece((Note(0, 4, 67), Note(4, 40, 60)))
 
 
 @pytest.mark.parametrize(
-    ("metre", "upbeat", "said", "pickup"),
+    ("metre", "upbeat", "expected", "pickup"),
     [
         (None, None, "", None),
         ("3/4", None, "3/4", None),
@@ -30,10 +30,10 @@ TUNE = Piece((Note(0, 4, 67), Note(4, 40, 60)))
     ],
 )
 def test_metres_and_upbeats_that_a_person_gives(
-    metre: str | None, upbeat: str | None, said: str, pickup: int | None
+    metre: str | None, upbeat: str | None, expected: str, pickup: int | None
 ) -> None:
     found = with_bars(TUNE, metre, upbeat)
-    assert ("".join(map(str, found.metres)), found.pickup) == (said, pickup)
+    assert ("".join(map(str, found.metres)), found.pickup) == (expected, pickup)
 
 
 def test_it_replaces_that_of_the_file() -> None:
