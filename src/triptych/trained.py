@@ -71,10 +71,9 @@ class Trained:
         Raises UserError as `read_model` and `check_device`, and for a model of another kind than `what` ("a
         translator"), whose codec has that file.
         """
-        device, threads, dtype = _asked(place)
+        check_device(*_asked(place))
         if not _plans(place):
-            require("torch", f"device {device}, dtype {dtype} and engine {place.get('engine', 'auto')}")
-        check_device(device, threads, dtype)
+            require("torch", f"dtype {place.get('dtype', 'auto')} and engine {place.get('engine', 'auto')}")
         stored = read_model(name)
         if file not in stored.files:
             raise another_kind(what, name, stored.card)

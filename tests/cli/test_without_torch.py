@@ -38,18 +38,21 @@ NEEDS = {
     "evaluate image --data none --engine plan": ('"triptych evaluate image"', "eval"),
     "evaluate music --data none": ('"triptych evaluate music"', "eval"),
     "look complexity --out c.png": ('"triptych look complexity"', "train"),
-    "translate dog --dtype bfloat16": ("device auto, dtype bfloat16 and engine auto", "train"),
-    "paint --device cuda --out out": ("device cuda, dtype auto and engine auto", "train"),
+    "translate dog --dtype bfloat16": ("dtype bfloat16 and engine auto", "train"),
+    "paint --device cuda --out out": ("the device cuda", "train"),
 }
 KINDS = {"Translator": "captions-en-de", "Painter": "fashion", "Composer": "chorales", "Pianist": "piano"}
 CLASSES = {
     "triptych.Transformer": ("Transformer", "train"),
     "Composer.new()": ("a new model", "train"),
+    "Pianist.new(('Bach',))": ("a new model", "train"),
+    "Translator.new(pairs)": ("a new model", "train"),
+    "Painter.new(Pictures(np.zeros((1, 8, 8, 1), np.uint8), None, ()))": ("a new model", "train"),
     "Composer.load('chorales').module()": ("training, changing or saving a model", "train"),
     "Composer.load('chorales').with_pattern(Full())": ("training, changing or saving a model", "train"),
     "Composer.load('chorales').save('saved')": ("training, changing or saving a model", "train"),
-    "Composer.load('chorales', engine='torch')": ("device auto, dtype auto and engine torch", "train"),
-    **{f"{kind}.fit(None, None, held_out=None, **run)": ("training a model", "train") for kind in KINDS},
+    "Composer.load('chorales', engine='torch')": ("dtype auto and engine torch", "train"),
+    **{f"{kind}.fit(None, pairs, held_out=None, **run)": ("training a model", "train") for kind in KINDS},
     **{f"{kind}.load({name!r}).evaluate(None)": ("measuring a model", "eval") for kind, name in KINDS.items()},
 }
 RUN = """
@@ -66,8 +69,11 @@ CALL = """
 import json, sys
 sys.modules["torch"] = None
 import triptych
+import numpy as np
 from triptych import Composer, Painter, Pianist, Translator
+from triptych.image.files.pictures import Pictures
 from triptych.shape.pattern import Full
+pairs = triptych.read_pairs("source.txt", "source.txt")
 run = {"recipe": None, "out": "out"}
 for line in json.loads(sys.argv[1]):
     try:
@@ -105,5 +111,6 @@ def test_a_verb_that_needs_torch_names_the_extra(tmp_path: Path) -> None:
 
 
 def test_so_does_a_class(tmp_path: Path) -> None:
+    (tmp_path / "source.txt").write_text("A dog.\n")
     assert ran(CALL, list(CLASSES), tmp_path) == expected(CLASSES)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["source.txt"]

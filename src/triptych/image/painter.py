@@ -11,6 +11,7 @@ import numpy as np
 
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
+from triptych.extras import require
 from triptych.generation.forced import FREE
 from triptych.generation.protocol import Ids
 from triptych.generation.sample import generate
@@ -79,6 +80,7 @@ class Painter(Product):
         `head` also a part; and `cell`, rows and subpixel columns at one position, or "pixel".
         """
         expect(pictures, Pictures, *SET)
+        require("torch", "a new model")
         if preset is None:
             preset = usual_preset(pictures.pictures.shape[3], changes)
         one_of("task", task, SHIPPED)

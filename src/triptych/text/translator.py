@@ -14,6 +14,7 @@ import numpy as np
 
 from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
+from triptych.extras import require
 from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.ngrams import no_repeat
 from triptych.generation.sample import generate
@@ -112,6 +113,7 @@ class Translator(Product):
         """
         _expect_pairs(pairs)
         check_device(device, threads, "float32")
+        require("torch", "a new model")
         lines = [*pairs.source, *pairs.target]
         codec = TextCodec.train(lines, VOCABULARY if vocabulary is None else vocabulary, exact=vocabulary is not None)
         for name, usual in GIVEN.items():
@@ -141,8 +143,8 @@ class Translator(Product):
         the language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
         standard error unless `quiet`.
         """
-        check_recipe(recipe)
         _expect_pairs(pairs)
+        check_recipe(recipe)
         shape: dict[str, Any] = {"tokens_per_batch": recipe.tokens_per_batch}
         shape["limits"] = Limits(tokens=min(Limits().tokens, self._longest))
         usable = pairs
