@@ -52,7 +52,7 @@ CLASSES = {
     "Composer.load('chorales').with_pattern(Full())": ("training, changing or saving a model", "train"),
     "Composer.load('chorales').save('saved')": ("training, changing or saving a model", "train"),
     "Composer.load('chorales', engine='torch')": ("dtype auto and engine torch", "train"),
-    **{f"{kind}.fit(None, pairs, held_out=None, **run)": ("training a model", "train") for kind in KINDS},
+    **{f"{kind}.fit(None, data[{kind}], held_out=None, **run)": ("training a model", "train") for kind in KINDS},
     **{f"{kind}.load({name!r}).evaluate(None)": ("measuring a model", "eval") for kind, name in KINDS.items()},
 }
 RUN = """
@@ -72,8 +72,10 @@ import triptych
 import numpy as np
 from triptych import Composer, Painter, Pianist, Translator
 from triptych.image.files.pictures import Pictures
+from triptych.music.performances.shards import Shards
 from triptych.shape.pattern import Full
 pairs = triptych.read_pairs("source.txt", "source.txt")
+data = {Translator: pairs, Painter: None, Composer: None, Pianist: object.__new__(Shards)}
 run = {"recipe": None, "out": "out"}
 for line in json.loads(sys.argv[1]):
     try:

@@ -148,8 +148,8 @@ class Pianist(Product):
         of the same music without, or over at most `limit` of its pieces, in windows of that length side by side: half
         of the work of `evaluate`, and a little higher.
         """
-        check_recipe(recipe)
         expect(shards, Shards, *PREPARED)
+        check_recipe(recipe)
         data = PerformanceData(
             shards,
             self.codec,
