@@ -1,4 +1,7 @@
 import json
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +148,20 @@ def test_threads_size_the_pool_of_numpy(folder: Path, threads: int | None, used:
         loaded(folder, threads=threads).decoder()
         pools = [pool for pool in threadpool_info() if "numpy" in pool["filepath"] and pool["user_api"] == "blas"]
         assert pools and {pool["num_threads"] for pool in pools} == {used}
+
+
+@pytest.mark.parametrize("threads", [1, 3, None])
+def test_batches_are_worked_on_together_and_stay_in_order(folder: Path, threads: int | None) -> None:
+    trained = loaded(folder, threads=threads)
+    seen = set()
+
+    def work(item: int) -> int:
+        seen.add(threading.get_ident())
+        time.sleep(0.02)
+        return item * item
+
+    assert list(trained.together(work, range(8))) == [item * item for item in range(8)]
+    most = threads or os.cpu_count() or 1
+    assert len(seen) <= most and (len(seen) > 1) == (most > 1)
+    with pytest.raises(ZeroDivisionError):
+        list(trained.together(lambda item: 1 // item, [1, 0, 1]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
 
 from triptych.errors import expect
 from triptych.extras import require
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
 
 Engine = Literal["auto", "plan", "torch"]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Place(TypedDict, total=False):
     """Where and how a stored model computes.
 
-    device: auto, cpu, cuda, cuda:1, mps. threads: of the processor; None: of the plan 1, of torch its own choice.
+    device: auto, cpu, cuda, cuda:1, mps. threads: of the processor. None: a plan takes one, and
+    for batches of lines all there are; torch chooses.
     dtype: auto, float32, bfloat16, float16, float64.
     engine: "auto" generates with the plan, in numpy on the CPU, unless another device or dtype is asked for, which
     takes torch, and measures with torch; "plan" and "torch" do both.
@@ -121,6 +125,22 @@ class Trained:
         from triptych.model.decoder import TorchDecoder
 
         return TorchDecoder(self.module())
+
+    def together(self, work: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+        """The results of independent work with `decoder`, in order: a plan serves as many workers as there are threads,
+        of which without a number each processor has one.
+        """
+        self.decoder()
+        workers = 1 if self._plan is None else min(self._place.get("threads") or os.cpu_count() or 1, len(items))
+        if workers < 2:
+            yield from map(work, items)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        from triptych.decode.interpreter import limit_threads
+
+        with limit_threads(1), ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(work, items)
 
     def measured(self) -> Transformer:
         """The model for measuring likelihoods. UserError where there is no torch."""

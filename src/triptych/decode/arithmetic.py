@@ -15,6 +15,7 @@ LAYER_NORM_EPSILON = 1e-5
 # quotient of polynomials in y, lowest power first: fitted so that y (1 - Phi(y)) is within 5e-10 everywhere.
 NUMERATOR = (0.4999999662, 0.3154887593, 0.09479549783, 0.01159822664)
 DENOMINATOR = (1.0, 1.428860551, 0.8296684434, 0.2366633161, 0.02911563495)
+TOGETHER = 1 << 16  # numbers of a softmax
 LAST = np.float32(20)  # from where on 1 - Phi is 0 in float32
 
 
@@ -73,6 +74,11 @@ def softmax(scores: Floats) -> Floats:
 
 def log_softmax(scores: NDArray[Any]) -> NDArray[Any]:
     """Logarithms of the softmax over the last axis, in place."""
+    if scores.ndim == 2 and scores.size > TOGETHER:  # a few rows at a time stay in the cache of the processor
+        rows = max(1, TOGETHER // scores.shape[1])
+        for first in range(0, len(scores), rows):
+            log_softmax(scores[first : first + rows])
+        return scores
     scores -= np.maximum.reduce(scores, -1, keepdims=True)
     scores -= np.log(np.add.reduce(np.exp(scores), -1, keepdims=True))
     return scores

@@ -8,6 +8,7 @@ Shapes in comments: R rows, H heads, D width of a head, W = H D, P positions, Q 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +72,14 @@ class PlanCache:
             return
         self.history.select(rows)
         self.reading.select(rows)
-        used = min(-(-self.taken // self.history.size) - self.first, self.keys[0].shape[3])
+        used = slice(min(-(-self.taken // self.history.size) - self.first, self.keys[0].shape[3]))
+        moved = np.flatnonzero(rows != np.arange(len(rows)))
         for layer, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            if len(rows) == before:  # in place: what is not used yet need not move
-                keys[..., :used], values[:, :, :used] = keys[rows, :, :, :used], values[rows, :, :used]
+            if len(rows) == before:  # in place: neither other rows nor what is not used yet need move
+                keys[moved, :, :, used], values[moved, :, used] = (
+                    keys[rows[moved], :, :, used],
+                    values[rows[moved], :, used],
+                )
             else:
                 self.keys[layer], self.values[layer] = keys[rows], values[rows]
         self.begun = None if self.begun is None else self.begun[rows]
@@ -368,8 +373,9 @@ def in_positions(ids: Ids, size: int) -> Ids:
     return np.pad(ids, ((0, 0), (0, -ids.shape[1] % size))).reshape(len(ids), -1, size)
 
 
-def limit_threads(threads: int) -> None:
-    """Let numpy's matrix products use so many threads from now on."""
+def limit_threads(threads: int) -> AbstractContextManager[Any]:
+    """Let numpy's matrix products use so many threads from now on, or within a `with` statement."""
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(threads, "blas")
+    limits: AbstractContextManager[Any] = threadpool_limits(threads, "blas")
+    return limits

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from triptych.generation.protocol import Ids
 
-BLOCK = 64  # of 32 to 256 the fastest at V = 10,000, and not critical
+BLOCK = 256  # ids whose maximum is compared first
 Numbers = NDArray[np.float64]
 
 
@@ -18,7 +18,7 @@ def largest(scores: NDArray[np.floating[Any]], offset: Numbers, count: int) -> t
 
     Ties go to the lower beam, then to the lower id, so a result never depends on how the search was done.
 
-    Only the maximum of every block of 64 ids is compared first: the `count` largest scores lie in the `count` blocks
+    Only the maximum of every block of ids is compared first: the `count` largest scores lie in the `count` blocks
     with the largest maxima, so all the rest is never looked at again. Ties do not break this: when several blocks
     share the last maximum, the first of them are taken, and they hold the lowest ids that have it.
 

@@ -221,9 +221,10 @@ class Translator(Product):
         found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
         expect(prefix, str, "a text as the prefix", "give one text")
         forced = self.codec.encode(prefix)[:-1] if prefix else []
-        for rows in by_length(sources, beam):
+
+        def searched(rows: Sequence[int]) -> list[list[Hypothesis]]:
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
-            hypotheses = beam_search(
+            return beam_search(
                 *self._start([sources[row] for row in rows], beam, max(limits)),
                 end=TextCodec.END,
                 max_length=limits,
@@ -234,6 +235,9 @@ class Translator(Product):
                 allow=allow,
                 text=tuple if nbest == 1 else self.codec.decode,
             )
+
+        batches = list(by_length(sources, beam))
+        for rows, hypotheses in zip(batches, self.trained.together(searched, batches), strict=True):
             for row, choices in zip(rows, hypotheses, strict=True):
                 found[row] = [self._translation(sources[row], choice, align) for choice in choices]
         return found
