@@ -126,12 +126,15 @@ class Trained:
 
         return TorchDecoder(self.module())
 
-    def together(self, work: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
-        """The results of independent work with `decoder`, in order: a plan serves as many workers as there are threads,
-        of which without a number each processor has one.
-        """
+    @property
+    def workers(self) -> int:
+        """How many threads may use `decoder` at once: of a plan as many as are asked for, or a processor has."""
         self.decoder()
-        workers = 1 if self._plan is None else min(self._place.get("threads") or os.cpu_count() or 1, len(items))
+        return 1 if self._plan is None else self._place.get("threads") or os.cpu_count() or 1
+
+    def together(self, work: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+        """The results of independent work with `decoder`, in order, by up to `workers` threads."""
+        workers = min(self.workers, len(items))
         if workers < 2:
             yield from map(work, items)
             return

@@ -14,3 +14,10 @@ def test_batches_hold_each_sentence_once_and_are_bounded(lengths: list[int], bea
     for batch in batches:
         assert 1 <= len(batch) <= SENTENCES
         assert len(batch) == 1 or len(batch) * beam * max(len(sources[row]) for row in batch) <= TOGETHER
+
+
+def test_few_sentences_are_shared_among_workers() -> None:
+    sources = [[2] * length + [1] for length in range(1, 8)]
+    for workers, sizes in ((1, [7]), (2, [4, 3]), (3, [3, 3, 1]), (99, [1] * 7)):
+        assert [len(rows) for rows in by_length(sources, 5, workers)] == sizes
+    assert not list(by_length([[1]], 5, 4)), "an empty line needs no worker"

@@ -236,7 +236,7 @@ class Translator(Product):
                 text=tuple if nbest == 1 else self.codec.decode,
             )
 
-        batches = list(by_length(sources, beam))
+        batches = list(by_length(sources, beam, self.trained.workers))
         for rows, hypotheses in zip(batches, self.trained.together(searched, batches), strict=True):
             for row, choices in zip(rows, hypotheses, strict=True):
                 found[row] = [self._translation(sources[row], choice, align) for choice in choices]
