@@ -140,7 +140,7 @@ def test_known_pixels_come_back(seed: int, share: float, kind: tuple[str, str], 
     )
     made = painter.complete(picture, hidden, count=2, seed=seed)
     assert made.shape == (2, 5, 6, 3) and np.array_equal(made[:, ~hidden], picture[None, ~hidden].repeat(2, 0))
-    assert not hidden.any() or not np.array_equal(made[0], made[1])
+    assert hidden.sum() < 8 or not np.array_equal(made[0], made[1])  # a few pixels may be drawn alike
 
 
 def test_pixels_known_later_speak(pictures: Pictures) -> None:
