@@ -12,6 +12,7 @@ from triptych.errors import UserError
 from triptych.shape.bounds import in_range, is_a, one_of
 from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
+from triptych.shape.presets import Presets
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
 from triptych.shape.settings import check_names, names_of
 
@@ -33,6 +34,7 @@ SIZES = {
 }
 MAX_DIGITS = 8  # of a grid
 MAX_PAIRS = 2**24  # of the table of who looks at whom
+PRESETS = Presets("triptych.shape")
 
 
 @dataclass(frozen=True)
@@ -220,31 +222,6 @@ def _pattern(plain: Mapping[str, Any] | str) -> Pattern:
         ways = " or ".join(f"{name}: {', '.join(names)}" for name, names in known.items() if name != "full")
         raise UserError(f"expected a pattern of a kind with its numbers (full; {ways}), got {plain!r}")
     return PATTERNS[kind](**given)
-
-
-# Literal and complete: `base` is the paper's table 3; the other two are for CPUs, with pre-norm because it needs
-# no long warm-up to be stable.
-PRESETS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "small": {
-        "width": 256,
-        "heads": 8,
-        "feed_forward": 512,
-        "encoder_layers": 3,
-        "decoder_layers": 3,
-        "dropout": 0.3,
-        "norm": "pre",
-    },
-    "tiny": {
-        "width": 128,
-        "heads": 4,
-        "feed_forward": 256,
-        "encoder_layers": 4,
-        "decoder_layers": 4,
-        "dropout": 0.3,
-        "norm": "pre",
-    },
-}
 
 
 def _check_pattern(pattern: Pattern) -> None:
