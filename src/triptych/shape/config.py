@@ -169,8 +169,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """A dictionary of plain values, as `config.json` holds it."""
         plain = dataclasses.asdict(self)
-        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
-        plain["pattern"] = {"kind": kind, **plain["pattern"]}
+        plain["pattern"] = part_to(self.pattern, PATTERNS)
         plain["input"], plain["head"] = part_to(self.input, INPUTS), part_to(self.head, HEADS)
         plain["relations"] = {each.pop("kind"): each for each in (part_to(r, RELATIONS) for r in self.relations)}
         return plain
@@ -184,8 +183,10 @@ class Config:
         values = dict(plain)
         check_names("model", values, names_of(cls))
         try:
+            if values.get("pattern") in ("full", {"kind": "full"}):
+                values["pattern"] = CAUSAL
             if isinstance(values.get("pattern"), Mapping | str):
-                values["pattern"] = _pattern(values["pattern"])
+                values["pattern"] = part_from(values["pattern"], PATTERNS, "pattern")
             if isinstance(values.get("positions"), str):
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("positions"), Mapping):
@@ -210,26 +211,8 @@ def _relation(kind: str, settings: object) -> RelationSettings:
     return found
 
 
-def _pattern(plain: Mapping[str, Any] | str) -> Pattern:
-    """The pattern of a mapping with its `kind` and fields, as `to_dict` writes it; or of a kind that needs no more."""
-    given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
-    kind = given.pop("kind", None)
-    known = {name: [field.name for field in dataclasses.fields(pattern)] for name, pattern in PATTERNS.items()}
-    if kind == "full":
-        given.setdefault("causal", True)
-    # A list asks for no hash, which what a file names need not have.
-    if kind not in list(known) or sorted(given) != sorted(known[kind]) or given.get("causal", True) is not True:
-        ways = " or ".join(f"{name}: {', '.join(names)}" for name, names in known.items() if name != "full")
-        raise UserError(f"expected a pattern of a kind with its numbers (full; {ways}), got {plain!r}")
-    return PATTERNS[kind](**given)
-
-
 def _check_pattern(pattern: Pattern) -> None:
     """Raise UserError for sizes whose tables of positions would not fit into memory."""
-    if isinstance(pattern, Full):
-        return
-    for each in dataclasses.fields(pattern):
-        in_range(f"pattern.{each.name}", getattr(pattern, each.name), 0, 2**20)
     if isinstance(pattern, Local2D):
         memory = (pattern.memory_rows + pattern.query_rows) * (2 * pattern.memory_columns + pattern.query_columns)
         blocks = -(-pattern.height * pattern.width // block_size(pattern))
