@@ -13,7 +13,7 @@ from triptych.image.data import Task
 from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
-from triptych.shape.presets import Presets
+from triptych.shape.settings import Presets
 
 PRESETS = Presets("triptych.image")
 
