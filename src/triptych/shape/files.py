@@ -21,6 +21,23 @@ MARK = "triptych-part"  # ends the name of what is being written by its only wri
 DIGEST = "digest"  # of a JSON file: the sha256 of the file without this entry
 
 
+def read_file(path: Path, name: str, what: str, most: int, remedy: str) -> bytes:
+    """The content of a person's file. Raises UserError where it is none, cannot be read, or has more than `most` bytes.
+
+    name, what, remedy: of the error: expected `what`, got the file of that name.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"expected {what}, got {name!r}, which is no file; check the path")
+        size = path.stat().st_size
+        if size <= most:
+            with path.open("rb") as file:
+                return file.read(most)
+    except OSError as error:
+        raise UserError(f"expected {what}, got {name!r}: {error.strerror}; check the path") from None
+    raise UserError(f"expected {what} of at most {most:,} bytes, got {name!r} of {size:,}; {remedy}")
+
+
 def write_file(path: Path, data: bytes, mark: str | None = None) -> None:
     """Write `path` so that a crash at any moment leaves the old content or the new, never a part.
 
@@ -113,7 +130,8 @@ def sealed(value: Mapping[str, Any]) -> bytes:
     plain = {name: item for name, item in value.items() if name != DIGEST}
     # A card may come from TOML, which has dates: they become text.
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
-    return _json({**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()})
+    whole = {**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+    return (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -128,10 +146,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise UserError(f"expected {path} as it was written (its digest differs); the file is damaged, take it anew")
     value.pop(DIGEST)
     return value
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _names(folder: Path) -> set[str]:
