@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack, get_args
 
-from triptych.errors import UserError, expect
+from triptych.errors import UserError, expect, shown
 from triptych.extras import require
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
+from triptych.shape.settings import check_names
 from triptych.shape.store import Stored, another_kind, misfit, read_model
 from triptych.train.recipe import Recipe
 from triptych.train.run.package import Package, card_of_run, unmeasured
@@ -76,7 +77,7 @@ class Trained:
         Raises UserError as `read_model` and `check_device`, for a model of another kind than `what` ("a translator"),
         whose codec has that file, and for weights that do not fit the configuration.
         """
-        check_device(*_asked(place))
+        _check_place(place)
         if not _plans(place):
             require("torch", f"dtype {place.get('dtype', 'auto')} and engine {place.get('engine', 'auto')}")
         stored = read_model(name)
@@ -285,6 +286,14 @@ def check_recipe(recipe: object) -> None:
     """Raise UserError unless there is torch to train with, and a recipe."""
     require("torch", "training a model")
     expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+
+
+def _check_place(place: Place) -> None:
+    """Raise UserError for a name that is none of `Place`, or a value that cannot be."""
+    check_names("place", place, list(Place.__annotations__))
+    if place.get("engine", "auto") not in get_args(Engine):
+        raise UserError(f"expected an engine auto, plan or torch, got {shown(place['engine'])}; leave it out")
+    check_device(*_asked(place))
 
 
 def _check_fit(stored: Stored, place: Place) -> None:

@@ -27,7 +27,6 @@ from triptych.decode.whole import KeysValues, attend_to_source, decoder_layer, e
 from triptych.errors import UserError
 from triptych.shape.pattern import Local1D, Local2D, Pattern, ring, visible
 
-
 QUIET = np.errstate(all="ignore")  # numbers that are not finite end as such in the log-probabilities, which are checked
 
 

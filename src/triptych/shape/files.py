@@ -45,20 +45,18 @@ def write_file(path: Path, data: bytes, mark: str | None = None) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, mark)
+    if mark is not None:  # the owner's own, from before a kill
+        temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    except FileExistsError:  # of this mark, so the owner's own, from before a kill
-        temporary.unlink()
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of the temporary file, or of a full disk, which names none
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _flush_folder(path.parent)

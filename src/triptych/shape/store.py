@@ -240,7 +240,7 @@ def _missed(name: str | Path) -> str:
         return f"got {text!r}{found}; " + (f"did you mean {inner[0]!r}?" if inner else f"shipped are: {_list(names)}")
     if near := closest(text.strip("/ "), names) or _near_folder(path):
         return f"got {text!r}; did you mean {near!r}?"
-    if HUB_NAME.fullmatch(text):
+    if HUB_NAME.fullmatch(text) and not text.startswith("."):
         return f"got {text!r}; if it is on the Hugging Face hub, write {HUB}{text}"
     return f"got {text!r}; shipped are: {_list(names)}"
 

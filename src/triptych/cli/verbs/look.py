@@ -227,7 +227,9 @@ def _refuse(what: str, options: Mapping[str, object]) -> None:
 
 
 def _refuse_file(sentence: str) -> None:
-    """Raise UserError where a sentence is the name of a file or folder."""
+    """Raise UserError where a sentence is empty, or the name of a file or folder."""
+    if not sentence.strip():
+        raise UserError('expected a sentence, got none; try: triptych look text "A dog runs." --out look.png')
     try:
         there = Path(sentence).exists()
     except (OSError, ValueError):  # too long a name, or one that no file can have
