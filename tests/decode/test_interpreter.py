@@ -13,7 +13,8 @@ import torch
 from triptych.decode.interpreter import PlanDecoder
 from triptych.decode.plan import plan_of
 from triptych.errors import UserError
-from triptych.generation import beam_search, generate
+from triptych.generation.beam import beam_search
+from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generation import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.ngrams import no_repeat
 
 END = 1

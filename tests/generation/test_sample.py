@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import triptych.generation.sample as module
 from triptych.errors import UserError
-from triptych.generation import Sampling, generate, probabilities
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling, probabilities
 from triptych.generation.seeds import derive, row_keys, uniforms
 
 TABLE = np.log([0.25, 0.4, 0.05, 0.3])

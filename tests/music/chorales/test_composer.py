@@ -11,7 +11,7 @@ from torch import Tensor
 
 from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
-from triptych.generation import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.look.notes import arcs_of
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
