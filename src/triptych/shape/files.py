@@ -32,7 +32,7 @@ def read_file(path: Path, name: str, what: str, most: int, remedy: str) -> bytes
         size = path.stat().st_size
         if size <= most:
             with path.open("rb") as file:
-                return file.read(most)
+                return file.read(size)  # and not `most`, for which memory would be set aside
     except OSError as error:
         raise UserError(f"expected {what}, got {name!r}: {error.strerror}; check the path") from None
     raise UserError(f"expected {what} of at most {most:,} bytes, got {name!r} of {size:,}; {remedy}")
