@@ -21,7 +21,8 @@ Split = Annotated[str, typer.Option(metavar="NAME", help="train, valid (where no
 Engine = Annotated[
     Literal["auto", "plan", "torch"],
     typer.Option(
-        help="plan: all in numpy, step by step; torch: all in torch; auto: likelihoods in torch, the rest in numpy."
+        help="plan: likelihoods too by what generates, in numpy; torch: all in torch; auto: likelihoods in torch, "
+        "the rest in numpy. All need torch to be installed."
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="So many of all, evenly from first to last.")]

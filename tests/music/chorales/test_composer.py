@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.sampler import MAX_STEPS, ChoraleSampler
 from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.upbeat import in_bars
 from triptych.shape.pattern import Local1D
 from triptych.train.recipe import Recipe
 from triptych.trained import Trained
@@ -89,6 +91,7 @@ def test_a_piece(seed: int, steps: int | None) -> None:
     asked: dict[str, Any] = {"steps": steps, "sampling": WILD}
     piece = composer.compose(seed=seed, tempo=100.0, **asked)
     assert piece == composer.compose(seed=seed, tempo=100.0, **asked), "one seed, one result"
+    assert piece == in_bars(replace(piece, pickup=None))[0], "its bars are those that are found when it is read"
     assert piece != composer.compose(seed=seed ^ 1, tempo=100.0, **asked) or steps == 1
     assert in_ranges(piece) and piece.tempo == 100.0 and piece.voices == VOICES
     if steps is None:

@@ -9,6 +9,7 @@ from triptych.extras import require
 from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import Piece
 from triptych.shape.files import write_file
+from triptych.shape.marks import marked
 
 SUFFIXES = (".mid", ".midi", ".wav", ".musicxml", ".svg", ".png")
 
@@ -26,11 +27,11 @@ def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str |
     if suffix in (".mid", ".midi"):
         from triptych.music.files.midi import midi_bytes
 
-        write_file(path, midi_bytes(piece))
+        write_file(path, marked(midi_bytes(piece), suffix))
     elif suffix == ".wav":
         from triptych.music.files.sound import wav_bytes
 
-        write_file(path, wav_bytes(piece, soundfont=soundfont))
+        write_file(path, marked(wav_bytes(piece, soundfont=soundfont), suffix))
     elif suffix == ".png":
         from triptych.music.files.roll import draw_roll
         from triptych.picture import save
@@ -39,7 +40,7 @@ def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str |
     else:
         from triptych.music.files.notation import musicxml, svg
 
-        write_file(path, (svg if suffix == ".svg" else musicxml)(piece).encode())
+        write_file(path, marked((svg if suffix == ".svg" else musicxml)(piece).encode(), suffix))
 
 
 def check_suffix(path: Path) -> str:
