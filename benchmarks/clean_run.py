@@ -4,6 +4,7 @@
 
 Each round clones the checkout twice, at COMMIT and as it is committed, and times `make run` in each, in turn: the
 environment with its packages, and the tour. One run of each comes before, so that pip has all packages in its cache.
+Processor time is told too, which a busy machine changes little.
 Told: the medians, their ratio (at most 0.6), and the size of the environment (at most 300 MB). With --busy another
 process keeps one core busy in a second run of the tour as it is, which may take at most 2.5 times as long.
 """
@@ -11,6 +12,7 @@ process keeps one core busy in a second run of the tour as it is, which may take
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -35,8 +37,13 @@ def main() -> int:
     for number in range(1 + options.rounds):
         for commit, times in found.items():
             with tempfile.TemporaryDirectory() as folder:
+                used = processor()
                 install, tour = clone(commit, Path(folder))
-                print(f"{commit:<10} {install:6.1f} s to install, {tour:6.1f} s the tour", flush=True)
+                used = processor() - used
+                print(
+                    f"{commit:<10} {install:6.1f} s to install, {tour:6.1f} s the tour; {used:.1f} s of processor time",
+                    flush=True,
+                )
                 if number:
                     times.append((install, tour))
                 if commit == "HEAD":
@@ -69,6 +76,12 @@ def make(place: Path, target: str) -> float:
     start = time.perf_counter()
     subprocess.run(["make", "-C", place, target], check=True, capture_output=True)
     return time.perf_counter() - start
+
+
+def processor() -> float:
+    """Seconds of processor time that our processes which have ended used."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def beside(place: Path) -> float:
