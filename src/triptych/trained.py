@@ -160,11 +160,13 @@ class Trained:
     def _planned(self, stored: Stored) -> PlanDecoder:
         """The plan, made at first use."""
         if self._plan is None:
-            from triptych.decode.interpreter import PlanDecoder, limit_threads
+            from triptych.decode.interpreter import limit_threads
+            from triptych.decode.kernel import decoder_of
             from triptych.decode.plan import plan_of
 
-            limit_threads(self._place.get("threads") or 1)
-            self._plan = PlanDecoder(plan_of(stored.config, stored.weights))
+            threads = self._place.get("threads") or 1
+            limit_threads(threads)
+            self._plan = decoder_of(plan_of(stored.config, stored.weights), stored.weights, threads)
         return self._plan
 
     def changed(

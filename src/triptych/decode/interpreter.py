@@ -167,21 +167,27 @@ class PlanDecoder:
         groups = len(source) if source is not None else (rows or 1) // beams
         if beams < 1 or rows not in (None, groups * beams):
             raise UserError(f"expected {beams} rows (beams) for each of {groups} sources or labels, got rows={rows}")
-        count, columns = groups * beams, -(-length // config.input.size)
-        slots, heads, width = slots_of(config.pattern, columns), config.heads, config.width // config.heads
-        cache = PlanCache(
-            beams,
-            History(count, length, config.input.size),
-            steps_of(config, count),
-            [np.empty((count, heads, width, slots), np.float32) for _ in plan.decoder],
-            [np.empty((count, heads, slots, width), np.float32) for _ in plan.decoder],
-        )
-        cache.added = self._places(metre, columns)
+        cache = self._fresh(groups * beams, length, beams)
+        cache.added = self._places(metre, cache.history.ids.shape[1])
         if label is not None and plan.label is not None:
             cache.label = self._labels(label, groups).repeat(beams, 0)
         if source is not None:
             self._begin_source(cache, source, source_lengths, metre)
         return cache
+
+    def _fresh(self, rows: int, length: int, beams: int) -> PlanCache:
+        """The cache of rows that have nothing yet."""
+        config = self.plan.config
+        history, reading = self._history(rows, length)
+        slots, heads = slots_of(config.pattern, history.ids.shape[1]), config.heads
+        shape = rows, heads, config.width // heads, slots
+        keys = [np.empty(shape, np.float32) for _ in self.plan.decoder]
+        values = [np.empty((*shape[:2], slots, shape[2]), np.float32) for _ in self.plan.decoder]
+        return PlanCache(beams, history, reading, keys, values)
+
+    def _history(self, rows: int, length: int) -> tuple[History, InputSteps]:
+        config = self.plan.config
+        return History(rows, length, config.input.size), steps_of(config, rows)
 
     def _labels(self, label: Ids, groups: int) -> Floats:
         """Class vectors [groups, W] of labels [groups], zero for -1."""
@@ -203,10 +209,14 @@ class PlanDecoder:
             cache.added = beside if cache.added is None else beside + cache.added[:, : beside.shape[1]]
             cache.history.source = in_positions(source, size).repeat(cache.beams, 0)
             return
+        self._keep_source(cache, encoded, lengths)
+
+    def _keep_source(self, cache: PlanCache, encoded: Floats, lengths: Ids | None) -> None:
+        """Keep the keys and values of the encoded source [sources, Q, W] of each layer."""
         cache.hide = self._padding(lengths, encoded.shape[1])
-        for layer in plan.decoder:
+        for layer in self.plan.decoder:
             assert layer.cross is not None
-            key, value = split(layer.cross.key_value(encoded), 2, plan.config.heads)
+            key, value = split(layer.cross.key_value(encoded), 2, self.plan.config.heads)
             cache.source.append((np.ascontiguousarray(key), np.ascontiguousarray(value)))
 
     @QUIET
@@ -225,12 +235,19 @@ class PlanDecoder:
         return found
 
     @QUIET
-    def draw(self, ids: Ids | None, cache: PlanCache, uniforms: NDArray[np.float64]) -> Ids | None:
-        """The next ids, drawn by the head without whole distributions; None, and no change, where it cannot."""
-        if not self.plan.head.draws:
+    def draw(
+        self,
+        ids: Ids | None,
+        cache: PlanCache,
+        uniforms: NDArray[np.float64],
+        allowed: NDArray[np.bool_] | None = None,
+        **sampling: float,
+    ) -> Ids | None:
+        """The next ids [1, R], drawn by the head without whole distributions; None, and no change, where it cannot."""
+        if not self.plan.head.draws or allowed is not None or sampling:
             return None
         self._advance(ids, cache)
-        return self.plan.head.draw(cache.begun, cache.history, uniforms)
+        return self.plan.head.draw(cache.begun, cache.history, uniforms[0])[None]
 
     def _advance(self, ids: Ids | None, cache: PlanCache) -> None:
         """Take the last ids, and begin a position where they end one."""
@@ -319,18 +336,21 @@ class PlanDecoder:
         ids = ids[:, : ids.shape[1] // size * size]
         if ids.shape[1] <= size:  # of one position there is nothing to gain
             return ids[:, :0]
-        columns, slots = ids.shape[1] // size, cache.keys[0].shape[3]
-        ringed = isinstance(config.pattern, Local2D)
-        kept = min(columns, slots)
-        cache.first = 0 if ringed else columns - kept
-        at = np.arange(columns - kept, columns) % slots if ringed else np.arange(kept)
         for number, (key, value) in enumerate(self._whole(ids, cache)[1]):
-            cache.keys[number][..., at] = key[:, :, columns - kept :].transpose(0, 1, 3, 2)
-            cache.values[number][:, :, at] = value[:, :, columns - kept :]
+            self._keep(cache, number, ids.shape[1] // size, key, value)
         cache.history.extend(ids[:, :-1])
         cache.reading.follow(cache.history)
         cache.taken = ids.shape[1]
         return ids
+
+    def _keep(self, cache: PlanCache, layer: int, columns: int, key: Floats, value: Floats) -> None:
+        """Keep keys and values [R, H, columns, D] of a layer, as many of the last as there is room for."""
+        slots, ringed = cache.keys[0].shape[3], isinstance(self.plan.config.pattern, Local2D)
+        kept = min(columns, slots)
+        cache.first = 0 if ringed else columns - kept
+        at = np.arange(columns - kept, columns) % slots if ringed else np.arange(kept)
+        cache.keys[layer][..., at] = key[:, :, columns - kept :].transpose(0, 1, 3, 2)
+        cache.values[layer][:, :, at] = value[:, :, columns - kept :]
 
     def _whole(self, ids: Ids, cache: PlanCache, maps: AttentionMaps | None = None) -> tuple[Floats, list[KeysValues]]:
         """The decoder's output [R, P, W] at the positions of ids [R, L], and keys and values of each layer."""

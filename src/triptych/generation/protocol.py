@@ -60,11 +60,23 @@ class PrefillModel(Protocol):
 class DrawModel(Protocol):
     """A decoder that may draw by itself: a whole distribution can cost more to write than one place of it to find."""
 
-    def draw(self, ids: Ids | None, cache: Any, uniforms: NDArray[np.float64], /) -> Ids | None:
-        """Do what `step` does, but return the next ids int64 [rows] themselves.
+    def draw(
+        self,
+        ids: Ids | None,
+        cache: Any,
+        uniforms: NDArray[np.float64],
+        allowed: NDArray[np.bool_] | None = None,
+        /,
+        **sampling: float,
+    ) -> Ids | None:
+        """Do what `step` does for some steps, but return the next ids int64 [steps, rows] themselves, at least one.
 
-        They are where `uniforms` float64 [rows] fall in the cumulative distributions, in the order of the vocabulary.
+        They are where `uniforms` float64 [steps, rows] fall in the cumulative distributions, in the order of the
+        vocabulary. allowed: bool [rows, V], where there is one step. sampling:
+        fields of a `Sampling` that restrict.
+
         None: it leaves this and all later draws to `step`, which has made the first in any case, and nothing has
-        changed. Raises FloatingPointError where the distribution is NaN or infinite.
+        changed. Raises FloatingPointError where a distribution is NaN or infinite, and LookupError where nothing in
+        it is allowed.
         """
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from triptych.errors import UserError, expect
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
 from triptych.generation.protocol import CacheT, DrawModel, Ids, PrefillModel, StepModel
-from triptych.generation.sampling import PLAIN, Mask, Numbers, Sampling, draw, masked, not_finite
+from triptych.generation.sampling import PLAIN, Mask, Numbers, Sampling, draw, masked, not_finite, nothing_allowed
 from triptych.generation.seeds import Words, row_keys, uniforms
 
 Allow = Callable[[Ids], Mask]
+TOGETHER = 32  # steps that a model may take at once
 AHEAD = 256  # steps whose uniform numbers are computed together: one by one, the calls cost more than the numbers
 
 
@@ -76,42 +78,84 @@ def _columns(
 ) -> Iterator[Ids]:
     """The columns of `generate`, whose forced ids are [rows, steps]."""
     rows, steps = forced.shape
-    somewhere_forced = (forced != FREE).any(0).tolist()
+    somewhere_forced = (forced != FREE).any(0)
     ids, taken = _prefilled(model, cache, forced[:, : _given(forced, end)])
     yield from (column.copy() for column in taken)
     ended = np.zeros(rows, bool)
-    itself = sampling == PLAIN and allow is None and end is None and isinstance(model, DrawModel)  # it may draw
+    chooser = _Chooser(model, cache, numbers, sampling, allow)
     so_far = np.empty((rows, steps), np.int64)
     so_far[:, : len(taken)] = forced[:, : len(taken)]
-    for position in range(len(taken), steps):
-        # The first step shows how large the vocabulary is.
-        if itself and position > len(taken) and not somewhere_forced[position]:
-            found = _drawn_by(model, ids, cache, numbers.at(position), position)
-            if found is not None:
-                ids = found
-                yield ids.copy()
-                continue
-            itself = False
-        log_probs = model.step(ids, cache)
-        if position == len(taken):
-            check_vocabulary(forced, end, log_probs.shape[1])
+    position = len(taken)
+    while position < steps:
         free, now = None, forced[:, position]  # None: every row draws
         if somewhere_forced[position] or end is not None:
             free = (now == FREE) & ~ended
-        if free is None or free.any():
-            allowed = None if allow is None else check_allowed(allow(so_far[:, :position]), log_probs.shape)
-            scores = masked(log_probs, allowed, free, position)
-            drawn = draw(scores, sampling, numbers.at(position))
-            ids = drawn if free is None else np.where(free, drawn, now)
-        else:
-            ids = now
-        if end is not None:
-            ids = np.where(ended, end, ids)
-            ended = ids == end
-        so_far[:, position] = ids
-        yield ids.copy()
+        together = 1
+        if free is None and allow is None and position > len(taken):  # nothing before them can change these steps
+            ahead = somewhere_forced[position : position + TOGETHER]
+            together = int(ahead.argmax()) if ahead.any() else len(ahead)
+        columns = chooser.next(ids, so_far[:, :position], free, together)
+        if position == len(taken):  # the first step shows how large the vocabulary is
+            check_vocabulary(forced, end, chooser.vocabulary)
+        for column in columns:
+            ids = column if free is None else np.where(free, column, now)
+            if end is not None:
+                ids = np.where(ended, end, ids)
+                ended = ids == end
+            so_far[:, position] = ids
+            position += 1
+            yield ids.copy()
         if end is not None and ended.all():
             return
+
+
+class _Chooser:
+    """Draws the next ids of rows: by itself from log-probabilities, or by asking a `DrawModel`."""
+
+    def __init__(
+        self, model: StepModel[CacheT], cache: CacheT, numbers: _Numbers, sampling: Sampling, allow: Allow | None
+    ) -> None:
+        self.model: Any = model
+        self.cache, self.numbers, self.sampling, self.allow = cache, numbers, sampling, allow
+        self.restricted = {name: value for name, value in asdict(sampling).items() if value != getattr(PLAIN, name)}
+        self.draws = isinstance(model, DrawModel)  # while it draws
+        self.vocabulary = 0  # of the steps that were seen
+
+    def next(self, ids: Ids | None, so_far: Ids, free: Mask | None, steps: int) -> Ids:
+        """The ids [n, rows] of the next steps, at least of one, after those so far [rows, t]; those of rows that are
+        not `free` [rows] are not used.
+        """
+        if free is not None and not free.any():
+            self.vocabulary = self.model.step(ids, self.cache).shape[1]
+            return np.zeros((1, len(so_far)), np.int64)
+        position, allowed = so_far.shape[1], None
+        if self.allow is not None and self.vocabulary:
+            allowed = check_allowed(self.allow(so_far), (len(so_far), self.vocabulary))
+        if self.draws and self.vocabulary:
+            found = self._drawn(ids, position, steps, allowed, free)
+            if found is not None:
+                return found
+            self.draws = False
+        log_probs = self.model.step(ids, self.cache)
+        if self.allow is not None and allowed is None:
+            allowed = check_allowed(self.allow(so_far), log_probs.shape)
+        self.vocabulary = log_probs.shape[1]
+        scores = masked(log_probs, allowed, free, position)
+        return draw(scores, self.sampling, self.numbers.some(position, 1)[0])[None]
+
+    def _drawn(self, ids: Ids | None, position: int, steps: int, allowed: Mask | None, free: Mask | None) -> Ids | None:
+        """What the model draws by itself, if it does."""
+        if allowed is not None and free is not None:
+            allowed = allowed | ~free[:, None]
+        uniforms = self.numbers.some(position, steps)
+        try:
+            found: Ids | None = self.model.draw(ids, self.cache, uniforms, allowed, **self.restricted)
+        except LookupError:
+            assert allowed is not None
+            raise nothing_allowed(position, int((~allowed.any(1)).argmax())) from None
+        except FloatingPointError:
+            raise not_finite(position, 0 if self.cache.rows == 1 else None) from None
+        return found
 
 
 class _Numbers:
@@ -121,13 +165,14 @@ class _Numbers:
         self._keys, self._first = keys, 0
         self._steps: Numbers = np.empty((0, len(keys)))
 
-    def at(self, position: int) -> Numbers:
-        """Float64 [rows] of a step. Who has asked for one asks for none before it."""
+    def some(self, position: int, count: int) -> Numbers:
+        """Float64 [n, rows] of up to so many steps. Who has asked for one asks for none before it."""
         assert position >= self._first
         if position >= self._first + len(self._steps):
             self._first = position
             self._steps = uniforms(self._keys, range(position, position + AHEAD))
-        found: Numbers = self._steps[position - self._first]
+        first = position - self._first
+        found: Numbers = self._steps[first : first + count]
         return found
 
 
@@ -144,15 +189,6 @@ def _prefilled(model: StepModel[CacheT], cache: CacheT, given: Ids) -> tuple[Ids
         return None, ()
     columns = list(model.prefill(given, cache).T)
     return columns[-1] if columns else None, columns
-
-
-def _drawn_by(model: Any, ids: Ids | None, cache: Any, numbers: Numbers, position: int) -> Ids | None:
-    """What a `DrawModel` draws by itself, if it does."""
-    try:
-        found: Ids | None = model.draw(ids, cache, numbers)
-    except FloatingPointError:
-        raise not_finite(position, 0 if cache.rows == 1 else None) from None
-    return found
 
 
 def check_allowed(allowed: Mask, shape: tuple[int, ...]) -> Mask:

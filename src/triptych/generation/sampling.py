@@ -94,11 +94,16 @@ def masked(log_probs: LogProbs, allowed: Mask | None, free: Mask | None = None, 
         return scores
     scores[~allowed if free is None else ~allowed & free[:, None]] = -np.inf
     if (highest := scores.max(1)).min() == -np.inf:
-        raise UserError(
-            f"expected allow to permit a token that the model gives any probability, got none at position {position}, "
-            f"row {int(highest.argmin())}; leave at least one"
-        )
+        raise nothing_allowed(position, int(highest.argmin()))
     return scores
+
+
+def nothing_allowed(position: int, row: int) -> UserError:
+    """The mistake of a mask that leaves nothing."""
+    return UserError(
+        f"expected allow to permit a token that the model gives any probability, got none at position {position}, "
+        f"row {row}; leave at least one"
+    )
 
 
 def not_finite(position: int, row: int | None = None, source: int | None = None) -> UserError:

@@ -1,0 +1,322 @@
+"""Generation with a plan in C: the library that installing built from `kernel.c`, and a decoder that runs it.
+
+The numpy form is the definition; see `interpreter`. Where there is no library, or TRIPTYCH_KERNEL=off, it generates.
+
+Shapes in comments: R rows, H heads, D width of a head, P = D filled up to whole vectors, W = H D, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.decode.arithmetic import Floats
+from triptych.decode.flat import LANES, FlatModel, flat_model, structs
+from triptych.decode.history import Ids
+from triptych.decode.interpreter import PlanCache, PlanDecoder, QUIET
+from triptych.decode.plan import Plan
+from triptych.decode.steps.heads import LogProbs
+from triptych.decode.steps.inputs import TokenSteps, columns_of
+from triptych.errors import UserError
+from triptych.shape.config import Config
+from triptych.shape.parts import Mixture
+from triptych.shape.pattern import Local1D, Local2D, causal_neighbours, ring, table
+
+VARIABLE = "TRIPTYCH_KERNEL"
+# Levels of processors, the best first, each with a library of its own, and the features that it needs by numpy's names.
+LEVELS = {"avx512": ("AVX512_SKX", "FMA3", "F16C"), "avx2": ("AVX2", "FMA3", "F16C"), "portable": ()}
+NOT_FINITE, NOTHING_ALLOWED = 1, 2  # what a run returns
+MAX_THREADS = 64
+PLAIN: Mapping[str, float] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}  # no restriction
+
+
+@once
+def library() -> ctypes.CDLL | None:
+    """The library for this processor; None where there is none, or the environment switches it off.
+
+    Raises UserError where the environment asks for one that is not there.
+    """
+    asked = os.environ.get(VARIABLE, "").lower()
+    if asked == "off":
+        return None
+    if asked not in ("", "on", *LEVELS):
+        raise UserError(f"expected {VARIABLE} to be on, off, {', '.join(LEVELS)}, got {asked!r}; correct or unset it")
+    usable = [level for level, needed in LEVELS.items() if all(_features().get(each) for each in needed)]
+    if asked in LEVELS and asked not in usable:
+        raise UserError(f"expected a processor for {VARIABLE}={asked}, got one without; unset it")
+    tried = [asked] if asked in LEVELS else usable
+    found = next((one for level in tried if (one := _opened(level)) is not None), None)
+    if found is None and asked:
+        raise UserError(f"expected a kernel for {VARIABLE}={asked}, got none; install again with a C compiler")
+    return found
+
+
+def engine() -> str:
+    """What generates: the kernel and its level, or numpy."""
+    found = library()
+    return "numpy" if found is None else f"kernel ({Path(found._name).stem.removeprefix('kernel_')})"
+
+
+def _features() -> dict[str, bool]:
+    """The features of the processor that numpy has found; of another architecture none of those asked for."""
+    from numpy._core import _multiarray_umath
+
+    found: dict[str, bool] = getattr(_multiarray_umath, "__cpu_features__", {})
+    return found
+
+
+def _opened(level: str) -> ctypes.CDLL | None:
+    try:
+        found = ctypes.CDLL(str(Path(__file__).with_name(f"kernel_{level}.so")))
+    except OSError:
+        return None
+    ours = [ctypes.sizeof(each) for each in (*structs(), _Rows)]
+    sizes = (ctypes.c_int64 * len(ours))()
+    found.triptych_sizes(sizes)
+    return found if list(sizes) == ours else None  # of another version
+
+
+class _Rows(ctypes.Structure):
+    """The rows of one generation: `Rows` of kernel.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in (
+            "ids", "source", "keys", "values", "rows_of", "cross", "source_of", "seen", "added", "label", "positions",
+            "table", "neighbours", "struck", "now", "velocity", "uniforms", "allowed", "drawn", "hidden", "log_probs",
+            "work", "mixture", "weights", "lists", "counts",
+        )),
+        *((name, ctypes.c_int32) for name in (
+            "rows", "physical", "slots", "length", "positions_count", "steps", "sources", "source_positions",
+            "added_rows", "added_columns", "most_keys", "threads", "top_k", "unused",
+        )),
+        *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
+    ]  # fmt: skip
+
+
+@dataclass
+class KernelCache(PlanCache):
+    """What the rows of one generation remember; keys and values lie in arrays of their own, which never move.
+
+    Attributes:
+        memory: keys and values, each [layers, H, physical rows, slots, P].
+        rows_of: int32 [R, slots], the physical row in which the key of a slot lies.
+        cross: keys and values of the sources, [layers, 2, sources, H, Q, P]; seen: int32 [sources], how many of the
+            positions are no padding; source_of: int32 [R].
+        hidden: [R, W], the decoder's output at the present position.
+        work: arrays that the kernel writes into.
+    """
+
+    memory: tuple[Floats, Floats] = field(init=False)
+    rows_of: NDArray[np.int32] = field(init=False)
+    hidden: Floats = field(init=False)
+    cross: Floats | None = None
+    seen: NDArray[np.int32] | None = None
+    source_of: NDArray[np.int32] | None = None
+    work: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def select(self, rows: Ids) -> None:
+        """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""
+        if len(rows) == self.rows and (rows == np.arange(self.rows)).all():
+            return
+        self.history.select(rows)
+        self.reading.select(rows)
+        self.rows_of, self.hidden, self.begun = self.rows_of[rows], self.hidden[rows], None
+        self.label = None if self.label is None else self.label[rows]
+        self.source_of = None if self.source_of is None else self.source_of[rows]
+        if self.added is not None and len(self.added) > 1:
+            self.added = self.added[rows]
+
+
+class KernelDecoder(PlanDecoder):
+    """Steps and draws in C; encoders, prefill and maps are the interpreter's."""
+
+    def __init__(self, plan: Plan, flat: FlatModel, run: Any, threads: int) -> None:
+        """run: `triptych_run` of the library. threads: that share the work of a step."""
+        super().__init__(plan)
+        self._flat, self._run, self.threads = flat, run, max(1, min(threads, MAX_THREADS))
+        self._itself = isinstance(plan.config.head, Mixture)  # its log-probabilities are the head's own, in numpy
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def _fresh(self, rows: int, length: int, beams: int) -> KernelCache:
+        config, flat = self.plan.config, self._flat
+        history, reading = self._history(rows, length)
+        cache = KernelCache(beams, history, reading, [], [])
+        columns = history.ids.shape[1]
+        slots, layers = max(1, ring(config.pattern, columns)), config.decoder_layers
+        shape = layers, config.heads, rows, slots, flat.padded
+        cache.memory = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        cache.rows_of = np.repeat(np.arange(rows, dtype=np.int32)[:, None], slots, 1)
+        cache.hidden = np.zeros((rows, config.width), np.float32)
+        return cache
+
+    def _keep_source(self, cache: PlanCache, encoded: Floats, lengths: Ids | None) -> None:
+        super()._keep_source(cache, encoded, lengths)
+        assert isinstance(cache, KernelCache)
+        sources, positions = encoded.shape[:2]
+        config = self.plan.config
+        shape = config.decoder_layers, 2, sources, config.heads, positions, self._flat.padded
+        cache.cross = np.zeros(shape, np.float32)
+        for layer, (key, value) in enumerate(cache.source):
+            cache.cross[layer, 0, ..., : key.shape[3]] = key
+            cache.cross[layer, 1, ..., : key.shape[3]] = value
+        seen = np.full(sources, positions)
+        if lengths is not None:
+            seen = np.clip(-(-lengths // config.input.size), 1, positions)
+        cache.seen = seen.astype(np.int32)
+        cache.source_of = np.arange(sources, dtype=np.int32).repeat(cache.beams)
+
+    def _keep(self, cache: PlanCache, layer: int, columns: int, key: Floats, value: Floats) -> None:
+        """Keys and values [R, H, columns, D] of the first columns, of which the last are kept."""
+        assert isinstance(cache, KernelCache)
+        slots, width = cache.memory[0].shape[3], key.shape[3]
+        kept = np.arange(max(0, columns - slots), columns)
+        for memory, found in zip(cache.memory, (key, value), strict=True):
+            memory[layer][:, :, kept % slots, :width] = found[:, :, kept].transpose(1, 0, 2, 3)
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    @QUIET
+    def step(self, ids: Ids | None, cache: PlanCache) -> LogProbs:
+        """Log-probabilities [R, V] of the next token; `ids` [R] are the last ones, None at first."""
+        assert isinstance(cache, KernelCache)
+        if ids is not None:
+            cache.history.append(ids)
+        fresh = cache.history.place == 0
+        if fresh or not self._itself:
+            self._call(cache)
+        cache.taken += 1
+        if not self._itself:
+            return cache.work["log_probs"]
+        if fresh or cache.begun is None:
+            cache.begun = self.plan.head.begin(cache.hidden, cache.history)
+        return self.plan.head.step(cache.begun, cache.history)
+
+    def draw(
+        self,
+        ids: Ids | None,
+        cache: PlanCache,
+        uniforms: NDArray[np.float64],
+        allowed: NDArray[np.bool_] | None = None,
+        **sampling: float,
+    ) -> Ids | None:
+        """The next ids [steps, R], of uniform numbers [steps, R], drawn in C; see `generation.protocol`.
+
+        allowed: bool [R, V], of a single step. sampling: temperature, top_k, top_p, min_p.
+        """
+        assert isinstance(cache, KernelCache)
+        if self._itself and (sampling or allowed is not None):
+            return None
+        if ids is not None:
+            cache.history.append(ids)
+        cache.begun = None
+        failed = self._call(cache, np.ascontiguousarray(uniforms), allowed, sampling)
+        if failed:
+            raise LookupError if failed == NOTHING_ALLOWED else FloatingPointError
+        cache.history.length += len(uniforms) - 1
+        cache.taken += len(uniforms)
+        drawn: Ids = cache.work["drawn"][: len(uniforms)]
+        return drawn
+
+    def _call(
+        self,
+        cache: KernelCache,
+        uniforms: NDArray[np.float64] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        sampling: Mapping[str, float] = PLAIN,
+    ) -> int:
+        """One run of the library: as many steps as there are uniform numbers, or one without a draw."""
+        steps = 1 if uniforms is None else len(uniforms)
+        config, flat, history = self.plan.config, self._flat, cache.history
+        rows, work = cache.rows, self._work(cache, steps)
+        first, last = -(-history.length // history.size), (history.length + steps - 1) // history.size
+        given: dict[str, NDArray[Any] | None] = {
+            "ids": history.ids, "source": history.source, "keys": cache.memory[0], "values": cache.memory[1],
+            "rows_of": cache.rows_of, "cross": cache.cross, "source_of": cache.source_of, "seen": cache.seen,
+            "added": cache.added, "label": cache.label, "hidden": cache.hidden, "uniforms": uniforms,
+            "positions": self.plan.positions.of(first, last + 1) if last >= first else None,
+            "allowed": None if allowed is None else np.ascontiguousarray(allowed),
+            "table": self._table(history.ids.shape[1]), **work,
+        }  # fmt: skip
+        if flat.neighbours:
+            given["neighbours"] = causal_neighbours(config.pattern, columns_of(config), history.ids.shape[1])
+        if isinstance(cache.reading, TokenSteps) and cache.reading.keyboard is not None:
+            keyboard = cache.reading.keyboard
+            given |= {"struck": keyboard.struck, "now": keyboard.now, "velocity": keyboard.velocity}
+        call = _Rows()
+        for name, array in given.items():
+            if array is not None:
+                assert array.flags.c_contiguous
+                setattr(call, name, array.ctypes.data)
+        call.rows, call.physical, call.slots = rows, cache.memory[0].shape[2], cache.memory[0].shape[3]
+        call.length, call.positions_count, call.steps = history.length, history.ids.shape[1], steps
+        if cache.cross is not None:
+            call.sources, call.source_positions = cache.cross.shape[2], cache.cross.shape[4]
+        if cache.added is not None:
+            call.added_rows, call.added_columns = cache.added.shape[:2]
+        call.most_keys, call.threads = work["lists"].shape[0] and cache.work["most"].item(), self.threads
+        for name in PLAIN:
+            setattr(call, name, sampling.get(name, PLAIN[name]))
+        return int(self._run(ctypes.byref(flat.model), ctypes.byref(call)))
+
+    def _table(self, columns: int) -> NDArray[np.int32] | None:
+        return _block_table(self.plan.config, columns) if isinstance(self.plan.config.pattern, Local2D) else None
+
+    def _work(self, cache: KernelCache, steps: int) -> dict[str, NDArray[Any]]:
+        """The arrays that the kernel writes into: they are made at the first call, and for longer runs."""
+        work, rows, config, flat = cache.work, cache.rows, self.plan.config, self._flat
+        if "lists" not in work:
+            positions = 0 if cache.cross is None else cache.cross.shape[4]
+            most = most_keys(config, cache.history.ids.shape[1], cache.memory[0].shape[3])
+            lists = np.zeros(rows * (1 + flat.relations) * most + positions, np.int32)
+            lists[len(lists) - positions :] = np.arange(positions)
+            floats = rows * flat.row_floats + self.threads * (2 * flat.padded + max(most, positions) + 2 * LANES)
+            work["lists"], work["counts"] = lists, np.zeros(rows, np.int32)
+            work["most"] = np.array(most)
+            work["work"] = np.zeros(floats, np.float32)
+            work["log_probs"] = np.zeros((rows, config.vocabulary), np.float32)
+            work["mixture"] = np.zeros((rows, flat.mixture_doubles))
+            work["weights"] = np.zeros((self.threads, 2 * config.vocabulary))
+        elif len(work["log_probs"]) != rows:  # groups of beams were dropped
+            work["log_probs"] = work["log_probs"][:rows]
+            if cache.cross is not None:
+                positions, most = cache.cross.shape[4], int(work["most"])
+                start = rows * (1 + flat.relations) * most
+                work["lists"][start : start + positions] = np.arange(positions)
+        if "drawn" not in work or work["drawn"].shape[0] < steps or work["drawn"].shape[1] != rows:
+            work["drawn"] = np.zeros((max(steps, 1), rows), np.int64)
+        return {name: array for name, array in work.items() if name != "most"}
+
+
+def most_keys(config: Config, columns: int, slots: int) -> int:
+    """The most keys that a step sees, filled up to whole vectors."""
+    most = slots
+    if isinstance(config.pattern, Local1D):
+        most = min(columns, config.pattern.memory + config.pattern.query)
+    if isinstance(config.pattern, Local2D):
+        most = _block_table(config, columns).shape[1]
+    return max(LANES, -(-most // LANES) * LANES)
+
+
+@once
+def _block_table(config: Config, columns: int) -> NDArray[np.int32]:
+    assert isinstance(config.pattern, Local2D)
+    found: NDArray[np.int32] = np.ascontiguousarray(np.sort(table(config.pattern, columns), 1).astype(np.int32))
+    return found
+
+
+def decoder_of(plan: Plan, stored: Mapping[str, NDArray[Any]], threads: int) -> PlanDecoder:
+    """The fastest decoder of a plan whose weights are `stored`: in C where there is a library that can, or in numpy."""
+    found = library()
+    flat = None if found is None else flat_model(plan, stored)
+    if found is None or flat is None:
+        return PlanDecoder(plan)
+    return KernelDecoder(plan, flat, found.triptych_run, threads)
