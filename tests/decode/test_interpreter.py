@@ -1,9 +1,10 @@
-"""Generation with a plan equals that with the Transformer in torch, for every setting of a configuration."""
+"""Generation with a plan, in numpy and in C, equals that with the Transformer in torch, for every setting."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.kernel import LEVELS, VARIABLE, KernelDecoder, decoder_of, library
 from triptych.decode.plan import plan_of
 from triptych.errors import UserError
 from triptych.generation.beam import beam_search
@@ -79,6 +81,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
 LENGTH = 24
 
 
+@pytest.fixture(autouse=True, params=["off", *LEVELS])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Numpy, and the kernel of each level that this processor has, where it was compiled."""
+    monkeypatch.setenv(VARIABLE, request.param)
+    library.cache_clear()
+    try:
+        library()
+    except UserError as error:
+        pytest.skip(str(error))
+    yield request.param
+    library.cache_clear()
+
+
 def config_of(settings: dict[str, Any]) -> Config:
     return Config.from_dict({"vocabulary": 13, **SMALL, **settings})
 
@@ -91,7 +106,7 @@ def models(config: Config) -> tuple[PlanDecoder, Transformer]:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)  # no bias stays zero, no gain one
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    return PlanDecoder(plan_of(config, weights)), copy.deepcopy(model).double()
+    return decoder_of(plan_of(config, weights), weights, threads=2), copy.deepcopy(model).double()
 
 
 def given(config: Config, rows: int, beams: int = 1) -> dict[str, Any]:
@@ -207,7 +222,7 @@ def test_a_broken_model_is_found_without_a_warning(odd: str) -> None:
     weights = {name: value.numpy() for name, value in Transformer(config).state_dict().items()}
     for name in weights if odd == "every" else [odd]:
         weights[name] = np.full_like(weights[name], 3e38)  # finite, but no product of it
-    plan = PlanDecoder(plan_of(config, weights))
+    plan = decoder_of(plan_of(config, weights), weights, threads=2)
     with pytest.raises(UserError, match="NaN or infinite"):
         list(generate(plan, plan.start(length=6, rows=2), steps=6, seed=1))
 

@@ -180,14 +180,20 @@ def test_numbers_drawn_ahead_are_those_of_each_step(given: int) -> None:
 
 
 class Drawing(Model):
-    """A model that draws by itself, and counts how often."""
+    """A model that draws by itself, up to five steps at a time, and counts them."""
 
     drawn = 0
 
-    def draw(self, ids: NDArray[Any] | None, cache: Rows, uniforms: NDArray[Any]) -> NDArray[Any] | None:
-        self.drawn += 1
-        cumulative = probabilities(self.step(ids, cache)).cumsum(1)
-        return (cumulative <= uniforms[:, None]).sum(1)
+    def draw(
+        self, ids: NDArray[Any] | None, cache: Rows, uniforms: NDArray[Any], allowed: Any = None, /, **sampling: float
+    ) -> NDArray[Any] | None:
+        found = []
+        for numbers in uniforms[:5]:
+            self.drawn += 1
+            cumulative = probabilities(self.step(ids, cache), Sampling(**sampling), allowed).cumsum(1)  # type: ignore[arg-type]
+            ids = (cumulative <= numbers[:, None]).sum(1)
+            found.append(ids)
+        return np.stack(found)
 
 
 class Reluctant(Model):
@@ -195,7 +201,7 @@ class Reluctant(Model):
 
     asked = 0
 
-    def draw(self, ids: NDArray[Any] | None, cache: Rows, uniforms: NDArray[Any]) -> NDArray[Any] | None:
+    def draw(self, ids: Any, cache: Rows, uniforms: NDArray[Any], allowed: Any = None, /, **sampling: float) -> None:
         self.asked += 1
         return None
 
@@ -235,11 +241,11 @@ def test_a_model_that_draws_by_itself_shows_its_vocabulary_first() -> None:
         {"end": 3},
     ],
 )
-def test_a_model_draws_by_itself_only_from_all_that_it_predicts(settings: dict[str, Any]) -> None:
+def test_a_model_that_draws_by_itself_is_asked_for_what_restricts_the_draws(settings: dict[str, Any]) -> None:
     model = Drawing(random_logits)
     found = np.stack(list(generate(model, Rows(2), steps=9, **settings)), 1)
     assert found.tolist() == columns(2, steps=9, **settings)
-    assert model.drawn == 0
+    assert model.drawn == found.shape[1] - 1
 
 
 def test_a_model_that_draws_by_itself_is_as_clear_about_broken_numbers() -> None:
@@ -247,10 +253,12 @@ def test_a_model_that_draws_by_itself_is_as_clear_about_broken_numbers() -> None
         return np.full((3,), math.nan) if len(ids) == 2 else np.zeros(3)
 
     class Broken(Drawing):
-        def draw(self, ids: NDArray[Any] | None, cache: Rows, uniforms: NDArray[Any]) -> NDArray[Any] | None:
+        def draw(
+            self, ids: Any, cache: Rows, uniforms: NDArray[Any], allowed: Any = None, /, **sampling: float
+        ) -> NDArray[Any] | None:
             if not np.isfinite(self.step(ids, cache)).all():
                 raise FloatingPointError
-            return np.zeros(1, np.int64)
+            return np.zeros((1, 1), np.int64)
 
     with pytest.raises(UserError, match="NaN or infinite at position 2, row 0;"):
         list(generate(Broken(broken), Rows(1), steps=5))
