@@ -31,17 +31,18 @@ format: $(VENV)/.installed-dev
 
 # Python compiles what it imports, once; of all that is installed, most is never imported, and compiling it takes a
 # quarter of the time. A stamp is newer than what it was installed from, so a second `make` installs nothing.
+KERNEL = hatch_build.py src/triptych/decode/kernel.c # which installing compiles, where there is a C compiler
 INSTALL = $(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/python
 	$(INSTALL) --editable '.[score]'
 	touch $@
 
-$(VENV)/.installed-train: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-train: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/python
 	$(if $(TORCH),$(BIN)/python -m pip install --no-compile --quiet "$$(grep '^torch==' constraints.txt)" $(TORCH))
 	$(INSTALL) --editable '.[score,train]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed-train
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(KERNEL) | $(VENV)/.installed-train
 	$(INSTALL) --editable '.[dev]'
 	touch $@ $(VENV)/.installed $(VENV)/.installed-train
 

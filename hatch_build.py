@@ -22,7 +22,7 @@ LEVELS = {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"], "portabl
 
 
 def compile_kernel(extra: tuple[str, ...] = ()) -> list[Path]:
-    """Compile what this machine's compiler can, all levels at a time; the libraries, beside their source. Not on Windows."""
+    """Compile what this machine's compiler can, all levels at a time, beside the source; on Windows nothing."""
     compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or shutil.which("gcc") or ""]
     if not shutil.which(compiler[0]) or sys.platform == "win32":
         return []

@@ -143,9 +143,8 @@ class Trained:
             return
         from concurrent.futures import ThreadPoolExecutor
 
-        from triptych.decode.interpreter import limit_threads
-
-        with limit_threads(1), ThreadPoolExecutor(workers) as pool:
+        assert self._plan is not None
+        with self._plan.one_thread_each(), ThreadPoolExecutor(workers) as pool:
             yield from pool.map(work, items)
 
     def measured(self) -> Transformer:

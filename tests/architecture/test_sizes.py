@@ -19,8 +19,8 @@ FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
-CODE_LINES = 18_491  # to be 17,431; without `decode`, which came later
-DECODE_LINES = 1_350
+CODE_LINES = 18_536  # to be 17,431; without `decode`, which came later
+DECODE_LINES = 1_790
 
 
 def name_of(path: Path) -> str:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from triptych.decode.interpreter import PlanDecoder
-from triptych.decode.kernel import LEVELS, VARIABLE, KernelDecoder, decoder_of, library
+from triptych.decode.kernel import LEVELS, VARIABLE, decoder_of, library
 from triptych.decode.plan import plan_of
 from triptych.errors import UserError
 from triptych.generation.beam import beam_search

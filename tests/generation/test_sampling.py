@@ -69,7 +69,7 @@ def test_log_probabilities_may_be_as_far_apart_as_numbers_are() -> None:
 
 
 def test_where_nothing_is_allowed_the_row_is_named() -> None:
-    with pytest.raises(UserError, match=r"allow permits no token .* row 1"):
+    with pytest.raises(UserError, match=r"expected allow to permit a token .* row 1"):
         masked(np.zeros((2, 3)), np.array([[True] * 3, [False] * 3]))
 
 

@@ -91,9 +91,9 @@ class Model(ctypes.Structure):
         *_fields(Table, "tokens second before places same times"),
         *_fields(
             ctypes.c_int32,
-            "width heads head_width padded layer_count relation_count cross pre activation feed_forward input head size "
-            "vocabulary repeat channels components patch_layers patch_feed_forward keys shifts velocities pattern query "
-            "memory block table_width inner_width",
+            "width heads head_width padded layer_count relation_count cross pre activation feed_forward input head "
+            "size vocabulary repeat channels components patch_layers patch_feed_forward keys shifts velocities "
+            "pattern query memory block table_width inner_width",
         ),
         ("query_scale", ctypes.c_float),
     ]

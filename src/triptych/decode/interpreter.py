@@ -110,6 +110,10 @@ class PlanDecoder:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
 
+    def one_thread_each(self) -> AbstractContextManager[Any]:
+        """Let each caller's thread compute alone within a `with` statement: several call at once."""
+        return limit_threads(1)
+
     # -- the source ---------------------------------------------------------------------------------------------------
 
     @QUIET

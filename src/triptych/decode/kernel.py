@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from triptych.decode.arithmetic import Floats
 from triptych.decode.flat import LANES, FlatModel, flat_model, structs
 from triptych.decode.history import Ids
-from triptych.decode.interpreter import PlanCache, PlanDecoder, QUIET
+from triptych.decode.interpreter import QUIET, PlanCache, PlanDecoder
 from triptych.decode.plan import Plan
 from triptych.decode.steps.heads import LogProbs
 from triptych.decode.steps.inputs import TokenSteps, columns_of
@@ -67,9 +69,7 @@ def engine() -> str:
 
 def _features() -> dict[str, bool]:
     """The features of the processor that numpy has found; of another architecture none of those asked for."""
-    from numpy._core import _multiarray_umath
-
-    found: dict[str, bool] = getattr(_multiarray_umath, "__cpu_features__", {})
+    found: dict[str, bool] = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
     return found
 
 
@@ -78,7 +78,8 @@ def _opened(level: str) -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(Path(__file__).with_name(f"kernel_{level}.so")))
     except OSError:
         return None
-    ours = [ctypes.sizeof(each) for each in (*structs(), _Rows)]
+    every: list[type[ctypes.Structure]] = [*structs(), _Rows]
+    ours = [ctypes.sizeof(each) for each in every]
     sizes = (ctypes.c_int64 * len(ours))()
     found.triptych_sizes(sizes)
     return found if list(sizes) == ours else None  # of another version
@@ -143,6 +144,16 @@ class KernelDecoder(PlanDecoder):
         super().__init__(plan)
         self._flat, self._run, self.threads = flat, run, max(1, min(threads, MAX_THREADS))
         self._itself = isinstance(plan.config.head, Mixture)  # its log-probabilities are the head's own, in numpy
+
+    @contextmanager
+    def one_thread_each(self) -> Iterator[None]:
+        """Let each caller's thread compute alone within a `with` statement: several call at once."""
+        threads, self.threads = self.threads, 1
+        try:
+            with super().one_thread_each():
+                yield
+        finally:
+            self.threads = threads
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from triptych.cli import options
@@ -13,11 +14,13 @@ SHOWN = ("domain", "parameters", "scores", "license")
 
 @options.grouped
 def models(*, json: options.Json = False) -> None:
-    """List the models that ship, with their domain, scores and licence."""
+    """List the models that ship, with their domain, scores and licence, and what generates with them."""
+    from triptych.decode.kernel import engine
     from triptych.shape.store import shipped
 
-    cards = list(shipped())
-    answer({"models": cards}, _described(cards), as_json=json)
+    cards, found = list(shipped()), engine()
+    generates = f"generation: {found}, one thread unless --threads asks for more"
+    answer({"models": cards, "engine": found}, chain(_described(cards), ("", generates)), as_json=json)
 
 
 def _described(cards: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,0 +1,188 @@
+"""The kernel: one row equals many to the bit, threads, draws, beams by index, and which library is taken."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.kernel import VARIABLE, KernelDecoder, decoder_of, library
+from triptych.decode.plan import plan_of
+from triptych.errors import UserError
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling
+from triptych.shape.config import Config
+from triptych.shape.parts import Mixture
+from triptych.shape.store import read_model
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no kernel was compiled, or it is switched off")
+
+NAMES = ("chorales", "piano", "fashion", "emoji-upscale", "captions-en-de")
+
+
+def decoders(name: str, threads: int = 1) -> tuple[KernelDecoder, PlanDecoder]:
+    """A shipped model in C and in numpy."""
+    stored = read_model(name)
+    plan = plan_of(stored.config, stored.weights)
+    found = decoder_of(plan, stored.weights, threads)
+    assert isinstance(found, KernelDecoder)
+    return found, PlanDecoder(plan)
+
+
+def given(config: Config, rows: int, length: int) -> dict[str, Any]:
+    """What a model is given: the same for every row."""
+    asked: dict[str, Any] = {"length": length, "rows": rows}
+    if config.encoder_layers:
+        source = np.random.default_rng(5).integers(4, 200, (1, length if config.aligned else 9))
+        asked["source"] = source.repeat(rows, 0)
+    if config.classes:
+        asked["label"] = np.zeros(rows, np.int64)
+    return asked
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_row_is_every_row_of_many_to_the_bit(name: str, threads: int) -> None:
+    one, many = decoders(name)[0], decoders(name, threads)[0]
+    rows, length = 19, 24
+    alone, together = one.start(**given(one.plan.config, 1, length)), many.start(**given(one.plan.config, rows, length))
+    if one.plan.config.encoder_layers and not one.plan.config.aligned:
+        assert together.cross is not None  # encoded in numpy, whose products of many rows are rounded in another way
+        together.cross[:] = alone.cross
+    if one.plan.config.aligned:
+        together.added = alone.added
+    ids = np.random.default_rng(1).integers(4, 40, length)
+    for step in range(length):
+        last = None if step == 0 else ids[step - 1 : step]
+        expected = one.step(last, alone)
+        found = many.step(None if last is None else last.repeat(rows), together)
+        assert (together.hidden == alone.hidden).all()
+        if one.plan.config.head.__class__ is not Mixture:  # whose probabilities, but not its draws, are made in numpy
+            assert (found == expected).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_draws_are_those_of_numpy(name: str, rows: int) -> None:
+    kernel, plan = decoders(name, threads=2)
+    length = 60
+    found, expected = (
+        np.stack(list(generate(one, one.start(**given(plan.plan.config, rows, length)), steps=length, seed=3)))
+        for one in (kernel, plan)
+    )
+    assert np.array_equal(found, expected)  # no draw of these lies within rounding of a boundary
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0),
+        Sampling(temperature=0.7, top_k=5),
+        Sampling(top_p=0.6),
+        Sampling(min_p=0.1),
+        Sampling(temperature=1.3, top_k=9, top_p=0.9, min_p=0.05),
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_restricted_draws_are_those_of_numpy(sampling: Sampling, masked: bool) -> None:
+    kernel, plan = decoders("chorales")
+    length, vocabulary = 120, plan.plan.config.vocabulary
+    masks = np.random.default_rng(2).random((length, vocabulary)) < 0.7
+
+    def allow(ids: np.ndarray) -> np.ndarray:
+        return masks[ids.shape[1]][None].repeat(len(ids), 0)
+
+    found, expected = (
+        np.stack(
+            list(
+                generate(
+                    one,
+                    one.start(length=length, rows=3),
+                    steps=length,
+                    seed=4,
+                    sampling=sampling,
+                    allow=allow if masked else None,
+                )
+            )
+        )
+        for one in (kernel, plan)
+    )
+    assert np.array_equal(found, expected)
+
+
+def test_equal_weights_are_kept_by_their_ids() -> None:
+    """Of equals the lower ids are kept, as numpy keeps them."""
+    stored = read_model("chorales")
+    weights = dict(stored.weights)
+    weights["head.output.weight"] = np.zeros_like(weights["head.output.weight"])
+    plan = plan_of(stored.config, weights)
+    for one in (decoder_of(plan, weights, 1), PlanDecoder(plan)):
+        found = generate(one, one.start(length=200, rows=1), steps=200, seed=1, sampling=Sampling(top_k=3))
+        assert {int(column[0]) for column in found} - {0, 1, 2} == set()
+
+
+def test_a_mask_that_leaves_nothing_is_one_line() -> None:
+    kernel, _ = decoders("chorales")
+
+    def allow(ids: np.ndarray) -> np.ndarray:
+        return np.full((2, 48), ids.shape[1] < 5)
+
+    with pytest.raises(UserError, match="none at position 5, row 0"):
+        list(generate(kernel, kernel.start(length=9, rows=2), steps=9, allow=allow))
+
+
+def test_several_callers_do_not_disturb_each_other() -> None:
+    kernel, _ = decoders("fashion", threads=2)
+    found: dict[int, np.ndarray] = {}
+
+    def work(seed: int) -> None:
+        cache = kernel.start(length=80, rows=2, label=np.array([1, 2]))
+        found[seed] = np.stack(list(generate(kernel, cache, steps=80, seed=seed)))
+
+    for seed in range(4):
+        work(seed)
+    alone, found = found, {}
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(alone[seed], found[seed]) for seed in range(4))
+
+
+def _compose(answer: Any) -> None:
+    kernel, _ = decoders("chorales", threads=2)
+    answer.put([int(column[0]) for column in generate(kernel, kernel.start(length=16, rows=1), steps=16, seed=1)])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_has_threads_of_its_own(method: str) -> None:
+    kernel, _ = decoders("chorales", threads=2)
+    expected = [int(column[0]) for column in generate(kernel, kernel.start(length=16, rows=1), steps=16, seed=1)]
+    context = multiprocessing.get_context(method)
+    answer = context.Queue()
+    child = context.Process(target=_compose, args=(answer,))
+    child.start()
+    assert answer.get(timeout=60) == expected
+    child.join(60)
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = read_model("fashion")
+    plan = plan_of(stored.config, stored.weights)
+    try:
+        for value in ("off", "portable", "nonsense"):
+            monkeypatch.setenv(VARIABLE, value)
+            library.cache_clear()
+            if value == "nonsense":
+                with pytest.raises(UserError, match=f"expected {VARIABLE} to be on, off"):
+                    library()
+            else:
+                assert isinstance(decoder_of(plan, stored.weights, 1), KernelDecoder) == (value == "portable")
+    finally:
+        library.cache_clear()
