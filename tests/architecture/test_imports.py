@@ -33,7 +33,9 @@ FLOORS = {
     "triptych.music.chorales.composer": 5,
     "triptych.music.performances.pianist": 5,
     "triptych.look.notes": 5,
-    "triptych.cli": 6,
+    "triptych.music.files.plain": 5,
+    "triptych.studio": 6,
+    "triptych.cli": 7,
 }
 # Rooms of one floor that do not import each other.
 STRANGERS = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +87,55 @@ def arcs_of_performance(
     heard = slice(first, last + 1)
     piece = pianist.codec.decode(ids).to_piece()
     return Arcs(piece, now[heard], pitches[heard], last - first, read, name, heads, begin=int(now[first]))
+
+
+def moments(composer: Composer, piece: Piece, steps: Sequence[int]) -> NDArray[np.float32]:
+    """Attention of sixteenths of a piece to those before them: [steps, layers, heads, all sixteenths]. A moment of a
+    model that reads single notes is the mean of its four voices.
+    """
+    grid, _ = from_piece(piece)
+    wrong = next((step for step in steps if not 0 <= step < len(grid)), None)
+    if wrong is not None:
+        raise UserError(f"expected a sixteenth from 0 to {len(grid) - 1}, got {wrong}; choose another")
+    layers, each = composer.attention(grid), 4 // composer.config.input.size  # positions a moment
+    found = np.zeros((len(steps), len(layers), layers[0].shape[1], len(grid)), np.float32)
+    for layer, row in enumerate(layers):
+        read = row[0, :, :, 1:].reshape(row.shape[1], len(grid), each, -1).mean(2)  # [H, S, keys]
+        read = np.pad(read, ((0, 0), (0, 0), (0, 1))).reshape(*read.shape[:2], -1, each).sum(3)
+        for place, step in enumerate(steps):
+            found[place, layer] = read[:, step]
+    return found
+
+
+def struck(
+    pianist: Pianist, performance: Performance, note: int, most: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Attention to the notes of a performance, their on and off together, when one of them is struck: [layers, heads,
+    notes]; and to everything else: [layers, heads]. The model reads the `most` last events up to it.
+    """
+    ids = pianist.codec.encode(performance)
+    begins, keys = np.flatnonzero(ids < NOTE_OFF), ids % NOTE_OFF
+    # Ids have notes in the order of their moments, and within one by pitch.
+    order = np.lexsort((keys[begins], np.append(0, shifts(ids).cumsum())[:-1][begins]))
+    event = begins[order]
+    last = int(event[note])
+    first = max(0, last + 1 - most)
+    layers = pianist.attention(ids[first : last + 1])
+    found = np.zeros((len(layers), layers[0].shape[1], len(event)), np.float32)
+    of_event = np.full(len(ids), -1)
+    of_event[event] = np.arange(len(event))
+    sounding: dict[int, int] = {}
+    for at in np.flatnonzero(ids < TIME_SHIFT).tolist():
+        key = int(keys[at])
+        if ids[at] < NOTE_OFF:
+            sounding[key] = int(of_event[at])
+        else:
+            of_event[at] = sounding.get(key, -1)
+    for layer, each in enumerate(layers):
+        for at in range(first, last):
+            if of_event[at] >= 0:
+                found[layer, :, of_event[at]] += each[0, :, last - first, at - first + 1]
+    return found, 1 - found.sum(2)
 
 
 def _read(
