@@ -7,37 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.errors import UserError
-    from triptych.generation.beam import beam_search
-    from triptych.generation.sample import generate
-    from triptych.image.files.pictures import read_pictures
-    from triptych.image.painter import Painter
-    from triptych.model.transformer import Transformer
-    from triptych.music.chorales.composer import Composer
-    from triptych.music.files.save import save_music
-    from triptych.music.performances.pianist import Pianist
-    from triptych.shape.config import Config
-    from triptych.text.data import read_pairs
-    from triptych.text.translator import Translator
-    from triptych.train.recipe import Recipe
+    from triptych.errors import UserError as UserError
+    from triptych.generation.beam import beam_search as beam_search
+    from triptych.generation.sample import generate as generate
+    from triptych.image.files.pictures import read_pictures as read_pictures
+    from triptych.image.painter import Painter as Painter
+    from triptych.model.transformer import Transformer as Transformer
+    from triptych.music.chorales.composer import Composer as Composer
+    from triptych.music.files.save import save_music as save_music
+    from triptych.music.performances.pianist import Pianist as Pianist
+    from triptych.shape.config import Config as Config
+    from triptych.text.data import read_pairs as read_pairs
+    from triptych.text.translator import Translator as Translator
+    from triptych.train.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Composer",
-    "Config",
-    "Painter",
-    "Pianist",
-    "Recipe",
-    "Transformer",
-    "Translator",
-    "UserError",
-    "beam_search",
-    "generate",
-    "read_pairs",
-    "read_pictures",
-    "save_music",
-]
 
 _HOME = {
     "Composer": "triptych.music.chorales.composer",
@@ -54,6 +38,7 @@ _HOME = {
     "read_pictures": "triptych.image.files.pictures",
     "save_music": "triptych.music.files.save",
 }
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:

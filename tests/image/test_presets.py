@@ -68,7 +68,7 @@ def test_the_picture_completes_the_pattern_and_the_patch() -> None:
         ("paint", {"classes": 7}, "expected no classes"),
         ("complete", {"encoder_layers": 0}, "encoder_layers from 1"),
         ("paint", {"widht": 7}, "did you mean 'width'"),
-        ("paint", {"pattern": {"kind": "local_3d"}}, "pattern of a kind with its numbers"),
+        ("paint", {"pattern": {"kind": "local_3d"}}, "expected pattern.kind to be one that is registered"),
     ],
 )
 def test_mistakes(task: Any, changes: dict[str, Any], message: str) -> None:

@@ -16,37 +16,28 @@ if TYPE_CHECKING:
     from triptych.generation.sampling import Sampling
 
 # Every verb that uses a model.
-Model = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name.")
-]
-Split = Annotated[
-    str, typer.Option("--split", metavar="NAME", help="train, valid (where none is named: every tenth) or test.")
-]
+Model = Annotated[str, typer.Option(metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name.")]
+Split = Annotated[str, typer.Option(metavar="NAME", help="train, valid (where none is named: every tenth) or test.")]
 Engine = Annotated[
     Literal["auto", "plan", "torch"],
     typer.Option(
-        "--engine",
-        help="plan: all in numpy, step by step; torch: all in torch; auto: likelihoods in torch, the rest in numpy.",
+        help="plan: all in numpy, step by step; torch: all in torch; auto: likelihoods in torch, the rest in numpy."
     ),
 ]
-Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, metavar="N", help="So many of all, evenly from first to last.")
-]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="So many of all, evenly from first to last.")]
 # The data of training and measuring.
-Source = Annotated[
-    Path, typer.Option("--source", metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")
-]
-Target = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Their translations, line by line.")]
+Source = Annotated[Path, typer.Option(metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")]
+Target = Annotated[Path | None, typer.Option(metavar="FILE", help="Their translations, line by line.")]
 PictureSets = Annotated[
     list[Path],
-    typer.Option("--data", metavar="PATH", help="A folder of pictures or of IDX files, or a .npz; several are joined."),
+    typer.Option(metavar="PATH", help="A folder of pictures or of IDX files, or a .npz; several are joined."),
 ]
 Music = Annotated[
-    Path, typer.Option("--data", metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML.")
+    Path, typer.Option(metavar="PATH", help="JSB JSON, prepared music, a folder or zip of MIDI or MusicXML.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**64 - 1, metavar="N", help="One seed, one result.")]
-Beam = Annotated[int, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step.")]
-Picture = Annotated[Path, typer.Option("--out", dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, metavar="N", help="One seed, one result.")]
+Beam = Annotated[int, typer.Option(min=1, metavar="N", help="Hypotheses kept at every step.")]
+Picture = Annotated[Path, typer.Option(dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
 
 @dataclass(frozen=True)
@@ -55,16 +46,13 @@ class Machine:
 
     PANEL: ClassVar = "Machine and output"
 
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="auto, cpu; through torch cuda, cuda:1, mps.")
-    ] = "auto"
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu; through torch cuda, cuda:1, mps.")] = "auto"
     threads: Annotated[
-        int | None,
-        typer.Option("--threads", min=1, metavar="N", help="Processor threads; without torch 1 unless given."),
+        int | None, typer.Option(min=1, metavar="N", help="Processor threads; without torch 1 unless given.")
     ] = None
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16", "float64"],
-        typer.Option("--dtype", help="Number format of the weights; all but auto through torch."),
+        typer.Option(help="Number format of the weights; all but auto through torch."),
     ] = "auto"
     json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")] = False
 
@@ -83,31 +71,20 @@ class Draw:
     seed: Seed = 0
     temperature: Annotated[
         float | None,
-        typer.Option(
-            "--temperature",
-            min=0.0,
-            metavar="T",
-            help="Above 1 wilder, below 1 tamer, 0 the most probable token every time.",
-        ),
+        typer.Option(min=0.0, metavar="T", help="Above 1 wilder, below 1 tamer, 0 the most probable token every time."),
     ] = None
     top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", min=0, metavar="K", help="Draw from the K most probable tokens only; 0: from all."),
+        int | None, typer.Option(min=0, metavar="K", help="Draw from the K most probable tokens only; 0: from all.")
     ] = None
     top_p: Annotated[
         float | None,
         typer.Option(
-            "--top-p",
-            min=0.0,
-            max=1.0,
-            metavar="P",
-            help="Draw from the fewest tokens that hold probability P, above 0.",
+            min=0.0, max=1.0, metavar="P", help="Draw from the fewest tokens that hold probability P, above 0."
         ),
     ] = None
     min_p: Annotated[
         float | None,
         typer.Option(
-            "--min-p",
             min=0.0,
             max=1.0,
             metavar="P",

@@ -13,92 +13,9 @@ from triptych.image.data import Task
 from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
+from triptych.shape.presets import Presets
 
-# For a CPU: cells of 2 x 2 subpixels, so that there are four times fewer positions. `encoder_layers` are those of a
-# model with a source, which is aligned with its target cell by cell.
-SMALL: dict[str, Any] = {
-    "cell": (2, 2),
-    "width": 160,
-    "heads": 5,
-    "feed_forward": 640,
-    "encoder_layers": 3,
-    "decoder_layers": 6,
-    "dropout": 0.0,
-    "norm": "pre",
-    "activation": "gelu",
-    "pattern": {"kind": "local_1d", "query": 64, "memory": 192},
-    "head": {"kind": "patch", "layers": 3, "feed_forward": 512},
-    "aligned": True,
-}
-# Parmar et al. 2018, section 5.1, CIFAR-10: 12 layers of width 512, memory blocks of 256. Four heads, as its authors'
-# code has; the paper's text has 8 for ImageNet.
-CIFAR10: dict[str, Any] = {
-    "cell": (1, 1),
-    "width": 512,
-    "heads": 4,
-    "feed_forward": 2048,
-    "encoder_layers": 4,
-    "decoder_layers": 12,
-    "dropout": 0.3,
-    "norm": "post",
-    "activation": "relu",
-    "pattern": {"kind": "local_1d", "query": 256, "memory": 256},
-    "head": {"kind": "tied"},
-    "aligned": False,
-}
-# Section 5.3, super-resolution: encoder and decoder of width 512 with 8 heads, dropout 0.1, local 1-D attention.
-UPSCALING: dict[str, Any] = {
-    **CIFAR10,
-    "heads": 8,
-    "decoder_layers": 8,
-    "dropout": 0.1,
-    "pattern": {"kind": "local_1d", "query": 128, "memory": 128},
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "small": SMALL,
-    "small-pixels": {  # a position is a pixel, predicted by a mixture of logistic distributions
-        **SMALL,
-        "cell": "pixel",
-        "head": {"kind": "mixture", "components": 10},
-    },
-    "tiny": {**SMALL, "width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
-    | {"head": {"kind": "patch", "layers": 1, "feed_forward": 64}},
-    "cifar10": CIFAR10,
-    # Its blocks of 8 rows and 16 columns with 8 rows above and 32 columns beside are those of the authors' code.
-    "cifar10-2d": {
-        **CIFAR10,
-        "pattern": {
-            "kind": "local_2d",
-            "query_rows": 8,
-            "query_columns": 16,
-            "memory_rows": 8,
-            "memory_columns": 32,
-        },
-    },
-    "cifar10-mixture": {  # 14 layers in the paper, 12 in its authors' code
-        **CIFAR10,
-        "cell": "pixel",
-        "width": 256,
-        "heads": 8,
-        "feed_forward": 512,
-        "decoder_layers": 14,
-        "dropout": 0.1,
-        "head": {"kind": "mixture", "components": 10},
-    },
-    "upscaling": UPSCALING,
-    "upscaling-2d": {
-        **UPSCALING,
-        "encoder_layers": 6,
-        "decoder_layers": 12,
-        "pattern": {
-            "kind": "local_2d",
-            "query_rows": 8,
-            "query_columns": 32,
-            "memory_rows": 8,
-            "memory_columns": 64,
-        },
-    },
-}
+PRESETS = Presets("triptych.image")
 
 
 def usual_preset(channels: int, changes: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from triptych.errors import UserError
 from triptych.shape.bounds import in_range, is_a, one_of
 from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
+from triptych.shape.presets import Presets
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
 from triptych.shape.settings import check_names, names_of
 
@@ -33,6 +34,7 @@ SIZES = {
 }
 MAX_DIGITS = 8  # of a grid
 MAX_PAIRS = 2**24  # of the table of who looks at whom
+PRESETS = Presets("triptych.shape")
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """A dictionary of plain values, as `config.json` holds it."""
         plain = dataclasses.asdict(self)
-        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
-        plain["pattern"] = {"kind": kind, **plain["pattern"]}
+        plain["pattern"] = part_to(self.pattern, PATTERNS)
         plain["input"], plain["head"] = part_to(self.input, INPUTS), part_to(self.head, HEADS)
         plain["relations"] = {each.pop("kind"): each for each in (part_to(r, RELATIONS) for r in self.relations)}
         return plain
@@ -182,8 +183,10 @@ class Config:
         values = dict(plain)
         check_names("model", values, names_of(cls))
         try:
+            if values.get("pattern") in ("full", {"kind": "full"}):
+                values["pattern"] = CAUSAL
             if isinstance(values.get("pattern"), Mapping | str):
-                values["pattern"] = _pattern(values["pattern"])
+                values["pattern"] = part_from(values["pattern"], PATTERNS, "pattern")
             if isinstance(values.get("positions"), str):
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("positions"), Mapping):
@@ -208,51 +211,8 @@ def _relation(kind: str, settings: object) -> RelationSettings:
     return found
 
 
-def _pattern(plain: Mapping[str, Any] | str) -> Pattern:
-    """The pattern of a mapping with its `kind` and fields, as `to_dict` writes it; or of a kind that needs no more."""
-    given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
-    kind = given.pop("kind", None)
-    known = {name: [field.name for field in dataclasses.fields(pattern)] for name, pattern in PATTERNS.items()}
-    if kind == "full":
-        given.setdefault("causal", True)
-    # A list asks for no hash, which what a file names need not have.
-    if kind not in list(known) or sorted(given) != sorted(known[kind]) or given.get("causal", True) is not True:
-        ways = " or ".join(f"{name}: {', '.join(names)}" for name, names in known.items() if name != "full")
-        raise UserError(f"expected a pattern of a kind with its numbers (full; {ways}), got {plain!r}")
-    return PATTERNS[kind](**given)
-
-
-# Literal and complete: `base` is the paper's table 3; the other two are for CPUs, with pre-norm because it needs
-# no long warm-up to be stable.
-PRESETS: dict[str, dict[str, Any]] = {
-    "base": {},
-    "small": {
-        "width": 256,
-        "heads": 8,
-        "feed_forward": 512,
-        "encoder_layers": 3,
-        "decoder_layers": 3,
-        "dropout": 0.3,
-        "norm": "pre",
-    },
-    "tiny": {
-        "width": 128,
-        "heads": 4,
-        "feed_forward": 256,
-        "encoder_layers": 4,
-        "decoder_layers": 4,
-        "dropout": 0.3,
-        "norm": "pre",
-    },
-}
-
-
 def _check_pattern(pattern: Pattern) -> None:
     """Raise UserError for sizes whose tables of positions would not fit into memory."""
-    if isinstance(pattern, Full):
-        return
-    for each in dataclasses.fields(pattern):
-        in_range(f"pattern.{each.name}", getattr(pattern, each.name), 0, 2**20)
     if isinstance(pattern, Local2D):
         memory = (pattern.memory_rows + pattern.query_rows) * (2 * pattern.memory_columns + pattern.query_columns)
         blocks = -(-pattern.height * pattern.width // block_size(pattern))

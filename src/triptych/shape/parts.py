@@ -195,19 +195,18 @@ Part = TypeVar("Part")
 
 
 def part_from(plain: Mapping[str, Any] | str, known: Mapping[str, type[Any]], name: str) -> Any:
-    """The input or head (`name`) of a mapping with its `kind` and fields, or of a kind alone."""
+    """The input, head, relation or pattern (`name`) of a mapping with its `kind` and fields, or of a kind alone."""
     given: dict[str, Any] = {"kind": plain} if isinstance(plain, str) else dict(plain)
     kind = given.pop("kind", None)
     if kind not in list(known):
         got = str(kind)[:40]
         raise UserError(f"expected {name}.kind to be one that is registered, got {got!r}; {remedy(got, known)}")
-    fields = [field.name for field in dataclasses.fields(known[kind])]
+    fields = {field.name: field.default for field in dataclasses.fields(known[kind])}
     if odd := [key for key in given if key not in fields]:
         raise UserError(f"unknown setting {name}.{odd[0]} of {kind}; known are {', '.join(fields) or 'none'}")
-    try:
-        return known[kind](**given)
-    except TypeError as error:
-        raise UserError(f"expected complete settings of {name} {kind}, got {given}: {error}") from None
+    if missing := [key for key, default in fields.items() if default is dataclasses.MISSING and key not in given]:
+        raise UserError(f"expected {name}.{missing[0]} with {name} {kind}, got none; it needs {', '.join(fields)}")
+    return known[kind](**given)
 
 
 def part_to(part: Any, known: Mapping[str, type[Any]]) -> dict[str, Any]:

@@ -11,13 +11,14 @@ of the Music Transformer (Huang et al. 2018) is `Local1D` with `query == memory`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.shape.bounds import in_range, is_a
 
 Places = NDArray[np.int64]
 
@@ -30,6 +31,9 @@ class Full:
     """
 
     causal: bool = False
+
+    def __post_init__(self) -> None:
+        is_a("pattern.causal", self.causal, bool)
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,8 @@ Pattern = Full | Local
 
 
 def _at_least(pattern: Local, **least: int) -> None:
-    for field in fields(pattern):
-        value = getattr(pattern, field.name)
-        if not isinstance(value, int) or value < least[field.name]:
-            raise UserError(
-                f"expected {type(pattern).__name__}.{field.name} to be an integer of at least {least[field.name]}, "
-                f"got {value!r}; correct the pattern"
-            )
+    for name, smallest in least.items():
+        in_range(f"pattern.{name}", getattr(pattern, name), smallest, 2**20)
 
 
 def block_size(pattern: Local) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -21,10 +22,16 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def wait(device: torch.device) -> None:
-    """Until a GPU has done what it was asked; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def fastest(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of some work on a device: the fastest of three times after one to warm up."""
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype, label_smoothing: float) -> float:
@@ -34,30 +41,24 @@ def measure_step(model: Transformer, batch: Batch, dtype: torch.dtype, label_smo
     """
     state, mode = torch.get_rng_state(), model.training
     model.train()
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
         with autocast(batch.target.device, dtype):
             loss, _ = model.loss(batch, label_smoothing)
         loss.backward()
-        wait(batch.target.device)
-        times.append(time.perf_counter() - start)
-        model.zero_grad(set_to_none=True)
+
+    seconds = fastest(step, batch.target.device)
+    model.zero_grad(set_to_none=True)
     torch.set_rng_state(state)
     model.train(mode)
-    return min(times[1:])
+    return seconds
 
 
 def measure_product(device: torch.device, dtype: torch.dtype) -> float:
     """Seconds of one product of two matrices of 256 x 256: the fastest of three after one to warm up."""
     left = torch.ones(256, 256, device=device, dtype=dtype)
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        left @ left
-        wait(device)
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return fastest(lambda: left @ left, device)
 
 
 def cost_of_bfloat16(device: torch.device) -> float:

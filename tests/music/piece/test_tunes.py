@@ -32,3 +32,10 @@ def test_there_are_twelve_of_several_kinds() -> None:
     assert sum(found.metre in ("3/4", "6/8") for found in TUNES.values()) >= 4
     assert sum(Key.parse(found.key).minor for found in TUNES.values()) >= 4
     assert sum(bool(found.piece().pickup) for found in TUNES.values()) >= 4
+
+
+@pytest.mark.parametrize("name", TUNES)
+def test_a_tune_for_four_voices_has_the_tune_as_soprano_and_three_voices_below(name: str) -> None:
+    alone, found = TUNES[name].piece(), TUNES[name].chorale()
+    assert [note for note in found.notes if note.voice == 0] == list(alone.notes)
+    assert {note.voice for note in found.notes} == {0, 1, 2, 3} and found.length == alone.length

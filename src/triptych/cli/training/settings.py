@@ -34,8 +34,7 @@ class Setup:
     """The options of every training run but its data and its folder."""
 
     recipe: Annotated[
-        Path | None,
-        typer.Option("--recipe", exists=True, dir_okay=False, metavar="FILE.toml", help="Settings of model and run."),
+        Path | None, typer.Option(exists=True, dir_okay=False, metavar="FILE.toml", help="Settings of model and run.")
     ] = None
     settings: Annotated[
         list[str] | None,

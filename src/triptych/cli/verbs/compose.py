@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 MIN_ADDED = 1.0  # seconds; a continuation that adds less is explained
 Label = Annotated[
     str | None,
-    typer.Option(
-        "--label", metavar="NAME", help="Of chorales: major, minor, or a key: G minor. Of piano music: a composer."
-    ),
+    typer.Option(metavar="NAME", help="Of chorales: major, minor, or a key: G minor. Of piano music: a composer."),
 ]
 Primer = Annotated[Path, typer.Argument(metavar="PRIMER.mid", help="The beginning: a MIDI or MusicXML file.")]
 Melody = Annotated[
@@ -39,7 +37,6 @@ Given = Annotated[
 Transposed = Annotated[
     str,
     typer.Option(
-        "--transpose",
         metavar="HOW",
         help="Notes that voices cannot sing: auto transposes the piece, and back in the end; stay does not go back; "
         "octaves moves these notes alone; or semitones, -24 to 24, and back.",
@@ -55,7 +52,6 @@ class Files:
     out: Annotated[
         list[Path],
         typer.Option(
-            "--out",
             dir_okay=False,
             metavar="FILE",
             help="What to write: .mid, .wav, .musicxml, .svg (score) or .png (piano roll); may be given several times.",
@@ -64,15 +60,13 @@ class Files:
     program: Annotated[
         list[str] | None,
         typer.Option(
-            "--program",
             metavar="NAME",
             help="Instrument of General MIDI, 0 to 127 or its name: flute; of one voice: bass=cello. May be given "
             "again.",
         ),
     ] = None
     soundfont: Annotated[
-        Path | None,
-        typer.Option("--soundfont", metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont."),
+        Path | None, typer.Option(metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -112,13 +106,11 @@ class Bars:
     PANEL: ClassVar = "Generation"
 
     metre: Annotated[
-        str | None,
-        typer.Option("--metre", metavar="3/4", help="The time signature; without, that of the file, or 4/4."),
+        str | None, typer.Option(metavar="3/4", help="The time signature; without, that of the file, or 4/4.")
     ] = None
     upbeat: Annotated[
         str | None,
         typer.Option(
-            "--upbeat",
             metavar="BEATS",
             help="Before the first bar line: beats (1, 0.5) or a note value (1/8); without, that of the file, or "
             "found.",
@@ -158,7 +150,6 @@ class Length:
     seconds: Annotated[
         float | None,
         typer.Option(
-            "--seconds",
             min=0.5,
             max=86_400,
             metavar="S",
@@ -166,8 +157,7 @@ class Length:
         ),
     ] = None
     tokens: Annotated[
-        int | None,
-        typer.Option("--tokens", min=4, metavar="N", help="The same in tokens; of chorales, four a sixteenth."),
+        int | None, typer.Option(min=4, metavar="N", help="The same in tokens; of chorales, four a sixteenth.")
     ] = None
 
     def __post_init__(self) -> None:
@@ -197,8 +187,7 @@ def compose(
     label: Label = None,
     length: Length,
     tempo: Annotated[
-        float | None,
-        typer.Option("--tempo", min=10, max=400, metavar="BPM", help="Of chorales: quarter notes a minute; else 84."),
+        float | None, typer.Option(min=10, max=400, metavar="BPM", help="Of chorales: quarter notes a minute; else 84.")
     ] = None,
     bars: Bars,
     model: options.Model = "chorales",
@@ -326,9 +315,7 @@ def infill(
     *,
     piece: Given,
     files: Files,
-    voice: Annotated[
-        list[str], typer.Option("--voice", metavar="VOICE", help="To write anew; may be given several times.")
-    ],
+    voice: Annotated[list[str], typer.Option(metavar="VOICE", help="To write anew; may be given several times.")],
     first: Annotated[
         int | None, typer.Option("--from", min=0, metavar="BAR", help="First bar of it; 0 is an upbeat.")
     ] = None,

@@ -34,13 +34,12 @@ def text(
     reference_tokenised: Annotated[
         Path | None,
         typer.Option(
-            "--reference-tokenised",
             metavar="FILE",
             help="The translations lower-cased and Moses-tokenised: adds bleu_lc_tok, the older papers' measure.",
         ),
     ] = None,
     language: Annotated[
-        str | None, typer.Option("--language", metavar="CODE", help="Of the translations: de, fr; else as in the card.")
+        str | None, typer.Option(metavar="CODE", help="Of the translations: de, fr; else as in the card.")
     ] = None,
     limit: options.Limit = None,
     beam: options.Beam = 5,
@@ -83,15 +82,14 @@ def image(
     limit: options.Limit = None,
     hide: Annotated[
         Literal["top", "bottom", "left", "right", "random"] | None,
-        typer.Option("--hide", help="Count only this half, or a random 60 % of the pixels, given all the others."),
+        typer.Option(help="Count only this half, or a random 60 % of the pixels, given all the others."),
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=1, metavar="N", help="Of an upscaling model: tries for each picture.")
+        int, typer.Option(min=1, metavar="N", help="Of an upscaling model: tries for each picture.")
     ] = 5,
     seed: options.Seed = 0,
     heat: Annotated[
-        Path | None,
-        typer.Option("--heat", dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf."),
+        Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf.")
     ] = None,
     engine: options.Engine = "auto",
     machine: options.Machine,

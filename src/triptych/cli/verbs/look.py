@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
-Layer = Annotated[int | None, typer.Option("--layer", min=1, metavar="N", help="One layer, counted from 1.")]
-Head = Annotated[int | None, typer.Option("--head", min=1, metavar="N", help="One head, counted from 1.")]
+Layer = Annotated[int | None, typer.Option(min=1, metavar="N", help="One layer, counted from 1.")]
+Head = Annotated[int | None, typer.Option(min=1, metavar="N", help="One head, counted from 1.")]
 
 
 @app.command()
@@ -35,7 +35,7 @@ def text(
     kind: Annotated[
         Literal["encoder", "decoder", "cross"] | None,
         typer.Option(
-            "--kind", help="Source to itself, target to itself, or target to source; else all three, one below another."
+            help="Source to itself, target to itself, or target to source; else all three, one below another."
         ),
     ] = None,
     layer: Layer = None,
@@ -77,10 +77,10 @@ def picture(
         bool, typer.Option("--similarity", help="Draw which places look alike instead; no model is asked.")
     ] = False,
     pixel: Annotated[
-        str | None, typer.Option("--pixel", metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle.")
+        str | None, typer.Option(metavar="ROW,COLUMN", help="Counted from 0; else the one in the middle.")
     ] = None,
     model: options.Model = "fashion",
-    label: Annotated[str | None, typer.Option("--label", metavar="CLASS", help="Of the picture.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="CLASS", help="Of the picture.")] = None,
     layer: Layer = None,
     head: Head = None,
     machine: options.Machine,
@@ -127,19 +127,15 @@ def piece(
     layer: Layer = None,
     head: Head = None,
     step: Annotated[
-        int | None, typer.Option("--step", min=1, metavar="N", help="The note at this sixteenth; else the last.")
+        int | None, typer.Option(min=1, metavar="N", help="The note at this sixteenth; else the last.")
     ] = None,
     voice: Annotated[
-        Literal["soprano", "alto", "tenor", "bass"] | None,
-        typer.Option("--voice", help="Whose note it is; else the soprano's."),
+        Literal["soprano", "alto", "tenor", "bass"] | None, typer.Option(help="Whose note it is; else the soprano's.")
     ] = None,
     note: Annotated[
-        int | None,
-        typer.Option("--note", min=1, metavar="N", help="Of a piano model: the note of this number; else the last."),
+        int | None, typer.Option(min=1, metavar="N", help="Of a piano model: the note of this number; else the last.")
     ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", metavar="NAME", help="Of a piano model: the composer.")
-    ] = None,
+    label: Annotated[str | None, typer.Option(metavar="NAME", help="Of a piano model: the composer.")] = None,
     machine: options.Machine,
 ) -> None:
     """Draw what one note of a piece looked at when it was written; --json adds the numbers."""
@@ -177,13 +173,11 @@ def piece(
 def complexity(
     *,
     out: options.Picture,
-    width: Annotated[int, typer.Option("--width", metavar="D", help="Width of a layer, a power of two from 16.")] = 256,
+    width: Annotated[int, typer.Option(metavar="D", help="Width of a layer, a power of two from 16.")] = 256,
     longest: Annotated[
-        int, typer.Option("--longest", metavar="N", help="Longest length, a power of two; full attention to its half.")
+        int, typer.Option(metavar="N", help="Longest length, a power of two; full attention to its half.")
     ] = 16_384,
-    repeats: Annotated[
-        int, typer.Option("--repeats", metavar="N", help="Runs of which the median is taken, at least 5.")
-    ] = 5,
+    repeats: Annotated[int, typer.Option(metavar="N", help="Runs of which the median is taken, at least 5.")] = 5,
     machine: options.Machine,
 ) -> None:
     """Measure the complexity table of the Transformer paper on the processor, in float32, and draw it; --json adds the

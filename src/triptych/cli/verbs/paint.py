@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from triptych.image.data import Mask
     from triptych.image.painter import Painter
 
-Label = Annotated[str | None, typer.Option("--label", metavar="CLASS", help="One of the model's classes: coat.")]
+Label = Annotated[str | None, typer.Option(metavar="CLASS", help="One of the model's classes: coat.")]
 Folder = Annotated[
     Path,
     typer.Option(
         "--out", file_okay=False, metavar="DIR", help="Folder of the pictures, as PNG; earlier ones there are replaced."
     ),
 ]
-Count = Annotated[int, typer.Option("--count", min=1, max=512, metavar="N", help="How many, all different.")]
+Count = Annotated[int, typer.Option(min=1, max=512, metavar="N", help="How many, all different.")]
 Side = Literal["top", "bottom", "left", "right"]
 SHEET = "all.png"
 NAMES = r"([1-9]\d*|all)\.png"  # that pictures in a folder are given
@@ -67,14 +67,11 @@ def complete(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG, JPEG, WebP, ...; the damaged picture.")],
     out: Folder,
     mask: Annotated[
-        Path | None,
-        typer.Option("--mask", metavar="MASK.png", help="As large as the picture: its white part is filled."),
+        Path | None, typer.Option(metavar="MASK.png", help="As large as the picture: its white part is filled.")
     ] = None,
     keep: Annotated[
         Side | None,
-        typer.Option(
-            "--keep", help="Or: the half to keep. Without both, the transparent part is filled, else the bottom half."
-        ),
+        typer.Option(help="Or: the half to keep. Without both, the transparent part is filled, else the bottom half."),
     ] = None,
     label: Label = None,
     count: Count = 4,
@@ -111,7 +108,6 @@ def upscale(
     out: Annotated[
         Path,
         typer.Option(
-            "--out",
             dir_okay=False,
             metavar="FILE.png",
             help="The large one; FILE-1.png, FILE-2.png, ... of several. FILE-given.png shows what was given.",

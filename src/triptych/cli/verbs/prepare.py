@@ -18,12 +18,11 @@ app = typer.Typer(name="prepare", help="Read many files once, for training.")
 @options.grouped
 def music(
     *,
-    data: Annotated[Path, typer.Option("--data", metavar="PATH", help="A folder or zip of MIDI (or MusicXML) files.")],
-    out: Annotated[Path, typer.Option("--out", file_okay=False, metavar="DIR", help="A new folder for the arrays.")],
+    data: Annotated[Path, typer.Option(metavar="PATH", help="A folder or zip of MIDI (or MusicXML) files.")],
+    out: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="A new folder for the arrays.")],
     index: Annotated[
         Path | None,
         typer.Option(
-            "--index",
             exists=True,
             dir_okay=False,
             metavar="FILE.csv",
@@ -34,7 +33,7 @@ def music(
         bool, typer.Option("--melody", help="Keep the melodies too (a part named melody, else the highest notes).")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=64, metavar="N", help="Processes that read; as processors.")
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Processes that read; as processors.")
     ] = None,
     machine: options.Machine,
 ) -> None:

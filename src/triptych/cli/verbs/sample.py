@@ -46,7 +46,7 @@ def pixels(folder: Folder, machine: options.Machine) -> None:
 def notes(folder: Folder, machine: options.Machine) -> None:
     """Write twelve old tunes as MIDI: each alone in melodies, and set for four voices by a rule in chorales."""
     from triptych.music.files.midi import midi_bytes
-    from triptych.music.piece.setting import sample_pieces
+    from triptych.music.piece.tunes import sample_pieces
 
     files = {f"{name}.mid": midi_bytes(piece) for name, piece in sample_pieces().items()}
     what = "Old tunes in the public domain, alone and set for four voices by a rule."

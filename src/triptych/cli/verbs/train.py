@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="train", help="Train a model on your own data.")
 
-Out = Annotated[Path, typer.Option("--out", file_okay=False, metavar="RUN", help="Folder of the run.")]
+Out = Annotated[Path, typer.Option(file_okay=False, metavar="RUN", help="Folder of the run.")]
 
 
 @app.command()
@@ -28,11 +28,9 @@ def text(
     source: options.Source,
     target: options.Target = None,
     held_out_source: Annotated[
-        Path | None, typer.Option("--held-out-source", metavar="FILE", help="Sentences to measure on, not learn from.")
+        Path | None, typer.Option(metavar="FILE", help="Sentences to measure on, not learn from.")
     ] = None,
-    held_out_target: Annotated[
-        Path | None, typer.Option("--held-out-target", metavar="FILE", help="Their translations.")
-    ] = None,
+    held_out_target: Annotated[Path | None, typer.Option(metavar="FILE", help="Their translations.")] = None,
     setup: Setup,
     out: Out = Path("runs/text"),
     machine: options.Machine,

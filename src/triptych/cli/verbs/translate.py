@@ -32,22 +32,14 @@ class Search:
     PANEL: ClassVar = "Generation"
 
     beam: options.Beam = 5
-    nbest: Annotated[int, typer.Option("--nbest", min=1, metavar="N", help="Translations a line.")] = 1
-    length_penalty: Annotated[
-        float, typer.Option("--length-penalty", metavar="ALPHA", help="Above 0 favours longer translations.")
-    ] = 0.6
+    nbest: Annotated[int, typer.Option(min=1, metavar="N", help="Translations a line.")] = 1
+    length_penalty: Annotated[float, typer.Option(metavar="ALPHA", help="Above 0 favours longer translations.")] = 0.6
     length_convention: Annotated[
         Literal["gnmt", "power", "sockeye", "none"],
-        typer.Option("--length-convention", help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a."),
+        typer.Option(help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a."),
     ] = "gnmt"
     no_repeat_ngram: Annotated[
-        int,
-        typer.Option(
-            "--no-repeat-ngram",
-            min=0,
-            metavar="N",
-            help="No N pieces in succession come twice in a translation; 0: any may.",
-        ),
+        int, typer.Option(min=0, metavar="N", help="No N pieces in succession come twice in a translation; 0: any may.")
     ] = 0
 
     def check(self, draw: options.Draw) -> None:
@@ -83,7 +75,7 @@ def translate(
         list[str] | None, typer.Argument(help="Sentences, each in quotation marks. Without: lines of standard input.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="FILE", help="Translate the lines of this file, gz or not.")
+        Path | None, typer.Option(metavar="FILE", help="Translate the lines of this file, gz or not.")
     ] = None,
     model: options.Model = "captions-en-de",
     search: Search,

@@ -25,8 +25,11 @@ MAX_ARRAY_BYTES = 2_000_000_000  # bytes
 MAX_CLASSES = 100_000
 NAME_LENGTH = 80  # characters of a class
 HELD_OUT = 10  # every so many-th picture is one of the validation split, where none was set apart
-IDX_FILES = {"train": ("train",), "valid": ("train",), "test": ("t10k", "test")}  # "test" of EMNIST
-IDX_KINDS = {"images": 3, "labels": 1}  # and their dimensions
+IDX_SPLITS = {"train": "train", "test": "t10k"}  # as MNIST names them; EMNIST has "test"
+IDX_NAME = re.compile(
+    r"(.*[-_.])?(train|t10k|test)[-_.](images(?=[-_.]idx3)|labels(?=[-_.]idx1))[-_.]idx[13]([-_.]ubyte)?(\.gz)?",
+    re.IGNORECASE,
+)
 IDX_HELD_OUT = 12  # the last part in so many of the training file is the validation split, ...
 MAX_HELD_OUT = 5_000  # ... at most so many pictures
 DIGITS = tuple("0123456789")
@@ -48,7 +51,7 @@ NPY_HEADER = re.compile(
 
 def has_idx(folder: Path) -> bool:
     """Whether a folder has pictures in IDX files."""
-    return any(_idx_files(folder, split, "images") for split in ("train", "test"))
+    return any(kind == "images" for _, _, kind in _idx_files(folder))
 
 
 def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
@@ -58,11 +61,10 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
     in its path, else numbers. Raises UserError for damaged files, and those that contradict each other.
     """
     warnings: list[str] = []
-    path = _idx_file(folder, split, "images")
+    path, beside = _idx_pair(folder, split)
     pictures, labels = read_idx(path, 3)[..., None], None
     if len(pictures) and 0 in pictures.shape:
         raise UserError(f"expected pictures in {str(path)!r}, got {len(pictures):,} without pixels; make it anew")
-    beside = _labels_of(path)
     if beside is None:
         warnings.append(f"no file of labels beside {path.name}: the pictures are without classes")
     else:
@@ -81,43 +83,36 @@ def idx_split(folder: Path, split: str) -> tuple[Parts, list[str]]:
     return (pictures, labels, DIGITS + tuple(str(label) for label in range(len(DIGITS), highest + 1))), warnings
 
 
-def _idx_file(folder: Path, split: str, kind: str) -> Path:
-    """The file of a split; unpacked if it is there so, too. Raises UserError unless there is one."""
-    found = _idx_files(folder, split, kind)
-    named = {_idx_prefix(path) for path in found}
-    if len(named) > 1:
+def _idx_pair(folder: Path, split: str) -> tuple[Path, Path | None]:
+    """The files of pictures and of labels of a split. Raises UserError unless there is one data set with it."""
+    files, part = _idx_files(folder), "test" if split == "test" else "train"
+    found = {name: path for (name, own, kind), path in files.items() if (own, kind) == (part, "images")}
+    if len(found) > 1:
+        names = ", ".join(path.name for path in [*found.values()][:5])
         raise UserError(
-            f"expected one data set of IDX files in {str(folder)!r}, got {', '.join(path.name for path in found[:5])}; "
-            "move each into a folder of its own"
+            f"expected one data set of IDX files in {str(folder)!r}, got {names}; move each into a folder of its own"
         )
     if not found:
-        there = _idx_files(folder, "test" if split != "test" else "train", kind)
+        there = next((path.name for (_, _, kind), path in files.items() if kind == "images"), "none")
         raise UserError(
-            f"expected {IDX_FILES[split][0]}-{kind}-idx{IDX_KINDS[kind]}-ubyte in {str(folder)!r} for the split "
-            f"{split!r}, got {there[0].name if there else 'none'} alone; put it there"
+            f"expected {IDX_SPLITS[part]}-images-idx3-ubyte in {str(folder)!r} for the split {split!r}, got {there} "
+            "alone; put it there"
         )
-    return found[0]
+    ((name, path),) = found.items()
+    return path, files.get((name, part, "labels"))
 
 
-def _idx_files(folder: Path, split: str, kind: str) -> list[Path]:
-    """Files of that kind, with or without gzip: train-images-idx3-ubyte as MNIST has it, or as it is after unpacking
-    with some programs train-images.idx3-ubyte, maybe with the name of the data set before it. The unpacked come first.
+def _idx_files(folder: Path) -> dict[tuple[str, str, str], Path]:
+    """Files by the name of their data set, their part (train, test) and their kind (images, labels): with or without
+    gzip, train-images-idx3-ubyte as MNIST has it, or as it is after unpacking with some programs
+    train-images.idx3-ubyte, maybe with the name of the data set before it. The unpacked come first.
     """
-    name = rf"(.*[-_.])?({'|'.join(IDX_FILES[split])})[-_.]{kind}[-_.]idx{IDX_KINDS[kind]}([-_.]ubyte)?(\.gz)?"
-    found = [path for path in folder.iterdir() if re.fullmatch(name, path.name, re.IGNORECASE) and path.is_file()]
-    return sorted(found, key=lambda path: (path.suffix.lower() == ".gz", path.name))
-
-
-def _idx_prefix(path: Path) -> str:
-    """The part of a file name before the split."""
-    return re.split("(?:train|t10k|test)[-_.](?:images|labels)", path.name, flags=re.IGNORECASE)[0].lower()
-
-
-def _labels_of(path: Path) -> Path | None:
-    """The file of labels that belongs to one of pictures."""
-    split = "test" if re.search("(?:t10k|test)[-_.]images", path.name, re.IGNORECASE) else "train"
-    beside = _idx_files(path.parent, split, "labels")
-    return next((labels for labels in beside if _idx_prefix(labels) == _idx_prefix(path)), None)
+    found: dict[tuple[str, str, str], Path] = {}
+    for path in sorted(folder.iterdir(), key=lambda path: (path.suffix.lower() == ".gz", path.name)):
+        if (name := IDX_NAME.fullmatch(path.name)) and path.is_file():
+            data_set, part, kind = (name[group].lower() if name[group] else "" for group in (1, 2, 3))
+            found.setdefault((data_set, "train" if part == "train" else "test", kind), path)
+    return found
 
 
 def npz_split(path: Path, split: str) -> tuple[Parts, list[str]]:

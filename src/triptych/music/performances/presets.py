@@ -9,37 +9,9 @@ from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import MelodyCodec
 from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config
+from triptych.shape.presets import Presets
 
-# A decoder alone with relative attention over all of a crop, and no absolute positions.
-RELATIVE: dict[str, Any] = {
-    "width": 256,
-    "heads": 4,
-    "feed_forward": 1024,
-    "encoder_layers": 0,
-    "decoder_layers": 5,
-    "dropout": 0.1,
-    "norm": "pre",
-    "activation": "gelu",
-    "positions": {"kind": "none"},
-    "relations": {"distance": {"size": 2048}},
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "relative": RELATIVE,
-    # Blocks of 512 that see the block before, as in the paper: no distance is beyond the table.
-    "relative-local": {
-        **RELATIVE,
-        "pattern": {"kind": "local_1d", "query": 512, "memory": 512},
-        "relations": {"distance": {"size": 1024}},
-    },
-    "absolute": {**RELATIVE, "positions": {"kind": "sinusoidal"}, "relations": {}},
-    "tiny": {
-        **RELATIVE,
-        "width": 64,
-        "feed_forward": 128,
-        "decoder_layers": 2,
-        "relations": {"distance": {"size": 64}},
-    },
-}
+PRESETS = Presets("triptych.music.performances")
 
 
 def shaped(preset: str, task: str, codec: PerformanceCodec, changes: Mapping[str, Any]) -> Config:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from triptych.music.piece.key import Key
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import Note, Piece
 
+VOICES = ("soprano", "alto", "tenor", "bass")
 CLASSES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TOKEN = re.compile(r"([A-Gr])([#b]?)(\d?)(?:/(\d+))?")
 
 
 @dataclass(frozen=True)
 class Tune:
-    """A melody with its title, origin, key, metre and quarter notes a minute. notes: as tunes.toml explains."""
+    """A melody with its title, origin, key, metre and quarter notes a minute. notes, and those of the lower
+    voices: as tunes.toml explains.
+    """
 
     title: str
     origin: str
@@ -25,6 +29,9 @@ class Tune:
     metre: str
     tempo: float
     notes: str
+    alto: str
+    tenor: str
+    bass: str
 
     def bars(self) -> list[list[tuple[int, int]]]:
         """Pitch (-1: a rest) and length in sixteenths of each note, by bar."""
@@ -36,20 +43,33 @@ class Tune:
         Where rests and an upbeat make whole bars, as programs export them, the piece has no upbeat.
         """
         metre, bars = Metre.parse(self.metre), self.bars()
-        notes, now = [], rests
-        for pitch, length in (note for bar in bars for note in bar):
-            if pitch >= 0:
-                notes.append(Note(now, now + length, pitch))
-            now += length
+        notes, end = _in_time((note for bar in bars for note in bar), rests)
         return Piece(
             tuple(notes),
             tempo=self.tempo,
             voices=("melody",),
-            length=now,
+            length=end,
             pickup=(rests + sum(length for _, length in bars[0])) % metre.ticks(4),
             metres=(metre,),
             keys=(Key.parse(self.key).signature,),
         )
+
+    def chorale(self) -> Piece:
+        """The tune over its alto, tenor and bass."""
+        alone = self.piece()
+        lower = (map(_note, line.split()) for line in (self.alto, self.tenor, self.bass))
+        notes = [note for voice, line in enumerate(lower, 1) for note in _in_time(line, 0, voice)[0]]
+        return replace(alone, notes=(*alone.notes, *notes), voices=VOICES)
+
+
+def _in_time(line: Iterable[tuple[int, int]], start: int, voice: int = 0) -> tuple[list[Note], int]:
+    """The notes of pitches (-1: a rest) and lengths, one after another from a sixteenth on, and where the last ends."""
+    notes = []
+    for pitch, length in line:
+        if pitch >= 0:
+            notes.append(Note(start, start + length, pitch, voice=voice))
+        start += length
+    return notes, start
 
 
 def _note(token: str) -> tuple[int, int]:
@@ -64,3 +84,12 @@ def tunes() -> dict[str, Tune]:
     """The tunes by name."""
     read = tomllib.loads((files("triptych.music.piece") / "tunes.toml").read_text("utf-8"))
     return {name: Tune(**tune) for name, tune in read.items()}
+
+
+def sample_pieces() -> dict[str, Piece]:
+    """The tunes by name, alone as melodies/ode, ... and for four voices as chorales/ode, ..."""
+    made = {}
+    for name, tune in tunes().items():
+        made[f"melodies/{name}"] = tune.piece()
+        made[f"chorales/{name}"] = tune.chorale()
+    return made

@@ -18,7 +18,7 @@ from triptych.train.run.inputs import difference, digests
 from triptych.train.run.lock import LOCK, Lock
 from triptych.train.run.ownership import CHECKPOINT, CHECKPOINTS, LOG, is_run, own_entries, own_parts, remove
 from triptych.train.run.report import check_log
-from triptych.train.run.state import FILE, Progress, State, read_state
+from triptych.train.run.state import FILE, Progress, State, check_kept, read_state
 
 
 class RunFolder:
@@ -140,12 +140,8 @@ class RunFolder:
     def keep_settings(self, settings: Mapping[str, Any]) -> None:
         """Note settings that the batches depend on. Raises UserError if the run is resumed and began with others."""
         for name, value in json.loads(json.dumps(dict(settings))).items():
-            before = self.state.settings.get(name) if self.state is not None else value
-            if before != value:
-                raise UserError(
-                    f"a resumed run keeps its settings: {name} was {before!r}, got {value!r}; leave it as it was, or "
-                    "start a new run with --from"
-                )
+            if self.state is not None:
+                check_kept("settings", name, self.state.settings.get(name), value)
             self.settings[name] = value
 
     def check_inputs(self) -> None:

@@ -14,9 +14,7 @@ from triptych.shape.store import read_model
 from triptych.train.averaging import MovingAverage
 from triptych.train.optimizer import optimizer_tensors, restore_optimizers
 from triptych.train.run.package import OF_CHECKPOINT, Package
-from triptych.train.run.state import Progress
-
-ADVICE = "leave it as it was, or start a new run with --from"
+from triptych.train.run.state import ADVICE, Progress, check_kept
 
 
 def check_same(folder: Path, progress: Progress, model: Transformer, package: Package, per_epoch: int) -> None:
@@ -27,14 +25,12 @@ def check_same(folder: Path, progress: Progress, model: Transformer, package: Pa
     stored = read_model(folder / progress.last_checkpoint)
     saved, ours = stored.config.to_dict(), model.config.to_dict()
     for key in ours:
-        if saved[key] != ours[key]:
-            raise UserError(f"a resumed run keeps its model: {key} was {saved[key]!r}, got {ours[key]!r}; {ADVICE}")
+        check_kept("model", key, saved[key], ours[key])
     if stored.files != dict(package.files):
         raise UserError(f"a resumed run keeps its vocabulary, and these data give another; {ADVICE}")
     for key, value in json.loads(json.dumps(dict(package.card), default=str)).items():
-        before = stored.card.get(key)
-        if key not in OF_CHECKPOINT and before != value:
-            raise UserError(f"a resumed run keeps its data and card: {key} was {before!r}, got {value!r}; {ADVICE}")
+        if key not in OF_CHECKPOINT:
+            check_kept("data and card", key, stored.card.get(key), value)
     if progress.updates_per_epoch != per_epoch:
         raise UserError(
             f"a resumed run keeps its data: an epoch had {progress.updates_per_epoch} updates, these give {per_epoch}; "

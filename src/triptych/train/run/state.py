@@ -22,6 +22,7 @@ from triptych.errors import UserError
 
 FILE = "resume.safetensors"
 BLANK = "0" * 64
+ADVICE = "leave it as it was, or start a new run with --from"
 PARTS = ("recipe", "settings", "inputs", "log")
 FREE = ("save_every",)  # settings of a recipe that a resumed run may change: they change nothing but its safety
 
@@ -116,8 +117,10 @@ def read_state(folder: Path) -> State:
 def check_recipe(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """A resumed run keeps its recipe, or it would not equal an uninterrupted one. Raises UserError for another."""
     for key in sorted({*saved, *ours}.difference(FREE)):
-        if saved.get(key) != ours.get(key):
-            raise UserError(
-                f"a resumed run keeps its recipe: {key} was {saved.get(key)!r}, got {ours.get(key)!r}; "
-                "leave it as it was, or start a new run with --from"
-            )
+        check_kept("recipe", key, saved.get(key), ours.get(key))
+
+
+def check_kept(what: str, name: str, before: object, now: object) -> None:
+    """Raise UserError where something by which a resumed run equals an uninterrupted one is not as it was."""
+    if before != now:
+        raise UserError(f"a resumed run keeps its {what}: {name} was {before!r}, got {now!r}; {ADVICE}")

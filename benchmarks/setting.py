@@ -1,20 +1,21 @@
-"""A melody set for four voices by a rule, without a model: a chord a beat, then the nearest notes of it.
+"""Set the tunes of the small free set for four voices: `python benchmarks/setting.py` prints the lower three of each.
 
-It uses six chords of a key. It makes the small free set of `triptych sample notes`, which is CC0.
+By a rule, without a model: a chord a beat, of six chords of a key, then the nearest notes of it. What it prints is
+kept in `src/triptych/music/piece/tunes.toml`, and CC0.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 from triptych.music.piece.key import Key
 from triptych.music.piece.metre import COMMON
 from triptych.music.piece.piece import Note, Piece
-from triptych.music.piece.tunes import tunes
+from triptych.music.piece.tunes import VOICES, tunes
 
-VOICES = ("soprano", "alto", "tenor", "bass")
 LOWEST, HIGHEST = (52, 48, 38), (72, 67, 57)  # of alto, tenor and bass
 # Semitones of the chords' notes above the tonic: root, third, fifth.
 MAJOR = {"I": (0, 4, 7), "ii": (2, 5, 9), "iii": (4, 7, 11), "IV": (5, 9, 0), "V": (7, 11, 2), "vi": (9, 0, 4)}
@@ -22,15 +23,6 @@ MINOR = {"I": (0, 3, 7), "III": (3, 7, 10), "IV": (5, 8, 0), "V": (7, 11, 2), "v
 STRANGE, AGAIN, HOME, ODD = 4.0, 0.6, 1.5, 0.7  # costs: a tone outside, no change, no rest at the end, a rarer chord
 USUAL = ("I", "IV", "V")
 LEAPS = {("V", "IV"): 1.5, ("V", "ii"): 1.5}
-
-
-def sample_pieces() -> dict[str, Piece]:
-    """Old tunes by name: melodies/ode, ... and the same for four voices in chorales/."""
-    made = {}
-    for name, tune in tunes().items():
-        made[f"melodies/{name}"] = alone = tune.piece()
-        made[f"chorales/{name}"] = four_voices(alone, Key.parse(tune.key))
-    return made
 
 
 def four_voices(melody: Piece, key: Key) -> Piece:
@@ -113,3 +105,34 @@ def _joined(notes: Sequence[Note]) -> list[Note]:
             kept.append(note)
             last[note.voice] = note
     return kept
+
+
+def written(notes: Sequence[Note], fifths: int, length: int) -> str:
+    """The notes of a voice as tunes.toml has them."""
+    names = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
+    if fifths >= 0:
+        names = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+    found, now = [], 0
+    for note in sorted(notes):
+        found += [f"r/{note.start - now}"] * (note.start > now)
+        found.append(f"{names[note.pitch % 12]}{note.pitch // 12 - 1}/{note.end - note.start}".removesuffix("/4"))
+        now = note.end
+    return " ".join([*found, *[f"r/{length - now}"] * (length > now)])
+
+
+def main() -> None:
+    """Print alto, tenor and bass of every tune."""
+    for name, tune in tunes().items():
+        key = Key.parse(tune.key)
+        piece = four_voices(tune.piece(), key)
+        print(f"[{name}]")
+        for voice in range(1, 4):
+            notes = [note for note in piece.notes if note.voice == voice]
+            text = written(notes, key.fifths, piece.length)
+            quotes = '"""' if len(text) > 110 else '"'
+            lines = textwrap.fill(text, 118, break_on_hyphens=False)
+            print(f"{VOICES[voice]} = {quotes}" + (f"\\\n{lines}" if len(text) > 110 else text) + quotes)
+
+
+if __name__ == "__main__":
+    main()
