@@ -2,86 +2,90 @@
 import { bytesOf, isAbort } from "./api.js";
 import { cellCursor, decodedMap, heatCanvas, percent } from "./maps.js";
 import { noteName, pitchName, placeName, writtenPiece } from "./piece.js";
+import { action } from "./settings.js";
 import { check, choice, element, notice, saveButtons, svg } from "./widgets.js";
 
 const CLOSER_ARCS = 14; // that are drawn, the strongest first
+const CLOSER_LEAST = 0.015; // of the attention of a head, for an arc
 const CLOSER_WHOLE = 256; // sixteenths of a chorale whose attention is fetched at once
-const CLOSER_ALIKE = 0.8;
+const CLOSER_ALIKE = 0.8; // similarity of beats from which a passage goes on
 const CLOSER_BEATS = 8; // of a passage that is played
+const CLOSER_MARKS = 24;
+const CLOSER_WAIT = 500; // milliseconds after an edit
 
 export function createCloser({ api, roll, player, announce, hasScore }) {
-  let piece = null;
-  let model = null;
-  let shape = { layers: 6, heads: 4 };
-  let known = new Map(); // answers about this piece, by what was asked
+  let [piece, model] = [null, null];
+  let known = new Map(); // answers about attention in this piece, by what was asked
   let chosen = null; // the note whose arcs are shown
   let reading = null; // its attention, by layer and head
-  let asked = null;
-  let waiting = null;
-  let alike = null; // {values, beats, begins, ends, bars}
+  let [asked, waiting] = [new AbortController(), new AbortController()];
+  let timer = null;
+  let alike = null; // {values, count, edges}
+  let marks = [];
+  const plays = () => piece.kind === "performance";
+  const upTo = (count) => [...Array(count).keys()];
 
   // -- arcs -------------------------------------------------------------------------------------------------------
 
   const says = element("p", { class: "readout", role: "status",
     text: "Choose the tool “Look”, then point at a note: arcs lead to what the model read when it wrote it." });
   const layer = choice({ label: "Layer", options: [], onchange: draw });
-  const heads = element("div", { class: "bar heads" });
-  const arcsNode = element("div", { class: "bar" }, layer.node, heads);
+  const heads = element("div", { class: "bar heads", role: "group", "aria-label": "Heads" });
 
-  function options() {
-    const names = [...Array(shape.layers).keys()].map((one) => ({ value: String(one), label: `layer ${one + 1}` }));
-    layer.setOptions([...names, { value: "mean", label: "mean of all" }], layer.value || String(shape.layers - 1));
-    if (heads.children.length === shape.heads) return;
-    heads.replaceChildren(...[...Array(shape.heads).keys()].map((head) => {
-      const one = check({ label: `head ${head + 1}`, value: true, onchange: draw });
-      one.node.classList.add(`head-${head % 4 + 1}`);
-      return one.node;
+  function options(layers, count) {
+    const last = String(layers - 1);
+    layer.setOptions([...upTo(layers).map((one) => ({ value: String(one), label: `layer ${one + 1}` })),
+      { value: "mean", label: "mean of all" }], Number(layer.value) > last ? last : layer.value || last);
+    if (heads.children.length === count) return;
+    heads.replaceChildren(...upTo(count).map((head) => {
+      const { node } = check({ label: `head ${head + 1}`, value: true, onchange: draw });
+      node.classList.add(`head-${head % 4 + 1}`);
+      return node;
     }));
   }
 
-  // Attention of the chosen note: at(layer, head) -> Float32Array over the moments or the notes.
-  async function attention(note, place, signal) {
-    const whole = piece.kind === "chorale" && piece.length <= CLOSER_WHOLE;
-    const about = piece.kind === "performance" ? { note: place } : { step: whole ? null : note.start };
+  // at(layer, head) -> bytes of attention of a note to the moments of a chorale or the notes of a performance.
+  async function attention(note, place) {
+    const whole = !plays() && piece.length <= CLOSER_WHOLE;
+    const about = plays() ? { note: place } : { step: whole ? null : note.start };
     const key = JSON.stringify(about);
     if (!known.has(key)) {
-      known.set(key, api.post("attention", { kind: piece.kind, model, piece: writtenPiece(piece), ...about }, { signal }));
+      asked.abort();
+      asked = new AbortController();
+      const body = { kind: piece.kind, model, piece: writtenPiece(piece), ...about };
+      known.set(key, api.post("attention", body, { signal: asked.signal }));
       known.get(key).catch(() => known.delete(key));
     }
-    const answer = await known.get(key);
-    shape = { layers: answer.layers, heads: answer.heads };
-    const [, layers, count, keys] = answer.weights.shape;
-    const bytes = bytesOf(answer.weights.data).subarray((whole ? note.start : 0) * layers * count * keys);
-    return (one, head) => bytes.subarray((one * count + head) * keys, (one * count + head + 1) * keys);
+    const { weights } = await known.get(key);
+    const [, layers, count, width] = weights.shape;
+    const bytes = bytesOf(weights.data).subarray((whole ? note.start : 0) * layers * count * width);
+    const at = (one, head) => bytes.subarray((one * count + head) * width, (one * count + head + 1) * width);
+    return { layers, count, at };
   }
 
-  // Shares of attention by note of the piece (or moment of rest), the strongest of the heads that are shown.
   async function point(place) {
     chosen = place;
-    asked?.abort();
-    if (place === null || !piece || !model) return roll.set({ arcs: [] });
-    asked = new AbortController();
+    if (place === null || !model) return roll.set({ arcs: [] });
     try {
-      const note = piece.notes[place];
-      const at = await attention(note, place, asked.signal);
-      if (chosen !== place) return;
-      options();
-      reading = at;
-      draw();
+      const found = await attention(piece.notes[place], place);
+      if (chosen !== place) return undefined;
+      reading = found;
+      options(found.layers, found.count);
+      return draw();
     } catch (error) {
       if (!isAbort(error)) says.textContent = error.message;
+      return undefined;
     }
   }
 
   function draw() {
     const note = piece?.notes[chosen];
     if (!note || !reading) return;
-    const shownHeads = [...heads.querySelectorAll("input")].flatMap((input, head) => (input.checked ? [head] : []));
-    const layers = layer.value === "mean" ? [...Array(shape.layers).keys()] : [Number(layer.value)];
+    const layers = layer.value === "mean" ? upTo(reading.layers) : [Number(layer.value)];
     const found = new Map();
-    for (const head of shownHeads) {
-      for (const one of layers) {
-        reading(one, head).forEach((byte, key) => {
+    for (const [head, { checked }] of [...heads.querySelectorAll("input")].entries()) {
+      for (const one of checked ? layers : []) {
+        reading.at(one, head).forEach((byte, key) => {
           const to = byte ? target(note, key) : null;
           if (!to) return;
           const id = `${head} ${to.tick} ${to.pitch}`;
@@ -91,7 +95,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
         });
       }
     }
-    const arcs = [...found.values()].filter((arc) => arc.share > 0.015).sort((one, other) => other.share - one.share);
+    const arcs = [...found.values()].filter((arc) => arc.share > CLOSER_LEAST);
+    arcs.sort((one, other) => other.share - one.share);
     roll.set({ arcs: arcs.slice(0, CLOSER_ARCS) });
     const [first] = arcs;
     says.textContent = !first ? `${noteName(piece, note)}: these heads look at the start alone.`
@@ -99,42 +104,40 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
         `${percent(Math.min(1, first.share))} of head ${first.head + 1}.`;
   }
 
+  // Where attention goes: a note of a performance, or the note of the same voice at a moment of a chorale.
   function target(note, key) {
-    if (piece.kind === "performance") {
-      const to = piece.notes[key];
-      return to && key !== chosen ? { tick: to.start, pitch: to.pitch } : null;
-    }
-    if (key >= note.start) return null;
-    const to = piece.notes.find((one) => one.voice === note.voice && one.start <= key && key < one.end);
+    const to = plays() ? piece.notes[key]
+      : piece.notes.find((one) => one.voice === note.voice && one.start <= key && key < one.end);
+    if (plays() ? !to || key === chosen : key >= note.start) return null;
     return to ? { tick: to.start, pitch: to.pitch } : { tick: key, pitch: note.pitch };
   }
 
   // -- what resembles what ----------------------------------------------------------------------------------------
 
-  const alikeStatus = element("p", { class: "readout", role: "status" });
-  const frame = element("div", { class: "alike scroll", tabindex: 0, role: "application",
+  const cross = { row: 0, column: 0 };
+  const crossSays = element("p", { class: "readout", role: "status" });
+  const frame = element("div", { class: "alike", tabindex: 0, role: "application",
+    onkeydown: (event) => { if (event.key === "Enter") hear(); },
     "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages." });
-  const alikeSaves = element("span");
+  const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikeDrawn });
   const alikeNode = element("section", { class: "card" }, element("h3", { text: "What comes back" }),
-    element("p", { class: "faint small", text: "Every beat beside every other: dark where they sound alike; stripes beside " +
-      "the diagonal are passages that return. Click to hear both, one after the other." }), frame, alikeStatus, alikeSaves);
-  const crossing = { row: 0, column: 0 };
-  frame.addEventListener("keydown", (event) => { if (event.key === "Enter") hear(); });
+    element("p", { class: "faint small", text: "Every beat beside every other: strong where they sound alike; stripes " +
+      "beside the diagonal are passages that return. Click to hear both, one after the other." }), frame, crossSays, alikeSaves);
 
-  function showAlike(answer) {
-    const { matrix: { shape: [count] }, begins, ends, bars } = answer;
-    const values = decodedMap({ ...answer.matrix, shape: [1, 1, count, count] }).at(0, 0);
-    alike = { values, count, edges: [...begins, ends], bars };
+  function showAlike({ matrix, begins, ends, repetition }) {
+    const count = begins.length;
+    const values = decodedMap({ ...matrix, shape: [1, 1, count, count] }).at(0, 0);
     const canvas = heatCanvas({ values, rows: count, columns: count });
     const mark = svg("svg", { viewBox: `0 0 ${count} ${count}`, "aria-hidden": "true" });
-    frame.replaceChildren(element("div", { class: "alike-square" }, canvas, mark));
-    if (!alikeSaves.firstChild) alikeSaves.append(saveButtons("repetition", alikePicture));
-    alikeStatus.textContent = `${count} beats` + (answer.repetition === null ? "" :
-      `; ${percent(answer.repetition)} of them lie in passages that come back`);
+    alike = { values, count, edges: [...begins, ends].map((edge) => Math.round(plays() ? 1_000 * edge : edge)) };
+    frame.replaceChildren(canvas, mark);
+    crossSays.textContent = `${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
+      : `; ${percent(repetition)} of them lie in passages that come back`);
     cellCursor(frame, canvas, { grid: { x: 0, y: 0, width: count, height: count }, rows: count, columns: count }, (row, column) => {
-      Object.assign(crossing, { row, column });
-      mark.replaceChildren(svg("path", { d: `M0 ${row + 0.5}H${count}M${column + 0.5} 0V${count}`, "vector-effect": "non-scaling-stroke" }));
-      alikeStatus.textContent = `${beatName(row)} and ${beatName(column)}: ${percent(values[row * count + column])} alike`;
+      Object.assign(cross, { row, column });
+      mark.replaceChildren(svg("path", { d: `M0 ${row + 0.5}H${count}M${column + 0.5} 0V${count}` }));
+      const [one, other] = [row, column].map((beat) => placeName(piece, alike.edges[beat]));
+      crossSays.textContent = `${one} and ${other}: ${percent(values[row * count + column])} alike`;
     });
     canvas.addEventListener("click", hear);
   }
@@ -147,55 +150,52 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     return canvas;
   }
 
-  const ticks = (edge) => Math.round(piece.kind === "performance" ? 1_000 * edge : edge);
-  const beatName = (beat) => placeName(piece, ticks(alike.edges[beat]));
+  function alikeDrawn() {
+    const { width, height } = alikePicture();
+    return svg("svg", { viewBox: `0 0 ${width} ${height}` }, svg("image", { href: alikePicture().toDataURL(), width, height }));
+  }
 
   // The two passages that begin at the cross: as long as they stay alike, from two beats to eight.
   function hear() {
     if (!alike) return;
-    const { row, column } = crossing;
+    const { values, count, edges } = alike;
+    const [first, second] = [Math.min(cross.row, cross.column), Math.max(cross.row, cross.column)];
+    const room = Math.min(CLOSER_BEATS, count - second, second - first || CLOSER_BEATS);
     let beats = 1;
-    const room = Math.min(CLOSER_BEATS, alike.count - Math.max(row, column), Math.abs(row - column) || CLOSER_BEATS);
-    while (beats < room && (beats < 2 || alike.values[(row + beats) * alike.count + column + beats] >= CLOSER_ALIKE)) beats += 1;
-    const range = (first) => ({ from: ticks(alike.edges[first]), until: ticks(alike.edges[first + beats]) });
-    const ranges = row === column ? [range(row)] : [range(Math.min(row, column)), range(Math.max(row, column))];
+    while (beats < room && (beats < 2 || values[(first + beats) * count + second + beats] >= CLOSER_ALIKE)) beats += 1;
+    const ranges = [...new Set([first, second])].map((beat) => ({ from: edges[beat], until: edges[beat + beats] }));
     roll.set({ passages: ranges });
     player.play(ranges);
     announce(`Playing ${ranges.map((one) => placeName(piece, one.from)).join(", then ")}`);
   }
 
-  // -- voice leading and the score ----------------------------------------------------------------------------------
+  // -- voice leading and the score --------------------------------------------------------------------------------
 
   const marksNode = element("div", { class: "marks" });
-  const showMarks = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: () => leading() });
-  let marks = [];
-
-  function leading() {
-    const shown = showMarks.value ? marks : [];
-    roll.set({ marks: shown });
-    marksNode.replaceChildren(...(shown.length ? shown.slice(0, 24).map((mark) => element("button", {
-      type: "button", class: "quiet small", text: `${mark.text}, ${placeName(piece, mark.step)}`,
-      onclick: () => { player.seek(mark.step); roll.head(mark.step, true); },
-    })) : [element("span", { class: "faint small", text: showMarks.value ? "No fault of voice leading found." : "" })]));
-  }
-
+  const marked = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: leading });
   const scoreStatus = notice();
   const score = element("img", { class: "score", alt: "" });
   const scoreNode = element("section", { class: "card" }, element("h3", { text: "Score" }), scoreStatus.node,
     element("div", { class: "scroll score-frame", tabindex: 0, role: "region", "aria-label": "Score" }, score));
 
-  function showScore(answer) {
-    score.src = `data:image/svg+xml;base64,${answer.data}`;
+  function leading() {
+    roll.set({ marks: marked.value ? marks : [] });
+    marksNode.replaceChildren(...(marked.value ? marks.slice(0, CLOSER_MARKS) : []).map(({ text, step }) =>
+      action(`${text}, ${placeName(piece, step)}`, () => { player.seek(step); roll.head(step, true); }, { class: "quiet small" })));
+  }
+
+  function showScore({ data }) {
+    score.src = `data:image/svg+xml;base64,${data}`;
     score.alt = `Score of ${piece.notes.length} notes, engraved by verovio`;
     scoreStatus.clear();
   }
 
-  // -- all of it ----------------------------------------------------------------------------------------------------
+  // -- all of it --------------------------------------------------------------------------------------------------
 
-  async function fetched(name, body, use, fail) {
+  async function fetched(name, more, use, fail) {
     const [now, { signal }] = [piece, waiting];
     try {
-      const answer = await api.post(name, body, { signal });
+      const answer = await api.post(name, { piece: writtenPiece(now), ...more }, { signal });
       if (now === piece) use(answer);
     } catch (error) {
       if (!isAbort(error) && now === piece) fail(error);
@@ -203,32 +203,37 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function look() {
-    const body = { piece: writtenPiece(piece) };
-    fetched("similarity", body, showAlike, (error) => { frame.replaceChildren(); alikeStatus.textContent = error.message; });
-    if (hasScore) fetched("export", { ...body, format: "svg" }, showScore, (error) => { score.removeAttribute("src"); scoreStatus.fail(error); });
-    if (piece.kind === "chorale") fetched("voice_leading", body, (answer) => { ({ marks } = answer); leading(); }, () => {});
+    fetched("similarity", {}, showAlike, (error) => { frame.replaceChildren(); crossSays.textContent = error.message; });
+    if (hasScore) fetched("export", { format: "svg" }, showScore, (error) => { score.removeAttribute("src"); scoreStatus.fail(error); });
+    if (!plays()) fetched("voice_leading", {}, (answer) => { ({ marks } = answer); leading(); }, () => {});
   }
 
-  options();
-  let timer = null;
+  function stop() {
+    clearTimeout(timer);
+    waiting.abort();
+    asked.abort();
+  }
+
+  options(6, 4);
   return {
-    arcsNode, says, alikeNode, scoreNode, marksNode, marksCheck: showMarks.node,
+    below: [marked.node, marksNode, element("div", { class: "bar" }, layer.node, heads), says],
+    beside: [alikeNode, scoreNode],
     point,
+    stop,
     update(now, by) {
-      [piece, model, known, chosen, marks] = [now, by, new Map(), null, []];
+      stop();
+      if (now.kind !== piece?.kind) {
+        frame.replaceChildren();
+        crossSays.textContent = "";
+        score.removeAttribute("src");
+      }
+      [piece, model, known, chosen, marks, waiting] = [now, by, new Map(), null, [], new AbortController()];
       roll.set({ arcs: [], passages: [], marks: [] });
       marksNode.replaceChildren();
-      clearTimeout(timer);
-      waiting?.abort();
-      waiting = new AbortController();
-      alikeNode.hidden = scoreNode.hidden = !piece.notes.length;
-      if (!hasScore) scoreNode.hidden = true;
-      if (piece.notes.length) timer = setTimeout(look, 500);
-    },
-    stop() {
-      clearTimeout(timer);
-      waiting?.abort();
-      asked?.abort();
+      marked.node.hidden = plays();
+      alikeNode.hidden = !piece.notes.length;
+      scoreNode.hidden = !piece.notes.length || !hasScore;
+      if (piece.notes.length) timer = setTimeout(look, CLOSER_WAIT);
     },
   };
 }

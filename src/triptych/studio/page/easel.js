@@ -27,13 +27,13 @@ export function colourAt({ channels, bytes }, place) {
 }
 
 // A canvas of one dot a pixel. veil: cells that are not known yet, or are hidden, get the colours of a checkerboard.
-export function pictureCanvas(picture, { canvas = element("canvas"), veil = null } = {}) {
+export function pictureCanvas(picture, { canvas = element("canvas"), veil = null, tones = ["--line", "--soft"] } = {}) {
   const { height, width } = picture;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const image = new ImageData(width, height);
-  const tones = ["--line", "--soft"].map((name) => tokenColour(name).match(/[\d.]+/g).slice(0, 3).map(Number));
+  const colours = tones.map((name) => tokenColour(name).match(/[\d.]+/g).slice(0, 3).map(Number));
   for (let place = 0; place < height * width; place += 1) {
-    const tone = tones[(Math.floor(place / width) + place % width) % 2];
+    const tone = colours[(Math.floor(place / width) + place % width) % 2];
     image.data.set([...(veil?.[place] ? tone : colourAt(picture, place)), 255], 4 * place);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
@@ -69,49 +69,48 @@ export function outlineOf(mask, height, width) {
 }
 
 // Cells on the way from one to another, both included.
-function easelLine([row, column], [toRow, toColumn]) {
-  const steps = Math.max(Math.abs(toRow - row), Math.abs(toColumn - column), 1);
-  return [...Array(steps + 1).keys()].map((step) => [
-    Math.round(row + (toRow - row) * step / steps), Math.round(column + (toColumn - column) * step / steps)]);
+function easelLine(from, to) {
+  const steps = Math.max(...from.map((start, axis) => Math.abs(to[axis] - start)), 1);
+  return Array.from({ length: steps + 1 }, (_, step) =>
+    from.map((start, axis) => Math.round(start + (to[axis] - start) * step / steps)));
 }
 
-// A board: a picture under an overlay in SVG. onstroke(cells, {begin, from}) is told what a pressed pointer, or Space and
-// Shift with arrow keys, pass over; onwalk(row, column) where the pointer or the keys are.
-export function createBoard({ label, hint, announce, name, onstroke = null, onwalk = () => {}, onend = () => {} }) {
+// A board: a picture under an overlay in SVG. onstroke(cells, {begin, from, at}) is told what a pressed pointer, Space, or
+// Shift with arrow keys pass over; onwalk(row, column) where the pointer or the keys are; name(row, column) is spoken.
+export function createBoard({ label, hint, announce, name, onstroke = null, onwalk = () => {} }) {
   let size = { height: 1, width: 1 };
   let cursor = null;
-  let stroke = null; // where a stroke began and where it is
+  let stroke = null; // where a stroke began, and where it is
   const canvas = element("canvas", { "aria-hidden": "true" });
   const overlay = svg("svg", { "aria-hidden": "true" });
   const frame = svg("rect", { class: "board-cursor", width: 1, height: 1, visibility: "hidden" });
   const node = element("div", { class: onstroke ? "board drawable" : "board", tabindex: 0, role: "application",
     "aria-label": `${label}. ${hint}` }, canvas, overlay);
 
-  function walk(row, column, speak) {
+  function walk(row, column) {
     cursor = [Math.min(size.height - 1, Math.max(0, row)), Math.min(size.width - 1, Math.max(0, column))];
-    frame.setAttribute("x", cursor[1]);
-    frame.setAttribute("y", cursor[0]);
-    frame.setAttribute("visibility", "visible");
+    for (const [key, value] of [["y", cursor[0]], ["x", cursor[1]], ["visibility", "visible"]]) frame.setAttribute(key, value);
     onwalk(...cursor);
-    if (speak) announce(name(...cursor));
   }
 
   function draw(begin) {
-    const from = stroke?.at ?? cursor;
+    if (!onstroke) return;
+    const from = begin ? cursor : stroke.at;
     stroke = { from: begin ? cursor : stroke.from, at: cursor };
-    onstroke?.(easelLine(begin ? cursor : from, cursor), { begin, from: stroke.from, at: cursor });
+    onstroke(easelLine(from, cursor), { begin, ...stroke });
   }
 
-  function spot(event) {
+  const lift = () => { stroke = null; };
+  const spot = (event) => {
     const box = node.getBoundingClientRect();
-    return [Math.floor((event.clientY - box.top) / box.height * size.height), Math.floor((event.clientX - box.left) / box.width * size.width)];
-  }
+    return [Math.floor((event.clientY - box.top) / box.height * size.height),
+      Math.floor((event.clientX - box.left) / box.width * size.width)];
+  };
 
   node.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
+    if (onstroke) node.setPointerCapture(event.pointerId);
     walk(...spot(event));
-    if (!onstroke) return;
-    node.setPointerCapture(event.pointerId);
     draw(true);
   });
   node.addEventListener("pointermove", (event) => {
@@ -120,39 +119,31 @@ export function createBoard({ label, hint, announce, name, onstroke = null, onwa
     walk(row, column);
     if (stroke) draw(false);
   });
-  for (const kind of ["pointerup", "pointercancel"]) node.addEventListener(kind, end);
+  node.addEventListener("pointerup", lift);
+  node.addEventListener("pointercancel", lift);
+  node.addEventListener("keyup", (event) => { if (event.key === "Shift") lift(); });
   node.addEventListener("keydown", (event) => {
     const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
-    const [row, column] = cursor ?? [Math.floor(size.height / 2), Math.floor(size.width / 2)];
-    if (step) {
-      if (event.shiftKey && onstroke && !stroke) { walk(row, column); draw(true); }
-      walk(cursor ? row + step[0] : row, cursor ? column + step[1] : column, true);
-      if (event.shiftKey && onstroke) draw(false);
-    } else if ((event.key === " " || event.key === "Enter") && onstroke) {
-      walk(row, column);
-      draw(true);
-      end();
-      announce(name(row, column));
-    } else return;
+    const presses = onstroke && (event.key === " " || event.key === "Enter");
+    if (!step && !presses) return;
     event.preventDefault();
+    if (!cursor) walk(Math.floor(size.height / 2), Math.floor(size.width / 2));
+    if (presses || (event.shiftKey && !stroke)) draw(true);
+    if (presses) lift();
+    else walk(cursor[0] + step[0], cursor[1] + step[1]);
+    if (stroke) draw(false);
+    announce(name(...cursor));
   });
-  node.addEventListener("keyup", (event) => { if (event.key === "Shift") end(); });
-
-  function end() {
-    if (!stroke) return;
-    stroke = null;
-    onend();
-  }
 
   return {
     node,
-    show(picture, { veil = null, drawn = [] } = {}) {
+    walk,
+    show(picture, { veil = null, tones, drawn = [] } = {}) {
       size = picture;
-      pictureCanvas(picture, { canvas, veil });
+      pictureCanvas(picture, { canvas, veil, tones });
       node.style.setProperty("--ratio", `${picture.width} / ${picture.height}`);
       overlay.setAttribute("viewBox", `0 0 ${picture.width} ${picture.height}`);
       overlay.replaceChildren(...drawn, frame);
     },
-    walk,
   };
 }

@@ -45,7 +45,8 @@ export function barTicks(piece) {
 export function barsOf(piece) {
   const bars = piece.pickup ? [{ start: 0, number: 0 }] : [];
   for (let start = piece.pickup; start < piece.length; start += barTicks(piece)) {
-    bars.push({ start, number: piece.kind === "performance" ? start / PIECE_MILLI : bars.length + (piece.pickup ? 0 : 1) });
+    const number = bars.length + (piece.pickup ? 0 : 1);
+    bars.push({ start, number: piece.kind === "performance" ? start / PIECE_MILLI : number });
   }
   return bars;
 }
@@ -53,11 +54,9 @@ export function barsOf(piece) {
 // "bar 2, beat 3.5", or "3.2 s".
 export function placeName(piece, tick) {
   if (piece.kind === "performance") return `${(tick / PIECE_MILLI).toFixed(1)} s`;
-  const beat = 16 / piece.metre[1];
-  if (tick < piece.pickup) return `upbeat, ${(tick / beat + 1).toFixed(2).replace(/\.?0+$/, "")}`;
-  const within = (tick - piece.pickup) % barTicks(piece);
-  const bar = Math.floor((tick - piece.pickup) / barTicks(piece)) + 1;
-  return `bar ${bar}, beat ${(within / beat + 1).toFixed(2).replace(/\.?0+$/, "")}`;
+  const bar = Math.floor((tick - piece.pickup) / barTicks(piece));
+  const within = bar < 0 ? tick : tick - piece.pickup - bar * barTicks(piece);
+  return `${bar < 0 ? "upbeat" : `bar ${bar + 1}`}, beat ${+(within * piece.metre[1] / 16 + 1).toFixed(2)}`;
 }
 
 export function pitchName(pitch) {
