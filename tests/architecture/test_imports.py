@@ -15,6 +15,7 @@ FLOORS = {
     "triptych": -2,
     "triptych.errors": -1,
     "triptych.extras": 0,
+    "triptych.fields": 0,
     "triptych.splits": 0,
     "triptych.shape": 0,
     "triptych.decode": 1,

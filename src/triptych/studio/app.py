@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triptych import __version__
 from triptych.errors import UserError
+from triptych.fields import JsonError, TooLargeError, one_of, parsed, read_json
 from triptych.music.files.plain import MAX_STEPS
-from triptych.shape.fields import JsonError, TooLargeError, one_of, parsed, read_json
 from triptych.studio import requests as asked
 from triptych.studio.description import UPLOADS, description
 from triptych.studio.models import Models

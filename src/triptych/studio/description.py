@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from triptych import __version__
-from triptych.shape.fields import schema
+from triptych.fields import schema
 from triptych.studio.requests import Drawn, LibreTranslate
 
 ABOUT = """JSON in, JSON out. Errors are {error} with their status: 400 no JSON, 403 a foreign Host or Origin, 413 too

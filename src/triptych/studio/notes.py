@@ -54,7 +54,7 @@ def continue_(models: Models, asked: Continue, job: Job) -> dict[str, Any]:
         primer = replace(asked.piece.piece(), length=0)  # as a file has it: without the silence after it
         given, shown, since = given_voices(primer), Chorale.of(primer), primer.length
         how = {"steps": None if asked.steps is None else primer.length + asked.steps, "report": words.append}
-        length = _tokens(asked.steps)
+        length = [*_tokens(asked.steps), *_upbeat(primer)]
     command = ["continue", GIVEN, *length, *draw_options(asked), "--out", "continued.mid"]
     about = envelope("continue", asked, entry, command, GIVEN)
     job.send("start", {**about, "given": asdict(shown)})
@@ -74,7 +74,7 @@ def harmonize(models: Models, asked: Harmonize, job: Job) -> dict[str, Any]:
         raise RefusedError("expected a melody in the soprano, got no notes there; write some")
     melody = replace(piece, notes=tune, voices=("melody",), length=0)
     shown = Chorale.of(melody)
-    command = ["harmonize", GIVEN, *draw_options(asked), "--out", "harmonized.mid"]
+    command = ["harmonize", GIVEN, *_upbeat(melody), *draw_options(asked), "--out", "harmonized.mid"]
     about = envelope("harmonize", asked, entry, command, GIVEN)
     job.send("start", {**about, "given": asdict(shown)})
     with job.watched(_heard(job, composer, given_melody(melody), shown.notes)):
@@ -112,23 +112,18 @@ def _infill_command(piece: Piece, cells: Any, asked: Infill) -> list[str] | None
     span, whole = bars.ticks(first, last), np.zeros_like(cells)
     whole[span.start : span.stop, voices] = True
     named = [word for voice in voices for word in ("--voice", VOICES[voice])]
-    words = [
-        "infill",
-        GIVEN,
-        *named,
-        "--from",
-        str(first),
-        "--to",
-        str(last),
-        *draw_options(asked),
-        "--out",
-        "filled.mid",
-    ]
+    where = ["--from", str(first), "--to", str(last), *_upbeat(piece)]
+    words = ["infill", GIVEN, *named, *where, *draw_options(asked), "--out", "filled.mid"]
     return words if (whole == cells).all() else None
 
 
 def _draw(asked: Drawn) -> dict[str, Any]:
     return {"sampling": asked.sampling(), "seed": asked.seed}
+
+
+def _upbeat(piece: Piece) -> list[str]:
+    """The option without which an upbeat is looked for in a file that has none."""
+    return [] if piece.pickup else ["--upbeat", "0"]
 
 
 def _tokens(steps: int | None) -> list[str]:
@@ -155,7 +150,9 @@ def _chorale_notes(composer: Any, ids: Sequence[int], given: Given | None) -> li
     before, up = (0, 0) if given is None else (given.before, given.semitones if given.back else 0)
     notes = ((max(0, note.start + before), note.end + before, note) for note in composer.codec.heard(ids))
     return [
-        [start, end, note.pitch - up, note.voice] for start, end, note in notes if 0 < end <= len(ids) // 4 + before
+        [start, end, note.pitch - up, note.voice]
+        for start, end, note in notes
+        if 0 < end <= (len(ids) - 1) // 4 + before
     ]
 
 

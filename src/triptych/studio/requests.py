@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from triptych.fields import Size
 from triptych.image.files.plain import Bytes, PlainPicture
 from triptych.music.files.plain import MAX_NOTES, MAX_STEPS, Chorale, Played
-from triptych.shape.fields import Size
 
 if TYPE_CHECKING:
     from triptych.generation.sampling import Sampling

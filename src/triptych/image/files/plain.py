@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.shape.fields import Size
+from triptych.fields import Size
 from triptych.shape.plain import packed, unpacked
 
 Edge = Annotated[int, Size(1, 64, True)]

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from triptych.errors import UserError
+from triptych.fields import Size, TooLargeError
 from triptych.music.chorales.codec import STEPS_PER_QUARTER, VOICES
 from triptych.music.files.reading import read_performance, read_piece
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.performance import Performance, from_piece
 from triptych.music.piece.piece import KeySignature, Note, Piece
-from triptych.shape.fields import Size, TooLargeError
 
 MAX_STEPS, MAX_NOTES, MAX_SECONDS = 1_024, 8_192, 600  # of a piece in this form
 
