@@ -213,7 +213,9 @@ def test_a_pixel_says_what_it_saw_by_pointer_and_by_keys(studio: Any, open_page:
     heads = [shown(one, 3) for one in page.locator(".gaze-map canvas").all()]
     page.get_by_label("Layer").select_option("layer 1")
     expect(saw).to_contain_text("Row 10, column 21:")
-    assert any((one != shown(other, 3)).any() for one, other in zip(heads, page.locator(".gaze-map canvas").all(), strict=True))
+    assert any(
+        (one != shown(other, 3)).any() for one, other in zip(heads, page.locator(".gaze-map canvas").all(), strict=True)
+    )
     board.focus()
     page.keyboard.press("ArrowDown")
     expect(saw).to_contain_text("Row 11, column 21:")

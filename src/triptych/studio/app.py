@@ -81,8 +81,8 @@ def _function(module: str, name: str) -> Callable[..., Any]:
 class Studio:
     """The studio of some models; `app` is what serves it."""
 
-    def __init__(self, given: Sequence[str] = ()) -> None:
-        self.models, self.shop = Models(given), Workshop()
+    def __init__(self, given: Sequence[str] = (), *, threads: int = 1) -> None:
+        self.models, self.shop = Models(given, threads), Workshop()
         self.app = Starlette(
             routes=[
                 Route("/api/models", self._listed),

@@ -45,11 +45,12 @@ class Entry:
     card: dict[str, Any]
     config: Config
     file: str
+    threads: int
     lock: threading.Lock = field(default_factory=threading.Lock)
     product: Any = None
 
     @classmethod
-    def of(cls, given: str) -> Entry:
+    def of(cls, given: str, threads: int) -> Entry:
         """The model of a name that a person gave. UserError where there is none of a kind that we know."""
         folder = locate(given)
         card = read_card(folder)
@@ -59,7 +60,7 @@ class Entry:
         path = folder / CONFIG
         run = Path(given)
         name = card["name"] if given in ships() or not (run / RUN).is_file() else run.resolve().name
-        return cls(name, given, folder, card, Config.from_dict(from_json(read_bounded(path), path)), file)
+        return cls(name, given, folder, card, Config.from_dict(from_json(read_bounded(path), path)), file, threads)
 
     @property
     def task(self) -> str:
@@ -82,7 +83,7 @@ class Entry:
 
                 module, name = KINDS[self.file][2].rsplit(".", 1)
                 kind = getattr(import_module(module), name)
-                loaded = _Watched.load(self.given, kind.codec_file, kind.kind, threads=1, engine="plan")
+                loaded = _Watched.load(self.given, kind.codec_file, kind.kind, threads=self.threads, engine="plan")
                 loaded.decoder()  # so that weights which do not fit are known now
                 self.product = kind(loaded)
             return self.product
@@ -123,11 +124,11 @@ class Entry:
 class Models:
     """All models of the studio by name, those that a person has named first."""
 
-    def __init__(self, given: Sequence[str] = ()) -> None:
+    def __init__(self, given: Sequence[str] = (), threads: int = 1) -> None:
         self.entries: dict[str, Entry] = {}
         shipped = sorted(ships(), key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
         for name in dict.fromkeys([*given, *shipped]):
-            entry = Entry.of(name)
+            entry = Entry.of(name, threads)
             plain, number = entry.name, 1
             while entry.name in self.entries:
                 number += 1

@@ -31,14 +31,17 @@ def studio(
         ),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The address as JSON, once it listens.")] = False,
+    machine: options.Machine,
 ) -> None:
     """Open the studio: translate, paint and compose in a browser, and look inside; Ctrl-C ends it."""
+    if machine.device not in ("auto", "cpu") or machine.dtype != "auto":
+        given = f"--device {machine.device} --dtype {machine.dtype}"
+        raise UserError(f"expected the studio on the CPU with the models' own numbers, got {given}; leave them out")
     for package in ("starlette", "uvicorn"):
         require(package, "the studio")
     from triptych.studio.app import Studio, serve
 
-    made = Studio(model or ())
+    made = Studio(model or (), threads=machine.threads or 1)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.create_server((host, port), family=family)
@@ -47,7 +50,7 @@ def studio(
         raise UserError(f"expected an address to listen on, got {host}, port {port}: {reason}; try --port") from None
     name = f"[{host}]" if ":" in host else host
     address = f"http://{name}:{listening.getsockname()[1]}/"
-    answer({"address": address}, [f"the studio is at {address} (Ctrl-C ends it)"], as_json=json)
+    answer({"address": address}, [f"the studio is at {address} (Ctrl-C ends it)"], as_json=machine.json)
     sys.stdout.flush()
     if not no_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
