@@ -34,6 +34,7 @@ from triptych.music.performances.melody import REST
 from triptych.music.performances.pianist import LENGTH, Pianist
 from triptych.music.performances.shards import VALID, Entry, Shards
 from triptych.music.piece.performance import Performance, from_piece
+from triptych.splits import evenly
 from triptych.train.loop import held_out_loss
 
 STRETCH, EVERY = 64, 8  # tokens that are compared at once, and of how many such stretches one is
@@ -56,7 +57,8 @@ def length_row(name: str, pianist: Pianist, shards: Shards, length: int, pieces:
     if length < STRETCH:
         raise UserError(f"expected --length from {STRETCH}, got {length}")
     far, near = [], []  # by piece and stretch
-    for entry in shards.evenly(VALID, pieces, 2 * length):
+    long = [entry for entry in shards.of_split(VALID) if entry.tokens >= 2 * length]
+    for entry in (long[place] for place in evenly(len(long), pieces)):
         ids = pianist.codec.encode(shards.performance(entry))[: 2 * length]
         whole = nats(pianist, ids)
         lasts = range(length + STRETCH, 2 * length + 1, EVERY * STRETCH)

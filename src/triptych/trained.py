@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
 
-from triptych.errors import expect
+from triptych.errors import UserError, expect
 from triptych.extras import require
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
+from triptych.shape.pattern import Pattern
 from triptych.shape.store import Stored, another_kind, misfit, read_model
 from triptych.train.recipe import Recipe
-from triptych.train.run.package import Package, card_of_run
+from triptych.train.run.package import Package, card_of_run, unmeasured
 
 if TYPE_CHECKING:
     from triptych.decode.decoder import Decoder
@@ -264,6 +265,22 @@ class Product:
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Self:
         """The same with another dropout, or another `input.word_dropout`, for further training."""
         return type(self)(self.trained.with_dropout(probability, word_dropout))
+
+    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Self:
+        """The same with another pattern: a local one keeps to the distances that crops have taught."""
+        module = self.module()
+        from triptych.model.convert import with_pattern
+
+        return type(self)(self.trained.changed(with_pattern(module, pattern), card=unmeasured(self.card)))
+
+
+def check_vocabularies(config: Config, vocabulary: int, source: int | None, unit: str, kind: str) -> None:
+    """Raise UserError unless a model counts so many units (notes, ...) in its target and, if it has one, its source."""
+    if (config.vocabulary, config.source_vocabulary) != (vocabulary, source):
+        raise UserError(
+            f"expected a model of {vocabulary} {unit} (source: {source}), got {config.vocabulary} "
+            f"(source: {config.source_vocabulary}); load {kind}"
+        )
 
 
 def check_recipe(recipe: object) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.shape.presets import Presets
+from triptych.shape.settings import Presets
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.text.codec import TextCodec
-from triptych.text.data import Limits, PairData, Pairs, Report, read_pairs
+from triptych.text.data import PairData, Pairs, Report, read_pairs
 from triptych.text.files import read_lines
 
 WORDS = [first + last for first in ("ka", "lo", "mi", "ten", "ru", "sol") for last in ("da", "gen", "st", "ber", "")]
@@ -100,10 +100,11 @@ def test_a_pipe_can_be_read(tmp_path: Path) -> None:
     assert pairs.source == ["one", "two"]
 
 
-def test_unusable_lines_are_reported_with_their_numbers(tmp_path: Path) -> None:
+def test_unusable_lines_are_reported_with_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triptych.text.data.MAX_CHARACTERS", 10)
     source = write(tmp_path / "a", b"one\n\n  \nfour\nf\xffve\nsix\n" + b"7" * 11 + b"\neight\n")
     target = write(tmp_path / "b", b"eins\nzwei\ndrei\n\nvier\n\xe4\nsieben\n" + "ä".encode() * 10 + b"\n")
-    pairs = read_pairs(source, target, limits=Limits(characters=10))
+    pairs = read_pairs(source, target)
     assert pairs.source == ["one", "eight"]
     assert pairs.target == ["eins", "ä" * 10]
     assert pairs.lines == [1, 8]
@@ -124,14 +125,6 @@ def test_a_report_shows_the_first_lines_only() -> None:
         report.add("empty source", line)
     assert report.skipped == 10
     assert str(report) == "skipped 10 pairs: 10 empty source (lines 10, 11, 12, 13, 14, ...)"
-
-
-def test_the_length_ratio_is_optional(tmp_path: Path) -> None:
-    source, target = write(tmp_path / "a", "aaaa\naaaaa\na\n"), write(tmp_path / "b", "bb\nbb\nbbb\n")
-    assert len(read_pairs(source, target)) == 3
-    pairs = read_pairs(source, target, limits=Limits(ratio=2))
-    assert pairs.lines == [1]
-    assert pairs.report.first == {"length ratio over 2": [2, 3]}
 
 
 def test_malformed_rows_of_tsv(tmp_path: Path) -> None:
@@ -218,11 +211,6 @@ def test_read_lines(tmp_path: Path) -> None:
     assert read_lines(write(tmp_path / "a", "one \n\ntwo")) == ["one", "", "two"]
     with pytest.raises(UserError, match="line 2"):
         read_lines(write(tmp_path / "b", b"one\n\xff\n"))
-
-
-def test_limits_must_leave_something() -> None:
-    with pytest.raises(UserError, match="expected limits"):
-        Limits(tokens=1)
 
 
 def test_pairs_must_be_pairs() -> None:
@@ -347,7 +335,7 @@ def test_buckets_save_padding(codec: TextCodec) -> None:
 def test_pairs_of_too_many_tokens_are_left_out_and_reported(codec: TextCodec) -> None:
     long = " ".join(WORDS)
     pairs = Pairs(["ka", long, "lo", "mi"], ["ka", "lo", long, "mi"], [3, 5, 8, 9], Report({"old": 1}, {"old": [4]}))
-    data = PairData(pairs, codec, limits=Limits(tokens=20))
+    data = PairData(pairs, codec, longest=20)
     assert data.pairs.source == ["ka", "mi"]
     assert data.pairs.lines == [3, 9]
     assert data.pairs.report.first == {"old": [4], "source over 20 tokens": [5], "target over 20 tokens": [8]}
@@ -368,7 +356,7 @@ def test_a_text_that_normalises_to_nothing_is_empty(codec: TextCodec) -> None:
 def test_a_drawn_segmentation_never_exceeds_the_limit(codec: TextCodec) -> None:
     pairs = make_pairs(60)
     longest = max(len(codec.encode(line)) for line in [*pairs.source, *pairs.target])
-    data = PairData(pairs, codec, alpha=0.05, limits=Limits(tokens=longest), multiple=1)
+    data = PairData(pairs, codec, alpha=0.05, longest=longest, multiple=1)
     assert len(data) == 60
     widths = {batch.target.shape[1] for number in range(4) for batch in data.epoch(number)}
     assert max(widths) <= longest
@@ -376,7 +364,7 @@ def test_a_drawn_segmentation_never_exceeds_the_limit(codec: TextCodec) -> None:
 
 def test_no_usable_pair_is_refused(codec: TextCodec) -> None:
     with pytest.raises(UserError, match=r"at most 3 tokens, got none .*1 source over 3 tokens \(line 1\)"):
-        PairData(Pairs([" ".join(WORDS)], ["ka"]), codec, limits=Limits(tokens=3))
+        PairData(Pairs([" ".join(WORDS)], ["ka"]), codec, longest=3)
     with pytest.raises(UserError, match="got none"):
         PairData(Pairs([], []), codec)
 

@@ -159,4 +159,5 @@ def fill(ring: Tensor, entries: Tensor, *, start: int = 0) -> None:
     done, slot = length - kept, (start + length - kept) % max(slots, 1)
     until_wrap = min(kept, slots - slot)
     ring[..., slot : slot + until_wrap, :] = entries[..., done : done + until_wrap, :]
-    ring[..., : kept - until_wrap, :] = entries[..., done + until_wrap :, :]
+    if until_wrap < kept:
+        ring[..., : kept - until_wrap, :] = entries[..., done + until_wrap :, :]

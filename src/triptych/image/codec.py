@@ -166,17 +166,6 @@ class PictureCodec:
             raise UserError(f"expected ids [N, {self.tokens}], got {list(ids.shape)}")
         return self.in_place(ids.clip(0, LEVELS - 1).astype(np.uint8))
 
-    def token(self, row: int, column: int, channel: int = 0) -> int:
-        """The number of the token that is a channel of the pixel at row and column."""
-        height, width, channels = self.shape
-        if not (0 <= row < height and 0 <= column < width and 0 <= channel < channels):
-            raise UserError(
-                f"expected a pixel in {height} rows, {width} columns and {channels} channels, counted from 0, "
-                f"got {row}, {column}, {channel}"
-            )
-        place = row * self.columns * self.cell[1] + column * channels + channel
-        return int(np.flatnonzero(self.order == place)[0])
-
     def label(self, name: str | int) -> int:
         """The class of that name, or number, as text or not."""
         name = name if isinstance(name, str) else str(whole_number(name, "a label, where it is no text,", 0))

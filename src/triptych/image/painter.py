@@ -181,14 +181,13 @@ class Painter(Product):
         pictures: Pictures,
         *,
         samples: int = 5,
-        sampling: Sampling | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> Enlargement:
         """Make pictures small by the box filter, enlarge each `samples` times, and compare: see `Enlargement`."""
         pictures = matched(pictures, self.codec, strict=False)
         small = shrunk(pictures.pictures, self.codec.factor)
-        made = self.tries(small, samples, sampling=sampling, seed=seed, progress=progress)
+        made = self.tries(small, samples, seed=seed, progress=progress)
         return enlargement(pictures.pictures, made, small)
 
     def tries(
@@ -309,16 +308,15 @@ class Painter(Product):
         """Attention of the decoder's layers while it writes a picture: each [1, heads, positions, positions].
 
         Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
-        that completes is shown the picture with what is hidden, everything if None.
+        that completes is shown what is not hidden, bool [height, width]; nothing of the picture, if that is None.
         """
         expect(picture, np.ndarray, *ARRAY)
         if (count := self.codec.positions) > MAX_MAP_POSITIONS:
             raise UserError(f"expected a model of at most {MAX_MAP_POSITIONS:,} positions to look into, got {count:,}")
         labels = np.array([-1 if label is None else self.codec.label(label)])
-        if self.task == "complete" and hidden is None:
-            hidden = np.ones(picture.shape[:2], bool)
         small = shrunk(picture[None], self.codec.factor) if self.task == "upscale" else None
-        source = self._reads.source(picture[None], None if hidden is None else hidden[None], small)
+        hidden = np.ones(picture.shape[:2], bool) if hidden is None else hidden
+        source = self._reads.source(picture[None], hidden[None], small)
         ids = self.codec.encode(picture[None])
         return self.trained.decoder().attention(ids, source=source, label=labels).decoder
 

@@ -13,7 +13,8 @@ from triptych.image.data import Task
 from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
-from triptych.shape.presets import Presets
+from triptych.shape.settings import Presets
+from triptych.trained import check_vocabularies
 
 PRESETS = Presets("triptych.image")
 
@@ -80,11 +81,7 @@ def _parts(
 def check_fit(config: Config, codec: PictureCodec) -> None:
     """Raise UserError unless a model of that configuration reads and writes in the order of the codec."""
     source = None if not config.encoder_layers else LEVELS if codec.factor > 1 else HOLE + 1
-    if config.vocabulary != LEVELS or config.source_vocabulary != source:
-        raise UserError(
-            f"expected a model of {LEVELS} intensities (source: {source}), got {config.vocabulary} "
-            f"(source: {config.source_vocabulary}); load a model of pictures"
-        )
+    check_vocabularies(config, LEVELS, source, "intensities", "a model of pictures")
     if codec.factor > 1 and not config.encoder_layers:
         raise UserError(f"expected encoder_layers from 1 in a model that upscales by {codec.factor}, got 0")
     size = config.input.size

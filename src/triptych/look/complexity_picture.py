@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from triptych.look.complexity import COUNTED, LAST, Complexity, Curve
 from triptych.look.layers import TABLE, Kind, Weighed
@@ -13,14 +14,24 @@ from triptych.look.layers import TABLE, Kind, Weighed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
 
 INK, PALE = "0.15", "0.45"
 SMALL, MEDIUM, LARGE = 9.5, 10.5, 12.0
 LINE = 1.45  # height of a line of text, in font sizes
 
-# Places of the columns of the table, from 0 to 1: the paper's, then those measured.
-COLUMNS = {"layer": 0.025, "complexity": 0.375, "sequential": 0.48, "path": 0.585}
-MEASURED = {"length": 0.71, "width": 0.83, "memory": 0.935}
+# Places of the columns of the table, from 0 to 1, and what is above them: the paper's, then those measured.
+COLUMNS = {
+    "complexity": (0.375, "operations\nof a layer"),
+    "sequential": (0.48, "sequential\noperations"),
+    "path": (0.585, "longest\npath"),
+}
+MEASURED = {
+    "length": (0.71, "time\nagainst n"),
+    "width": (0.83, "time\nagainst d"),
+    "memory": (0.935, "memory\nagainst n"),
+}
+LAYER = 0.025  # the first column
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,9 @@ STYLES: dict[Weighed, Style] = {
 def draw(found: Complexity) -> Figure:
     """Draw time and memory against length, the crossing of attention and LSTM, time against width, and the table."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
-    plan = found.plan
+    plan, seconds = found.plan, EngFormatter("s")
     figure = Figure(figsize=(16, 10.2), facecolor="white")
     grid = figure.add_gridspec(
         2, 3, height_ratios=(1.5, 1), left=0.05, right=0.985, top=0.86, bottom=0.06, hspace=0.32, wspace=0.24
@@ -54,13 +66,13 @@ def draw(found: Complexity) -> Figure:
     _headings(figure, found)
     times, memory, duel, widths = (figure.add_subplot(grid[place]) for place in ((0, 0), (0, 1), (0, 2), (1, 2)))
     _title(times, "Time of a call against length n", f"width d = {plan.width:,}")
-    _lines(times, found.by_length, "n", _time)
+    _lines(times, found.by_length, "n", seconds)
     _title(memory, "Memory of a call against length n", "peak above what was held before")
-    _lines(memory, found.by_memory, "n", lambda value: f"{value:,g} MB")
+    _lines(memory, found.by_memory, "n", StrMethodFormatter("{x:,g} MB"))
     _title(duel, "Where attention falls behind the LSTM", f"width d = {plan.width:,}, axes not logarithmic")
     _crossing(duel, found)
     _title(widths, "Time of a call against width d", f"length n = {plan.fixed_length:,}")
-    _lines(widths, found.by_width, "d", _time)
+    _lines(widths, found.by_width, "d", seconds)
     _table(figure.add_subplot(grid[1, :2]), found)
     return figure
 
@@ -83,11 +95,9 @@ def _title(axes: Axes, title: str, more: str) -> None:
     axes.annotate(more, xytext=(0, 9), fontsize=MEDIUM, color=PALE, **place)
 
 
-def _lines(
-    axes: Axes, curves: Mapping[Kind, Curve] | Mapping[Weighed, Curve], letter: str, unit: Callable[[float], str]
-) -> None:
+def _lines(axes: Axes, curves: Mapping[Kind, Curve] | Mapping[Weighed, Curve], letter: str, unit: Formatter) -> None:
     """Log-log lines of every layer, the fit behind their long ends, their exponents at their ends."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
     _frame(axes, letter)
     if not curves:
@@ -104,8 +114,8 @@ def _lines(
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * (sizes[-1] / sizes[0]) ** 0.56)  # the labels need about a third
     axes.xaxis.set_major_locator(FixedLocator(sizes[:: 2 if len(sizes) > 5 else 1]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: unit(value)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(unit)
     axes.yaxis.set_minor_formatter(NullFormatter())
     ends = {kind: (curve.sizes[-1], curve.values[-1]) for kind, curve in curves.items()}
     _label_ends(axes, ends, {kind: f" ${letter}^{{{curve.exponent:.2f}}}$" for kind, curve in curves.items()})
@@ -113,7 +123,7 @@ def _lines(
 
 def _crossing(axes: Axes, found: Complexity) -> None:
     """Full attention and LSTM on straight axes, a parabola and a line; where they cross, and where they should."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
     _frame(axes, "n")
     duel, width, measured = found.duel, found.plan.width, found.crossing
@@ -123,8 +133,8 @@ def _crossing(axes: Axes, found: Complexity) -> None:
     highest = max(value for curve in duel.values() for value in curve.values)
     axes.set(xlim=(0, longest * 1.3), ylim=(0, highest * 1.38))
     axes.set_xticks([width * i for i in range(0, longest // width + 1, max(1, longest // width // 4))])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _time(value)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_formatter(EngFormatter("s"))
     marks = [
         (float(width), f"the table: n = d = {width:,}", PALE, ":"),
         (float(COUNTED * width), f"multiplications counted: n = {COUNTED} d = {COUNTED * width:,}", PALE, "--"),
@@ -133,7 +143,7 @@ def _crossing(axes: Axes, found: Complexity) -> None:
     if measured is not None:
         caption = f"measured: n = {measured:,.0f} = {measured / width:.1f} d"
         marks.append((measured, caption, INK, "-"))
-        height = _between(duel["lstm"], measured)
+        height = float(np.interp(measured, duel["lstm"].sizes, duel["lstm"].values))
         axes.plot([measured], [height], "o", markersize=13, fillstyle="none", color=INK, markeredgewidth=1.5)
     for place, text, colour, dashes in marks:
         axes.vlines(place, 0, highest * 1.03, color=colour, linestyle=dashes, linewidth=1.3, zorder=1, label=text)
@@ -147,22 +157,13 @@ def _table(axes: Axes, found: Complexity) -> None:
     axes.set(xlim=(0, 1), ylim=(5.2, -0.7))
     axes.set_axis_off()
     paper: dict[str, Any] = {"fontsize": MEDIUM, "color": PALE, "va": "center"}
-    axes.text(COLUMNS["layer"], -0.75, "Vaswani et al. 2017, table 1", weight="bold", **{**paper, "color": INK})
+    axes.text(LAYER, -0.75, "Vaswani et al. 2017, table 1", weight="bold", **{**paper, "color": INK})
     axes.text(0.645, -0.75, "measured", weight="bold", **{**paper, "color": INK})
     axes.text(0.74, -0.75, "(in brackets: those of the table)", **paper)
-    heads = {
-        "layer": "layer",
-        "complexity": "operations\nof a layer",
-        "sequential": "sequential\noperations",
-        "path": "longest\npath",
-    }
-    for column, text in heads.items():
-        axes.text(COLUMNS[column], 0, text, ha="left" if column == "layer" else "center", **paper)
-    measured = {"length": "time\nagainst n", "width": "time\nagainst d", "memory": "memory\nagainst n"}
-    for column, text in measured.items():
-        axes.text(MEASURED[column], 0, text, ha="center", **paper)
-    for height, weight in ((-0.45, 0.8), (0.45, 0.8), (4.5, 0.8)):
-        axes.hlines(height, 0, 0.995, color=INK, linewidth=weight)
+    axes.text(LAYER, 0, "layer", **paper)
+    for place, text in (*COLUMNS.values(), *MEASURED.values()):
+        axes.text(place, 0, text, ha="center", **paper)
+    axes.hlines((-0.45, 0.45, 4.5), 0, 0.995, color=INK, linewidth=0.8)
     for row, kind in enumerate(TABLE, start=1):
         _row(axes, found, kind, row)
     backends = " and ".join(f"{name} for {STYLES[kind].name}" for kind, name in found.backends.items())
@@ -173,10 +174,10 @@ def _table(axes: Axes, found: Complexity) -> None:
 def _row(axes: Axes, found: Complexity, kind: Kind, row: int) -> None:
     theory, style = TABLE[kind], STYLES[kind]
     axes.plot([0.008], [row], style.marker, color=style.colour, markersize=8)
-    axes.text(COLUMNS["layer"], row, theory.name, fontsize=LARGE, color=INK, va="center")
-    for column in ("complexity", "sequential", "path"):
+    axes.text(LAYER, row, theory.name, fontsize=LARGE, color=INK, va="center")
+    for column, (place, _) in COLUMNS.items():
         formula = _formula(getattr(theory, column))
-        axes.text(COLUMNS[column], row, formula, fontsize=LARGE + 1, color=INK, ha="center", va="center")
+        axes.text(place, row, formula, fontsize=LARGE + 1, color=INK, ha="center", va="center")
     exponents: list[tuple[str, str, float, str]] = [
         ("length", "n", found.by_length[kind].exponent, f"({theory.by_length})"),
         ("width", "d", found.by_width[kind].exponent, f"({theory.by_width})"),
@@ -186,7 +187,7 @@ def _row(axes: Axes, found: Complexity, kind: Kind, row: int) -> None:
         exponents.append(("memory", "n", found.by_memory[kind].exponent, dense))
     for column, letter, exponent, beside in exponents:
         measured: dict[str, Any] = {"fontsize": LARGE + 2, "color": style.colour, "va": "center", "ha": "center"}
-        place = MEASURED[column]
+        place, _ = MEASURED[column]
         if column == "memory" and beside:
             axes.text(place, row + 0.3, beside, fontsize=SMALL - 1, color=PALE, ha="center", va="center")
             axes.text(place, row - 0.1, f"${letter}^{{{exponent:.2f}}}$", **measured)
@@ -259,20 +260,6 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
     return [moved[index] for index in range(len(places))]
 
 
-def _between(curve: Curve, size: float) -> float:
-    """Height of the drawn line at `size`."""
-    points = list(zip(curve.sizes, curve.values, strict=True))
-    (x, y), (after, higher) = next(pair for pair in pairwise(points) if pair[1][0] >= size)
-    return y + (higher - y) * (size - x) / (after - x)
-
-
 def _formula(text: str) -> str:
     """A plainly written formula for matplotlib, which sets a part of TeX by itself."""
     return "$" + text.replace("log", r"\log").replace(" ", r"\,") + "$"
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= 0.999 * size:
-            return f"{seconds / size:,g} {unit}"
-    return f"{seconds / 1e-6:,g} µs" if seconds else "0"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from triptych.attention.step import fill
 from triptych.decode.history import History, Ids
 from triptych.decode.steps.inputs import InputSteps
 
@@ -78,16 +79,8 @@ class Cache:
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Write keys and values [rows, heads, L, head width] of the present column and those after it."""
-        count = key.size(2)
-        if count == 1:
-            slot = self.column % self.slots
-            self.keys[layer][:, :, slot] = key[:, :, 0]
-            self.values[layer][:, :, slot] = value[:, :, 0]
-            return
-        kept = min(count, self.slots)  # of more than the ring holds, the last
-        slots = (self.column + torch.arange(count - kept, count, device=key.device)) % self.slots
-        self.keys[layer][:, :, slots] = key[:, :, count - kept :]
-        self.values[layer][:, :, slots] = value[:, :, count - kept :]
+        fill(self.keys[layer], key, start=self.column)
+        fill(self.values[layer], value, start=self.column)
 
     def select(self, rows: Ids) -> None:
         """Let new row r continue old row `rows[r]` (int64 [new rows]). Whole groups of `beams` rows may be dropped.

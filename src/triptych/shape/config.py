@@ -12,9 +12,8 @@ from triptych.errors import UserError
 from triptych.shape.bounds import in_range, is_a, one_of
 from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
-from triptych.shape.presets import Presets
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
-from triptych.shape.settings import check_names, names_of
+from triptych.shape.settings import Presets, check_names, names_of
 
 CAUSAL = Full(causal=True)
 PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {

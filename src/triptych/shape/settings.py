@@ -1,10 +1,13 @@
-"""Settings as plain values (of TOML, of `--set`) become frozen dataclasses: names and types are checked here."""
+"""Settings as plain values (of TOML, of `--set`) become frozen dataclasses, names and types checked; and presets."""
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.resources import files
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from triptych.errors import UserError, remedy
@@ -78,3 +81,30 @@ def _worded(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return str(get_args(kind)[1])
     return f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else WORDS.get(kind, "a table")
+
+
+class Presets(Mapping[str, dict[str, Any]]):
+    """Shapes of models by name, which a panel keeps in a file `presets.toml` of a package; read at first use.
+
+    One that names another as its `base` has the settings of that one, which stands before it, but for its own.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    @cached_property
+    def _presets(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for name, settings in tomllib.loads((files(self._package) / "presets.toml").read_text("utf-8")).items():
+            base = settings.pop("base", None)
+            found[name] = settings if base is None else {**found[base], **settings}
+        return found
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self._presets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._presets)
+
+    def __len__(self) -> int:
+        return len(self._presets)

@@ -1,6 +1,6 @@
 """Text <-> token ids: one SentencePiece vocabulary for both languages, trained on the data itself.
 
-Kudo and Richardson 2018 (SentencePiece), Kudo 2018 (the unigram model), Sennrich et al. 2016 (byte-pair encoding).
+Kudo and Richardson 2018 (SentencePiece), Kudo 2018 (the unigram model).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Literal
 
 import sentencepiece
 
@@ -33,7 +32,7 @@ _UNSEEN |= dict.fromkeys(range(0x80, 0xA0), " ")  # controls that normalisation 
 class TextCodec:
     """A joint vocabulary of subword pieces. Ids: 0 is unknown, 1 is END, there is no padding id and no start id.
 
-    With byte fallback every text has an encoding without unknowns. Unicode is normalised (NFKC by default), runs of
+    With byte fallback every text has an encoding without unknowns. Unicode is normalised (NFKC), runs of
     white space become one space and characters that nobody sees are left out, so decoding gives back the normalised
     text.
     """
@@ -53,8 +52,6 @@ class TextCodec:
         lines: Iterable[str],
         vocabulary: int,
         *,
-        kind: Literal["unigram", "bpe"] = "unigram",
-        normalisation: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc",
         exact: bool = True,
     ) -> TextCodec:
         """Learn a vocabulary of exactly `vocabulary` pieces (at most, if not `exact`) from lines of all languages.
@@ -63,11 +60,6 @@ class TextCodec:
         fill more than three quarters of the vocabulary: then the rarest, at most 2 % of the running text, are left to
         byte fallback. A vocabulary too small or too large for the lines is a UserError that names the bound.
         """
-        if kind not in ("unigram", "bpe"):
-            raise UserError(f"expected kind 'unigram' or 'bpe', got {kind!r}; choose one of them")
-        if normalisation not in ("nmt_nfkc", "nfkc", "identity"):
-            expected = "'nmt_nfkc', 'nfkc' or 'identity'"
-            raise UserError(f"expected normalisation {expected}, got {normalisation!r}; choose one of them")
         if vocabulary < MINIMUM_VOCABULARY:
             raise UserError(
                 f"expected a vocabulary of at least {MINIMUM_VOCABULARY} pieces ({BYTES} of them are the bytes), "
@@ -83,8 +75,8 @@ class TextCodec:
                 sentence_iterator=iter(kept),
                 model_writer=output,
                 vocab_size=vocabulary,
-                model_type=kind,
-                normalization_rule_name=normalisation,
+                model_type="unigram",
+                normalization_rule_name="nmt_nfkc",
                 character_coverage=_coverage(kept, vocabulary),
                 byte_fallback=True,
                 unk_id=cls.UNKNOWN,

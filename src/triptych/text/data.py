@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -25,27 +25,9 @@ Indices = NDArray[np.int64]
 
 NOISE = 2.0  # tokens by which the order by source length is blurred: more mixes better and pads more
 SHOWN_LINES = 5  # line numbers that a report shows of each kind of fault
+MAX_CHARACTERS = 1000  # of each side of a pair as it is read; longer ones are skipped and reported
+MAX_TOKENS = 256  # of each side once it is encoded, END included; as well
 LOOKED_AT = 100  # first rows, by which the form of a file is decided where its name does not
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The largest lengths of a pair; a pair beyond them is skipped and reported.
-
-    `characters` bounds each side as it is read, `tokens` (END included) each side once it is encoded. `ratio` bounds
-    how many times longer, in characters, one side may be than the other; None does not ask.
-    """
-
-    characters: int = 1000
-    tokens: int = 256
-    ratio: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.characters < 1 or self.tokens < 2 or (self.ratio is not None and self.ratio < 1):
-            raise UserError(
-                "expected limits of at least 1 character, 2 tokens and a ratio of 1, "
-                f"got {self.characters}, {self.tokens} and {self.ratio}; raise them"
-            )
 
 
 @dataclass
@@ -124,7 +106,7 @@ class Pairs:
         return self.lines[index] if self.lines else index + 1
 
 
-def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: Limits | None = None) -> Pairs:
+def read_pairs(source: str | Path, target: str | Path | None = None) -> Pairs:
     """Read sentence pairs: two files of lines, or, with `source` alone, one TSV (two columns) or JSONL file.
 
     A JSONL row is ``{"source": "...", "target": "..."}``. Each file is UTF-8, gz or not (by its content, not its
@@ -132,7 +114,6 @@ def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: 
     lines are skipped and listed in `Pairs.report`, which the caller shows. A missing or unreadable file, unequal line
     counts and a file without any usable pair are UserErrors.
     """
-    limits = limits or Limits()
     rows, parse = _rows(Path(source), None if target is None else Path(target))
     sources: list[str] = []
     targets: list[str] = []
@@ -140,7 +121,7 @@ def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: 
     report = Report()
     for number, row in enumerate(rows, 1):
         try:
-            pair = _checked(*parse(row), limits)
+            pair = _checked(*parse(row))
         except Unusable as fault:
             report.add(str(fault), number)
             continue
@@ -154,15 +135,13 @@ def read_pairs(source: str | Path, target: str | Path | None = None, *, limits: 
     return Pairs(sources, targets, lines, report)
 
 
-def _checked(source: str, target: str, limits: Limits) -> tuple[str, str]:
+def _checked(source: str, target: str) -> tuple[str, str]:
     source, target = source.strip(), target.strip()
     for side, text in (("source", source), ("target", target)):
         if not text:
             raise Unusable(f"empty {side}")
-        if len(text) > limits.characters:
-            raise Unusable(f"{side} over {limits.characters} characters")
-    if limits.ratio is not None and max(len(source), len(target)) > limits.ratio * min(len(source), len(target)):
-        raise Unusable(f"length ratio over {limits.ratio:g}")
+        if len(text) > MAX_CHARACTERS:
+            raise Unusable(f"{side} over {MAX_CHARACTERS} characters")
     return source, target
 
 
@@ -252,7 +231,7 @@ class PairData:
     epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.encode_sampled`); it needs a
     unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
 
-    Pairs of more than `Limits.tokens` tokens, or more than a batch holds, are left out and added to the report in
+    Pairs of more than `longest` tokens on a side, or more than a batch holds, are left out and added to the report in
     `pairs.report`. `pairs` are those in use, `kept` their places among those given. If none is left, that is a
     UserError, which calls them `what`.
     """
@@ -265,7 +244,7 @@ class PairData:
         tokens_per_batch: int = 4096,
         alpha: float = 0.0,
         seed: int = 0,
-        limits: Limits | None = None,
+        longest: int = MAX_TOKENS,
         multiple: int = 4,
         shuffle: bool = True,
         what: str = "sentence pairs",
@@ -283,7 +262,7 @@ class PairData:
         self.seed = seed
         self._multiple = multiple
         self._shuffle = shuffle
-        self._longest = min((limits or Limits()).tokens, tokens_per_batch // multiple * multiple)
+        self._longest = min(longest, tokens_per_batch // multiple * multiple)
         self.kept, self.pairs, self._best = self._encoded(pairs, what)
         self._segmentations = [codec.segmentations(side.lists(), alpha) for side in self._best] if alpha else []
 
@@ -320,12 +299,7 @@ class PairData:
                 f"expected {what} of at most {self._longest} tokens, got none that can be used ({report}); "
                 "raise the limit or mend the data"
             )
-        used = Pairs(
-            [pairs.source[index] for index in kept],
-            [pairs.target[index] for index in kept],
-            [pairs.line(index) for index in kept],
-            report,
-        )
+        used = replace(pairs.only(kept), report=report)
         sides = _Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept])
         return kept, used, sides
 

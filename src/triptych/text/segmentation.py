@@ -107,8 +107,7 @@ def _alternatives(
         best: list[list[list[int]]] = processor.nbest_encode(texts, nbest_size=BEST)
     except RuntimeError:
         raise UserError(
-            "expected a unigram vocabulary to sample segmentations, got another kind; "
-            "train it with kind 'unigram' or set alpha to 0"
+            "expected a unigram vocabulary to sample segmentations, got another kind; set alpha to 0"
         ) from None
     # Normalisation may change a text twice (it hardly ever does), and END has no text.
     return [found if list(word) in found else [list(word)] for word, found in zip(words, best, strict=True)]

@@ -28,7 +28,7 @@ from triptych.shape.config import Config
 from triptych.splits import evenly
 from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
-from triptych.text.data import Limits, PairData, Pairs
+from triptych.text.data import MAX_TOKENS, PairData, Pairs
 from triptych.text.score import Scores, bleu_metric, scorer
 from triptych.text.sources import by_length
 from triptych.text.split import split, step
@@ -149,7 +149,7 @@ class Translator(Product):
         _expect_pairs(pairs)
         check_recipe(recipe)
         shape: dict[str, Any] = {"tokens_per_batch": recipe.tokens_per_batch}
-        shape["limits"] = Limits(tokens=min(Limits().tokens, self._longest))
+        shape["longest"] = min(MAX_TOKENS, self._longest)
         usable = pairs
         if held_out is None:
             # Neither half may be given a pair that it cannot use: of a few pairs it might be the only one.
@@ -315,7 +315,6 @@ class Translator(Product):
         limit: int | None = None,
         tokenised_references: Iterable[str] | None = None,
         language: str | None = None,
-        length_penalty: LengthPenalty = GNMT,
     ) -> Scores:
         """BLEU and chrF of the translations, as `score` names them, and the `perplexity` of the references.
 
@@ -330,7 +329,7 @@ class Translator(Product):
 
         some = pairs.evenly(limit if limit is None else whole_number(limit, "a limit", 1))
         numbered = Pairs(some.source, some.target, some.lines)
-        held_out = PairData(numbered, self.codec, shuffle=False, limits=Limits(tokens=self._longest))
+        held_out = PairData(numbered, self.codec, shuffle=False, longest=self._longest)
         tokenised = None if tokenised_references is None else text_lines(tokenised_references, "the references")
         if tokenised is not None:
             if len(tokenised) != len(pairs):
@@ -340,7 +339,7 @@ class Translator(Product):
             tokenised = [tokenised[place] for place in evenly(len(pairs), limit)[list(held_out.kept)]]
         used, left_out = held_out.pairs, held_out.pairs.report
         scored = scorer(used.target, language or self.language, tokenised_references=tokenised)
-        found = self.translate(used.source, beam=beam, length_penalty=length_penalty)
+        found = self.translate(used.source, beam=beam)
         perplexity = math.exp(min(held_out_loss(model, list(held_out.epoch(0))), MAX_EXPONENT))
         return replace(
             scored([choices[0].text for choices in found]),

@@ -137,10 +137,9 @@ def test_a_performance_has_seconds_instead_of_bars() -> None:
     assert ticks(axes) == {0: "0 s", 2_000: "2 s", 4_000: "4 s"}
 
 
-def test_an_axes_of_ones_own() -> None:
-    figure = Figure()
-    axes = figure.add_subplot()
-    assert draw_roll(chorale(bars=20), ax=axes) is figure
+def test_of_many_bars_in_a_row_some_are_numbered() -> None:
+    axes = Figure().add_subplot()
+    draw_row(axes, chorale(bars=20), range(320), COLOURS)
     assert axes.get_xlim() == (0, 320) and len(boxes(axes)) == 320
     assert len(ticks(axes)) <= 16 and ticks(axes)[0] == "1"
 

@@ -52,12 +52,6 @@ class PositionEncoding(nn.Module):
                 hidden = hidden + waves
         return hidden + self._places(first, last, hidden.device) if self.digits else hidden
 
-    def without(self, hidden: Tensor) -> Tensor:
-        """What hidden [..., W] itself adds to the result, which is this and the encoding of a zero vector."""
-        if self.positions.kind != "concatenated":
-            return hidden
-        return functional.linear(hidden, self.projection.weight[:, : hidden.size(-1)])
-
     def _places(self, first: int, last: int, device: torch.device) -> Tensor:
         """The vectors of the digits of positions first .. last - 1, summed: [last - first, W]."""
         places = torch.arange(first, last, device=device)

@@ -48,11 +48,10 @@ from triptych.music.files.folder import HELD_OUT
 from triptych.music.likelihood import Likelihood
 from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
-from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.train.run.package import unmeasured
-from triptych.trained import Product, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe, check_vocabularies
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -82,11 +81,7 @@ class Composer(Product):
         """
         config, codec = trained.config, ChoraleCodec.from_bytes(trained.files[FILE])
         expected = codec.source_vocabulary if config.encoder_layers else None
-        if config.vocabulary != codec.vocabulary or config.source_vocabulary != expected:
-            raise UserError(
-                f"expected a model of {codec.vocabulary} notes (source: {expected}), got {config.vocabulary} "
-                f"(source: {config.source_vocabulary}); load a model of chorales"
-            )
+        check_vocabularies(config, codec.vocabulary, expected, "notes", self.kind)
         if config.positions.kind == "learned":
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
         if config.positions.metre and config.input.size != 4:
@@ -115,13 +110,6 @@ class Composer(Product):
         """
         config, files = shaped(preset, task, changes), {FILE: ChoraleCodec(order).to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
-
-    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Composer:
-        """The same composer with another pattern: a local one keeps to the distances that crops have taught."""
-        module = self.module()
-        from triptych.model.convert import with_pattern
-
-        return self._unmeasured(with_pattern(module, pattern))
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
         """This composer and an untrained encoder of so many layers, drawn by `seed`: what is to be trained to harmonize

@@ -9,7 +9,7 @@ from triptych.music.chorales.codec import ChoraleCodec
 from triptych.music.chorales.labels import LABELS
 from triptych.shape.bounds import encoder_fits, left_out, one_of
 from triptych.shape.config import Config
-from triptych.shape.presets import Presets
+from triptych.shape.settings import Presets
 
 PRESETS = Presets("triptych.music.chorales")
 

@@ -30,19 +30,14 @@ LEFT, RIGHT, TOP, BOTTOM, GAP = 0.45, 0.12, 0.4, 0.25, 0.32
 WIDEST, HIGHEST = 24.0, 25.0  # of a row, of all of them
 
 
-def draw_roll(piece: Piece, *, ax: Axes | None = None) -> Figure:
-    """Draw the piece in rows of whole bars, or, with `ax`, all of it in these axes.
+def draw_roll(piece: Piece) -> Figure:
+    """Draw the piece in rows of whole bars.
 
     Pitches are named at every C (C4 is middle C), bars are numbered from 1; a pickup has no number. Voices differ
     in colour. Where there is only one, a note is the more opaque the louder it is.
     """
     from matplotlib.figure import Figure
 
-    if ax is not None:
-        draw_row(ax, piece, range(_end(piece)), COLOURS)
-        figure = ax.get_figure(root=True)
-        assert figure is not None
-        return figure
     lowest, highest = pitch_range(piece)
     height = (highest - lowest) * SEMITONE
     rows = _rows(piece, most=int(HIGHEST / (height + GAP)))

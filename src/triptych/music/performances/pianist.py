@@ -37,10 +37,8 @@ from triptych.music.performances.shards import VALID, Shards
 from triptych.music.piece.performance import Performance, from_piece, together
 from triptych.music.piece.piece import Note, Piece
 from triptych.shape.bounds import one_of
-from triptych.shape.pattern import Pattern
 from triptych.train.recipe import Recipe
-from triptych.train.run.package import unmeasured
-from triptych.trained import Product, Trained, check_recipe
+from triptych.trained import Product, Trained, check_recipe, check_vocabularies
 
 if TYPE_CHECKING:
     from triptych.train.run.folder import RunFolder
@@ -72,11 +70,7 @@ class Pianist(Product):
         """Read the codec of a model. Raises UserError unless both count the same vocabulary and the same labels."""
         config, codec = trained.config, PerformanceCodec.from_bytes(trained.files[FILE])
         expected = MelodyCodec.vocabulary if config.encoder_layers else None
-        if config.vocabulary != codec.vocabulary or config.source_vocabulary != expected:
-            raise UserError(
-                f"expected a model of {codec.vocabulary} events (source: {expected}), got {config.vocabulary} "
-                f"(source: {config.source_vocabulary}); load a model of performances"
-            )
+        check_vocabularies(config, codec.vocabulary, expected, "events", self.kind)
         if config.positions.kind == "learned":
             raise UserError("expected positions without an end, got learned ones; use sinusoidal, concatenated or none")
         if config.classes != len(codec.labels):
@@ -107,14 +101,6 @@ class Pianist(Product):
         codec = PerformanceCodec(labels.labels if isinstance(labels, Shards) else labels)
         config, files = shaped(preset, task, codec, changes), {FILE: codec.to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
-
-    def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Pianist:
-        """The same pianist with another pattern: a local one keeps to the distances that crops have taught."""
-        module = self.module()
-        from triptych.model.convert import with_pattern
-
-        changed = with_pattern(module, pattern)
-        return Pianist(self.trained.changed(changed, card=unmeasured(self.card)))
 
     def with_keyboard(self) -> Pianist:
         """The same pianist with the keys that are down, and for how long, as input: see `Tokens.keyboard`."""

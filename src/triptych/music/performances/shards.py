@@ -96,11 +96,9 @@ class Shards:
             raise UserError(f"expected pieces in the split {split!r}, got none; its splits: {known}")
         return found
 
-    def evenly(self, split: str, most: int | None, least: int = 0) -> list[Entry]:
-        """At most so many pieces of a split (all of them, if None), evenly from those of at least so many tokens."""
-        entries = [entry for entry in self.of_split(split) if entry.tokens >= least]
-        if not entries:
-            raise UserError(f"expected pieces of at least {least:,} tokens in the split {split!r}, got none")
+    def evenly(self, split: str, most: int | None) -> list[Entry]:
+        """At most so many pieces of a split (all of them, if None), evenly from all."""
+        entries = self.of_split(split)
         return [entries[place] for place in evenly(len(entries), most)]
 
     def performance(self, entry: Entry) -> Performance:
