@@ -211,7 +211,7 @@ def test_a_pixel_says_what_it_saw_by_pointer_and_by_keys(studio: Any, open_page:
     expect(saw).to_contain_text(f"it sees {sees} pixels; its block has {block}.")
     assert page.locator(".gaze .gaze-query").count() == 1
     heads = [shown(one, 3) for one in page.locator(".gaze-map canvas").all()]
-    page.get_by_label("Layer").select_option("layer 1")
+    page.get_by_label("Layer", exact=True).select_option("layer 1")
     expect(saw).to_contain_text("Row 10, column 21:")
     assert any(
         (one != shown(other, 3)).any() for one, other in zip(heads, page.locator(".gaze-map canvas").all(), strict=True)

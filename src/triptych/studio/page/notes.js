@@ -1,12 +1,13 @@
 // Notes: a piano roll that is edited, composed, continued, harmonized and filled in, played, and looked into.
-import { bytesOf, isAbort } from "./api.js";
+import { bytesOf, canonical, isAbort } from "./api.js";
 import { createCloser } from "./closer.js";
 import { createKeys } from "./keys.js";
 import { barTicks, cleared, openCells, openSpans, pieceOf, placeName, VOICES, withCells, writtenPiece } from "./piece.js";
 import { createRoll } from "./roll.js";
 import { action, drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
 import { createPlayer, secondsOf } from "./sound.js";
-import { check, choice, download, element, notice, number, resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
+import { check, choice, download, element, notice, number } from "./widgets.js";
+import { resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
 
 const NOTES_VERBS = { compose: "Compose", continue: "Continue", harmonize: "Harmonize", infill: "Fill in what is open" };
 const NOTES_EMPTY = { kind: "chorale", steps: 64, notes: [] };
@@ -39,6 +40,7 @@ export function mountNotes(panel, { api, route, announce }) {
   const model = choice({ label: "Model for composing", options: [] });
   const filler = choice({ label: "Model for filling in", options: [] });
   const label = choice({ label: "Key", options: [] });
+  const examples = choice({ label: "Start from", options: [], onchange: (place) => begin(kind.value, examples.all[place]) });
   const count = number({ label: "Takes", value: 2, min: 1, max: 4 });
   const bars = number({ label: "Bars to add", value: 8, min: 1, max: 64 });
   const seconds = number({ label: "Seconds to add", value: 15, min: 1, max: 120 });
@@ -206,8 +208,10 @@ export function mountNotes(panel, { api, route, announce }) {
   }
 
   function ask(verb) {
-    const recorded = api.recorded && facts.examples[verb]?.filter((body) => (body.model === nameOf("play")) === piano());
-    start(verb, recorded?.length ? recorded : [...Array(count.value).keys()].map((take) => bodyOf(verb, take)));
+    const here = canonical(writtenPiece(state.piece));
+    const recorded = examples.all.filter(({ verb: one, body }) => api.recorded && one === verb &&
+      (!body.piece || canonical(writtenPiece(pieceOf(body.piece))) === here)).map(({ body }) => body);
+    start(verb, recorded.length ? recorded : [...Array(count.value).keys()].map((take) => bodyOf(verb, take)));
   }
 
   async function start(verb, bodies) {
@@ -331,19 +335,36 @@ export function mountNotes(panel, { api, route, announce }) {
     paced();
   }
 
-  // Another kind of music: its first example, or an empty roll.
-  function begin(now) {
+  // Begin anew with a kind of music: with an example, else its first one, else an empty roll.
+  function begin(now, example = null) {
     const plays = now === "performance";
     hide();
-    label.setOptions(optionsOf(facts.models.find((one) => one.task === (plays ? "play" : "compose"))?.labels ?? [], "any"), "");
+    examples.all = Object.entries(facts.examples).filter(([verb]) => verb in NOTES_VERBS).flatMap(([verb, bodies]) =>
+      bodies.map((body) => ({ verb, body }))).filter(({ body }) => (body.model === nameOf("play")) === plays);
+    examples.setOptions(examples.all.map(({ verb, body }, place) => ({ value: String(place),
+      label: `${place + 1}: ${NOTES_VERBS[verb].split(" ")[0].toLowerCase()}${body.label ? `, ${body.label}` : ""}` })));
+    label.setOptions(optionsOf(facts.models.find((one) => one.task === (plays ? "play" : "compose"))?.labels ?? [], "any"));
     label.node.querySelector("label").textContent = plays ? "Composer" : "Key";
-    const bodies = ["harmonize", "infill", "continue"].flatMap((name) => facts.examples[name] ?? []);
-    const found = bodies.find((body) => body.piece.kind === now)?.piece;
-    give(pieceOf(found ?? { ...NOTES_EMPTY, kind: now }), undefined, false);
+    const { verb, body } = example ?? examples.all.find((one) => one.verb === "harmonize") ??
+      examples.all.find((one) => one.body.piece) ?? { body: {} };
+    examples.value = String(examples.all.findIndex((one) => one.body === body));
+    fill(verb, { ...body, piece: body.piece ?? { ...NOTES_EMPTY, kind: now }, seed: null });
+    status.say(plays ? "Compose, open a MIDI file, or play on the computer's keys and let the model continue."
+      : "A beginning: harmonize it, draw over it, or compose a piece of your own.");
+  }
+
+  // Fill the controls and the roll from a request.
+  function fill(verb, body) {
+    drawing.fill(body);
+    label.value = body.label ?? "";
+    if (body.model && body.model !== nameOf("play")) (verb === "infill" || verb === "harmonize" ? filler : model).value = body.model;
+    const piece = pieceOf(body.piece ?? { ...NOTES_EMPTY, kind: kind.value });
+    if (body.steps) bars.value = Math.ceil(body.steps / barTicks(piece));
+    seconds.value = body.seconds ?? seconds.value;
+    const locked = withCells(openCells(piece), piece.length, NOTES_ALL, 0, piece.length, 0);
+    give(piece, body.open?.reduce((open, [voice, from, until]) => withCells(open, piece.length, [voice], from, until, 1), locked), false);
     past.length = future.length = 0;
     enabled();
-    status.say(plays ? "Compose, open a MIDI file, or play on the computer's keys and let the model continue."
-      : "A melody to begin with: harmonize it, draw over it, or compose a piece of your own.");
   }
 
   // -- the panel ------------------------------------------------------------------------------------------------------------
@@ -352,7 +373,7 @@ export function mountNotes(panel, { api, route, announce }) {
     element("h2", { text: "Notes: music in four voices and on the piano" }),
     element("p", { class: "lead", text: "Draw a few notes and let a Music Transformer write the rest: harmonize a melody, " +
       "continue a beginning, fill in what you leave open. Then listen, and look at what each note looked at." }),
-    element("div", { class: "card" }, element("div", { class: "bar" }, kind.node, label.node, bars.node, seconds.node, count.node),
+    element("div", { class: "card" }, element("div", { class: "bar" }, kind.node, examples.node, label.node, bars.node, seconds.node, count.node),
       element("div", { class: "bar verbs" }, ...Object.values(verbs), stop, listen, opener), keys.node,
       element("details", {}, element("summary", { text: "More settings" }),
         element("div", { class: "bar" }, model.node, filler.node, ...drawing.nodes)), status.node, strip),
@@ -385,15 +406,7 @@ export function mountNotes(panel, { api, route, announce }) {
     const { endpoint: verb, body } = request ?? {};
     begin(!body ? kind.value : body.piece?.kind ?? (body.model === nameOf("play") ? "performance" : "chorale"));
     if (!body) return undefined;
-    drawing.fill(body);
-    label.value = body.label ?? "";
-    if (body.model) (verb === "infill" || verb === "harmonize" ? filler : model).value = body.model;
-    if (body.piece) {
-      const piece = pieceOf(body.piece);
-      const locked = withCells(openCells(piece), piece.length, NOTES_ALL, 0, piece.length, 0);
-      give(piece, (body.open ?? []).reduce((open, [voice, from, until]) =>
-        withCells(open, piece.length, [voice], from, until, 1), locked), false);
-    }
+    fill(verb, body);
     return start(verb, [body]);
   }
 

@@ -57,12 +57,12 @@ export function mountPixels(panel, { api, route, announce }) {
     form.drawing.fill({ temperature: form.name === "upscale" ? "" : 1 }); // an enlarging model has its own
   }
 
-  function fill(form, given) {
+  function fill(form, given, more = { seed: null }) {
     if (modelOf(given.model)) form.model.value = given.model;
     modelled(form);
     form.label.value = given.label ?? "";
     form.count.value = given.count ?? form.count.value;
-    form.drawing.fill({ ...given, temperature: given.temperature ?? (form.name === "upscale" ? "" : 1) });
+    form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? (form.name === "upscale" ? "" : 1) });
     if (given.picture) form.easel?.set(pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
     form.example = given;
     form.filled = JSON.stringify(bodyOf(form));
@@ -261,7 +261,7 @@ export function mountPixels(panel, { api, route, announce }) {
       if (!(name in forms)) return status.say("No model for this is here: start the studio with --model.");
       open(task.value = name);
       if (!request) return undefined;
-      fill(forms[name], request.body);
+      fill(forms[name], request.body, {});
       return start(forms[name], request.body);
     },
     hide() {
