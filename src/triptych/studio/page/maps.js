@@ -6,7 +6,7 @@ import { element, freshId, isDark, saveButtons, svg, tokenColour } from "./widge
 const MAP_LIGHT = [[255, 255, 255], [207, 225, 242], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
 const MAP_DARK = [[28, 32, 38], [32, 60, 98], [62, 112, 140], [160, 172, 110], [255, 233, 150]];
 const MAP_SIGNED = { light: [[179, 72, 6], [255, 255, 255], [24, 90, 160]], dark: [[255, 166, 87], [28, 32, 38], [110, 178, 245]] };
-const MAP_CELL = 26; // dots of a cell of a large map; smaller where there are many
+const MAP_CELL = 34; // dots of a cell of a large map; smaller where there are many
 
 function mapBetween(stops, value) {
   const at = Math.min(Math.max(value, 0), 1) * (stops.length - 1);
@@ -108,11 +108,11 @@ export function mapMost(values) {
 // A large map as SVG: labels on both sides, the mask hatched, a frame around the cell that is read out.
 export function largeMap({ values, queries, keys, hidden = () => false, title, axes }) {
   const cell = Math.max(11, Math.min(MAP_CELL, 900 / Math.max(queries.length, keys.length)));
-  const font = Math.min(14, cell * 0.62);
+  const font = Math.min(15, cell * 0.62);
   const longest = (names) => Math.max(...names.map((name) => [...name].length)) * font * 0.62 + 10;
   const left = longest(queries) + 18;
-  const top = longest(keys) + 44;
-  const width = left + keys.length * cell + 12;
+  const top = longest(keys) + 58;
+  const width = Math.max(left + keys.length * cell, 20 + 8 * title.length) + 12;
   const height = top + queries.length * cell + 12;
   const most = mapMost(values);
   const ink = tokenColour("--ink");
@@ -137,7 +137,7 @@ export function largeMap({ values, queries, keys, hidden = () => false, title, a
   svg("rect", { width: 2, height: 7, fill: tokenColour("--edge") }))),
   svg("rect", { width, height, fill: tokenColour("--card") }),
   text(10, 20, title, { "font-size": 14, "font-weight": 600 }),
-  text(left + grid.width, 20, `${axes[1]} →`, { fill: faint, "font-size": 12, "text-anchor": "end" }),
+  text(left, 42, `${axes[1]} →`, { fill: faint, "font-size": 12 }),
   text(14, top + grid.height, `← ${axes[0]}`, { fill: faint, "font-size": 12, "text-anchor": "start",
     transform: `rotate(-90 14 ${top + grid.height})` }),
   ...cells,
