@@ -129,11 +129,8 @@ def test_notes_are_edited_by_keys_and_spoken(open_page: Any, tmp_path: Path) -> 
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#live")).to_have_text("bass B2, bar 1, beat 1, 4 sixteenths")
-    page.keyboard.press("Shift+ArrowRight")
-    page.keyboard.press("Enter")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("Enter")
+    for keys in ("Shift+ArrowRight", "Alt+ArrowRight", "Alt+ArrowUp"):
+        page.keyboard.press(keys)
     assert notes(page, tmp_path) == before | {(1, 6, 48, 3)}
     roll.focus()
     page.keyboard.press("Delete")
@@ -150,7 +147,7 @@ def test_what_is_open_is_filled_in_and_all_else_stays(open_page: Any, tmp_path: 
     page = opened(open_page, width, theme)
     written(page, "Harmonize", 1)
     before = notes(page, tmp_path)
-    fill = page.get_by_role("button", name="Fill in what is open")
+    fill = page.get_by_role("button", name="Fill in what's open")
     expect(fill).to_be_disabled()
     page.get_by_role("radio", name="Alto", exact=True).check()
     start = spot(page, 4)
@@ -164,7 +161,7 @@ def test_what_is_open_is_filled_in_and_all_else_stays(open_page: Any, tmp_path: 
     expect(fill).to_be_disabled()
     page.get_by_role("button", name="Open for the model").click()
     expect(page.locator(".roll-open")).to_have_count(1)
-    written(page, "Fill in what is open", 2)
+    written(page, "Fill in what's open", 2)
     after = notes(page, tmp_path)
     assert {one for one in after if one[3] != 1} == {one for one in before if one[3] != 1}
     outside = {one for one in before if one[3] == 1 and (one[1] <= 4 or one[0] >= 16)}

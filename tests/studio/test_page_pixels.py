@@ -88,8 +88,7 @@ def test_pictures_are_painted_as_the_api_paints_them_and_saved(
     assert drawn.attrib["viewBox"] == "0 0 28 28"
     painted = np.zeros((28, 28), int)
     for rect in drawn:
-        x, y, across = (int(rect.attrib[name]) for name in ("x", "y", "width"))
-        painted[y, x : x + across] = int(re.findall(r"\d+", rect.attrib["fill"])[0])
+        painted[int(rect.attrib["y"]), int(rect.attrib["x"])] = int(re.findall(r"\d+", rect.attrib["fill"])[0])
     assert (painted == want[1][..., 0]).all()
     expect(page.locator(".gaze-heads figure")).to_have_count(5, timeout=PATIENCE)
     assert page.locator("code.command").inner_text().startswith("triptych paint")

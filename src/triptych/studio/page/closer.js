@@ -119,10 +119,11 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   const frame = element("div", { class: "alike", tabindex: 0, role: "application",
     onkeydown: (event) => { if (event.key === "Enter") hear(); },
     "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages." });
-  const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikeDrawn });
+  const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikePicture });
   const alikeNode = element("section", { class: "card" }, element("h3", { text: "What comes back" }),
-    element("p", { class: "faint small", text: "Every beat beside every other: strong where they sound alike; stripes " +
-      "beside the diagonal are passages that return. Click to hear both, one after the other." }), frame, crossSays, alikeSaves);
+    element("p", { class: "faint small", text: "Every beat beside every other: strong where they sound alike; " +
+      "stripes beside the diagonal are passages that return. Click to hear both, one after the other." }),
+    frame, crossSays, alikeSaves);
 
   function showAlike({ matrix, begins, ends, repetition }) {
     const count = begins.length;
@@ -133,7 +134,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     frame.replaceChildren(canvas, mark);
     crossSays.textContent = `${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
       : `; ${percent(repetition)} of them lie in passages that come back`);
-    cellCursor(frame, canvas, { grid: { x: 0, y: 0, width: count, height: count }, rows: count, columns: count }, (row, column) => {
+    const grid = { x: 0, y: 0, width: count, height: count };
+    cellCursor(frame, canvas, { grid, rows: count, columns: count }, (row, column) => {
       Object.assign(cross, { row, column });
       mark.replaceChildren(svg("path", { d: `M0 ${row + 0.5}H${count}M${column + 0.5} 0V${count}` }));
       const [one, other] = [row, column].map((beat) => placeName(piece, alike.edges[beat]));
@@ -143,16 +145,9 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function alikePicture() {
-    const canvas = element("canvas", { width: 8 * alike.count, height: 8 * alike.count });
-    const context = canvas.getContext("2d");
-    context.imageSmoothingEnabled = false;
-    context.drawImage(frame.querySelector("canvas"), 0, 0, canvas.width, canvas.height);
-    return canvas;
-  }
-
-  function alikeDrawn() {
-    const { width, height } = alikePicture();
-    return svg("svg", { viewBox: `0 0 ${width} ${height}` }, svg("image", { href: alikePicture().toDataURL(), width, height }));
+    const [width, height] = [8 * alike.count, 8 * alike.count];
+    return svg("svg", { viewBox: `0 0 ${width} ${height}` }, svg("image", { width, height,
+      href: frame.querySelector("canvas").toDataURL(), "image-rendering": "pixelated" }));
   }
 
   // The two passages that begin at the cross: as long as they stay alike, from two beats to eight.
@@ -180,8 +175,9 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
 
   function leading() {
     roll.set({ marks: marked.value ? marks : [] });
+    const go = (step) => { player.seek(step); roll.head(step, true); };
     marksNode.replaceChildren(...(marked.value ? marks.slice(0, CLOSER_MARKS) : []).map(({ text, step }) =>
-      action(`${text}, ${placeName(piece, step)}`, () => { player.seek(step); roll.head(step, true); }, { class: "quiet small" })));
+      action(`${text}, ${placeName(piece, step)}`, () => go(step), { class: "quiet small" })));
   }
 
   function showScore({ data }) {
@@ -203,8 +199,14 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function look() {
-    fetched("similarity", {}, showAlike, (error) => { frame.replaceChildren(); crossSays.textContent = error.message; });
-    if (hasScore) fetched("export", { format: "svg" }, showScore, (error) => { score.removeAttribute("src"); scoreStatus.fail(error); });
+    fetched("similarity", {}, showAlike, (error) => {
+      frame.replaceChildren();
+      crossSays.textContent = error.message;
+    });
+    if (hasScore) fetched("export", { format: "svg" }, showScore, (error) => {
+      score.removeAttribute("src");
+      scoreStatus.fail(error);
+    });
     if (!plays()) fetched("voice_leading", {}, (answer) => { ({ marks } = answer); leading(); }, () => {});
   }
 

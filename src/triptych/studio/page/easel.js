@@ -40,24 +40,17 @@ export function pictureCanvas(picture, { canvas = element("canvas"), veil = null
   return canvas;
 }
 
-// The picture as SVG, a rectangle for each run of one colour.
+// The picture as SVG, a rectangle a pixel.
 export function pictureSvg(picture) {
   const { height, width } = picture;
-  const found = svg("svg", { viewBox: `0 0 ${width} ${height}`, "shape-rendering": "crispEdges" });
-  for (let row = 0; row < height; row += 1) {
-    for (let column = 0, from = 0; column < width; column += 1) {
-      const colour = colourAt(picture, row * width + column).join();
-      if (column + 1 < width && colourAt(picture, row * width + column + 1).join() === colour) continue;
-      found.append(svg("rect", { x: from, y: row, width: column + 1 - from, height: 1, fill: `rgb(${colour})` }));
-      from = column + 1;
-    }
-  }
-  return found;
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, "shape-rendering": "crispEdges" },
+    ...Array.from({ length: height * width }, (_, place) => svg("rect", { x: place % width, width: 1, height: 1,
+      y: Math.floor(place / width), fill: `rgb(${colourAt(picture, place).join()})` })));
 }
 
 // The outline of the cells of a mask as one path.
 export function outlineOf(mask, height, width) {
-  const at = (row, column) => (row >= 0 && column >= 0 && row < height && column < width ? mask[row * width + column] : 0);
+  const at = (row, column) => (column < 0 || column >= width ? 0 : mask[row * width + column] ?? 0);
   let path = "";
   for (let row = 0; row <= height; row += 1) {
     for (let column = 0; column <= width; column += 1) {
@@ -75,8 +68,8 @@ function easelLine(from, to) {
     from.map((start, axis) => Math.round(start + (to[axis] - start) * step / steps)));
 }
 
-// A board: a picture under an overlay in SVG. onstroke(cells, {begin, from, at}) is told what a pressed pointer, Space, or
-// Shift with arrow keys pass over; onwalk(row, column) where the pointer or the keys are; name(row, column) is spoken.
+// A board: a picture under an overlay in SVG. onstroke(cells, {begin, from, at}) is told what a pressed pointer, Space,
+// or Shift with arrow keys pass over; onwalk(row, column) where pointer or keys are; name(row, column) is spoken.
 export function createBoard({ label, hint, announce, name, onstroke = null, onwalk = () => {} }) {
   let size = { height: 1, width: 1 };
   let cursor = null;
@@ -89,7 +82,8 @@ export function createBoard({ label, hint, announce, name, onstroke = null, onwa
 
   function walk(row, column) {
     cursor = [Math.min(size.height - 1, Math.max(0, row)), Math.min(size.width - 1, Math.max(0, column))];
-    for (const [key, value] of [["y", cursor[0]], ["x", cursor[1]], ["visibility", "visible"]]) frame.setAttribute(key, value);
+    frame.setAttribute("transform", `translate(${cursor[1]} ${cursor[0]})`);
+    frame.setAttribute("visibility", "visible");
     onwalk(...cursor);
   }
 

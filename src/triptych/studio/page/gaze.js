@@ -25,9 +25,10 @@ export function createGaze({ api, announce }) {
     name: (row, column) => `row ${row + 1}, column ${column + 1}`, onwalk: (row, column) => look([row, column]) });
   const legend = element("p", { class: "small gaze-legend" }, ...Object.entries(GAZE_KINDS).map(([kind, [name]]) =>
     element("span", { class: `gaze-key key-${kind}`, text: name })));
-  const node = element("section", { class: "card gaze", hidden: true }, element("h3", { text: "What a pixel looked at" }),
-    element("p", { class: "faint small", text: "Point at a pixel, or walk over the picture with the arrow keys: outlined " +
-      "are the block it was made in and what it could see; beside it is what each head looked at." }),
+  const node = element("section", { class: "card gaze", hidden: true },
+    element("h3", { text: "What a pixel looked at" }),
+    element("p", { class: "faint small", text: "Point at a pixel, or walk over the picture with the arrow keys: " +
+      "outlined are the block it was made in and what it could see; beside it is what each head looked at." }),
     element("div", { class: "gaze-parts" }, element("div", {}, board.node, legend), element("div", {}, layer.node, says,
       heads, mapLegend(false), saveButtons("pixel-attention", figure, { svg: figure }))), status.node);
 
@@ -38,15 +39,16 @@ export function createGaze({ api, announce }) {
     if (!answers.has(key)) {
       asked.abort();
       asked = new AbortController();
-      const body = { kind: "picture", model, label, hidden, picture: writtenPicture(picture), pixel: whole ? null : [row, column] };
-      const answer = api.post("attention", body, { signal: asked.signal }).then((found) => unpacked(found, picture));
+      const body = { kind: "picture", model, label, hidden, pixel: whole ? null : [row, column] };
+      const answer = api.post("attention", { ...body, picture: writtenPicture(picture) }, { signal: asked.signal })
+        .then((found) => unpacked(found, picture));
       answers.set(key, answer);
       answer.catch(() => answers.delete(key));
     }
     return answers.get(key);
   }
 
-  // read(pixel, layer) -> the pixels of its two blocks, and of each head the map over pixels and what went to the start.
+  // read(pixel, layer) -> the pixels of its two blocks, and of each head its map and what went to the start.
   function unpacked(answer, { height, width, channels }) {
     const words = (text) => new Uint32Array(bytesOf(text).buffer);
     const [, layers, count, positions] = answer.weights.shape;
@@ -87,16 +89,18 @@ export function createGaze({ api, announce }) {
     const { picture } = shown;
     const { height, width } = picture;
     if (layer.input.options.length !== layers) {
-      layer.setOptions(Array.from({ length: layers }, (_, one) => ({ value: String(one), label: `layer ${one + 1}` })), layers - 1);
+      const names = Array.from({ length: layers }, (_, one) => ({ value: String(one), label: `layer ${one + 1}` }));
+      layer.setOptions(names, layers - 1);
     }
     const found = read(pixel[0] * width + pixel[1], Number(layer.value));
     const outlines = (...kinds) => kinds.map((kind) =>
       svg("path", { class: `gaze-${kind}`, d: outlineOf(found[kind], height, width) }));
     board.show(picture, { drawn: outlines("memory", "query", "own") });
-    heads.replaceChildren(...found.maps.map(({ values, start }, head) => element("figure", {}, element("div", { class: "gaze-map" },
-      heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
-      svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...outlines("memory", "own"))),
-    element("figcaption", { class: "small", text: `head ${head + 1}: ${percent(start)} to the start` }))));
+    heads.replaceChildren(...found.maps.map(({ values, start }, head) => element("figure", {},
+      element("div", { class: "gaze-map" },
+        heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
+        svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...outlines("memory", "own"))),
+      element("figcaption", { class: "small", text: `head ${head + 1}: ${percent(start)} to the start` }))));
     const count = (mask) => mask.reduce((sum, one) => sum + one, 0);
     says.textContent = `Row ${pixel[0] + 1}, column ${pixel[1] + 1}: it sees ${count(found.memory)} pixels; ` +
       `its block has ${count(found.query)}.`;
@@ -111,8 +115,8 @@ export function createGaze({ api, announce }) {
     found.setAttribute("viewBox", `0 0 ${(width + 2) * (canvases.length + 1)} ${height}`);
     found.append(...["memory", "query", "own"].map((kind) => svg("path", { fill: "none", "stroke-width": 0.25,
       stroke: tokenColour(GAZE_KINDS[kind][1]), d: board.node.querySelector(`.gaze-${kind}`).getAttribute("d") })),
-    ...canvases.map((canvas, place) => svg("image", { href: canvas.toDataURL(), x: (width + 2) * (place + 1), width, height,
-      "image-rendering": "pixelated" })));
+    ...canvases.map((canvas, place) => svg("image", { href: canvas.toDataURL(), x: (width + 2) * (place + 1),
+      width, height, "image-rendering": "pixelated" })));
     return found;
   }
 

@@ -2,7 +2,7 @@
 import { pitchName } from "./piece.js";
 import { element } from "./widgets.js";
 
-const KEYS_CODES = "KeyA KeyW KeyS KeyE KeyD KeyF KeyT KeyG KeyY KeyH KeyU KeyJ KeyK KeyO KeyL KeyP Semicolon".split(" ");
+const KEYS_CODES = [..."AWSEDFTGYHUJKOLP"].map((letter) => `Key${letter}`).concat("Semicolon");
 const KEYS_OCTAVES = { KeyZ: -12, KeyX: 12 };
 const KEYS_BLACK = [1, 3, 6, 8, 10];
 const KEYS_VELOCITY = 76;
@@ -19,7 +19,8 @@ export function createKeys({ touch, onnotes, announce }) {
 
   const buttons = KEYS_CODES.map((code, step) => element("button", {
     type: "button", class: KEYS_BLACK.includes(step % 12) ? "key black" : "key", tabindex: step ? -1 : 0,
-    onpointerdown: () => strike(base + step), onpointerup: () => lift(base + step), onpointerleave: () => lift(base + step),
+    onpointerdown: () => strike(base + step), onpointerup: () => lift(base + step),
+    onpointerleave: () => lift(base + step),
     onkeydown: (event) => {
       if (event.key === "Enter" && !event.repeat) strike(base + step);
       buttons[step + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? NaN)]?.focus();
@@ -48,14 +49,15 @@ export function createKeys({ touch, onnotes, announce }) {
     down.delete(pitch);
     stop(0.08);
     buttons[pitch - base]?.toggleAttribute("data-down", false);
-    notes = [...notes, { start, end: Math.max(start + KEYS_SHORTEST, now()), pitch, velocity: KEYS_VELOCITY, voice: 0 }];
+    const end = Math.max(start + KEYS_SHORTEST, now());
+    notes = [...notes, { start, end, pitch, velocity: KEYS_VELOCITY, voice: 0 }];
     onnotes(notes);
   }
 
   function heard(event) {
     const [step, octave] = [KEYS_CODES.indexOf(event.code), KEYS_OCTAVES[event.code]];
-    const elsewhere = event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName);
-    if (elsewhere || (step < 0 && !octave)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || (step < 0 && !octave)) return;
+    if (/INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.type === "keyup") lift(base + step);
@@ -76,7 +78,8 @@ export function createKeys({ touch, onnotes, announce }) {
       for (const pitch of [...down.keys()]) lift(pitch);
       if (wanted) [begin, notes] = [null, []];
       on = wanted;
-      for (const kind of ["keydown", "keyup"]) document[on ? "addEventListener" : "removeEventListener"](kind, heard, true);
+      const change = on ? "addEventListener" : "removeEventListener";
+      for (const kind of ["keydown", "keyup"]) document[change](kind, heard, true);
     },
   };
 }

@@ -18,11 +18,13 @@ export function createMask({ announce, onchange }) {
   const reach = number({ label: "Brush", value: 4, min: 1, max: 16 });
   const board = createBoard({ label: "Picture to complete", announce, onstroke,
     hint: "Draw over what the model shall find: arrow keys walk, Space draws, Shift with arrow keys draws on.",
-    name: (row, column) => `row ${row + 1}, column ${column + 1}, ${mask[row * picture.width + column] ? "hidden" : "kept"}` });
+    name: (row, column) => `row ${row + 1}, column ${column + 1}, ` +
+      (mask[row * picture.width + column] ? "hidden" : "kept") });
 
   function block([top, left], [bottom, right], value) {
-    for (let row = Math.max(0, top); row <= Math.min(bottom, picture.height - 1); row += 1) {
-      mask.fill(value, row * picture.width + Math.max(0, left), row * picture.width + Math.min(right, picture.width - 1) + 1);
+    const { height, width } = picture;
+    for (let row = Math.max(0, top); row <= Math.min(bottom, height - 1); row += 1) {
+      mask.fill(value, row * width + Math.max(0, left), row * width + Math.min(right, width - 1) + 1);
     }
   }
 
@@ -43,7 +45,8 @@ export function createMask({ announce, onchange }) {
 
   function hide(part) {
     const { height, width } = picture;
-    mask = Uint8Array.from({ length: height * width }, (_, at) => (part(Math.floor(at / width) / height, at % width / width) ? 1 : 0));
+    const place = (at) => [Math.floor(at / width) / height, at % width / width];
+    mask = Uint8Array.from({ length: height * width }, (_, at) => part(...place(at)));
     render();
   }
 
@@ -58,8 +61,8 @@ export function createMask({ announce, onchange }) {
       element("div", { class: "bar" }, tool.node, reach.node),
       element("div", { class: "bar", role: "group", "aria-label": "Hide a part" },
         ...Object.entries(MASK_PARTS).map(([name, part]) => action(name, () => hide(part), { class: "quiet" }))),
-      element("p", { class: "faint small", text: "The checkerboard is hidden: the model fills it in, and leaves every other " +
-        "pixel as it is. Drop a picture of your own anywhere here." }))),
+      element("p", { class: "faint small", text: "The checkerboard is hidden: the model fills it in, and leaves " +
+        "every other pixel as it is. Drop a picture of your own anywhere here." }))),
     render,
     focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture), hidden: packed(mask) }),

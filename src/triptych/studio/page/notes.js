@@ -2,14 +2,15 @@
 import { bytesOf, canonical, isAbort } from "./api.js";
 import { createCloser } from "./closer.js";
 import { createKeys } from "./keys.js";
-import { barTicks, cleared, openCells, openSpans, pieceOf, placeName, VOICES, withCells, writtenPiece } from "./piece.js";
+import { barTicks, cleared, openCells, openSpans, pieceOf, placeName, VOICES } from "./piece.js";
+import { withCells, writtenPiece } from "./piece.js";
 import { createRoll } from "./roll.js";
 import { action, drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
 import { createPlayer, secondsOf } from "./sound.js";
 import { check, choice, download, element, notice, number } from "./widgets.js";
 import { resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
 
-const NOTES_VERBS = { compose: "Compose", continue: "Continue", harmonize: "Harmonize", infill: "Fill in what is open" };
+const NOTES_VERBS = { compose: "Compose", continue: "Continue", harmonize: "Harmonize", infill: "Fill in what's open" };
 const NOTES_EMPTY = { kind: "chorale", steps: 64, notes: [] };
 const NOTES_ALL = [0, 1, 2, 3]; // voices
 const NOTES_PAST = 200; // steps that can be undone
@@ -24,13 +25,14 @@ export function mountNotes(panel, { api, route, announce }) {
   const piano = () => state.piece.kind === "performance";
   const nameOf = (task) => facts.models.find((one) => one.task === task)?.name ?? null;
 
-  // -- parts ------------------------------------------------------------------------------------------------------
+  // -- parts ---------------------------------------------------------------------------------------------------------
 
   const status = notice();
   const player = createPlayer({ onstate: playing });
   const keys = createKeys({ touch: player.touch, announce, onnotes: played });
   const roll = createRoll({
-    announce, onseek: seek, onplay: toggle, onedit: (piece, open) => { if (!running) change({ ...state, piece, open }); },
+    announce, onseek: seek, onplay: toggle,
+    onedit: (piece, open) => { if (!running) change({ ...state, piece, open }); },
     onpoint: (place) => closer?.point(place), onspan: () => { spoken(); looped(); },
     onhear: ({ pitch, voice, velocity }) => player.touch(pitch, { voice, velocity, seconds: 0.35 }),
     onvoice: (voice) => { voices.value = String(voice); spoken(); announce(VOICES[voice]); },
@@ -40,12 +42,14 @@ export function mountNotes(panel, { api, route, announce }) {
   const model = choice({ label: "Model for composing", options: [] });
   const filler = choice({ label: "Model for filling in", options: [] });
   const label = choice({ label: "Key", options: [] });
-  const examples = choice({ label: "Start from", options: [], onchange: (place) => begin(kind.value, examples.all[place]) });
+  const examples = choice({ label: "Start from", options: [],
+    onchange: (place) => begin(kind.value, examples.all[place]) });
   const count = number({ label: "Takes", value: 2, min: 1, max: 4 });
   const bars = number({ label: "Bars to add", value: 8, min: 1, max: 64 });
   const seconds = number({ label: "Seconds to add", value: 15, min: 1, max: 120 });
   const drawing = drawSettings();
-  const verbs = Object.fromEntries(Object.entries(NOTES_VERBS).map(([verb, text]) => [verb, action(text, () => ask(verb))]));
+  const verbs = Object.fromEntries(Object.entries(NOTES_VERBS).map(([verb, text]) =>
+    [verb, action(text, () => ask(verb))]));
   const stop = action("Stop", () => running?.abort(), { hidden: true });
   const listen = action("Play on the computer's keys", () => listening(!keys.on), { "aria-pressed": "false" });
   const opener = fileInput({ label: "Open a MIDI or MusicXML file", accept: ".mid,.midi,.kar,.xml,.musicxml,.mxl",
@@ -53,13 +57,14 @@ export function mountNotes(panel, { api, route, announce }) {
   const strip = element("div", { class: "takes", role: "group", "aria-label": "Takes" });
   const tools = segmented({ label: "Tool", value: "draw", onchange: (tool) => roll.set({ tool, arcs: [] }),
     options: ["draw", "erase", "look"].map((value) => ({ value, label: value[0].toUpperCase() + value.slice(1) })) });
-  const voices = segmented({ label: "Voice", value: "0", onchange: spoken, options: [...VOICES, "all"].map((name, voice) =>
-    ({ value: voice < 4 ? String(voice) : name, label: name[0].toUpperCase() + name.slice(1) })) });
+  const voices = segmented({ label: "Voice", value: "0", onchange: spoken, options: [...VOICES, "all"].map(
+    (name, voice) => ({ value: voice < 4 ? String(voice) : name, label: name[0].toUpperCase() + name.slice(1) })) });
   const undo = action("Undo", () => travel(past, future, "Undone"));
   const redo = action("Redo", () => travel(future, past, "Redone"));
   const where = element("span", { class: "where" });
   const locks = element("div", { class: "bar locks", role: "group", "aria-label": "Lock, open or clear" }, where,
-    action("Lock", () => cells(0)), action("Open for the model", () => cells(1)), action("Clear", () => cells(1, true)));
+    action("Lock", () => cells(0)), action("Open for the model", () => cells(1)),
+    action("Clear", () => cells(1, true)));
   const play = action("Play", toggle, { class: "primary play" });
   const slider = element("input", { type: "range", min: 0, max: 1, value: 0, "aria-label": "Position",
     oninput: () => seek(slider.valueAsNumber) });
@@ -67,11 +72,12 @@ export function mountNotes(panel, { api, route, announce }) {
   const tempo = number({ label: "Tempo", value: 84, min: 20, max: 300, onchange: paced });
   const loop = check({ label: "Loop", onchange: looped });
   const mutes = element("div", { class: "bar mutes", role: "group", "aria-label": "Voices that are heard" },
-    ...VOICES.map((name, voice) => check({ label: name, value: true, onchange: (on) => player.mute(voice, !on) }).node));
+    ...VOICES.map((name, voice) =>
+      check({ label: name, value: true, onchange: (on) => player.mute(voice, !on) }).node));
   const footer = element("div");
   const looks = element("div");
 
-  // -- the piece and its history ------------------------------------------------------------------------------------
+  // -- the piece and its history -------------------------------------------------------------------------------------
 
   function change(now, remember = true) {
     if (remember) {
@@ -105,17 +111,18 @@ export function mountNotes(panel, { api, route, announce }) {
     moved();
     takes.forEach(card);
     closer?.update(piece, about?.model ?? (piano() ? nameOf("play") : model.value));
-    const saves = ["mid", "musicxml", "wav", "svg"].filter((format) => (format === "svg" ? facts?.has.score
-      : format !== "wav" || !api.recorded)).map((format) => action(`Save .${format}`, () => save(format), { class: "quiet" }));
-    for (const button of saves) button.disabled = !piece.notes.length;
+    const has = { mid: true, musicxml: true, wav: !api.recorded, svg: facts?.has.score };
+    const saves = Object.keys(has).filter((format) => has[format]).map((format) =>
+      action(`Save .${format}`, () => save(format), { class: "quiet", disabled: !piece.notes.length }));
     saves.push(element("span", { class: "saves" }, "Roll: ", saveButtons("roll", () => roll.picture)));
     if (about?.files.length) {
-      saves.push(action(`Save ${about.files[0]} (what was given)`, () => save("mid", about.settings.piece, about.files[0]),
-        { class: "quiet" }));
+      const [name] = about.files;
+      const given = () => save("mid", about.settings.piece, name);
+      saves.push(action(`Save ${name} (what was given)`, given, { class: "quiet" }));
     }
-    footer.replaceChildren(resultFooter(about ? { model: about.model, seed: about.seed, settings: factsOf(about.settings),
-      command: about.command, address: route.address(about.verb, about.settings), saves }
-      : { model: "none yet: these notes are yours", saves }));
+    footer.replaceChildren(resultFooter(!about ? { model: "none yet: these notes are yours", saves }
+      : { model: about.model, seed: about.seed, settings: factsOf(about.settings), command: about.command,
+        address: route.address(about.verb, about.settings), saves }));
   }
 
   function enabled() {
@@ -150,7 +157,7 @@ export function mountNotes(panel, { api, route, announce }) {
     where.textContent = `${VOICES[voices.value] ?? "all voices"}, ${span}:`;
   }
 
-  // -- playing --------------------------------------------------------------------------------------------------------
+  // -- playing -------------------------------------------------------------------------------------------------------
 
   function toggle() {
     if (player.playing()) return player.pause();
@@ -194,7 +201,7 @@ export function mountNotes(panel, { api, route, announce }) {
     player.loop(loop.value ? { from: 0, until: state.piece.length, ...roll.span } : null);
   }
 
-  // -- asking the models ------------------------------------------------------------------------------------------------
+  // -- asking the models ---------------------------------------------------------------------------------------------
 
   function bodyOf(verb, take) {
     const { piece, open } = state;
@@ -267,15 +274,16 @@ export function mountNotes(panel, { api, route, announce }) {
   function card(take, place) {
     const text = take.about ? `Take ${place + 1} · seed ${take.about.seed}` : `Take ${place + 1} …`;
     take.node.replaceChildren(element("button", { type: "button", class: "take", disabled: !take.about,
-      "aria-pressed": String(state.take === take), onclick: () => adopt(take) }, small(take.live), element("span", { text })));
+      "aria-pressed": String(state.take === take), onclick: () => adopt(take) }, small(take.live),
+    element("span", { text })));
   }
 
   function small({ notes, length }) {
     const pitches = notes.map((note) => note.pitch);
     const [low, high, wide] = [Math.min(48, ...pitches), Math.max(72, ...pitches), 200 / Math.max(length, 32)];
     const colours = NOTES_ALL.map((voice) => tokenColour(`--series-${voice + 1}`));
-    return svg("svg", { viewBox: "0 0 200 60", "aria-hidden": "true", preserveAspectRatio: "none" }, ...notes.map((note) =>
-      svg("rect", { x: wide * note.start, y: 56 * (high - note.pitch) / (high - low), height: 3,
+    return svg("svg", { viewBox: "0 0 200 60", "aria-hidden": "true", preserveAspectRatio: "none" },
+      ...notes.map((note) => svg("rect", { x: wide * note.start, y: 56 * (high - note.pitch) / (high - low), height: 3,
         width: Math.max(1, wide * (note.end - note.start)), fill: colours[note.voice] })));
   }
 
@@ -291,7 +299,7 @@ export function mountNotes(panel, { api, route, announce }) {
     route.set(verb, about.settings, { push: true });
   }
 
-  // -- files and keys -----------------------------------------------------------------------------------------------------
+  // -- files and keys ------------------------------------------------------------------------------------------------
 
   async function read(file) {
     status.busy(`Reading ${file.name} …`);
@@ -342,8 +350,9 @@ export function mountNotes(panel, { api, route, announce }) {
     examples.all = Object.entries(facts.examples).filter(([verb]) => verb in NOTES_VERBS).flatMap(([verb, bodies]) =>
       bodies.map((body) => ({ verb, body }))).filter(({ body }) => (body.model === nameOf("play")) === plays);
     examples.setOptions(examples.all.map(({ verb, body }, place) => ({ value: String(place),
-      label: `${place + 1}: ${NOTES_VERBS[verb].split(" ")[0].toLowerCase()}${body.label ? `, ${body.label}` : ""}` })));
-    label.setOptions(optionsOf(facts.models.find((one) => one.task === (plays ? "play" : "compose"))?.labels ?? [], "any"));
+      label: [`${place + 1}: ${verb === "infill" ? "fill in" : verb}`, body.label].filter(Boolean).join(", ") })));
+    const writer = facts.models.find((one) => one.task === (plays ? "play" : "compose"));
+    label.setOptions(optionsOf(writer?.labels ?? [], "any"));
     label.node.querySelector("label").textContent = plays ? "Composer" : "Key";
     const { verb, body } = example ?? examples.all.find((one) => one.verb === "harmonize") ??
       examples.all.find((one) => one.body.piece) ?? { body: {} };
@@ -357,29 +366,33 @@ export function mountNotes(panel, { api, route, announce }) {
   function fill(verb, body) {
     drawing.fill(body);
     label.value = body.label ?? "";
-    if (body.model && body.model !== nameOf("play")) (verb === "infill" || verb === "harmonize" ? filler : model).value = body.model;
+    const writer = verb === "infill" || verb === "harmonize" ? filler : model;
+    if (body.model && body.model !== nameOf("play")) writer.value = body.model;
     const piece = pieceOf(body.piece ?? { ...NOTES_EMPTY, kind: kind.value });
     if (body.steps) bars.value = Math.ceil(body.steps / barTicks(piece));
     seconds.value = body.seconds ?? seconds.value;
     const locked = withCells(openCells(piece), piece.length, NOTES_ALL, 0, piece.length, 0);
-    give(piece, body.open?.reduce((open, [voice, from, until]) => withCells(open, piece.length, [voice], from, until, 1), locked), false);
+    give(piece, body.open?.reduce((open, [voice, from, until]) =>
+      withCells(open, piece.length, [voice], from, until, 1), locked), false);
     past.length = future.length = 0;
     enabled();
   }
 
-  // -- the panel ------------------------------------------------------------------------------------------------------------
+  // -- the panel -----------------------------------------------------------------------------------------------------
 
   panel.append(
     element("h2", { text: "Notes: music in four voices and on the piano" }),
-    element("p", { class: "lead", text: "Draw a few notes and let a Music Transformer write the rest: harmonize a melody, " +
-      "continue a beginning, fill in what you leave open. Then listen, and look at what each note looked at." }),
-    element("div", { class: "card" }, element("div", { class: "bar" }, kind.node, examples.node, label.node, bars.node, seconds.node, count.node),
+    element("p", { class: "lead", text: "Draw a few notes and let a Music Transformer write the rest: harmonize a " +
+      "melody, continue a beginning, fill in what you leave open. Then listen, and see what each note looked at." }),
+    element("div", { class: "card" }, element("div", { class: "bar" }, kind.node, examples.node, label.node, bars.node,
+      seconds.node, count.node),
       element("div", { class: "bar verbs" }, ...Object.values(verbs), stop, listen, opener), keys.node,
       element("details", {}, element("summary", { text: "More settings" }),
         element("div", { class: "bar" }, model.node, filler.node, ...drawing.nodes)), status.node, strip),
     element("div", { class: "card" }, element("div", { class: "bar" }, tools.node, voices.node, undo, redo,
-      action("−", () => roll.zoom(0.8), { "aria-label": "Zoom out" }), action("+", () => roll.zoom(1.25), { "aria-label": "Zoom in" })),
-    locks, roll.node, element("div", { class: "transport" }, play, slider, clock, tempo.node, loop.node), mutes, looks, footer));
+      action("−", () => roll.zoom(0.8), { "aria-label": "Zoom out" }),
+      action("+", () => roll.zoom(1.25), { "aria-label": "Zoom in" })), locks, roll.node,
+    element("div", { class: "transport" }, play, slider, clock, tempo.node, loop.node), mutes, looks, footer));
   panel.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     if (!(event.ctrlKey || event.metaKey) || !"zy".includes(key) || /INPUT|TEXTAREA/.test(event.target.tagName)) return;

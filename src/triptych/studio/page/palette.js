@@ -18,8 +18,9 @@ export function createPalette({ announce, onchange }) {
   const undo = action("Undo", () => { picture = past.pop(); render(); });
   const own = element("input", { type: "color", value: "#e8862a", "aria-label": "A colour of your own",
     oninput: () => { colour = own.value; } });
-  const swatches = Object.entries(PALETTE).map(([name, hex]) => element("label", { class: "swatch", vars: { "--colour": hex } },
-    element("input", { type: "radio", name: "palette", checked: hex === colour, "aria-label": name, onchange: () => { colour = hex; } })));
+  const swatches = Object.entries(PALETTE).map(([name, hex]) =>
+    element("label", { class: "swatch", vars: { "--colour": hex } }, element("input", { type: "radio", name: "palette",
+      checked: hex === colour, "aria-label": name, onchange: () => { colour = hex; } })));
   const board = createBoard({ label: "Small picture", announce, onstroke, name: nameOf,
     hint: "Arrow keys walk, Space colours a pixel, Shift with arrow keys draws on." });
 
@@ -33,6 +34,12 @@ export function createPalette({ announce, onchange }) {
   function remember() {
     past.push(picture);
     picture = { ...picture, bytes: picture.bytes.slice() };
+  }
+
+  function clear() {
+    remember();
+    picture.bytes.fill(255);
+    render();
   }
 
   function onstroke(cells, { begin }) {
@@ -64,9 +71,9 @@ export function createPalette({ announce, onchange }) {
   return {
     node: element("div", { class: "card easel" }, board.node, element("div", {},
       element("div", { class: "swatches", role: "radiogroup", "aria-label": "Palette" }, ...swatches, own),
-      element("div", { class: "bar" }, tool.node, undo, action("Clear", () => { remember(); picture.bytes.fill(255); render(); })),
-      element("p", { class: "faint small", text: "Draw a small picture, or drop one anywhere here: the model invents the details " +
-        "of a large one that becomes yours again when it is shrunk." }))),
+      element("div", { class: "bar" }, tool.node, undo, action("Clear", clear)),
+      element("p", { class: "faint small", text: "Draw a small picture, or drop one anywhere here: the model invents " +
+        "the details of a large one that becomes yours again when it is shrunk." }))),
     render,
     focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture) }),

@@ -4,7 +4,7 @@ export const VOICES = ["soprano", "alto", "tenor", "bass"];
 const PIECE_NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 const PIECE_MILLI = 1_000; // ticks of a second of a performance
 
-// Ours: notes {start, end, pitch, velocity, voice} in ticks, a sixteenth of a chorale and a millisecond of a performance.
+// Ours: notes {start, end, pitch, velocity, voice} in ticks: sixteenths of a chorale, milliseconds of a performance.
 export function pieceOf(given) {
   if (given.kind === "performance") {
     const notes = given.notes.map(([onset, pitch, velocity, duration]) => {

@@ -48,7 +48,8 @@ export function mountPixels(panel, { api, route, announce }) {
       form.count.node, form.go, form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
         action(`Example ${place + 1}`, () => fill(form, one), { class: "quiet" }))),
     element("details", {}, element("summary", { text: "More settings" }),
-      element("div", { class: "bar" }, form.model.node, ...form.drawing.nodes)), form.status.node), form.easel?.node, form.output);
+      element("div", { class: "bar" }, form.model.node, ...form.drawing.nodes)), form.status.node),
+    form.easel?.node, form.output);
     return form;
   }
 
@@ -71,7 +72,8 @@ export function mountPixels(panel, { api, route, announce }) {
   function bodyOf(form) {
     const settings = form.drawing.read();
     if (!Number.isFinite(settings.temperature)) settings.temperature = null;
-    return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...settings, ...form.easel?.read() };
+    return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...settings,
+      ...form.easel?.read() };
   }
 
   // A recorded answer belongs to the example's own request, as long as nothing of it was changed.
@@ -138,8 +140,8 @@ export function mountPixels(panel, { api, route, announce }) {
     form.output.hidden = false;
     form.one.replaceChildren();
     form.footer.replaceChildren();
-    form.results.replaceChildren(...parts.map(({ canvas }, place) =>
-      element("button", { type: "button", class: "pixels-one", disabled: true, "aria-label": `${form.noun} ${place + 1}` }, canvas)));
+    form.results.replaceChildren(...parts.map(({ canvas }, place) => element("button", { type: "button",
+      class: "pixels-one", disabled: true, "aria-label": `${form.noun} ${place + 1}` }, canvas)));
     return (first, values) => parts.forEach(({ picture, veil, canvas }, row) => {
       const tokens = values.length / count;
       for (let step = 0; step < tokens; step += 1) {
@@ -172,9 +174,9 @@ export function mountPixels(panel, { api, route, announce }) {
   function finish(form, answer) {
     const { settings, model, seed, command, files } = answer;
     Object.assign(form, { answer, made: answer.pictures.map(pixelsOf) });
-    form.results.replaceChildren(...form.made.map((picture, place) => element("button", { type: "button", class: "pixels-one",
-      "aria-label": `${form.noun} ${place + 1}: look at what its pixels looked at`, onclick: () => choose(form, place) },
-    pictureCanvas(picture))));
+    form.results.replaceChildren(...form.made.map((picture, place) => element("button", { type: "button",
+      class: "pixels-one", "aria-label": `${form.noun} ${place + 1}: look at what its pixels looked at`,
+      onclick: () => choose(form, place) }, pictureCanvas(picture))));
     form.footer.replaceChildren(resultFooter({ model, seed, settings: factsOf(settings), command,
       address: route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
     route.set(form.name, settings, { push: true });
@@ -184,18 +186,18 @@ export function mountPixels(panel, { api, route, announce }) {
   // A file that the command names: the picture, or the mask in white.
   function given(name, settings) {
     const picture = pixelsOf(settings.picture);
-    const mask = name.startsWith("mask") && { ...picture, channels: 1, bytes: bytesOf(settings.hidden).map((one) => 255 * one) };
-    const [stem] = name.split(".");
-    return element("span", { class: "saves" }, `${name}: `, saveButtons(stem, () => pictureCanvas(mask || picture)));
+    const mask = () => ({ ...picture, channels: 1, bytes: bytesOf(settings.hidden).map((one) => 255 * one) });
+    const canvas = () => pictureCanvas(name.startsWith("mask") ? mask() : picture);
+    return element("span", { class: "saves" }, `${name}: `, saveButtons(name.split(".")[0], canvas));
   }
 
   function choose(form, place) {
     const picture = form.made[place];
     const { model, settings: { label = null, hidden = null } } = form.answer;
     form.chosen = place;
-    for (const [one, button] of [...form.results.children].entries()) button.setAttribute("aria-pressed", String(one === place));
-    form.one.replaceChildren(element("span", { text: `Picture ${place + 1}:` }), saveButtons(`${form.name}-${place + 1}`,
-      () => pictureCanvas(picture), { svg: () => pictureSvg(picture) }));
+    [...form.results.children].forEach((button, one) => button.setAttribute("aria-pressed", String(one === place)));
+    form.one.replaceChildren(element("span", { text: `Picture ${place + 1}:` }),
+      saveButtons(`${form.name}-${place + 1}`, () => pictureCanvas(picture), { svg: () => pictureSvg(picture) }));
     if (form.name === "paint" && forms.complete) {
       form.one.append(action("Complete it", () => onward(picture, label), { class: "quiet" }));
     }
@@ -247,8 +249,8 @@ export function mountPixels(panel, { api, route, announce }) {
   }
 
   panel.append(element("h2", { text: "Pixels: pictures made one position after another" }),
-    element("p", { class: "lead", text: "An Image Transformer paints clothes, completes what you hide, and enlarges what " +
-      "you draw. Then point at any pixel to see what it looked at." }), task.node, status.node, body, gaze.node);
+    element("p", { class: "lead", text: "An Image Transformer paints clothes, completes what you hide, and enlarges " +
+      "what you draw. Then point at any pixel to see what it looked at." }), task.node, status.node, body, gaze.node);
 
   return {
     async show(request) {

@@ -11,9 +11,9 @@ const ROLL_BLACK = [1, 3, 6, 8, 10];
 const ROLL_INKS = "line faint ink card paper accent warn edge glow series-1 series-2 series-3 series-4".split(" ");
 const ROLL_SIGNS = { "parallel fifths": "5", "parallel octaves": "8", crossing: "×" };
 const ROLL_DASHES = ["", "7 4", "2 4", "9 3 2 3"]; // of the arcs of each head
-const ROLL_HELP = "Arrow keys move the cursor, Page Up and Page Down by a bar. Enter draws a note, or picks one up: " +
-  "move it with the arrow keys and press Enter again. Shift with left and right changes its length, Delete erases it. " +
-  "N and P go to the next and previous note, 1 to 4 choose a voice, square brackets begin and end a span, Space plays.";
+const ROLL_HELP = "Arrow keys move the cursor, Page Up and Page Down by a bar. Enter draws a note. Alt with arrow " +
+  "keys moves the note under the cursor, Shift with left and right changes its length, Delete erases it. N and P go " +
+  "to the next and previous note, 1 to 4 choose a voice, square brackets begin and end a span, Space plays.";
 
 export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, onvoice, onspan }) {
   let [piece, open, marks, arcs, passages, tool, voice] = [null, [], [], [], [], "draw", 0];
@@ -266,77 +266,60 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
 
   // -- keys -------------------------------------------------------------------------------------------------------
 
-  function tell() {
+  function go(tick, pitch) {
+    cell = { tick: Math.max(0, tick), pitch: within(pitch) };
     render();
-    const left = x(cell.tick);
-    const least = left - scroller.clientWidth + 60;
+    const [left, least] = [x(cell.tick), x(cell.tick) - scroller.clientWidth + 60];
     scroller.scrollLeft = Math.min(Math.max(scroller.scrollLeft, least), Math.max(0, left - 20));
     const place = noteAt(cell.tick, cell.pitch);
-    const note = held?.note ?? piece.notes[place];
+    const note = piece.notes[place];
     announce(note ? noteName(piece, note) : `${pitchName(cell.pitch)}, ${placeName(piece, cell.tick)}`);
     if (tool === "look") onpoint(place < 0 ? null : place);
-  }
-
-  function walk(ticks, semitones) {
-    if (held) held.note = shift(held.note, { ticks, semitones });
-    if (held && semitones) onhear(held.note);
-    cell = { tick: Math.max(0, cell.tick + ticks), pitch: within(cell.pitch + semitones) };
-    tell();
   }
 
   function hop(direction) {
     const own = piece.notes.filter((note) => piece.voices.length === 1 || note.voice === voice);
     own.sort((one, other) => direction * (one.start - other.start));
     const next = own.find((note) => direction * (note.start - cell.tick) > 0) ?? own[0];
-    if (next) cell = { tick: next.start, pitch: next.pitch };
-    tell();
+    if (next) go(next.start, next.pitch);
   }
 
-  function lengthen(ticks) {
+  // Changes the note under the cursor, or draws one there.
+  function put(change = null) {
     const place = noteAt(cell.tick, cell.pitch);
-    if (!held && place < 0) return;
-    const own = held;
-    held = { note: shift(held?.note ?? piece.notes[place], { longer: ticks }), base: held?.base ?? without(place) };
-    if (own) tell();
-    else keep();
-  }
-
-  function enter() {
-    if (held) return keep();
-    const place = noteAt(cell.tick, cell.pitch);
-    held = place < 0 ? { note: fresh(cell.tick, cell.pitch), base: piece }
-      : { note: { ...piece.notes[place] }, base: without(place) };
+    if (change && place < 0) return;
+    held = change ? { note: shift(piece.notes[place], change), base: without(place) }
+      : { note: fresh(cell.tick, cell.pitch), base: piece };
+    cell = { tick: Math.max(held.note.start, cell.tick + (change?.ticks ?? 0)), pitch: held.note.pitch };
     onhear(held.note);
-    if (place < 0) return keep();
-    announce(`Picked up ${noteName(piece, held.note)}`);
-    return render();
+    keep();
   }
 
-  function escape() {
-    if (!held) return choose(null);
-    held = null;
-    return render();
+  function arrow(ticks, semitones, event) {
+    if (event.altKey) put({ ticks, semitones });
+    else if (event.shiftKey) put({ longer: ticks });
+    else go(cell.tick + ticks, cell.pitch + semitones);
   }
 
   const acts = {
-    ArrowLeft: (shifted) => (shifted ? lengthen(-grid()) : walk(-grid(), 0)),
-    ArrowRight: (shifted) => (shifted ? lengthen(grid()) : walk(grid(), 0)),
-    ArrowUp: (shifted) => walk(0, shifted ? 12 : 1), ArrowDown: (shifted) => walk(0, shifted ? -12 : -1),
-    PageDown: () => walk(barTicks(piece), 0), PageUp: () => walk(-barTicks(piece), 0),
-    Home: () => walk(-cell.tick, 0), End: () => walk(piece.length - grid() - cell.tick, 0),
+    ArrowLeft: (event) => arrow(-grid(), 0, event), ArrowRight: (event) => arrow(grid(), 0, event),
+    ArrowUp: (event) => arrow(0, 1, event), ArrowDown: (event) => arrow(0, -1, event),
+    PageDown: () => go(cell.tick + barTicks(piece), cell.pitch),
+    PageUp: () => go(cell.tick - barTicks(piece), cell.pitch),
+    Home: () => go(0, cell.pitch), End: () => go(piece.length - grid(), cell.pitch),
     Delete: () => erase(noteAt(cell.tick, cell.pitch)), Backspace: () => erase(noteAt(cell.tick, cell.pitch)),
     "[": () => choose({ from: cell.tick, until: Math.max(span?.until ?? 0, cell.tick + beat()) }),
     "]": () => choose({ from: Math.min(span?.from ?? cell.tick, cell.tick), until: cell.tick + grid() }),
-    Enter: enter, Escape: escape, " ": () => onplay(), n: () => hop(1), p: () => hop(-1),
+    Enter: () => put(), Escape: () => choose(null), " ": () => onplay(), n: () => hop(1), p: () => hop(-1),
   };
 
   picture.addEventListener("keydown", (event) => {
-    if (!piece || event.ctrlKey || event.metaKey || event.altKey) return;
-    const names = piece.voices.length > 1 && piece.voices[event.key - 1] ? () => onvoice(event.key - 1) : null;
-    const act = acts[event.key] ?? names;
+    if (!piece || event.ctrlKey || event.metaKey) return;
+    const names = piece.voices.length > 1 && piece.voices[event.key - 1];
+    const act = acts[event.key] ?? (names && (() => onvoice(event.key - 1)));
     if (!act) return;
     event.preventDefault();
-    act(event.shiftKey);
+    act(event);
   });
   picture.addEventListener("pointerdown", press);
   picture.addEventListener("pointermove", drag);

@@ -1,7 +1,7 @@
 // A synthesizer of our own (Web Audio): an organ for the voices of a choir, a piano for the rest; play, seek, loop.
+import { VOICES } from "./piece.js";
 
 const SOUND_AHEAD = 0.2; // seconds that are scheduled before they are heard
-const SOUND_CHOIR = ["soprano", "alto", "tenor", "bass"];
 const SOUND_ORGAN = [0, 1, 0.5, 0.32, 0.16, 0.12, 0.07, 0.05, 0.035];
 
 function soundHertz(pitch) {
@@ -17,9 +17,8 @@ function soundInstruments(context, voices) {
   wet.gain.value = 0.22;
   master.connect(context.destination);
   room.connect(wet).connect(master);
-  const zeros = new Float32Array(SOUND_ORGAN.length);
-  const organ = context.createPeriodicWave(new Float32Array(SOUND_ORGAN), zeros);
-  const choir = voices.map((name) => SOUND_CHOIR.includes(name.toLowerCase()));
+  const wave = (partials) => context.createPeriodicWave(new Float32Array(partials), new Float32Array(partials.length));
+  const organ = wave(SOUND_ORGAN);
   const channels = voices.map((_, voice) => {
     const gain = context.createGain();
     const pan = context.createStereoPanner();
@@ -33,25 +32,23 @@ function soundInstruments(context, voices) {
   // A piano's partials: struck at an eighth of the string; a hard blow is brighter.
   function strings(pitch, force) {
     const base = soundHertz(pitch);
-    const partials = new Float32Array(24);
-    for (let order = 1; order < partials.length && base * order < 16_000; order += 1) {
-      partials[order] = Math.abs(Math.sin(Math.PI * order / 8)) / order *
-        Math.exp(-base * (order - 1) / (700 + 3_300 * force ** 1.5));
-    }
-    return context.createPeriodicWave(partials, new Float32Array(partials.length));
+    const brightness = 700 + 3_300 * force ** 1.5; // hertz above the lowest partial that cost 8.7 decibels
+    return wave(Array.from({ length: 24 }, (_, order) => (order === 0 || base * order > 16_000 ? 0
+      : Math.abs(Math.sin(Math.PI * order / 8)) / order * Math.exp(-base * (order - 1) / brightness))));
   }
 
   function strike({ pitch, velocity = 80, voice = 0 }, when, seconds) {
     const place = Math.min(voice, channels.length - 1);
+    const choir = VOICES.includes(voices[place]);
     const source = context.createOscillator();
     const level = context.createGain();
     const force = velocity / 127;
     source.frequency.value = soundHertz(pitch);
-    source.setPeriodicWave(choir[place] ? organ : strings(pitch, force));
+    source.setPeriodicWave(choir ? organ : strings(pitch, force));
     source.connect(level).connect(channels[place]);
     source.start(when);
     level.gain.setValueAtTime(0, when);
-    if (choir[place]) {
+    if (choir) {
       const held = Math.max(0.05, seconds - 0.05); // so that a repeated note is heard as two
       level.gain.linearRampToValueAtTime(0.16, when + 0.03);
       level.gain.setTargetAtTime(0, when + held, 0.04);
@@ -94,11 +91,7 @@ export function secondsOf(piece, ticks) {
 
 // A player of pieces. `onstate(playing)` is told when it starts and stops; ask `position()` (ticks) while it plays.
 export function createPlayer({ onstate }) {
-  let context = null;
-  let instruments = null;
-  let instrumentsFor = "";
-  let piece = null;
-  let notes = [];
+  let [context, instruments, instrumentsFor, piece, notes] = [null, null, "", null, []];
   let speed = 1;
   let loop = null; // {from, until} in ticks
   let place = 0; // ticks, while it does not play
@@ -112,13 +105,12 @@ export function createPlayer({ onstate }) {
   function ready() {
     context ??= new AudioContext();
     if (context.state === "suspended") context.resume();
-    const wanted = piece ? piece.voices.join() : "piano";
-    if (instrumentsFor !== wanted) {
-      instruments?.close();
-      instruments = soundInstruments(context, piece ? piece.voices : ["piano"]);
-      instrumentsFor = wanted;
-      for (const voice of muted) mute(voice, true);
-    }
+    const voices = piece?.voices ?? ["piano"];
+    if (instrumentsFor === voices.join()) return;
+    instruments?.close();
+    instruments = soundInstruments(context, voices);
+    instrumentsFor = voices.join();
+    for (const voice of muted) mute(voice, true);
   }
 
   function mute(voice, silent) {
@@ -126,9 +118,7 @@ export function createPlayer({ onstate }) {
     instruments?.channels[voice]?.gain.setTargetAtTime(silent ? 0 : 1, context.currentTime, 0.01);
   }
 
-  function length({ from, until }) {
-    return secondsOf(piece, until - from) / speed;
-  }
+  const length = ({ from, until }) => secondsOf(piece, until - from) / speed;
 
   function begin(range, time) {
     segments.push({ ...range, time });
@@ -158,8 +148,8 @@ export function createPlayer({ onstate }) {
       }
       const end = segment.time + length(segment);
       if (end > horizon) return;
-      const following = ranges.shift() ?? (loop && { ...loop });
-      if (following && following.until > following.from) begin(following, end);
+      const following = ranges.shift() ?? loop;
+      if (following?.until > following?.from) begin(following, end);
       else if (context.currentTime >= end) return halt(segment.until);
       else return;
     }
@@ -172,17 +162,11 @@ export function createPlayer({ onstate }) {
     return Math.min(now.until, now.from + seconds / secondsOf(piece, 1));
   }
 
-  function silence() {
-    for (const stop of sounding) stop();
-    sounding.clear();
-  }
-
   function halt(at) {
     clearInterval(timer);
-    timer = null;
-    segments = [];
-    place = at;
-    silence();
+    [timer, segments, place] = [null, [], at];
+    for (const stop of sounding) stop();
+    sounding.clear();
     onstate(false);
   }
 
@@ -190,9 +174,8 @@ export function createPlayer({ onstate }) {
     if (!piece || !notes.length) return;
     if (timer !== null) halt(position());
     ready();
-    const end = loop ? loop.until : piece.length;
-    let from = place >= end || (loop && place < loop.from) ? (loop ? loop.from : 0) : place;
-    ranges = some ? [...some] : [{ from, until: end }];
+    const { from, until } = loop ?? { from: 0, until: piece.length };
+    ranges = some ? [...some] : [{ from: place < from || place >= until ? from : place, until }];
     begin(ranges.shift(), context.currentTime + 0.06);
     timer = setInterval(schedule, 40);
     schedule();
@@ -224,12 +207,6 @@ export function createPlayer({ onstate }) {
     touch(pitch, { voice = 0, velocity = 80, seconds = 30 } = {}) {
       ready();
       return instruments.strike({ pitch, voice, velocity }, context.currentTime, seconds);
-    },
-    close() {
-      if (timer !== null) halt(0);
-      context?.close();
-      context = instruments = null;
-      instrumentsFor = "";
     },
   };
 }
