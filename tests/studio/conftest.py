@@ -6,7 +6,9 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +77,72 @@ def studio() -> Iterator[Client]:
     yield Client(port, made)
     server.should_exit = True
     thread.join(10)
+
+
+AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
+QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-gpu", "--mute-audio")
+VIOLATIONS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter((one) => ["serious", "critical"].includes(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`)"""
+# An event loop runs in the thread in which playwright is started, as long as it is: it ends with the module.
+Page = Any
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium here")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=found, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(studio: Client, browser: Any) -> Iterator[Callable[[int, str, str], Page]]:
+    """Open the studio at a width, in a theme, at an address. At the end: nothing on the console but what was meant to
+    be, no request that left this machine, and no page wider than its window.
+    """
+    opened: list[Page] = []
+    troubles: list[str] = []
+    home = f"http://127.0.0.1:{studio.port}/"
+
+    def open_(width: int = 1280, theme: str = "light", fragment: str = "#words") -> Page:
+        size = {"width": width, "height": 800}
+        context = browser.new_context(viewport=size, color_scheme=theme, has_touch=width < 500, accept_downloads=True)
+        page = context.new_page()
+        page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda request: troubles.append(request.url) if not _local(request.url, home) else None)
+        page.goto(home + fragment)
+        opened.append(page)
+        return page
+
+    yield open_
+    wide = [
+        page.url for page in opened if page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+    ]
+    for page in opened:
+        page.context.close()
+    assert not troubles
+    assert not wide
+
+
+def _local(url: str, home: str) -> bool:
+    return url.startswith((home, "data:", f"blob:{home}"))
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], list[str]]:
+    """What axe-core finds that is serious or critical."""
+
+    def check(page: Page) -> list[str]:
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(AXE)  # the page's policy does not bind what the browser is given from outside
+        found: list[str] = page.evaluate(VIOLATIONS)
+        return found
+
+    return check
