@@ -7,14 +7,14 @@ export function pixelsOf({ height, width, channels, data }) {
   return { height, width, channels, bytes: bytesOf(data) };
 }
 
-export function packed(bytes) {
+export function base64Of(bytes) {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text);
 }
 
 export function writtenPicture({ height, width, channels, bytes }) {
-  return { height, width, channels, data: packed(bytes) };
+  return { height, width, channels, data: base64Of(bytes) };
 }
 
 export function blankPicture(height, width, channels, value = 255) {

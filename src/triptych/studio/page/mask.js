@@ -1,5 +1,5 @@
 // A mask over a picture, drawn with a brush, a rectangle and a rubber: what it hides a model will find.
-import { blankPicture, createBoard, packed, writtenPicture } from "./easel.js";
+import { blankPicture, createBoard, base64Of, writtenPicture } from "./easel.js";
 import { action } from "./settings.js";
 import { element, number, segmented } from "./widgets.js";
 
@@ -65,7 +65,7 @@ export function createMask({ announce, onchange }) {
         "every other pixel as it is. Drop a picture of your own anywhere here." }))),
     render,
     focus: () => board.node.focus(),
-    read: () => ({ picture: writtenPicture(picture), hidden: packed(mask) }),
+    read: () => ({ picture: writtenPicture(picture), hidden: base64Of(mask) }),
     set(now, hidden = null) {
       picture = now;
       if (hidden) mask = hidden.slice();

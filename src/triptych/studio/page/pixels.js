@@ -1,6 +1,6 @@
 // Pixels: paint by class, complete what a mask opens, enlarge a drawing, and look at what a pixel looked at.
 import { bytesOf, isAbort } from "./api.js";
-import { blankPicture, packed, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
+import { blankPicture, base64Of, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
 import { createGaze } from "./gaze.js";
 import { createMask } from "./mask.js";
 import { createPalette } from "./palette.js";
@@ -163,7 +163,7 @@ export function mountPixels(panel, { api, route, announce }) {
         const step = Math.ceil(places.length / PIXELS_FRAMES);
         for (let first = 0; first < places.length; first += step) {
           const values = all.flatMap((bytes) => [...places.subarray(first, first + step)].map((at) => bytes[at] ?? 0));
-          yield { event: "pixels", data: { first, values: packed(values) } };
+          yield { event: "pixels", data: { first, values: base64Of(values) } };
           await new Promise((resolve) => { setTimeout(resolve, 25); });
         }
       }
