@@ -19,6 +19,7 @@ from triptych.music.piece.upbeat import in_bars
 if TYPE_CHECKING:
     from triptych.decode.maps import Map
     from triptych.music.chorales.composer import Composer
+    from triptych.music.performances.codec import Ids, PerformanceCodec
     from triptych.music.performances.pianist import Pianist
     from triptych.music.piece.performance import Performance
     from triptych.music.piece.piece import Piece
@@ -108,33 +109,36 @@ def moments(composer: Composer, piece: Piece, steps: Sequence[int]) -> NDArray[n
 
 
 def struck(
-    pianist: Pianist, performance: Performance, note: int, most: int
+    performance: Performance, note: int, most: int, *, codec: PerformanceCodec, attention: Callable[[Ids], list[Map]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Attention to the notes of a performance, their on and off together, when one of them is struck: [layers, heads,
-    notes]; and to everything else: [layers, heads]. The model reads the `most` last events up to it.
+    """Attention to the notes of a performance, their on and off together, when one of them, counted from 0, is struck:
+    [layers, heads, notes]; and to everything else: [layers, heads].
+
+    attention: that of a pianist (`Pianist.attention`), which reads windows of `most` events, each half a window after
+    the one before, so that those of neighbouring notes are mostly the same.
     """
-    ids = pianist.codec.encode(performance)
-    begins, keys = np.flatnonzero(ids < NOTE_OFF), ids % NOTE_OFF
-    # Ids have notes in the order of their moments, and within one by pitch.
-    order = np.lexsort((keys[begins], np.append(0, shifts(ids).cumsum())[:-1][begins]))
-    event = begins[order]
-    last = int(event[note])
-    first = max(0, last + 1 - most)
-    layers = pianist.attention(ids[first : last + 1])
-    found = np.zeros((len(layers), layers[0].shape[1], len(event)), np.float32)
-    of_event = np.full(len(ids), -1)
+    ids = codec.encode(performance)
+    begins = np.flatnonzero(ids < NOTE_OFF)
+    # Ids have notes in the order of their moments, and within one by pitch, as the performance has them but for moments
+    # that are nearer than a step.
+    moments = np.append(0, shifts(ids).cumsum())[:-1]
+    event = begins[np.lexsort((ids[begins], moments[begins]))]
+    last, half = int(event[note]), most // 2
+    first = max(0, -(-(last + 1 - most) // half) * half)
+    layers = attention(ids[first : first + most])
+    of_event, sounding = np.full(len(ids), -1), dict[int, int]()
     of_event[event] = np.arange(len(event))
-    sounding: dict[int, int] = {}
     for at in np.flatnonzero(ids < TIME_SHIFT).tolist():
-        key = int(keys[at])
+        key = int(ids[at]) % NOTE_OFF
         if ids[at] < NOTE_OFF:
             sounding[key] = int(of_event[at])
         else:
             of_event[at] = sounding.get(key, -1)
+    found = np.zeros((len(layers), layers[0].shape[1], len(event)), np.float32)
+    heard = first + np.flatnonzero(of_event[first:last] >= 0)
     for layer, each in enumerate(layers):
-        for at in range(first, last):
-            if of_event[at] >= 0:
-                found[layer, :, of_event[at]] += each[0, :, last - first, at - first + 1]
+        for at in heard.tolist():
+            found[layer, :, of_event[at]] += each[0, :, last - first, at - first + 1]
     return found, 1 - found.sum(2)
 
 

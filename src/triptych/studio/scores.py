@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,22 @@ def played_attention(models: Models, asked: PlayedAttention, job: Job) -> dict[s
     note = count - 1 if asked.note is None else asked.note
     if not 0 <= note < count:
         raise RefusedError(f"expected a note from 0 to {count - 1}, got {note}; choose another")
-    found, other = struck(entry.load(), performance, note, MAX_EVENTS)
+    pianist = entry.load()
+    found, other = struck(performance, note, MAX_EVENTS, codec=pianist.codec, attention=partial(_attention, pianist))
     first = int(found.any((0, 1)).argmax()) if found.any() else note
     shape = {"layers": found.shape[0], "heads": found.shape[1], "note": note, "notes": count, "first": first}
     shares = {"weights": map_of(found[None]), "other": other.round(4).tolist()}
     return {"model": entry.name, "kind": "performance", **shape, **shares}
+
+
+def _attention(pianist: Any, ids: Any) -> Any:
+    """The attention of a pianist while it writes ids; that of neighbouring notes is the same."""
+    return _known(pianist, ids.tobytes())
+
+
+@lru_cache(2)
+def _known(pianist: Any, ids: bytes) -> Any:
+    return pianist.attention(np.frombuffer(ids, np.int64))
 
 
 def similarity(models: Models, asked: Similarity, job: Job) -> dict[str, Any]:
