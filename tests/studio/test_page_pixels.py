@@ -231,6 +231,9 @@ def test_an_address_brings_the_same_pictures(open_page: Any) -> None:
     assert again.get_by_label("Seed").input_value() == "9"
 
 
-def test_a_request_that_is_refused_is_said_in_plain_words(open_page: Any) -> None:
-    page = open_page(1280, "light", "#paint/" + "%7B%22model%22%3A%22nobody%22%7D", refused=True)
+def test_a_request_that_is_refused_is_said_in_plain_words(studio: Any, browser: Any) -> None:
+    page = browser.new_page()  # its console tells of the refusal, as it should
+    page.goto(f"http://127.0.0.1:{studio.port}/#paint/%7B%22model%22%3A%22nobody%22%7D")
     expect(page.locator("#panel-pixels .status[data-kind=error]")).to_contain_text("expected a model", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Paint", exact=True)).to_be_enabled()
+    page.close()
