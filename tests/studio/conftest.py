@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import threading
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,13 @@ def studio() -> Iterator[Client]:
 
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
-QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-gpu", "--mute-audio")
+QUIET = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--mute-audio",
+)
 VIOLATIONS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
     .filter((one) => ["serious", "critical"].includes(one.impact))
     .map((one) => `${one.id}: ${one.nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`)"""
@@ -122,9 +128,7 @@ def open_page(studio: Client, browser: Any) -> Iterator[Callable[[int, str, str]
         return page
 
     yield open_
-    wide = [
-        page.url for page in opened if page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
-    ]
+    wide = [page.url for page in opened if page.evaluate("document.documentElement.scrollWidth > window.innerWidth")]
     for page in opened:
         page.context.close()
     assert not troubles

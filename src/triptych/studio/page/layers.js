@@ -41,15 +41,18 @@ function logPlot({ curves, marks = [], across, up, format }) {
   svg("rect", { width: LAYERS_WIDTH, height: LAYERS_HEIGHT, fill: tokenColour("--card") }),
   ...powers.flatMap((one) => [svg("path", { d: `M${left} ${y(one)}H${LAYERS_WIDTH - right}`, stroke: line }),
     label(left - 8, y(one) + 5, format(one), { "text-anchor": "end" })]),
-  ...ticks.map((one) => label(x(one), LAYERS_HEIGHT - bottom + 22, one.toLocaleString("en"), { "text-anchor": "middle" })),
+  ...ticks.map((one) => label(x(one), LAYERS_HEIGHT - bottom + 22, one.toLocaleString("en"),
+    { "text-anchor": "middle" })),
   label((left + LAYERS_WIDTH - right) / 2, LAYERS_HEIGHT - 10, across, { "text-anchor": "middle", fill: ink }),
   label(18, (top + LAYERS_HEIGHT - bottom) / 2, up, { "text-anchor": "middle", fill: ink,
     transform: `rotate(-90 18 ${(top + LAYERS_HEIGHT - bottom) / 2})` }),
-  ...marks.flatMap((one, place) => [svg("path", { d: `M${x(one.x)} ${top}V${LAYERS_HEIGHT - bottom}`, stroke: faint, "stroke-dasharray": "4 4" }),
+  ...marks.flatMap((one, place) => [svg("path", { d: `M${x(one.x)} ${top}V${LAYERS_HEIGHT - bottom}`, stroke: faint,
+    "stroke-dasharray": "4 4" }),
     label(x(one.x) + 5, top + 14 + 18 * place, one.text, { fill: ink })]),
   ...curves.flatMap(({ kind, x: sizes, y: values }) => {
     const stroke = tokenColour(LAYERS_STYLE[kind].token);
-    return [svg("polyline", { points: sizes.map((one, place) => `${x(one)},${y(values[place])}`).join(" "), fill: "none", stroke,
+    return [svg("polyline", { points: sizes.map((one, place) => `${x(one)},${y(values[place])}`).join(" "),
+      fill: "none", stroke,
       "stroke-width": 3, "stroke-dasharray": LAYERS_STYLE[kind].dash }),
     ...sizes.map((one, place) => svg("circle", { cx: x(one), cy: y(values[place]), r: 4.5, fill: stroke },
       svg("title", { text: `${LAYERS_STYLE[kind].short}, ${one.toLocaleString("en")}: ${format(values[place])}` })))];
@@ -60,19 +63,24 @@ function logPlot({ curves, marks = [], across, up, format }) {
 
 function numbersTable(curves, across, format) {
   const sizes = [...new Set(curves.flatMap((one) => one.x))].sort((one, other) => one - other);
-  const cells = (size) => curves.map((one) => element("td", { text: one.x.includes(size) ? format(one.y[one.x.indexOf(size)]) : "–" }));
+  const cells = (size) => curves.map((one) => element("td", { text: one.x.includes(size)
+    ? format(one.y[one.x.indexOf(size)]) : "–" }));
   return element("details", {}, element("summary", { text: "The numbers of this plot" }),
-    element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The numbers of this plot" }, element("table", {},
+    element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "The numbers of this plot" },
+      element("table", {},
       element("thead", {}, element("tr", {}, element("th", { scope: "col", text: across }),
         ...curves.map((one) => element("th", { scope: "col", text: LAYERS_STYLE[one.kind].short })))),
-      element("tbody", {}, ...sizes.map((size) => element("tr", {}, element("th", { scope: "row", text: size.toLocaleString("en") }), ...cells(size)))))));
+      element("tbody", {}, ...sizes.map((size) => element("tr", {}, element("th", { scope: "row",
+        text: size.toLocaleString("en") }), ...cells(size)))))));
 }
 
 // Two sliders, n and d, and the operations of each layer by the table: which wins depends on which is larger.
 function createCounter({ reach, kernel }) {
   const slider = (label, value, max) => {
-    const input = element("input", { type: "range", min: 4, max, step: 0.5, value, "aria-label": label, oninput: () => draw() });
-    return { input, node: element("div", { class: "field" }, element("p", { class: "faint small", text: label }), input) };
+    const input = element("input", { type: "range", min: 4, max, step: 0.5, value, "aria-label": label,
+      oninput: () => draw() });
+    return { input, node: element("div", { class: "field" }, element("p", { class: "faint small", text: label }),
+      input) };
   };
   const [length, width] = [slider("n: positions of the sequence", 9, 14), slider("d: width of a vector", 8, 12)];
   const bars = element("dl", { class: "counts" });
@@ -82,11 +90,15 @@ function createCounter({ reach, kernel }) {
     const n = Math.round(2 ** length.input.value);
     const d = Math.round(2 ** width.input.value);
     for (const [input, value] of [[length.input, n], [width.input, d]]) input.setAttribute("aria-valuetext", value);
-    const counts = ["full", "lstm", "convolution", "local"].map((kind) => [kind, LAYERS_STYLE[kind].count({ n, d, k: kernel, r: reach })]);
+    const counts = ["full", "lstm", "convolution", "local"].map((kind) => [kind, LAYERS_STYLE[kind].count({ n, d,
+      k: kernel, r: reach })]);
     const most = Math.max(...counts.map(([, count]) => count));
-    bars.replaceChildren(...counts.map(([kind, count]) => element("div", {}, element("dt", { text: LAYERS_STYLE[kind].short }),
-      element("dd", { vars: { "--share": `${100 * count / most}%`, "--colour": `var(${LAYERS_STYLE[kind].token})` }, text: count.toLocaleString("en") }))));
-    const ratio = n < d ? `${(d / n).toPrecision(2)} times fewer operations than` : `${(n / d).toPrecision(2)} times more operations than`;
+    bars.replaceChildren(...counts.map(([kind, count]) => element("div", {}, element("dt",
+      { text: LAYERS_STYLE[kind].short }),
+      element("dd", { vars: { "--share": `${100 * count / most}%`, "--colour": `var(${LAYERS_STYLE[kind].token})` },
+        text: count.toLocaleString("en") }))));
+    const ratio = n < d ? `${(d / n).toPrecision(2)} times fewer operations than`
+      : `${(n / d).toPrecision(2)} times more operations than`;
     says.textContent = `n = ${n.toLocaleString("en")}, d = ${d.toLocaleString("en")}: self-attention needs ` +
       `${n === d ? "as many operations as" : ratio} a recurrent layer. They cross where n = d.`;
   }
@@ -108,30 +120,40 @@ export function mountLayers(panel, { api, route }) {
   const figures = createFigures(route);
 
   panel.append(element("h2", { text: "Layers" }),
-    element("p", { class: "lead", text: "What self-attention costs beside other layers, by the paper's table and by the clock; and, " +
+    element("p", { class: "lead",
+      text: "What self-attention costs beside other layers, by the paper's table and by the clock; and, " +
       "step by step, how relative and local attention are computed." }), status.node,
     element("section", { class: "card" }, element("h3", { text: "The complexity table, measured" }),
-      element("p", { class: "faint", text: "Attention Is All You Need, section 4, table 1: n positions of width d. The two columns at the " +
-        "right are measured: the power of n, and of d, with which the time grows." }), table, view.node, plot, below, foot),
+      element("p", { class: "faint",
+        text: "Attention Is All You Need, section 4, table 1: n positions of width d. The two columns at the " +
+        "right are measured: the power of n, and of d, with which the time grows." }), table, view.node, plot, below,
+          foot),
     element("section", { class: "card" }, element("h3", { text: "Where n meets d" }), element("p", { class: "faint",
-      text: "Operations by the table. Self-attention pays n² d, a recurrent layer n d². Move n past d." }), counter), ...figures.nodes);
+      text: "Operations by the table. Self-attention pays n² d, a recurrent layer n d². Move n past d." }), counter),
+        ...figures.nodes);
   document.addEventListener("themechange", () => { draw(); figures.draw(); });
 
   function views() {
     const { seconds_by_length: byLength, seconds_by_width: byWidth, megabytes_by_length: memory, crossing } = measured;
-    const curves = (of, size, value) => Object.entries(of).map(([kind, one]) => ({ kind, x: one[size], y: one[value] }));
+    const curves = (of, size, value) => Object.entries(of).map(([kind, one]) => ({ kind, x: one[size],
+      y: one[value] }));
     const marks = [{ x: crossing.table, text: `n = d (the table): ${crossing.table}` },
-      { x: crossing.multiplications, text: `n = 4 d (multiplications counted): ${crossing.multiplications.toLocaleString("en")}` }];
-    if (crossing.measured) marks.push({ x: crossing.measured, text: `measured: ${Math.round(crossing.measured).toLocaleString("en")}` });
+      { x: crossing.multiplications,
+        text: `n = 4 d (multiplications counted): ${crossing.multiplications.toLocaleString("en")}` }];
+    if (crossing.measured) marks.push({ x: crossing.measured,
+      text: `measured: ${Math.round(crossing.measured).toLocaleString("en")}` });
     const n = "n, positions of the sequence";
     return {
       length: { curves: curves(byLength, "length", "seconds"), across: n, up: "time", format: timeText,
         text: `Forward and backward at d = ${measured.layer.width}. A straight line is a power of n; the steeper, the higher.` },
-      width: { curves: curves(byWidth, "width", "seconds"), across: "d, width of a vector", up: "time", format: timeText,
+      width: { curves: curves(byWidth, "width", "seconds"), across: "d, width of a vector", up: "time",
+        format: timeText,
         text: `The same at n = ${measured.length_of_widths}.` },
-      memory: { curves: curves(memory, "length", "megabytes"), across: n, up: "memory, MB", format: (one) => `${Number(one.toPrecision(3))} MB`,
+      memory: { curves: curves(memory, "length", "megabytes"), across: n, up: "memory, MB",
+        format: (one) => `${Number(one.toPrecision(3))} MB`,
         text: "Peak memory of a call. “By definition” writes all n × n weights down; the other self-attention never does." },
-      crossing: { curves: curves({ full: crossing.full, lstm: crossing.lstm }, "length", "seconds"), marks, across: n, up: "time",
+      crossing: { curves: curves({ full: crossing.full, lstm: crossing.lstm }, "length", "seconds"), marks, across: n,
+        up: "time",
         format: timeText, text: "The table leaves constants out. An LSTM multiplies 8 n d² numbers, attention 2 n² d: so 4 d. What is " +
           "measured adds that a recurrent layer must take one step after another." },
     };
@@ -142,17 +164,21 @@ export function mountLayers(panel, { api, route }) {
     const chosen = views()[view.value];
     const picture = logPlot(chosen);
     plot.replaceChildren(picture);
-    below.replaceChildren(element("p", { class: "faint", text: chosen.text }), numbersTable(chosen.curves, chosen.across, chosen.format));
+    below.replaceChildren(element("p", { class: "faint", text: chosen.text }), numbersTable(chosen.curves,
+      chosen.across, chosen.format));
     const { machine } = measured;
-    foot.replaceChildren(resultFooter({ settings: { processor: machine.processor, threads: machine.threads, dtype: measured.dtype,
+    foot.replaceChildren(resultFooter({ settings: { processor: machine.processor, threads: machine.threads,
+      dtype: measured.dtype,
       repeats: measured.repeats, ...(measured.busy ? { note: "the machine had other work: the lines bend" } : {}) },
-    command: "triptych look complexity --out complexity.png --json", address: () => location.href, saves: [saveButtons("complexity", () => picture)] }));
+    command: "triptych look complexity --out complexity.png --json", address: () => location.href,
+      saves: [saveButtons("complexity", () => picture)] }));
   }
 
   function drawTable() {
     const power = (of, kind) => (of[kind] ? of[kind].exponent.toFixed(2) : "–");
     const head = ["layer", "operations", "one after another", "longest path", "power of n", "power of d"];
-    table.replaceChildren(element("table", { class: "complexity" }, element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col", text })))),
+    table.replaceChildren(element("table", { class: "complexity" }, element("thead", {}, element("tr", {},
+      ...head.map((text) => element("th", { scope: "col", text })))),
       element("tbody", {}, ...Object.entries(measured.table).map(([kind, row]) => element("tr", {},
         element("th", { scope: "row", text: row.layer, vars: { "--colour": `var(${LAYERS_STYLE[kind].token})` } }),
         ...[row.complexity, row.sequential, row.path].map((text) => element("td", { text: formula(text) })),

@@ -5,7 +5,8 @@ import { element, freshId, isDark, saveButtons, svg, tokenColour } from "./widge
 // Light means little in light, dark in dark; brightness is monotone, so that it is read without telling hues apart.
 const MAP_LIGHT = [[255, 255, 255], [207, 225, 242], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
 const MAP_DARK = [[28, 32, 38], [32, 60, 98], [62, 112, 140], [160, 172, 110], [255, 233, 150]];
-const MAP_SIGNED = { light: [[179, 72, 6], [255, 255, 255], [24, 90, 160]], dark: [[255, 166, 87], [28, 32, 38], [110, 178, 245]] };
+const MAP_SIGNED = { light: [[179, 72, 6], [255, 255, 255], [24, 90, 160]], dark: [[255, 166, 87], [28, 32, 38], [110,
+  178, 245]] };
 const MAP_CELL = 34; // dots of a cell of a large map; smaller where there are many
 
 function mapBetween(stops, value) {
@@ -118,7 +119,8 @@ export function largeMap({ values, queries, keys, hidden = () => false, title, a
   const ink = tokenColour("--ink");
   const faint = tokenColour("--faint");
   const hatch = freshId("hatch");
-  const text = (x, y, content, more = {}) => svg("text", { x, y, fill: ink, "font-size": font, text: content, ...more });
+  const text = (x, y, content, more = {}) => svg("text", { x, y, fill: ink, "font-size": font, text: content,
+    ...more });
   const cells = [];
   for (let row = 0; row < queries.length; row += 1) {
     for (let column = 0; column < keys.length; column += 1) {
@@ -147,7 +149,8 @@ export function largeMap({ values, queries, keys, hidden = () => false, title, a
   svg("rect", { ...grid, fill: "none", stroke: tokenColour("--line") }), frame);
   picture.style.setProperty("--natural", `${Math.ceil(width)}px`);
 
-  const says = element("p", { class: "readout", role: "status", text: "Point at a cell, or focus the map and use the arrow keys." });
+  const says = element("p", { class: "readout", role: "status",
+    text: "Point at a cell, or focus the map and use the arrow keys." });
   const node = element("div", { class: "large-map-frame scroll", tabindex: 0, role: "group",
     "aria-label": `${title}. Arrow keys read out one cell after another.` }, picture);
   cellCursor(node, picture, { grid, rows: queries.length, columns: keys.length }, (row, column) => {

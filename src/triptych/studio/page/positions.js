@@ -13,7 +13,8 @@ export function createPositions(api) {
   const saves = element("div");
   const status = notice();
   const node = element("section", { class: "card" }, element("h3", { text: "How it knows where a word is" }),
-    element("p", { class: "faint", text: "Attention alone does not see order. So to each word's vector a pattern of its " +
+    element("p", { class: "faint",
+      text: "Attention alone does not see order. So to each word's vector a pattern of its " +
       "position is added: waves, quick ones in the first dimensions, ever slower ones in the later. A row is a position, " +
       "a column a dimension; blue is +1, orange −1." }), status.node, frame, says, wave, saves);
   let answer = null;
@@ -39,12 +40,15 @@ export function createPositions(api) {
       wave.replaceChildren(svg("svg", { viewBox: `0 0 ${length * 8} 80`, "aria-hidden": "true" },
         svg("path", { d: `M0 40H${length * 8}`, stroke: tokenColour("--line") }),
         svg("polyline", { points: points.join(" "), fill: "none", stroke: tokenColour("--accent"), "stroke-width": 2 }),
-        svg("circle", { cx: position * 8 + 4, cy: 40 - 32 * values[position * width + dimension], r: 5, fill: tokenColour("--warn") })));
+        svg("circle", { cx: position * 8 + 4, cy: 40 - 32 * values[position * width + dimension], r: 5,
+          fill: tokenColour("--warn") })));
     };
     cellCursor(frame, canvas, { grid, rows: length, columns: width }, read);
     read(...chosen);
-    const cells = () => svg("svg", { viewBox: `0 0 ${width * 6} ${length * 6}` }, ...[...values].map((value, cell) => svg("rect", {
-      x: cell % width * 6, y: Math.floor(cell / width) * 6, width: 6, height: 6, fill: `rgb(${signedColour(value).join()})` })));
+    const cells = () => svg("svg", { viewBox: `0 0 ${width * 6} ${length * 6}` }, ...[...values].map((value,
+      cell) => svg("rect", {
+      x: cell % width * 6, y: Math.floor(cell / width) * 6, width: 6, height: 6,
+        fill: `rgb(${signedColour(value).join()})` })));
     saves.replaceChildren(saveButtons("positions", cells, { svg: cells }));
   }
 

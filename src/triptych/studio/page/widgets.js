@@ -125,7 +125,8 @@ async function copyText(text) {
 
 // The line under every result: what made it, its address, the command that does the same, and ways to save it.
 export function resultFooter({ model, seed, settings = {}, address, command, saves = [] }) {
-  const facts = Object.entries({ model, seed, ...settings }).filter(([, value]) => value !== undefined && value !== null);
+  const facts = Object.entries({ model, seed, ...settings }).filter(([,
+    value]) => value !== undefined && value !== null);
   const list = element("dl", { class: "facts" },
     ...facts.map(([key, value]) => element("div", {}, element("dt", { text: key }), element("dd", { text: value }))));
   const line = command ? element("code", { class: "command", text: command }) : null;

@@ -18,15 +18,15 @@ const KINDS = {
       "look-ahead mask: what comes later is hidden, in training too, where it is there to be seen." },
 };
 
-// Pieces as words: {text, from, to} with the places of their pieces; the end of the sentence is a word of its own.
+// Pieces as words: {text, from, to, glued}, with the places of their pieces; marks and the end are words of their own.
 export function wordsOf(pieces) {
   const found = [];
   for (const [place, piece] of pieces.entries()) {
-    const begins = piece.startsWith(WORD_MARK) || piece === WORD_END || !found.length;
-    if (begins) found.push({ from: place, to: place + 1 });
+    const spaced = piece.startsWith(WORD_MARK) || piece === WORD_END;
+    if (spaced || !found.length || /^\p{P}+$/u.test(piece)) found.push({ from: place, to: place + 1, glued: !spaced });
     else found.at(-1).to = place + 1;
   }
-  return found.map(({ from, to }) => ({ from, to, text: pieceText(pieces.slice(from, to)) }));
+  return found.map((word) => ({ ...word, text: pieceText(pieces.slice(word.from, word.to)) }));
 }
 
 // The text of pieces; a character that has none of its own is spelled in bytes, <0xE2>.
@@ -85,13 +85,16 @@ export function mountWords(panel, { api, route, announce }) {
   const sourceLabel = element("label", { for: "words-source", class: "side", text: "Source" });
   const targetLabel = element("p", { class: "side", text: "Translation" });
   const sourceWords = element("p", { class: "source-words" });
-  const target = element("div", { class: "target-words", role: "group", "aria-label": "The translation, word by word" });
+  const target = element("div", { class: "target-words", role: "group",
+    "aria-label": "The translation, word by word" });
   const status = notice();
   const opened = element("div", { class: "opened" });
   const list = element("ol", { class: "nbest" });
   const foot = element("div");
-  const result = element("div", { class: "card", hidden: true }, element("h3", { text: "Other translations it considered" }),
-    element("p", { class: "faint", text: "The best of the hypotheses that the search kept. Choose one to look into it." }),
+  const result = element("div", { class: "card", hidden: true }, element("h3",
+    { text: "Other translations it considered" }),
+    element("p", { class: "faint",
+      text: "The best of the hypotheses that the search kept. Choose one to look into it." }),
     list, foot);
   const maps = element("div");
   const kind = segmented({ label: "Which attention", value: "cross", onchange: () => drawMaps(),
@@ -100,16 +103,19 @@ export function mountWords(panel, { api, route, announce }) {
     element("p", { class: "faint", text: "Every layer and head has attention of its own. Darker (in the dark theme: " +
       "brighter) is more. It shows where the model read, which is not the same as why." }), kind.node, maps);
   const positions = createPositions(api);
-  const again = element("button", { type: "button", class: "primary", text: "Translate", onclick: () => now({ push: true }) });
+  const again = element("button", { type: "button", class: "primary", text: "Translate",
+    onclick: () => now({ push: true }) });
 
   panel.append(
     element("h2", { text: "Words" }),
-    element("p", { class: "lead", text: "Type a sentence and watch the translation come. Point at a word to see which " +
+    element("p", { class: "lead",
+      text: "Type a sentence and watch the translation come. Point at a word to see which " +
       "words it was read from; open a word to see what else the model weighed there, and choose differently." }),
     element("div", { class: "card" }, element("div", { class: "bar" }, model.node, examples.node, swap),
       element("div", { class: "columns translation" },
         element("div", {}, sourceLabel, text, sourceWords), element("div", {}, targetLabel, target, status.node)),
-      opened, element("div", { class: "bar words-go" }, again, element("details", {}, element("summary", { text: "Settings" }),
+      opened, element("div", { class: "bar words-go" }, again, element("details", {}, element("summary",
+        { text: "Settings" }),
         element("div", { class: "bar" }, beam.node, nbest.node, sample.node, temperature.node, seed.node)))),
     result, looked, positions.node);
   document.addEventListener("themechange", () => drawMaps());
@@ -233,25 +239,27 @@ export function mountWords(panel, { api, route, announce }) {
     sourceWords.replaceChildren(...sources.flatMap((word) => {
       const backs = () => targets.filter((each) => links.get(each).includes(word));
       marks.set(word, lit(element("span", { class: "source-word", text: word.text }), backs));
-      return [marks.get(word), " "];
+      return [word.glued ? "" : " ", marks.get(word)];
     }));
     target.replaceChildren(...targets.flatMap((word) => {
       const sure = one.probabilities.slice(word.from, word.to).reduce((product, each) => product * each, 1);
       const end = word.text === WORD_END;
       const fixed = word.from < answer.forced;
       const from = links.get(word).map((source) => source.text).join(" ");
-      const button = element("button", { type: "button", class: `target-word${end ? " end" : ""}${fixed ? " forced" : ""}`,
+      const button = element("button", { type: "button",
+        class: `target-word${end ? " end" : ""}${fixed ? " forced" : ""}`,
         text: end ? "end" : word.text, vars: { "--sure": `${100 * sure}%` }, "aria-expanded": "false",
         "aria-label": `${end ? "End of the sentence" : word.text}, probability ${percent(sure)}` +
           `${from ? `, read from ${from}` : ""}${fixed ? ", chosen by you" : ""}. Open the alternatives.`,
         onclick: () => openWord(word, button) });
       marks.set(word, lit(button, () => links.get(word)));
-      return [button, " "];
+      return [word.glued ? "" : " ", button];
     }));
     list.replaceChildren(...answer.translations.map((each, place) => element("li", {}, element("button", {
       type: "button", "aria-pressed": String(place === shown), onclick: () => { shown = place; showTranslation(); },
     }, element("span", { class: "nbest-text", text: each.text || "(nothing)" }),
-    element("span", { class: "small faint", text: `score ${each.score.toFixed(2)} · probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
+    element("span", { class: "small faint",
+      text: `score ${each.score.toFixed(2)} · probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
     opened.replaceChildren();
     look();
   }
@@ -275,7 +283,8 @@ export function mountWords(panel, { api, route, announce }) {
         element("h3", { text: word.text === WORD_END ? "Instead of the end" : `Instead of “${word.text}”` }),
         element("p", { class: "faint", text: "What the model weighed here, given all before it (· joins the word " +
           "before). Choose one: it is kept, and the rest is written anew." }),
-        ...places.slice(word.from, word.to).map((place, offset) => pieceChoices(place, word.from + offset, word, ids))));
+        ...places.slice(word.from, word.to).map((place, offset) => pieceChoices(place, word.from + offset, word,
+          ids))));
       opened.querySelector("button")?.scrollIntoView({ block: "nearest" });
       announce(`Alternatives for ${word.text}`);
     } catch (error) {
@@ -289,11 +298,10 @@ export function mountWords(panel, { api, route, announce }) {
       : [...alternatives, { id, piece, probability }];
     const buttons = rows.map((one) => {
       const own = one.id === id;
-      return element("button", { type: "button", class: "alternative", "aria-pressed": String(own), "aria-label":
-        `${one.piece === WORD_END ? "end of the sentence" : pieceLabel(one.piece)}, ${percent(one.probability)}`,
+      return element("button", { type: "button", class: "alternative", "aria-pressed": String(own),
       vars: { "--share": `${100 * one.probability}%` }, onclick: () => force([...ids.slice(0, at), one.id]) },
       element("span", { text: one.piece === WORD_END ? "(end)" : pieceLabel(one.piece) }),
-      element("span", { class: "faint", text: percent(one.probability) }));
+      " ", element("span", { class: "faint", text: percent(one.probability) }));
     });
     const several = word.to - word.from > 1;
     const title = several ? element("p", { class: "small faint", text: `Piece ${at - word.from + 1}: ` +
@@ -316,7 +324,8 @@ export function mountWords(panel, { api, route, announce }) {
     weighed = null;
     const { ids } = answer.translations[shown];
     try {
-      const found = await api.post("attention", { kind: "text", model: answer.model, text: answer.settings.text, ids }, { signal });
+      const found = await api.post("attention", { kind: "text", model: answer.model, text: answer.settings.text, ids },
+        { signal });
       if (signal.aborted) return;
       attention = found;
       looked.hidden = false;
