@@ -19,7 +19,11 @@ from playwright.sync_api import expect
 
 SCREENS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 PATIENCE = 60_000  # milliseconds that a model may take on a busy machine
-READ = """canvas => Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data)"""
+READ = """canvas => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
+    copy.drawImage(canvas, 0, 0);
+    return Array.from(copy.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
 Pixels = NDArray[np.uint8]
 
 

@@ -26,7 +26,6 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   const upTo = (count) => [...Array(count).keys()];
 
   // -- arcs -------------------------------------------------------------------------------------------------------
-
   const says = element("p", { class: "readout", role: "status",
     text: "Choose the tool “Look”, then point at a note: arcs lead to what the model read when it wrote it." });
   const layer = choice({ label: "Layer", options: [], onchange: draw });
@@ -113,7 +112,6 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   // -- what resembles what ----------------------------------------------------------------------------------------
-
   const cross = { row: 0, column: 0 };
   const crossSays = element("p", { class: "readout", role: "status" });
   const frame = element("div", { class: "alike", tabindex: 0, role: "application",
@@ -165,7 +163,6 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   // -- voice leading and the score --------------------------------------------------------------------------------
-
   const marksNode = element("div", { class: "marks" });
   const marked = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: leading });
   const scoreStatus = notice();
@@ -187,7 +184,6 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   // -- all of it --------------------------------------------------------------------------------------------------
-
   async function fetched(name, more, use, fail) {
     const [now, { signal }] = [piece, waiting];
     try {
@@ -210,11 +206,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     if (!plays()) fetched("voice_leading", {}, (answer) => { ({ marks } = answer); leading(); }, () => {});
   }
 
-  function stop() {
-    clearTimeout(timer);
-    waiting.abort();
-    asked.abort();
-  }
+  function stop() { clearTimeout(timer); waiting.abort(); asked.abort(); }
 
   options(6, 4);
   return {

@@ -26,7 +26,6 @@ export function mountNotes(panel, { api, route, announce }) {
   const nameOf = (task) => facts.models.find((one) => one.task === task)?.name ?? null;
 
   // -- parts ---------------------------------------------------------------------------------------------------------
-
   const status = notice();
   const player = createPlayer({ onstate: playing });
   const keys = createKeys({ touch: player.touch, announce, onnotes: played });
@@ -78,7 +77,6 @@ export function mountNotes(panel, { api, route, announce }) {
   const looks = element("div");
 
   // -- the piece and its history -------------------------------------------------------------------------------------
-
   function change(now, remember = true) {
     if (remember) {
       past.push(state);
@@ -158,7 +156,6 @@ export function mountNotes(panel, { api, route, announce }) {
   }
 
   // -- playing -------------------------------------------------------------------------------------------------------
-
   function toggle() {
     if (player.playing()) return player.pause();
     roll.set({ passages: [] });
@@ -172,10 +169,7 @@ export function mountNotes(panel, { api, route, announce }) {
     else moved();
   }
 
-  function step() {
-    moved(true);
-    if (player.playing()) requestAnimationFrame(step);
-  }
+  function step() { moved(true); if (player.playing()) requestAnimationFrame(step); }
 
   function moved(follow = false) {
     const tick = player.position();
@@ -187,22 +181,11 @@ export function mountNotes(panel, { api, route, announce }) {
     clock.textContent = `${time(tick)} / ${time(state.piece.length)}`;
   }
 
-  function seek(tick) {
-    player.seek(tick);
-    moved();
-  }
-
-  function paced() {
-    player.tempo(piano() ? 1 : tempo.value / state.piece.tempo);
-    moved();
-  }
-
-  function looped() {
-    player.loop(loop.value ? { from: 0, until: state.piece.length, ...roll.span } : null);
-  }
+  function seek(tick) { player.seek(tick); moved(); }
+  function paced() { player.tempo(piano() ? 1 : tempo.value / state.piece.tempo); moved(); }
+  function looped() { player.loop(loop.value ? { from: 0, until: state.piece.length, ...roll.span } : null); }
 
   // -- asking the models ---------------------------------------------------------------------------------------------
-
   function bodyOf(verb, take) {
     const { piece, open } = state;
     const length = piano() ? { seconds: seconds.value } : { steps: bars.value * barTicks(piece) };
@@ -300,7 +283,6 @@ export function mountNotes(panel, { api, route, announce }) {
   }
 
   // -- files and keys ------------------------------------------------------------------------------------------------
-
   async function read(file) {
     status.busy(`Reading ${file.name} …`);
     try {
@@ -379,7 +361,6 @@ export function mountNotes(panel, { api, route, announce }) {
   }
 
   // -- the panel -----------------------------------------------------------------------------------------------------
-
   panel.append(
     element("h2", { text: "Notes: music in four voices and on the piano" }),
     element("p", { class: "lead", text: "Draw a few notes and let a Music Transformer write the rest: harmonize a " +

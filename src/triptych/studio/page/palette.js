@@ -31,16 +31,8 @@ export function createPalette({ announce, onchange }) {
     return `row ${row + 1}, column ${column + 1}, ${name}`;
   }
 
-  function remember() {
-    past.push(picture);
-    picture = { ...picture, bytes: picture.bytes.slice() };
-  }
-
-  function clear() {
-    remember();
-    picture.bytes.fill(255);
-    render();
-  }
+  function remember() { past.push(picture); picture = { ...picture, bytes: picture.bytes.slice() }; }
+  function clear() { remember(); picture.bytes.fill(255); render(); }
 
   function onstroke(cells, { begin }) {
     if (begin) remember();

@@ -59,9 +59,7 @@ export function placeName(piece, tick) {
   return `${bar < 0 ? "upbeat" : `bar ${bar + 1}`}, beat ${+(within * piece.metre[1] / 16 + 1).toFixed(2)}`;
 }
 
-export function pitchName(pitch) {
-  return `${PIECE_NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`;
-}
+export function pitchName(pitch) { return `${PIECE_NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`; }
 
 export function noteName(piece, note) {
   const length = piece.kind === "performance" ? `${((note.end - note.start) / PIECE_MILLI).toFixed(2)} s`

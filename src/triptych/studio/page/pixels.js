@@ -28,7 +28,6 @@ export function mountPixels(panel, { api, route, announce }) {
   const modelOf = (name) => facts.models.find((one) => one.name === name);
 
   // -- forms ------------------------------------------------------------------------------------------------------
-
   function formOf(name) {
     const { verb, noun, count, label, easel } = PIXELS_TASKS[name];
     const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
@@ -83,7 +82,6 @@ export function mountPixels(panel, { api, route, announce }) {
   }
 
   // -- making pictures --------------------------------------------------------------------------------------------
-
   function pause(form) {
     paused?.resume();
     if (paused) paused = null;
@@ -213,7 +211,6 @@ export function mountPixels(panel, { api, route, announce }) {
   }
 
   // -- the panel --------------------------------------------------------------------------------------------------
-
   async function read(file) {
     const name = task.value === "paint" ? "complete" : task.value;
     const form = forms[name];

@@ -47,7 +47,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   const initial = (own) => piece.voices[own][0].toUpperCase();
 
   // -- drawing ----------------------------------------------------------------------------------------------------
-
   const box = (left, up, width, height, fill, more) => svg("rect", { x: left, y: up, width, height, fill, ...more });
   const path = (d, stroke, more) => svg("path", { d, stroke, fill: "none", ...more });
   const words = (left, up, text, more) => svg("text", { x: left, y: up, text, fill: colour.faint, "font-size": 11,
@@ -159,7 +158,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   }
 
   // -- editing ----------------------------------------------------------------------------------------------------
-
   const without = (place) => ({ ...piece, notes: piece.notes.filter((_, one) => one !== place) });
   const fresh = (tick, pitch) => ({ start: tick, end: tick + (plays() ? 500 : 4), pitch, velocity: 80,
     voice: piece.voices.length > 1 ? voice : 0 });
@@ -191,14 +189,9 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
       end: start + Math.max(grid(), note.end - note.start + longer) };
   }
 
-  function choose(range) {
-    span = range;
-    onspan(span);
-    render();
-  }
+  function choose(range) { span = range; onspan(span); render(); }
 
   // -- pointer ----------------------------------------------------------------------------------------------------
-
   function spot(event) {
     const frame = picture.getBoundingClientRect();
     const down = event.clientY - frame.top - top();
@@ -265,7 +258,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   }
 
   // -- keys -------------------------------------------------------------------------------------------------------
-
   function go(tick, pitch) {
     cell = { tick: Math.max(0, tick), pitch: within(pitch) };
     render();

@@ -4,9 +4,7 @@ import { VOICES } from "./piece.js";
 const SOUND_AHEAD = 0.2; // seconds that are scheduled before they are heard
 const SOUND_ORGAN = [0, 1, 0.5, 0.32, 0.16, 0.12, 0.07, 0.05, 0.035];
 
-function soundHertz(pitch) {
-  return 440 * 2 ** ((pitch - 69) / 12);
-}
+function soundHertz(pitch) { return 440 * 2 ** ((pitch - 69) / 12); }
 
 // The instruments on one audio context: `strike` plays a note at a time of the context and returns how to stop it.
 function soundInstruments(context, voices) {
@@ -85,9 +83,7 @@ function soundRoom(context) {
 }
 
 // Seconds of so many ticks of a piece.
-export function secondsOf(piece, ticks) {
-  return ticks * 60 / (piece.tempo * piece.resolution);
-}
+export function secondsOf(piece, ticks) { return ticks * 60 / (piece.tempo * piece.resolution); }
 
 // A player of pieces. `onstate(playing)` is told when it starts and stops; ask `position()` (ticks) while it plays.
 export function createPlayer({ onstate }) {
