@@ -120,3 +120,13 @@ def test_imports_go_down(module: str) -> None:
         ours, theirs = floor_of(module), floor_of(other)
         assert FLOORS[theirs] <= FLOORS[ours], f"{module} imports {other} from a higher floor"
         assert {ours, theirs} not in STRANGERS, f"{module} imports {other}, its neighbour"
+
+
+def test_nobody_imports_the_studio() -> None:
+    """But for the command, which starts it and records its page."""
+    users = {name for name, others in GRAPH.items() if any(other.startswith("triptych.studio") for other in others)}
+    assert {name for name in users if not name.startswith("triptych.studio")} == {
+        "triptych.cli.gallery",
+        "triptych.cli.verbs.demo",
+        "triptych.cli.verbs.studio",
+    }

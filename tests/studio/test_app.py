@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -83,8 +84,6 @@ def test_the_description_has_every_endpoint_and_default(studio: Any) -> None:
     ],
 )
 def test_who_may_ask(host: str, headers: dict[str, str], allowed: bool) -> None:
-    import asyncio
-
     sent: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -157,23 +156,28 @@ def test_a_client_that_leaves_ends_its_work(studio: Any, stream: bool) -> None:
 
 
 def test_too_many_requests_are_sent_away(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many work as there are threads, some wait, and the next one is refused."""
     monkeypatch.setattr(work, "WAITING", 1)
-    answers: list[int] = []
-    headers: list[Any] = []
 
-    def ask(seed: int) -> None:
-        body = json.dumps({"count": 2, "seed": seed}).encode()
-        status, head, _ = studio.ask("POST", "/api/paint", body, Content_Type="application/json")
-        answers.append(status)
-        headers.append(head)
+    async def ask() -> list[Any]:
+        shop, release = work.Workshop(), threading.Event()
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(set(answers)) == [200, 503] and answers.count(200) >= 3
-    assert all(head.get("retry-after") == "1" for status, head in zip(answers, headers, strict=True) if status == 503)
+        async def stays() -> None:
+            await asyncio.sleep(60)
+
+        asked = [
+            asyncio.create_task(shop.answer(lambda _: release.wait(30), stays)) for _ in range(work.CONCURRENT + 2)
+        ]
+        await asyncio.sleep(0.2)
+        release.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(ask())
+    assert found[:-1] == [True] * (work.CONCURRENT + 1)
+    assert isinstance(found[-1], work.RefusedError) and found[-1].status == 503
+    monkeypatch.setattr(work, "WAITING", 0)
+    status, headers, _ = studio.ask("POST", "/api/positions", b"{}", Content_Type="application/json")
+    assert status == 503 and headers["retry-after"] == "1"
 
 
 def test_work_has_a_limit(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:

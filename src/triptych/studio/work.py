@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -99,29 +99,25 @@ class Workshop:
 
     async def stream(self, work: Answer) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """The events of a request's work, the last one `done`. Closing the iterator stops the work."""
-        loop, events = asyncio.get_running_loop(), asyncio.Queue[tuple[str, dict[str, Any]]]()
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
         def send(*event: Any) -> None:
             loop.call_soon_threadsafe(events.put_nowait, event)
 
+        def ended(running: asyncio.Future[Any]) -> None:
+            events.put_nowait(None)
+            running.exception()  # which nobody may be there to ask for
+
         job = Job(send)
         async with self._place():
             running = self._begin(lambda job: job.send("done", work(job)), job)
+            running.add_done_callback(ended)
             try:
-                while not (running.done() and events.empty()):
-                    following = asyncio.ensure_future(events.get())
-                    await asyncio.wait({running, following}, return_when=asyncio.FIRST_COMPLETED)
-                    if following.done():
-                        yield following.result()
-                    else:
-                        following.cancel()
-                        await asyncio.sleep(0)  # what the thread has put last arrives before it ends
-                await running
+                while (event := await events.get()) is not None:
+                    yield event
+                running.result()
             finally:
                 job.stop.set()
-                if not running.done():
-                    with suppress(Exception):
-                        await asyncio.shield(running)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
