@@ -39,7 +39,8 @@ from triptych.cli.output import answer
 from triptych.errors import UserError
 from triptych.model.weights import transformer_of
 from triptych.shape.files import sealed
-from triptych.shape.store import CARD, CONFIG, RUN, read_model
+from triptych.shape.store import CARD, CONFIG, RUN, WEIGHTS, read_model
+from triptych.shape.weights import read_weights, write_weights
 
 MAX_SECONDS, MAX_MEGABYTES, MAX_REFUSAL = 10, 300, 0.05
 BATCH = 500  # folders a process
@@ -115,7 +116,7 @@ def hostile(whole: Path, place: Path, chance: random.Random) -> tuple[Path, str]
     """A changed copy of a model folder, and what is changed in it."""
     folder = place / "model"
     shutil.copytree(whole, folder)
-    files = [CONFIG, CARD, RUN, *(file.name for file in whole.iterdir() if file.suffix in (".json", ".model"))]
+    files = [CONFIG, CARD, RUN, WEIGHTS, *(file.name for file in whole.iterdir() if file.suffix in (".json", ".model"))]
     file = chance.choice(sorted(set(files)))
     if file == RUN or chance.random() < 0.1:
         run = place / "run"
@@ -129,7 +130,9 @@ def hostile(whole: Path, place: Path, chance: random.Random) -> tuple[Path, str]
     else:
         run = folder
     mended = chance.random() < 0.9
-    (folder / file).write_bytes(changed((folder / file).read_bytes(), chance, mended=mended and file == CARD))
+    data = (folder / file).read_bytes()
+    other = odd_weights(data, chance) if file == WEIGHTS else changed(data, chance, mended=mended and file == CARD)
+    (folder / file).write_bytes(other)
     if file != CARD and mended:
         card = json.loads((folder / CARD).read_bytes())
         card["sha256"][file] = hashlib.sha256((folder / file).read_bytes()).hexdigest()
@@ -157,6 +160,31 @@ def changed(data: bytes, chance: random.Random, *, mended: bool) -> bytes:
         with contextlib.suppress(ValueError, RecursionError):
             return sealed(value)
     return json.dumps(value).encode()
+
+
+def odd_weights(data: bytes, chance: random.Random) -> bytes:
+    """Other weights: other numbers in some of the tensors, other tensors, another header, other bytes."""
+    kind, start = chance.randrange(4), 8 + int.from_bytes(data[:8], "little")
+    if kind == 0:
+        return damaged(data, chance)
+    if kind == 1:
+        header = json.loads(data[8:start])
+        place = chance.choice(list(tables(header)))
+        place[chance.choice([*place])] = chance.choice([*VALUES, "BF16", "F16", "F64", "I32", "BOOL", [0, 2**62], [16]])
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + data[start:]
+    weights = {name: array.copy() for name, array in read_weights(data).items()}
+    for name in chance.sample(sorted(weights), chance.choice([1, 1, 3, len(weights)])):
+        array = weights[name]
+        if kind == 2:
+            odd = chance.choice([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e20, 1e4, 1e-40, 0.0, -0.0])
+            array[np.random.default_rng(chance.randrange(2**32)).random(array.shape) < chance.choice([0.01, 1.0])] = odd
+        else:
+            shapes = (array.T, array[None], array[:0], array[:1], array.ravel(), np.concatenate([array, array]))
+            weights[name] = chance.choice([*shapes, array.astype(np.float16), array.astype(np.float64)])
+    if chance.random() < 0.2:
+        weights[chance.choice(["", "odd", "\x1b[31m", "decoder.0"])] = weights.pop(chance.choice(sorted(weights)))
+    return write_weights(weights)
 
 
 def tables(value: Any) -> Iterator[dict[str, Any]]:
@@ -205,9 +233,12 @@ def use(name: str, folder: Path) -> tuple[str, str]:
     messages = error.getvalue()
     if not "".join((out.getvalue() + messages).split("\n")).replace("\t", "").isprintable():
         return "control characters", ascii(messages)[:500]
+    if "Warning" in messages or "expected more memory" in messages:
+        return "warning", messages[:1500]
     if code == 0:
         return "answer", out.getvalue()[:100]
-    errors = [line for line in messages.splitlines() if not line.startswith("note: ")]
+    about = ("note: ", "tune.mid: ", "given.png: ")  # what is said about a person's own files
+    errors = [line for line in messages.splitlines() if not line.startswith(about)]
     if code == 2 and len(errors) == 1 and errors[0].startswith("error: "):
         return "refused", errors[0]
     return f"code {code}", messages[:1500]

@@ -43,7 +43,7 @@ def rows_of(truth: Pixels, small: Pixels, samples: Pixels) -> Iterator[dict[str,
     smooth, middle = (enlargement(truth, made[None], small) for made in (bicubic(small, factor), mean))
     table = {"nearest neighbour": nearest, "bicubic": smooth, "one sample": figures}
     for name, row in {**table, f"mean of {len(samples)} samples": middle}.items():
-        yield {"name": name, **{key: row.to_dict()[key] for key in ("psnr", "ssim", "consistency")}}
+        yield {"name": name, **{key: getattr(row, key) for key in ("psnr", "ssim", "consistency")}}
 
 
 def say_how_far(done: int, samples: int) -> None:

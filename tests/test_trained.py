@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
+from triptych.decode import plan
 from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
 from triptych.model.batch import Batch
@@ -75,13 +77,20 @@ def test_a_model_of_another_kind(folder: Path) -> None:
         Trained.load(folder, "tokenizer.model", "a translator", device="cpu", threads=None, dtype="auto")
 
 
-def test_weights_of_another_shape_are_refused_at_first_use(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", ["auto", "float32"])
+def test_weights_of_another_shape_are_refused_when_they_are_loaded(tmp_path: Path, dtype: str) -> None:
+    """Before a verb reads, or says, anything of what it is given."""
     other = Transformer(Config.from_dict({**CONFIG.to_dict(), "width": 16}))
     write_model(tmp_path / "odd", CONFIG, arrays_of(other), FILES, {})
-    trained = loaded(tmp_path / "odd")
-    for use in (trained.module, trained.decoder):
-        with pytest.raises(UserError, match=r"do not fit its config\.json"):
-            use()
+    with pytest.raises(UserError, match=r"do not fit its config\.json"):
+        loaded(tmp_path / "odd", dtype=dtype)
+
+
+def test_a_setting_that_no_plan_computes_is_left_to_torch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plan.KNOWN, "norm", ())
+    assert loaded(folder, dtype="float32").module()
+    with pytest.raises(UserError, match="a setting norm that generation without torch computes"):
+        loaded(folder)
 
 
 def test_parameters_are_drawn_by_the_seed_and_then_changed() -> None:
@@ -165,3 +174,12 @@ def test_batches_are_worked_on_together_and_stay_in_order(folder: Path, threads:
     assert len(seen) <= most and (len(seen) > 1) == (most > 1)
     with pytest.raises(ZeroDivisionError):
         list(trained.together(lambda item: 1 // item, [1, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"engine": "plam"}, "an engine auto, plan or torch, got 'plam'"), ({"devise": "cpu"}, "did you mean 'device'?")],
+)
+def test_a_slip_in_where_to_compute_is_refused(folder: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        loaded(folder, **settings)

@@ -18,9 +18,12 @@ from torch import Tensor
 from speed import naive, peers
 from speed.plain import block_local, causal
 from speed.tables import Contestants, More, Settings, Table, product_rates, quadratic, table
-from triptych.attention import Full, Local1D, Pattern, Relation, attend, dense, visible
-from triptych.attention.attend import choose
+from triptych.attention.attend import attend, choose
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation
+from triptych.attention.tables import visible
 from triptych.look.measure import can_weigh, extra_memory
+from triptych.shape.pattern import Full, Local1D, Pattern
 
 Shape = tuple[int, int, int, int]  # batch, heads, length, width of a head
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.errors import UserError
 from triptych.shape.files import write_file
+from triptych.shape.marks import marked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def save(figure: Figure, path: Path) -> None:
         # A script that no installed font has is drawn as boxes, and the numbers are right all the same.
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         figure.savefig(data, format=suffix[1:], dpi=dpi, bbox_inches="tight", pad_inches=0.12, metadata=undated[suffix])
-    write_file(path, data.getvalue())
+    write_file(path, marked(data.getvalue(), suffix))
 
 
 def check_picture(path: Path) -> None:

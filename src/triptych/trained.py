@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack, get_args
 
-from triptych.errors import UserError, expect
+from triptych.errors import UserError, expect, shown
 from triptych.extras import require
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
+from triptych.shape.settings import check_names
 from triptych.shape.store import Stored, another_kind, misfit, read_model
 from triptych.train.recipe import Recipe
 from triptych.train.run.package import Package, card_of_run, unmeasured
@@ -73,15 +74,16 @@ class Trained:
     def load(cls, name: str | Path, file: str, what: str, **place: Unpack[Place]) -> Trained:
         """Load a shipped name, a model folder, a run's best checkpoint, or `hf:owner/name`.
 
-        Raises UserError as `read_model` and `check_device`, and for a model of another kind than `what` ("a
-        translator"), whose codec has that file.
+        Raises UserError as `read_model` and `check_device`, for a model of another kind than `what` ("a translator"),
+        whose codec has that file, and for weights that do not fit the configuration.
         """
-        check_device(*_asked(place))
+        _check_place(place)
         if not _plans(place):
             require("torch", f"dtype {place.get('dtype', 'auto')} and engine {place.get('engine', 'auto')}")
         stored = read_model(name)
         if file not in stored.files:
             raise another_kind(what, name, stored.card)
+        _check_fit(stored, place)
         return cls(stored, stored.files, stored.card, place=place)
 
     @classmethod
@@ -109,7 +111,7 @@ class Trained:
         return cls(model.to(where), files)
 
     def module(self) -> Transformer:
-        """The Transformer in torch, made at first use. UserError where stored weights do not fit the configuration."""
+        """The Transformer in torch, made at first use."""
         if self._module is None:
             require("torch", "training, changing or saving a model")
             from triptych.model.weights import transformer_of
@@ -120,7 +122,7 @@ class Trained:
         return self._module
 
     def decoder(self) -> Decoder:
-        """The decoder for generation. UserError where stored weights do not fit the configuration."""
+        """The decoder for generation."""
         if self._stored is not None and _plans(self._place):
             return self._planned(self._stored)
         from triptych.model.decoder import TorchDecoder
@@ -162,10 +164,7 @@ class Trained:
             from triptych.decode.plan import plan_of
 
             limit_threads(self._place.get("threads") or 1)
-            try:
-                self._plan = PlanDecoder(plan_of(stored.config, stored.weights))
-            except ValueError as error:
-                raise misfit(stored.folder, error) from None
+            self._plan = PlanDecoder(plan_of(stored.config, stored.weights))
         return self._plan
 
     def changed(
@@ -287,6 +286,29 @@ def check_recipe(recipe: object) -> None:
     """Raise UserError unless there is torch to train with, and a recipe."""
     require("torch", "training a model")
     expect(recipe, Recipe, "a Recipe", "try Recipe(epochs=1)")
+
+
+def _check_place(place: Place) -> None:
+    """Raise UserError for a name that is none of `Place`, or a value that cannot be."""
+    check_names("place", place, list(Place.__annotations__))
+    if place.get("engine", "auto") not in get_args(Engine):
+        raise UserError(f"expected an engine auto, plan or torch, got {shown(place['engine'])}; leave it out")
+    check_device(*_asked(place))
+
+
+def _check_fit(stored: Stored, place: Place) -> None:
+    """Raise UserError where stored weights do not fit the configuration, or the plan that is to generate has no form
+    for a setting.
+    """
+    from triptych.decode.plan import check_plan
+
+    try:
+        check_plan(stored.config, stored.weights)
+    except UserError:
+        if _plans(place):  # torch may have a form for it
+            raise
+    except ValueError as error:
+        raise misfit(stored.folder, error) from None
 
 
 def _plans(place: Place) -> bool:

@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from triptych.attention import attend, dense
+from triptych.attention.attend import attend
+from triptych.attention.dense import dense
 from triptych.decode.history import History
 from triptych.decode.interpreter import PlanDecoder
 from triptych.decode.plan import plan_of
 from triptych.decode.steps import inputs as steps
 from triptych.decode.steps.inputs import Rows, Stateless
 from triptych.errors import UserError
-from triptych.generation import beam_search, generate
+from triptych.generation.beam import beam_search
+from triptych.generation.sample import generate
 from triptych.model import heads, inputs
 from triptych.model.batch import Batch
 from triptych.model.decoder import TorchDecoder

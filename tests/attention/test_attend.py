@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.attention import Full, Local1D, Local2D, attend, dense, fused
-from triptych.attention.attend import choose
+from triptych.attention.attend import attend, choose, fused
+from triptych.attention.dense import dense
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 

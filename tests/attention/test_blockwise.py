@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention import Full, Local1D, Local2D, Relation, blockwise, dense
+from triptych.attention.blockwise import blockwise
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D
 from triptych.shape.relations import Difference
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]

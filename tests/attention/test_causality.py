@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.attention import Full, Local1D, Local2D, Relation, attend, blockwise, causality_violations, dense
+from triptych.attention.attend import attend
+from triptych.attention.blockwise import blockwise
+from triptych.attention.causality import causality_violations
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D
 
 CAUSAL = [Full(causal=True), Local1D(4, 3), Local2D(4, 6, 2, 3, 2, 2)]
 
@@ -46,7 +51,7 @@ def broken(pattern: Any, query: int, key: int) -> Any:
     """Attention whose mask lets one query see one key too many."""
 
     def run(x: Tensor) -> Tensor:
-        from triptych.attention import mask
+        from triptych.attention.tables import mask
 
         see = mask(pattern, x.size(1), x.size(1)).clone()
         see[query, key] = True

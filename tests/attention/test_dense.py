@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.attention import Full, Local1D, Local2D, Relation, dense, mask, weights
+from triptych.attention.dense import dense, weights
+from triptych.attention.relation import Relation
+from triptych.attention.tables import mask
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D
 from triptych.shape.relations import Difference
 
 KINDS = ["distance", "distance-zero", "two-sided", "two-sided-zero", "coordinate", "coordinate-zero"]

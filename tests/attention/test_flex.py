@@ -7,9 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.attention import Full, Local1D, Local2D, dense, mask
+from triptych.attention.dense import dense
 from triptych.attention.flex import _may_see, flex
+from triptych.attention.tables import mask
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

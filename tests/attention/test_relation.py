@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from triptych.attention import Full, Relation, dense
-from triptych.attention.relation import by_distance
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation, by_distance
 from triptych.errors import UserError
+from triptych.shape.pattern import Full
 from triptych.shape.relations import Difference
 
 

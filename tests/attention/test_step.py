@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from triptych.attention import Full, Local1D, Local2D, Relation, dense, fill, ring, step
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation
+from triptych.attention.step import fill, step
 from triptych.errors import UserError
+from triptych.shape.pattern import Full, Local1D, Local2D, ring
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 

@@ -19,8 +19,8 @@ from speed.attention import (
 )
 from speed.tables import Settings
 
-from triptych.attention import Full, Local1D
 from triptych.look.measure import extra_memory
+from triptych.shape.pattern import Full, Local1D
 
 # local-attention uses what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

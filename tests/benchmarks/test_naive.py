@@ -5,8 +5,11 @@ import torch
 from speed import naive
 from torch import Tensor
 
-from triptych.attention import Full, Relation, causality_violations, dense
+from triptych.attention.causality import causality_violations
+from triptych.attention.dense import dense
+from triptych.attention.relation import Relation
 from triptych.shape.config import Config
+from triptych.shape.pattern import Full
 
 
 def drawn(length: int) -> list[Tensor]:

@@ -9,9 +9,11 @@ from speed import peers
 from speed.ours import Built
 from torch import Tensor, nn
 
-from triptych.attention import Local1D, causality_violations, dense
+from triptych.attention.causality import causality_violations
+from triptych.attention.dense import dense
 from triptych.model.batch import Batch
 from triptych.shape.config import Config
+from triptych.shape.pattern import Local1D
 
 # Peers use what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -3,9 +3,11 @@ import torch
 from speed import plain
 from torch.nn import functional
 
-from triptych.attention import Local1D, causality_violations, dense
+from triptych.attention.causality import causality_violations
+from triptych.attention.dense import dense
 from triptych.model.batch import Batch
 from triptych.shape.config import Config
+from triptych.shape.pattern import Local1D
 
 CONFIG = Config(9, width=8, heads=2, feed_forward=8, encoder_layers=1, decoder_layers=2, dropout=0.0)
 

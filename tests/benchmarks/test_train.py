@@ -8,11 +8,11 @@ from speed.tables import Settings
 from speed.train import Case
 from torch import nn
 
-from triptych.attention import Local1D
 from triptych.errors import UserError
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
+from triptych.shape.pattern import Local1D
 
 # Peers use what torch is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -53,10 +53,30 @@ def options_of(verb: Any) -> set[str]:
     return {option for parameter in verb.params for option in parameter.opts}
 
 
-def test_every_verb_takes_the_options_of_the_machine() -> None:
+def test_every_verb_that_computes_takes_the_options_of_the_machine() -> None:
+    """Of others they would change nothing."""
     assert len(verbs()) > 20
     for name, verb in verbs().items():
-        assert {"--device", "--threads", "--dtype", "--json"} <= options_of(verb), name
+        computes = name.split()[0] not in ("models", "sample", "prepare")
+        options = {"--device", "--threads", "--dtype"} & options_of(verb)
+        assert "--json" in options_of(verb) and len(options) == 3 * computes, name
+
+
+def test_an_interruption_while_the_command_is_read_is_silent() -> None:
+    text = """
+import signal, sys
+from triptych.cli import entry
+
+class Slow:  # Ctrl-C while the rest is imported
+    def find_spec(self, name, path, target=None):
+        if name == "triptych.cli.main":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Slow())
+entry.main()
+"""
+    ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize(

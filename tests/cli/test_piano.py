@@ -193,6 +193,7 @@ def test_an_index_chooses_the_files(run: Any, folder: Path, tmp_path: Path) -> N
         ),
         (["continue", "broken.mid"], "no MIDI header"),
         (["continue", "none.mid"], "which is no file"),
+        (["continue", "piece.mid", "--transpose", "3"], "expected no --transpose for piano music"),
         (["continue", "piece.mid", "--model", "accompany"], "train one for the task compose"),
         (["accompany", "broken.mid"], "no MIDI header"),
         (["accompany", "tune.mid", "--model", "compose"], "train one for the task accompany"),
@@ -261,3 +262,25 @@ def test_music_that_an_earlier_run_prepared_is_not_taken_for_other_music(
     assert run("prepare", "music", "--data", folder / "music" / "Bach", "--out", notes).code == 0
     ran = run(*train, "--data", folder / "music")
     assert ran.code == 0 and "training on 18 pieces, 2 held out" in ran.err
+
+
+def test_a_model_of_chorales_names_the_one_that_fits_what_is_played_freely(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    asked = ["--model", folder / "chorales", "--tokens", 4, "--out", tmp_path / "a.mid"]
+    assert "--model piano fits better" in run("continue", folder / "piece.mid", *asked).err
+    assert "--model piano" not in run("continue", folder / "tune.mid", *asked).err
+
+
+def test_nothing_of_a_persons_is_written_over(run: Any, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.mid"
+    asked = ["compose", "--model", folder / "chorales", "--tokens", 8, "--out", out]
+    out.write_bytes(b"mine")
+    refused = run(*asked)
+    assert refused.code == 2 and "or one that was written here and not changed since" in refused.err
+    assert out.read_bytes() == b"mine"
+    out.unlink()
+    assert run(*asked).code == run(*asked, "--seed", 2).code == 0
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    refused = run("look", "piece", folder / "tune.mid", "--similarity", "--out", tmp_path / "mine.png")
+    assert refused.code == 2 and (tmp_path / "mine.png").read_bytes() == b"mine"

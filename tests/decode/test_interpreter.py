@@ -13,7 +13,8 @@ import torch
 from triptych.decode.interpreter import PlanDecoder
 from triptych.decode.plan import plan_of
 from triptych.errors import UserError
-from triptych.generation import beam_search, generate
+from triptych.generation.beam import beam_search
+from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
@@ -199,11 +200,13 @@ def test_beams_equal_those_of_the_transformer() -> None:
     assert [[each.ids for each in choices] for choices in found] == [[each.ids for each in ch] for ch in expected]
 
 
-def test_a_broken_model_is_found() -> None:
+@pytest.mark.parametrize("odd", ["head.parameters_of.bias", "decoder.0.attention.output.weight", "every"])
+def test_a_broken_model_is_found_without_a_warning(odd: str) -> None:
     config = config_of(SETTINGS["picture"])
     torch.manual_seed(1)
     weights = {name: value.numpy() for name, value in Transformer(config).state_dict().items()}
-    weights["head.parameters_of.bias"] = np.full_like(weights["head.parameters_of.bias"], np.nan)
+    for name in weights if odd == "every" else [odd]:
+        weights[name] = np.full_like(weights[name], 3e38)  # finite, but no product of it
     plan = PlanDecoder(plan_of(config, weights))
     with pytest.raises(UserError, match="NaN or infinite"):
         list(generate(plan, plan.start(length=6, rows=2), steps=6, seed=1))

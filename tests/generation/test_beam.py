@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.generation import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 from triptych.generation.ngrams import no_repeat
 
 END = 1
@@ -244,7 +244,7 @@ def test_what_is_not_allowed_is_never_taken() -> None:
     for source in range(4):
         (found,) = search(table, (source,), 4, nbest=4, max_length=6, allow=no_repeat(1, 7))
         assert same(found, plain_beam(Task(table, source, 6, once=True), 4, 4, False))
-    with pytest.raises(UserError, match=r"allow must return bool \[4, 7\]"):
+    with pytest.raises(UserError, match=r"expected allow to return bool \[4, 7\]"):
         search(table, (0,), 4, max_length=6, allow=no_repeat(1, 8))
 
 
@@ -380,23 +380,23 @@ def test_exact_holds_for_a_penalty_that_favours_the_short() -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        ({"beam": 0}, "beam must divide"),
-        ({"beam": 4}, "beam must divide"),
+        ({"beam": 0}, "expected a beam that divides"),
+        ({"beam": 4}, "expected a beam that divides"),
         ({"nbest": 0}, "nbest"),
         ({"nbest": 4}, "nbest"),
         ({"max_length": 0}, "max_length"),
-        ({"max_length": [5]}, "each of 2 sources; got 1"),
+        ({"max_length": [5]}, "each of 2 sources, got 1"),
         ({"max_length": [5, 0]}, "max_length"),
         ({"max_length": 3, "min_length": 4}, "min_length"),
-        ({"stop": "early"}, "stop must be"),
-        ({"prefix": np.zeros((6, 1), np.int64)}, "prefix must be int64"),
+        ({"stop": "early"}, "expected stop exact"),
+        ({"prefix": np.zeros((6, 1), np.int64)}, "expected a prefix int64"),
         ({"prefix": np.array([[2], [-3]])}, "-3"),
-        ({"prefix": np.array([[2, 2, 2, 2, 2], [0, 0, 0, 0, -1]])}, "prefix of source 0 leaves no place"),
-        ({"prefix": np.zeros((2, 6), np.int64)}, "only 5 steps"),
+        ({"prefix": np.array([[2, 2, 2, 2, 2], [0, 0, 0, 0, -1]])}, "a place for END after the prefix of source 0"),
+        ({"prefix": np.zeros((2, 6), np.int64)}, "at most 5 ids, got 6"),
         ({"prefix": np.array([[END, 2], [2, 2]])}, "after END"),
         ({"prefix": np.array([[2], [7]])}, "vocabulary size 7"),
-        ({"end": 7}, "end must be an id"),
-        ({"end": -1}, "end must be an id"),
+        ({"end": 7}, "expected end to be an id"),
+        ({"end": -1}, "expected end to be an id"),
     ],
 )
 def test_bad_calls(bad: dict[str, object], says: str) -> None:
@@ -444,5 +444,5 @@ def test_broken_logits_are_named(value: float, vocabulary: int) -> None:
 def test_a_source_for_which_nothing_can_end_is_named() -> None:
     logits = torch.zeros(4)
     logits[END] = -math.inf
-    with pytest.raises(UserError, match="nothing can end within max_length for source 0"):
+    with pytest.raises(UserError, match="ends within max_length for source 0, got nothing"):
         search(lambda source, ids: logits, (0,), 2, max_length=3)

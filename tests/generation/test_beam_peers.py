@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from triptych.generation import Hypothesis, LengthPenalty, beam_search
+from triptych.generation.beam import Hypothesis, LengthPenalty, beam_search
 
 
 class Places:

@@ -16,7 +16,7 @@ def test_it_is_filled_up_with_free_places() -> None:
 
 def test_free_places_past_the_length_are_no_mistake() -> None:
     assert forced_ids(np.array([[4, -1, -1]]), rows=1, length=1, end=1).tolist() == [[4]]
-    with pytest.raises(UserError, match="forces 3 ids but only 1 steps"):
+    with pytest.raises(UserError, match="at most 1 ids, got 3"):
         forced_ids(np.array([[4, -1, 5]]), rows=1, length=1, end=1)
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import triptych.generation.sample as module
 from triptych.errors import UserError
-from triptych.generation import Sampling, generate, probabilities
+from triptych.generation.sample import generate
+from triptych.generation.sampling import Sampling, probabilities
 from triptych.generation.seeds import derive, row_keys, uniforms
 
 TABLE = np.log([0.25, 0.4, 0.05, 0.3])
@@ -375,11 +376,11 @@ def test_bad_settings(bad: dict[str, float]) -> None:
     ("bad", "says"),
     [
         ({"steps": -1}, "steps"),
-        ({"prefix": np.zeros((3, 2), dtype=np.int64)}, "prefix must be int64"),
-        ({"prefix": np.zeros(2, dtype=np.int64)}, "prefix must be int64"),
-        ({"prefix": np.zeros((2, 2))}, "prefix must be int64"),
+        ({"prefix": np.zeros((3, 2), dtype=np.int64)}, "expected a prefix int64"),
+        ({"prefix": np.zeros(2, dtype=np.int64)}, "expected a prefix int64"),
+        ({"prefix": np.zeros((2, 2))}, "expected a prefix int64"),
         ({"prefix": np.full((2, 2), -2)}, "-2"),
-        ({"prefix": np.zeros((2, 9), dtype=np.int64)}, "only 5 steps"),
+        ({"prefix": np.zeros((2, 9), dtype=np.int64)}, "at most 5 ids, got 9"),
         ({"prefix": np.array([[1, 4], [4, 4]]), "end": 1}, "after END"),
         ({"seed": -1}, "seed"),
         ({"seed": [1]}, "seed"),

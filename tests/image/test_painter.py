@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from triptych.attention.causality import causality_violations
 from triptych.errors import UserError
-from triptych.generation import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.image.data import shrunk
 from triptych.image.files.pictures import Pictures
 from triptych.image.painter import MAX_COUNT, Painter

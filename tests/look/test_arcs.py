@@ -13,7 +13,7 @@ from matplotlib.patches import PathPatch
 
 from triptych.errors import UserError
 from triptych.look.arcs import COLOURS, STRONGEST, Arc, Arcs, draw
-from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.picture import save
 
 PITCHES = (72, 67, 60, 48)
@@ -215,3 +215,13 @@ def test_a_picture_is_the_same_twice(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         save(draw(example(random_weights(8, 100))), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_title_names_a_note_in_the_key_of_the_piece() -> None:
+    notes = tuple(Note(4 * place, 4 * place + 4, pitch) for place, pitch in enumerate((67, 70, 74, 70, 67)))
+    piece = Piece(notes, keys=(KeySignature(0, -2, minor=True),))
+    ticks, pitches = np.arange(5) * 4, np.array([67, 70, 74, 70, 67])
+    arcs = Arcs(piece, ticks, pitches, 3, np.full((1, 3), 0.3), "layer 1", ("head 1",))
+    assert draw(arcs).texts[0].get_text().startswith("What Bb4 in bar 1, beat 4 looks at")
+    sharp = replace(arcs, piece=replace(piece, keys=(KeySignature(0, 5, minor=False),)))
+    assert draw(sharp).texts[0].get_text().startswith("What A#4 in bar 1")

@@ -43,7 +43,7 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
     ("use", "message"),
     [
         (lambda p: p["compose"].compose(steps=4, sampling=1.0), "expected a Sampling, got 1.0"),
-        (lambda p: p["compose"].compose(steps=4, seed=None), "seed must be a whole number"),
+        (lambda p: p["compose"].compose(steps=4, seed=None), "expected a seed to be a whole number"),
         (lambda p: p["compose"].compose(steps=4, tempo="fast"), "expected a tempo to be a number, got 'fast'"),
         (lambda p: p["compose"].compose(label=3, steps=4), "expected a label as text, got 3"),
         (lambda p: p["compose"].compose(label=["major"], steps=4), "expected a label as text"),

@@ -46,3 +46,11 @@ def test_what_a_crash_left_is_not_in_the_way(tmp_path: Path) -> None:
     for data, before in ((b"1", []), (b"2", ["a"])):
         write_folder(tmp_path / "model", {"a": data}, replaced=before)
     assert (tmp_path / "model" / "a").read_bytes() == b"2"
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file" / "inner", Path("/proc/x.mid")):
+        with pytest.raises(OSError) as error:
+            write_file(place, b"1")
+        assert error.value.filename in (str(place), place.parent, str(place.parent))

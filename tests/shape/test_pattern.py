@@ -4,9 +4,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.attention import Full, Local1D, Local2D, ring
 from triptych.errors import UserError
-from triptych.shape.pattern import block_size, causal_neighbours, mask, members, order, table, visible
+from triptych.shape.pattern import (
+    Full,
+    Local1D,
+    Local2D,
+    block_size,
+    causal_neighbours,
+    mask,
+    members,
+    order,
+    ring,
+    table,
+    visible,
+)
 
 PICTURE = Local2D(height=6, width=8, query_rows=3, query_columns=2, memory_rows=2, memory_columns=3)
 

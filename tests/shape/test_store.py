@@ -1,6 +1,7 @@
 import datetime
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,14 @@ def test_weights_that_are_no_weights() -> None:
         read_weights(save({"x": torch.zeros(2, dtype=torch.int16)}))
     with pytest.raises(ValueError, match="header"):
         read_weights(b"x")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, dtype: str, odd: float) -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.decoder[0].attention.output.bias[-1] = odd
+    save_transformer(tmp_path / "odd", model, {}, {}, dtype)
+    with pytest.raises(UserError, match=r"finite weights in .*odd, got NaN or infinity in decoder\.0\.attention\.out"):
+        read_model(tmp_path / "odd")

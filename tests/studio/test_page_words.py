@@ -82,11 +82,13 @@ def test_it_appears_as_it_is_decoded(open_page: Any) -> None:
         }));
         new MutationObserver(note).observe(document.querySelector(".target-words"), {childList: true});
     }""")
-    page.locator("#words-source").fill(TEXT)
+    # Long enough for several parts of it to come on a fast machine.
+    text = "A woman with a red umbrella crosses the street while two men are reading a newspaper in the park."
+    page.locator("#words-source").fill(text)
     page.get_by_role("button", name="Translate", exact=True).click()
-    expect(page.get_by_role("button", name=re.compile("^Schnee, "))).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".command").first).to_contain_text(text, timeout=PATIENCE)
     seen = page.evaluate("window.seen")
-    assert len(seen) >= 3 and len(seen[0]) < len(seen[-1])
+    assert len(set(seen)) >= 2 and len(seen[0]) < len(seen[-1])
 
 
 @pytest.mark.parametrize(("width", "theme"), SCREENS)

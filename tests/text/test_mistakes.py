@@ -118,8 +118,8 @@ PAIRS = Pairs(LINES[:3], LINES[:3])
         (lambda t: t.fit(LINES, recipe=None, out="x"), "expected Pairs of sentences"),
         (lambda t: t.new(LINES), "expected Pairs of sentences"),
         (lambda t: Translator.new(PAIRS, vocabulary=0), "expected a vocabulary of at least"),
-        (lambda t: Sampling(**{"temperature": "hot"}), "temperature must be a number; got 'hot'"),
-        (lambda t: Sampling(**{"top_k": None}), "top_k must be a number; got None"),
+        (lambda t: Sampling(**{"temperature": "hot"}), "expected temperature to be a number, got 'hot'"),
+        (lambda t: Sampling(**{"top_k": None}), "expected top_k to be a number, got None"),
     ],
 )
 def test_arguments_that_mean_nothing(translator: Translator, use: Callable[[Any], Any], message: str) -> None:

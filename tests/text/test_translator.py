@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from triptych.errors import UserError
-from triptych.generation import Sampling
 from triptych.generation.beam import LengthPenalty
+from triptych.generation.sampling import Sampling
 from triptych.model.batch import Batch
 from triptych.text.codec import TextCodec
 from triptych.text.data import Pairs

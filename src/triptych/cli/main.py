@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _complain(str(error))
     except typer.TyperException as error:
-        return _complain(_usage(error))
+        from triptych.cli.mistakes import usage
+
+        return _complain(usage(error))
     except BrokenPipeError:
         return _forget_output()
     except OSError as error:
@@ -85,13 +87,6 @@ def _wait_passively() -> None:
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def _usage(error: typer.TyperException) -> str:
-    """One line about a wrong option or argument, with the command that explains it."""
-    message = " ".join(error.format_message().split()).rstrip(".")
-    context = getattr(error, "ctx", None)
-    return f"{message}; see {context.command_path if context else 'triptych'} --help"
 
 
 def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:

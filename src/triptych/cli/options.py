@@ -21,7 +21,8 @@ Split = Annotated[str, typer.Option(metavar="NAME", help="train, valid (where no
 Engine = Annotated[
     Literal["auto", "plan", "torch"],
     typer.Option(
-        help="plan: all in numpy, step by step; torch: all in torch; auto: likelihoods in torch, the rest in numpy."
+        help="plan: likelihoods too by what generates, in numpy; torch: all in torch; auto: likelihoods in torch, "
+        "the rest in numpy. All need torch to be installed."
     ),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="So many of all, evenly from first to last.")]
@@ -40,9 +41,17 @@ Beam = Annotated[int, typer.Option(min=1, metavar="N", help="Hypotheses kept at 
 Picture = Annotated[Path, typer.Option(dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
 
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", rich_help_panel="Machine and output", help="One JSON object on standard output, nothing else."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Machine:
-    """The options of every verb: where it computes, and how it answers."""
+    """The options of every verb that computes with a model: where it computes, and how it answers."""
 
     PANEL: ClassVar = "Machine and output"
 
@@ -54,7 +63,7 @@ class Machine:
         Literal["auto", "float32", "bfloat16", "float16", "float64"],
         typer.Option(help="Number format of the weights; all but auto through torch."),
     ] = "auto"
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")] = False
+    json: Json = False
 
     @property
     def place(self) -> dict[str, Any]:
@@ -121,7 +130,8 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(verb, eval_str=True).parameters.values():
         if not is_dataclass(group := parameter.annotation):
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+            kept = parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=_under(None, parameter.annotation))
+            parameters.append(kept)
             continue
         groups[parameter.name] = group
         hints = get_type_hints(group, include_extras=True)
@@ -148,8 +158,12 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def _under(panel: str | None, annotation: Any) -> Any:
-    """An option under a heading in the help."""
+    """An option under a heading in the help, in which a switch takes no value."""
+    if not get_args(annotation):
+        return annotation
     kind, option = get_args(annotation)
     option = copy.copy(option)
-    option.rich_help_panel = panel
+    option.rich_help_panel = panel or option.rich_help_panel
+    if kind is bool:
+        option.metavar = ""
     return Annotated[kind, option]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.errors import one_line
+from triptych.model.device import is_first
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -72,11 +73,6 @@ def say_about(path: Path | str, words: str | Iterable[str]) -> None:
     """Say a word, or several, about a file: what in it was changed or left out."""
     for word in [words] if isinstance(words, str) else words:
         say(f"{path}: {word}")
-
-
-def is_first() -> bool:
-    """Whether this is the only process, or under torchrun the first one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def progress() -> Progress:

@@ -8,6 +8,7 @@ Shapes in comments: R rows, H heads, D width of a head, W = H D, P positions, Q 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ from triptych.decode.steps.tables import source_steps
 from triptych.decode.whole import KeysValues, attend_to_source, decoder_layer, encoder_layer, split
 from triptych.errors import UserError
 from triptych.shape.pattern import Local1D, Local2D, Pattern, ring, visible
+
+QUIET = np.errstate(all="ignore")  # numbers that are not finite end as such in the log-probabilities, which are checked
 
 
 @dataclass
@@ -109,6 +112,7 @@ class PlanDecoder:
 
     # -- the source ---------------------------------------------------------------------------------------------------
 
+    @QUIET
     def encode(
         self, source: Ids, lengths: Ids | None = None, metre: Ids | None = None, maps: AttentionMaps | None = None
     ) -> Floats:
@@ -144,6 +148,7 @@ class PlanDecoder:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
+    @QUIET
     def start(
         self,
         *,
@@ -204,6 +209,7 @@ class PlanDecoder:
             key, value = split(layer.cross.key_value(encoded), 2, plan.config.heads)
             cache.source.append((np.ascontiguousarray(key), np.ascontiguousarray(value)))
 
+    @QUIET
     def step(self, ids: Ids | None, cache: PlanCache) -> LogProbs:
         """Log-probabilities [R, vocabulary] of the next token; `ids` [R] are the last ones, None at first."""
         self._advance(ids, cache)
@@ -218,6 +224,7 @@ class PlanDecoder:
             found[:, at] = of_all[np.arange(rows), ids[:, at]]
         return found
 
+    @QUIET
     def draw(self, ids: Ids | None, cache: PlanCache, uniforms: NDArray[np.float64]) -> Ids | None:
         """The next ids, drawn by the head without whole distributions; None, and no change, where it cannot."""
         if not self.plan.head.draws:
@@ -300,6 +307,7 @@ class PlanDecoder:
 
     # -- many positions at once ---------------------------------------------------------------------------------------
 
+    @QUIET
     def prefill(self, ids: Ids, cache: PlanCache) -> Ids:
         """Take the first steps in one parallel pass: those that choose ids [R, n], as far as they fill positions.
 
@@ -331,7 +339,7 @@ class PlanDecoder:
         hidden = plan.positions.read(read) + plan.positions.of(0, read.shape[1])
         hidden, kept = self._conditioned(hidden, cache, 0), []
         before = np.pad(in_positions(ids, size)[:, :-1], ((0, 0), (1, 0), (0, 0)), constant_values=MISSING)
-        sources = cache.source or [None] * len(plan.decoder)  # type: ignore[list-item]
+        sources: Sequence[KeysValues | None] = cache.source or [None] * len(plan.decoder)
         hide = None if cache.hide is None else cache.hide.repeat(cache.beams, 0)
         for layer, source in zip(plan.decoder, sources, strict=True):
             beside = None
@@ -341,6 +349,7 @@ class PlanDecoder:
             kept.append(pair)
         return hidden, kept
 
+    @QUIET
     def attention(
         self, ids: Ids, *, source: Ids | None = None, label: Ids | None = None, maps: AttentionMaps | None = None
     ) -> AttentionMaps:

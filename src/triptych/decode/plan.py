@@ -175,11 +175,16 @@ class Plan:
         return {name: self._weights[prefix + each.parameter] * np.float32(each.scale) for name, each in tables.items()}
 
 
+@np.errstate(over="ignore")  # of weights that are scaled
 def plan_of(config: Config, weights: Mapping[str, NDArray[Any]]) -> Plan:
-    """The plan of a configuration and its stored weights, of which a float32 copy is made.
+    """The plan of a configuration and its stored weights, of which a float32 copy is made. Raises as `check_plan`."""
+    check_plan(config, weights)
+    return Plan(config, {name: np.ascontiguousarray(as_float32(array)) for name, array in weights.items()})
 
-    Raises UserError where the plan has no form for a setting, and ValueError where the weights are not those of the
-    configuration.
+
+def check_plan(config: Config, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Raise UserError where the plan has no form for a setting, and ValueError where the weights are not those of the
+    configuration. Nothing is computed or copied.
     """
     check_known(config)
     expected = shapes(config)
@@ -188,7 +193,6 @@ def plan_of(config: Config, weights: Mapping[str, NDArray[Any]]) -> Plan:
     for name, shape in expected.items():
         if weights[name].shape != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)}, its configuration {list(shape)}")
-    return Plan(config, {name: np.ascontiguousarray(as_float32(array)) for name, array in weights.items()})
 
 
 KNOWN: dict[str, tuple[Any, ...]] = {

@@ -52,13 +52,13 @@ class LengthPenalty:
     def __post_init__(self) -> None:
         """Check the convention and its numbers."""
         if self.convention not in ("gnmt", "power", "sockeye", "none"):
-            raise UserError(f"length penalty must be gnmt, power, sockeye or none; got {self.convention!r}.")
+            raise UserError(f"expected a length penalty gnmt, power, sockeye or none, got {self.convention!r}")
         if not -_STEEPEST <= self.alpha <= _STEEPEST:
-            raise UserError(f"length penalty alpha must lie within {_STEEPEST} of 0; got {self.alpha}.")
+            raise UserError(f"expected a length penalty alpha within {_STEEPEST} of 0, got {self.alpha}; 0.6 is usual")
         if self.beta and self.convention != "sockeye":
-            raise UserError(f"length penalty beta belongs to sockeye; got {self.beta} with {self.convention}.")
+            raise UserError(f"expected no length penalty beta with {self.convention}, got {self.beta}; leave it out")
         if not -1 < self.beta < math.inf:
-            raise UserError(f"length penalty beta must be above -1; got {self.beta}.")
+            raise UserError(f"expected a length penalty beta above -1, got {self.beta}; 0 is usual")
 
     def divisor(self, length: int) -> float:
         """Return the divisor of a hypothesis of `length` >= 1 ids, END included."""
@@ -130,7 +130,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
     limits = _limits(max_length, min_length, beam, nbest, cache.rows)
     check_fresh(cache.position)
     if stop not in ("exact", "first"):
-        raise UserError(f"stop must be exact or first; got {stop!r}.")
+        raise UserError(f"expected stop exact or first, got {stop!r}")
     forced = _forced(prefix, limits, end)
     log_probs = model.step(None, cache)
     check_vocabulary(forced, end, log_probs.shape[1])
@@ -316,8 +316,8 @@ class _Ledger:
         for source, best in enumerate(self._best):
             if not best:
                 raise UserError(
-                    f"nothing can end within max_length for source {source}: what the prefix and the length force "
-                    "there has probability zero; allow more length or change the prefix."
+                    f"expected something that ends within max_length for source {source}, got nothing, for what the "
+                    "prefix and the length force has probability zero; allow more length or change the prefix"
                 )
         return [list(best.values()) for best in self._best]
 
@@ -325,18 +325,18 @@ class _Ledger:
 def _limits(max_length: int | Sequence[int], min_length: int, beam: int, nbest: int, rows: int) -> list[int]:
     """Check the sizes and return the most ids of each source."""
     if beam < 1 or rows % beam:
-        raise UserError(f"beam must divide the cache's {rows} rows; got {beam}: start the cache with beams={beam}.")
+        raise UserError(f"expected a beam that divides the cache's {rows} rows, got {beam}; start it with beams={beam}")
     if not 1 <= nbest <= beam:
-        raise UserError(f"nbest must be between 1 and the beam ({beam}); got {nbest}.")
+        raise UserError(f"expected nbest from 1 to the beam ({beam}), got {nbest}; raise the beam")
     sources = rows // beam
     limits = [max_length] * sources if isinstance(max_length, int) else [int(one) for one in max_length]
     if len(limits) != sources:
-        raise UserError(f"max_length must be one number or one for each of {sources} sources; got {len(limits)}.")
+        raise UserError(f"expected one max_length, or one for each of {sources} sources, got {len(limits)}")
     if not limits:
-        raise UserError("beam search needs at least one source; got a cache without rows.")
+        raise UserError("expected at least one source, got a cache without rows; start it with some")
     if min(limits) < max(1, min_length):
         raise UserError(
-            f"max_length must be at least 1 and at least min_length ({min_length}), END included; got {min(limits)}."
+            f"expected max_length from 1 and from min_length ({min_length}), END included, got {min(limits)}; raise it"
         )
     return limits
 
@@ -349,7 +349,8 @@ def _forced(prefix: NDArray[np.integer] | None, limits: list[int], end: int) -> 
     if late.any():
         source = int(late.argmax())
         raise UserError(
-            f"prefix of source {source} leaves no place for END within max_length {limits[source]}; allow more length."
+            f"expected a place for END after the prefix of source {source}, got none within max_length "
+            f"{limits[source]}; allow more length"
         )
     np.put_along_axis(forced, last, end, 1)
     return forced

@@ -24,19 +24,19 @@ def forced_ids(prefix: NDArray[np.integer] | None, *, rows: int, length: int, en
         return forced
     if prefix.ndim != 2 or prefix.shape[0] != rows or prefix.dtype.kind not in "iu":
         raise UserError(
-            f"prefix must be int64 [{rows}, P], one line a sequence with -1 where it is free; "
-            f"got {prefix.dtype} {list(prefix.shape)}."
+            f"expected a prefix int64 [{rows}, P], got {prefix.dtype} {list(prefix.shape)}; "
+            "give a line for each sequence, -1 where it is free"
         )
     prefix = prefix.astype(np.int64)
     if (prefix < FREE).any():
-        raise UserError(f"prefix must hold token ids, or -1 for a free place; got {int(prefix.min())}.")
+        raise UserError(f"expected ids in the prefix, or -1 for a free place, got {int(prefix.min())}")
     if (prefix[:, length:] != FREE).any():
-        raise UserError(f"prefix forces {prefix.shape[1]} ids but only {length} steps are made; allow more or cut it.")
+        raise UserError(f"expected a prefix of at most {length} ids, got {prefix.shape[1]}; allow more steps or cut it")
     if end is not None:
         ends = prefix == end
         ended = ends.cumsum(1) > ends
         if (ended & (prefix != FREE) & ~ends).any():
-            raise UserError(f"prefix forces an id after END ({end}); nothing can follow END, so cut the line there.")
+            raise UserError(f"expected nothing after END ({end}) in the prefix, got an id; cut the line there")
     width = min(length, prefix.shape[1])
     forced[:, :width] = prefix[:, :width]
     return forced
@@ -45,6 +45,6 @@ def forced_ids(prefix: NDArray[np.integer] | None, *, rows: int, length: int, en
 def check_vocabulary(forced: Ids, end: int | None, vocabulary: int) -> None:
     """Raise `UserError` when a forced id or `end` lies outside the model's vocabulary."""
     if end is not None and not 0 <= end < vocabulary:
-        raise UserError(f"end must be an id of the vocabulary, 0 to {vocabulary - 1}; got {end}.")
+        raise UserError(f"expected end to be an id of the vocabulary, 0 to {vocabulary - 1}, got {end}")
     if forced.size and forced.max() >= vocabulary:
-        raise UserError(f"prefix ids must lie below the vocabulary size {vocabulary}; got {int(forced.max())}.")
+        raise UserError(f"expected ids in the prefix below the vocabulary size {vocabulary}, got {int(forced.max())}")

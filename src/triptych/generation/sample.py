@@ -52,7 +52,7 @@ def generate(
     """
     expect(sampling, Sampling, "a Sampling", "try Sampling(temperature=0.8)")
     if steps < 0:
-        raise UserError(f"steps must be 0 or more; got {steps}.")
+        raise UserError(f"expected steps from 0, got {steps}")
     check_fresh(cache.position)
     numbers = _Numbers(row_keys(seed, cache.rows))
     forced = forced_ids(prefix, rows=cache.rows, length=steps, end=end)
@@ -62,7 +62,7 @@ def generate(
 def check_fresh(position: int) -> None:
     """Raise UserError unless a cache is at position 0."""
     if position != 0:
-        raise UserError(f"generation needs a fresh cache; this one is at position {position}: start a new one.")
+        raise UserError(f"expected a fresh cache, got one at position {position}; start a new one")
 
 
 def _columns(
@@ -158,5 +158,5 @@ def _drawn_by(model: Any, ids: Ids | None, cache: Any, numbers: Numbers, positio
 def check_allowed(allowed: Mask, shape: tuple[int, ...]) -> Mask:
     """What `allow` returned, of bool and that shape."""
     if allowed.dtype != np.bool_ or allowed.shape != shape:
-        raise UserError(f"allow must return bool {list(shape)}; got {allowed.dtype} {list(allowed.shape)}.")
+        raise UserError(f"expected allow to return bool {list(shape)}, got {allowed.dtype} {list(allowed.shape)}")
     return allowed

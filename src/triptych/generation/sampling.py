@@ -38,15 +38,15 @@ class Sampling:
         for name in ("temperature", "top_k", "top_p", "min_p"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UserError(f"{name} must be a number; got {shown(value)}.")
+                raise UserError(f"expected {name} to be a number, got {shown(value)}; give one")
         if not 0 <= self.temperature < math.inf:
-            raise UserError(f"temperature must be 0 (greedy) or a positive number; got {self.temperature}.")
+            raise UserError(f"expected a temperature from 0, got {self.temperature}; 0 is greedy, 1 plain")
         if self.top_k < 0 or self.top_k != int(self.top_k):
-            raise UserError(f"top_k must be a whole number, 0 for no limit; got {self.top_k}.")
+            raise UserError(f"expected top_k to be a whole number from 0, got {self.top_k}; 0 is no limit")
         if not 0 < self.top_p <= 1:
-            raise UserError(f"top_p must be above 0 and at most 1 (no limit); got {self.top_p}.")
+            raise UserError(f"expected top_p above 0 and at most 1, got {self.top_p}; 1 is no limit")
         if not 0 <= self.min_p <= 1:
-            raise UserError(f"min_p must be between 0 (no limit) and 1; got {self.min_p}.")
+            raise UserError(f"expected min_p from 0 to 1, got {self.min_p}; 0 is no limit")
 
 
 PLAIN = Sampling()
@@ -95,8 +95,8 @@ def masked(log_probs: LogProbs, allowed: Mask | None, free: Mask | None = None, 
     scores[~allowed if free is None else ~allowed & free[:, None]] = -np.inf
     if (highest := scores.max(1)).min() == -np.inf:
         raise UserError(
-            f"allow permits no token that the model gives any probability at position {position}, "
-            f"row {int(highest.argmin())}; the mask must leave at least one."
+            f"expected allow to permit a token that the model gives any probability, got none at position {position}, "
+            f"row {int(highest.argmin())}; leave at least one"
         )
     return scores
 
@@ -106,8 +106,8 @@ def not_finite(position: int, row: int | None = None, source: int | None = None)
     where = f"position {position}" + ("" if row is None else f", row {row}")
     where += "" if source is None else f", source {source}"
     return UserError(
-        f"the model gave log-probabilities that are NaN or infinite at {where}; "
-        "check that its weights are finite, or compute in float32."
+        f"expected finite log-probabilities of the model, got some that are NaN or infinite at {where}; "
+        "check its weights, or compute in float32"
     )
 
 

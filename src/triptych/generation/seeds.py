@@ -39,7 +39,7 @@ def row_keys(seed: int | Sequence[int], rows: int) -> Words:
     if not isinstance(seed, Sequence):
         return _derived(_checked([seed]), np.arange(rows, dtype=np.uint64))
     if len(seed) != rows:
-        raise UserError(f"expected one seed, or one for each of {rows} rows; got {len(seed)}.")
+        raise UserError(f"expected one seed, or one for each of {rows} rows, got {len(seed)}")
     return _checked(seed)
 
 
@@ -52,10 +52,10 @@ def uniforms(keys: Words, steps: range) -> NDArray[np.float64]:
 def _checked(seeds: Sequence[int]) -> Words:
     odd = [seed for seed in seeds if isinstance(seed, bool) or not isinstance(seed, int | np.integer)]
     if odd:
-        raise UserError(f"seed must be a whole number, or one for each row; got {shown(odd[0])}.")
+        raise UserError(f"expected a seed to be a whole number, got {shown(odd[0])}; give one, or one for each row")
     wrong = [seed for seed in seeds if not 0 <= seed < _SEEDS]
     if wrong:
-        raise UserError(f"seed must lie between 0 and 2**64 - 1; got {wrong[0]}.")
+        raise UserError(f"expected a seed from 0 to 2**64 - 1, got {wrong[0]}; choose another")
     return np.array(seeds, np.uint64)
 
 

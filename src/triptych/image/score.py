@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from triptych.errors import UserError
 from triptych.image.codec import Pixels
 from triptych.image.data import Mask, PictureModel, shrunk
 from triptych.image.files.pictures import Pictures
+from triptych.image.files.resizing import image_of
 
 if TYPE_CHECKING:
     from triptych.model.transformer import Transformer
@@ -136,10 +137,6 @@ class Enlargement:
     bicubic_psnr: float
     bicubic_ssim: float
 
-    def to_dict(self) -> dict[str, float]:
-        """The figures by name."""
-        return asdict(self)
-
 
 def enlargement(truth: Pixels, samples: Pixels, small: Pixels) -> Enlargement:
     """Compare enlarged pictures, samples [S, N, height, width, channels] of small [N, ...], with the truth [N, height,
@@ -180,13 +177,9 @@ def bicubic(small: Pixels, factor: int) -> Pixels:
     """Pictures [N, ...] enlarged by Pillow's bicubic filter, to compare with the model."""
     from PIL import Image
 
-    def enlarged(picture: Pixels) -> Pixels:
-        grey = picture.shape[2] == 1
-        image = Image.fromarray(picture[..., 0] if grey else picture)
-        large = image.resize((picture.shape[1] * factor, picture.shape[0] * factor), Image.Resampling.BICUBIC)
-        return np.array(large).reshape(large.height, large.width, -1)
-
-    return np.stack([enlarged(picture) for picture in small])
+    size = small.shape[2] * factor, small.shape[1] * factor
+    large = [np.array(image_of(picture).resize(size, Image.Resampling.BICUBIC)) for picture in small]
+    return np.stack(large).reshape(len(small), size[1], size[0], -1)
 
 
 def missing(figures: Mapping[str, Any], edge: int) -> Iterator[str]:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.music.chorales.codec import pitch_name
 from triptych.music.files.roll import draw_row, pitch_range
+from triptych.music.files.spelling import places, spell
+from triptych.music.piece.key import signed
 from triptych.music.piece.piece import Piece
 
 if TYPE_CHECKING:
@@ -204,12 +206,22 @@ def _title(arcs: Arcs) -> str:
     """Name the chosen token by its pitch and place: "What G4 in bar 3, beat 2.5 looks at: layer 2", or "at 3.21 s"."""
     pitch, tick = int(arcs.pitches[arcs.chosen]), int(arcs.ticks[arcs.chosen])
     bar, resolution = arcs.piece.bars.at(tick), arcs.piece.resolution
-    name = pitch_name(pitch) if pitch >= 0 else "a token without pitch"
+    name = _note_name(arcs.piece, pitch, tick) if pitch >= 0 else "a token without pitch"
     beat = (tick - bar.start) / bar.metre.beat(resolution) + 1
     where = f"in bar {bar.number}, beat {beat:g}" if bar.number else "in the pickup"
     if not arcs.piece.metrical:
         where = f"at {arcs.piece.seconds_at(tick):.2f} s"
     return f"What {name} {where} looks at: {arcs.layer}"
+
+
+def _note_name(piece: Piece, pitch: int, tick: int) -> str:
+    """The name of the note that sounds at a tick, in the key of the piece."""
+    found = signed(piece)
+    for note, place in zip(found.notes, places(found), strict=True):
+        if note.pitch == pitch and note.start <= tick < note.end:
+            step, alter, octave = spell(pitch, place)
+            return f"{step}{'#' * alter}{'b' * -alter}{octave}"
+    return pitch_name(pitch)
 
 
 def _caption(arcs: Arcs, strongest: list[Arc]) -> str:

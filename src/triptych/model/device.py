@@ -42,6 +42,11 @@ def use_device(device: str, threads: int | None, dtype: str) -> tuple[torch.devi
     return _found(device), torch.float32 if dtype == "auto" else getattr(torch, dtype)
 
 
+def is_first() -> bool:
+    """Whether this is the process that writes and prints: the only one, or of several under torchrun that of rank 0."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def _found(device: str) -> torch.device:
     """The device of that name. Raises UserError where it is not here."""
     import torch

@@ -21,6 +21,23 @@ MARK = "triptych-part"  # ends the name of what is being written by its only wri
 DIGEST = "digest"  # of a JSON file: the sha256 of the file without this entry
 
 
+def read_file(path: Path, name: str, what: str, most: int, remedy: str) -> bytes:
+    """The content of a person's file. Raises UserError where it is none, cannot be read, or has more than `most` bytes.
+
+    name, what, remedy: of the error: expected `what`, got the file of that name.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"expected {what}, got {name!r}, which is no file; check the path")
+        size = path.stat().st_size
+        if size <= most:
+            with path.open("rb") as file:
+                return file.read(size)  # and not `most`, for which memory would be set aside
+    except OSError as error:
+        raise UserError(f"expected {what}, got {name!r}: {error.strerror}; check the path") from None
+    raise UserError(f"expected {what} of at most {most:,} bytes, got {name!r} of {size:,}; {remedy}")
+
+
 def write_file(path: Path, data: bytes, mark: str | None = None) -> None:
     """Write `path` so that a crash at any moment leaves the old content or the new, never a part.
 
@@ -28,20 +45,18 @@ def write_file(path: Path, data: bytes, mark: str | None = None) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_of(path, mark)
+    if mark is not None:  # the owner's own, from before a kill
+        temporary.unlink(missing_ok=True)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    except FileExistsError:  # of this mark, so the owner's own, from before a kill
-        temporary.unlink()
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of the temporary file, or of a full disk, which names none
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _flush_folder(path.parent)
@@ -113,7 +128,8 @@ def sealed(value: Mapping[str, Any]) -> bytes:
     plain = {name: item for name, item in value.items() if name != DIGEST}
     # A card may come from TOML, which has dates: they become text.
     text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
-    return _json({**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()})
+    whole = {**json.loads(text), DIGEST: hashlib.sha256(text.encode()).hexdigest()}
+    return (json.dumps(whole, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -128,10 +144,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise UserError(f"expected {path} as it was written (its digest differs); the file is damaged, take it anew")
     value.pop(DIGEST)
     return value
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _names(folder: Path) -> set[str]:

@@ -20,7 +20,7 @@ from triptych.extras import require
 from triptych.shape.config import Config
 from triptych.shape.files import holds, read_sealed, remove_folder, sealed, temporary_of, write_folder
 from triptych.shape.plain import from_json, read_bounded
-from triptych.shape.weights import Array, Weights, read_weights, write_weights
+from triptych.shape.weights import Array, Weights, not_finite, read_weights, write_weights
 
 CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "card.json"
 # A training run's pointer to its checkpoints: {"best": folder, "last": folder}.
@@ -103,7 +103,8 @@ def read_model(name: str | Path) -> Stored:
     """Read and verify the model of a name: see `locate`.
 
     Raises:
-        UserError: nothing of that name, a file missing, or a file that is not the one its card names.
+        UserError: nothing of that name, a file missing, a file that is not the one its card names, or weights that are
+            not finite.
     """
     folder = locate(name)
     card = read_card(folder)
@@ -128,6 +129,8 @@ def read_model(name: str | Path) -> Stored:
             raise ValueError(f"{len(weights)} tensors are too few for its layers")
     except ValueError as error:
         raise misfit(folder, error) from None
+    if odd := not_finite(weights):
+        raise UserError(f"expected finite weights in {folder}, got NaN or infinity in {odd}; take the model anew")
     return Stored(config, weights, contents, card, folder)
 
 
@@ -237,7 +240,7 @@ def _missed(name: str | Path) -> str:
         return f"got {text!r}{found}; " + (f"did you mean {inner[0]!r}?" if inner else f"shipped are: {_list(names)}")
     if near := closest(text.strip("/ "), names) or _near_folder(path):
         return f"got {text!r}; did you mean {near!r}?"
-    if HUB_NAME.fullmatch(text):
+    if HUB_NAME.fullmatch(text) and not text.startswith("."):
         return f"got {text!r}; if it is on the Hugging Face hub, write {HUB}{text}"
     return f"got {text!r}; shipped are: {_list(names)}"
 

@@ -35,6 +35,17 @@ def read_weights(data: bytes) -> dict[str, Array]:
     }
 
 
+def not_finite(weights: Weights) -> str | None:
+    """The name of an array that holds NaN or an infinite number, or None."""
+    return next((name for name, array in weights.items() if not _finite(array)), None)
+
+
+def _finite(array: Array) -> bool:
+    if array.dtype == np.uint16:  # bfloat16, whose exponent is all ones
+        return int((array & 0x7F80).max(initial=0)) < 0x7F80
+    return bool(np.isfinite(array).all())
+
+
 def write_weights(weights: Weights) -> bytes:
     """The safetensors file of arrays of one number format."""
     header, data = {}, [np.ascontiguousarray(weights[name]) for name in sorted(weights)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from triptych.generation.sample import generate
 from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
 from triptych.model.batch import padded
-from triptych.model.device import check_device
+from triptych.model.device import check_device, is_first
 from triptych.shape.bounds import encoder_fits
 from triptych.shape.config import Config
 from triptych.splits import evenly
@@ -444,5 +443,5 @@ def _digest(pairs: Pairs) -> str:
 
 def _report(text: str, quiet: bool) -> None:
     """Print to standard error unless `quiet`; of several processes only the first prints."""
-    if not quiet and os.environ.get("RANK", "0") == "0":
+    if not quiet and is_first():
         print(text, file=sys.stderr)

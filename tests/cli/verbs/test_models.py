@@ -19,7 +19,11 @@ def test_a_paragraph_a_model(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "shipped", lambda: [CARD, {"name": "other"}])
     out = run("models").out
     assert out.splitlines()[0] == "captions-en-de"
-    assert "parameters  2,900,000\n" in out and "bleu 41.23, test 2016, 2,017\n" in out and "research only" in out
+    assert (
+        "parameters  2,900,000\n" in out
+        and "  scores      bleu: 41.23\n              test: 2016, 2,017\n" in out
+        and "research only" in out
+    )
     assert "sha256" not in out and out.endswith("\nother\n")
     assert json.loads(run("models", "--json").out)["models"][0] == CARD
 

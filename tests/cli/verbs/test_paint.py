@@ -420,3 +420,33 @@ def test_look_at_what_is_alike(run: Any, folder: Path, tmp_path: Path) -> None:
     assert "from 0,0 to 7,7" in run(*asked, "--pixel", "2,8").err
     for option, value in (("--label", "bag"), ("--layer", 1), ("--head", 1)):
         assert f"expected no {option} for --similarity" in run(*asked, option, value).err
+
+
+def test_one_picture_is_written_as_the_file_that_is_named(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["paint", *common(folder, "paint"), "--out", out := tmp_path / "new" / "pic.png", "--count"]
+    refused = run(*asked, 2)
+    assert refused.code == 2 and "expected --out DIR for 2 pictures, got the file" in refused.err
+    assert not out.parent.exists()
+    assert json.loads(run(*asked, 1).out)["out"] == [str(out)] and read_picture(out)[0].shape == (8, 8, 3)
+    assert run(*asked, 1).code == 0 and [file.name for file in out.parent.iterdir()] == ["pic.png"]
+    out.write_bytes((folder / "broken.png").read_bytes())
+    refused = run(*asked, 1)
+    assert refused.code == 2 and "none that was written here" in refused.err and out.read_bytes() == b"no picture"
+
+
+def test_an_interrupted_work_leaves_no_empty_folder(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        assert (tmp_path / "new" / "deep").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Painter, "stream", interrupted)
+    assert run("paint", *common(folder, "paint"), "--out", tmp_path / "new" / "deep").code == 130
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_filled_without_a_mask_is_noted(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["complete", folder / "picture.png", "--count", 1, *common(folder, "complete"), "--out", tmp_path]
+    assert "has no transparent part, so its bottom half is filled" in run(*asked).err
+    assert "bottom half" not in run(*asked, "--keep", "top").err

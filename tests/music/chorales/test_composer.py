@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
-from triptych.generation import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.look.notes import arcs_of
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
@@ -34,6 +35,7 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.sampler import MAX_STEPS, ChoraleSampler
 from triptych.music.files.save import save_music
 from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.upbeat import in_bars
 from triptych.shape.pattern import Local1D
 from triptych.train.recipe import Recipe
 from triptych.trained import Trained
@@ -89,6 +91,7 @@ def test_a_piece(seed: int, steps: int | None) -> None:
     asked: dict[str, Any] = {"steps": steps, "sampling": WILD}
     piece = composer.compose(seed=seed, tempo=100.0, **asked)
     assert piece == composer.compose(seed=seed, tempo=100.0, **asked), "one seed, one result"
+    assert piece == in_bars(replace(piece, pickup=None))[0], "its bars are those that are found when it is read"
     assert piece != composer.compose(seed=seed ^ 1, tempo=100.0, **asked) or steps == 1
     assert in_ranges(piece) and piece.tempo == 100.0 and piece.voices == VOICES
     if steps is None:
@@ -182,7 +185,7 @@ def test_lengths_that_cannot_be(composer: Composer, steps: int) -> None:
 def test_other_mistakes(composer: Composer) -> None:
     with pytest.raises(UserError, match="at least 1 piece, got 0"):
         composer.compose_many(0)
-    with pytest.raises(UserError, match="seed must lie between"):
+    with pytest.raises(UserError, match="expected a seed from 0"):
         composer.compose(seed=-1, steps=4)
     with pytest.raises(UserError, match="finite tempo"):
         composer.compose(steps=4, tempo=float("nan"))

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
 from triptych.generation.sample import generate
 from triptych.music.performances.codec import END, NOTE_OFF, TIME_SHIFT, VELOCITY, PerformanceCodec, onsets
 from triptych.music.performances.grammar import PerformanceGrammar
@@ -211,12 +210,3 @@ def test_many_ids_at_once_are_as_one_by_one() -> None:
     for place in range(101):
         expected = slow(ids[:, :place])
     assert np.array_equal(PerformanceGrammar()(ids), expected)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{"polyphony": 0}, {"polyphony": 89}, {"longest": 0}, {"longest": float("nan")}, {"longest": float("inf")}],
-)
-def test_bounds_that_cannot_be(settings: dict[str, float]) -> None:
-    with pytest.raises(UserError, match="expected a polyphony of 1 to 88"):
-        PerformanceGrammar(**settings)  # type: ignore[arg-type]

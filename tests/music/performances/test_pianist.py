@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import UserError
-from triptych.generation import Sampling
+from triptych.generation.sampling import Sampling
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer

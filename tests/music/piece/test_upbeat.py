@@ -8,7 +8,7 @@ from triptych.errors import UserError
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.piece import Note, Piece
 from triptych.music.piece.tunes import tunes
-from triptych.music.piece.upbeat import found_upbeat, in_bars, with_bars
+from triptych.music.piece.upbeat import barred, found_upbeat, in_bars, with_bars
 
 TUNES = tunes()
 
@@ -75,3 +75,17 @@ def test_an_upbeat_is_less_than_half_a_bar(notes: list[tuple[int, int]], beats: 
     late = replace(piece, notes=tuple(replace(n, start=n.start + 3, end=n.end + 3) for n in piece.notes), length=0)
     assert found_upbeat(late) == 0, "rests before it are in the file's own bars"
     assert in_bars(replace(piece, metres=()))[0].metres == (COMMON,)
+
+
+@pytest.mark.parametrize("name", sorted(TUNES))
+def test_a_piece_in_other_ticks_has_the_bars_that_are_found_in_sixteenths(name: str) -> None:
+    piece = replace(TUNES[name].piece(), pickup=None)
+    fine = piece.in_ticks(480, lambda tick: 120 * tick)
+    assert barred(fine).pickup == 120 * (in_bars(piece)[0].pickup or 0)
+    assert barred(replace(fine, pickup=120)).pickup == 120
+    played = replace(fine, metrical=False)
+    assert barred(played) is played
+
+
+def test_some_tune_has_an_upbeat_that_is_found() -> None:
+    assert any(barred(replace(tune.piece(), pickup=None)).pickup for tune in TUNES.values())

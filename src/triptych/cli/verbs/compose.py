@@ -11,7 +11,7 @@ import typer
 
 from triptych.cli import options
 from triptych.cli.loading import load, plays_performances
-from triptych.cli.output import answer, say_about
+from triptych.cli.output import answer, say, say_about
 from triptych.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ class Files:
     def __post_init__(self) -> None:
         from triptych.music.files.save import check_suffix
         from triptych.music.piece.instruments import read_program
+        from triptych.shape.marks import check_out
 
         for path in self.out:
             check_suffix(path)
+            check_out(path)
         for text in self.program or ():
             read_program(text.rpartition("=")[2])
 
@@ -82,7 +84,10 @@ class Files:
         """Write the piece to all files and answer with their names; where one fails the others are written."""
         from triptych.music.files.save import save_music
         from triptych.music.piece.instruments import read_programs
+        from triptych.music.piece.performance import LOWEST
 
+        if low := sum(note.pitch < LOWEST for note in piece.notes):
+            say(f"note: {low:,} of {len(piece.notes):,} notes are below A0, the lowest key of a piano")
         if self.program:
             piece = replace(piece, programs=read_programs(self.program, piece.voices, piece.programs))
         failed: list[UserError] = []
@@ -137,6 +142,8 @@ class Bars:
         """Return a composed piece with these bars."""
         from triptych.music.piece.upbeat import in_bars, with_bars
 
+        if self.metre is not None:  # another upbeat may suit it
+            piece = replace(piece, pickup=None)
         found = with_bars(piece, self.metre, self.upbeat)
         return found if self.metre is None or not piece.metrical else in_bars(found)[0]
 
@@ -236,6 +243,8 @@ def continue_(
         from triptych.music.files.reading import read_performance
         from triptych.music.performances.pianist import Pianist
 
+        if transpose != "auto":
+            raise UserError(f"expected no --transpose for piano music, which needs none, got {transpose}; leave it out")
         pianist = load(Pianist, model, machine)
         played, words = read_performance(primer)
         say_about(primer, words)
@@ -248,6 +257,10 @@ def continue_(
         changes = read_transpose(transpose)
         composer = load(Composer, model, machine)
         read = bars.read(primer)
+        if 2 * sum(4 * note.start % read.resolution > 0 for note in read.notes) > len(read.notes):
+            say_about(
+                primer, "most of its notes begin between sixteenths, as they are played; --model piano fits better"
+            )
         more = length.sixteenths(read.tempo)
         steps = None if more is None else in_sixteenths(read).length + more
         piece = found = composer.continue_(

@@ -14,6 +14,7 @@ from triptych.cli.output import answer, progress, say, say_about
 from triptych.errors import UserError
 from triptych.extras import require
 from triptych.picture import check_picture, save
+from triptych.shape.marks import check_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +57,7 @@ def text(
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
     check_picture(out)
+    check_out(out)
     _refuse_file(sentence)
     translator = load(Translator, model, machine)
     translation = target if target is not None else translator.translate([sentence], beam=beam)[0][0].text
@@ -87,6 +89,7 @@ def picture(
 ) -> None:
     """Draw what one pixel of a picture looked at when it was made; --json adds the numbers."""
     check_picture(out)
+    check_out(out)
     chosen = _pixel(pixel)
     if similarity:
         from triptych.image.files.pictures import read_picture
@@ -143,6 +146,7 @@ def piece(
     from triptych.music.files.reading import read_performance, read_piece
 
     check_picture(out)
+    check_out(out)
     of_chorales, of_piano = {"--step": step, "--voice": voice}, {"--note": note, "--label": label}
     chosen: dict[str, Any] = {"layer": layer, "head": head, "warn": say}
     if similarity:
@@ -189,6 +193,7 @@ def complexity(
     from triptych.model.device import use_device
 
     check_picture(out)
+    check_out(out)
     if machine.device not in ("auto", "cpu") or machine.dtype not in ("auto", "float32"):
         raise UserError(
             f"expected --device cpu and --dtype float32, got {machine.device} and {machine.dtype}; leave them out"
@@ -210,9 +215,11 @@ def _finish(drawn: Figure, out: Path, numbers: Mapping[str, object], machine: op
 def _similar_beats(path: Path, out: Path, machine: options.Machine) -> None:
     from triptych.look.similarity import WINDOW, beats_of, draw, repetition, similarity
     from triptych.music.files.reading import read_piece
+    from triptych.music.piece.upbeat import barred
 
     read, words = read_piece(path)
     say_about(path, words)
+    read = barred(read)
     matrix = similarity(read)
     repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
     numbers = {"piece": str(path), "repetition": repeated, "similarity": matrix.round(4).tolist()}
@@ -227,7 +234,9 @@ def _refuse(what: str, options: Mapping[str, object]) -> None:
 
 
 def _refuse_file(sentence: str) -> None:
-    """Raise UserError where a sentence is the name of a file or folder."""
+    """Raise UserError where a sentence is empty, or the name of a file or folder."""
+    if not sentence.strip():
+        raise UserError('expected a sentence, got none; try: triptych look text "A dog runs." --out look.png')
     try:
         there = Path(sentence).exists()
     except (OSError, ValueError):  # too long a name, or one that no file can have

@@ -12,12 +12,12 @@ SHOWN = ("domain", "parameters", "scores", "license")
 
 
 @options.grouped
-def models(machine: options.Machine) -> None:
+def models(*, json: options.Json = False) -> None:
     """List the models that ship, with their domain, scores and licence."""
     from triptych.shape.store import shipped
 
     cards = list(shipped())
-    answer({"models": cards}, _described(cards), as_json=machine.json)
+    answer({"models": cards}, _described(cards), as_json=json)
 
 
 def _described(cards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -30,13 +30,28 @@ def _described(cards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield str(card.get("name", "(without a name)"))
         for key in SHOWN:
             if key in card:
-                yield f"  {key:<11} {worded(card[key])}"
+                lines = (
+                    _scores(card[key]) if key == "scores" and isinstance(card[key], Mapping) else [worded(card[key])]
+                )
+                yield from (f"  {'' if number else key:<11} {line}" for number, line in enumerate(lines))
+
+
+def _scores(scores: Mapping[str, Any]) -> list[str]:
+    """A line for each measure, or for each test set; how sacreBLEU calls its settings is in --json."""
+    return [
+        f"{name}: {worded({key: each for key, each in value.items() if key != 'signature'})}"
+        if isinstance(value, Mapping)
+        else f"{name}: {worded(value)}"
+        for name, value in scores.items()
+    ]
 
 
 def worded(value: object) -> str:
     """Words for a card's value: nested tables become `key value` pairs."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {worded(item)}" for key, item in value.items())
+        return ", ".join(
+            f"{key} {f'({worded(item)})' if isinstance(item, Mapping) else worded(item)}" for key, item in value.items()
+        )
     if isinstance(value, list | tuple):
         return ", ".join(map(worded, value))
     if isinstance(value, int) and not isinstance(value, bool):

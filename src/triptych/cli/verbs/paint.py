@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +25,9 @@ Label = Annotated[str | None, typer.Option(metavar="CLASS", help="One of the mod
 Folder = Annotated[
     Path,
     typer.Option(
-        "--out", file_okay=False, metavar="DIR", help="Folder of the pictures, as PNG; earlier ones there are replaced."
+        "--out",
+        metavar="DIR",
+        help="Folder of the pictures, as PNG; earlier ones there are replaced. FILE.png with --count 1.",
     ),
 ]
 Count = Annotated[int, typer.Option(min=1, max=512, metavar="N", help="How many, all different.")]
@@ -47,18 +51,17 @@ def paint(
     """Paint pictures from nothing: 1.png, 2.png, ... and all on one sheet, all.png."""
     from triptych.image.painter import Painter
 
-    earlier = _earlier(out, NAMES)
+    earlier = _replaced(out, count)
     how = {"label": label, **draw.arguments()}
     painter = load(Painter, model, machine)
     painter.check("paint", label)
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
-    out.mkdir(parents=True, exist_ok=True)  # before any work is done
-    with progress() as bar:
+    with _folder_of(out), progress() as bar:
         stream = painter.stream(count, frames=frames, **how)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
-    files = _write(made, out, earlier)
+        files, shown = _write(made, out, earlier)
     result = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
-    answer({**result, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
+    answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
 
 @options.grouped
@@ -87,18 +90,18 @@ def complete(
 
     if mask is not None and keep is not None:
         raise UserError("expected --mask or --keep, got both; leave one out")
-    earlier = _earlier(out, NAMES, picture, mask)
+    earlier = _replaced(out, count, picture, mask)
     how = {"label": label, **draw.arguments()}
     painter = load(Painter, model, machine)
     painter.check("complete", label)
     given, hidden = _damaged(painter, picture, mask, keep)
-    out.mkdir(parents=True, exist_ok=True)
-    made = painter.complete(given, hidden, count=count, **how)
-    shown = given.copy()
-    shown[hidden] = SHADE
-    files = _write(made, out, earlier, before=[shown])
+    hole = given.copy()
+    hole[hidden] = SHADE
+    with _folder_of(out):
+        made = painter.complete(given, hidden, count=count, **how)
+        files, shown = _write(made, out, earlier, before=[hole])
     result = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
-    answer({**result, "out": files, "sheet": str(out / SHEET)}, [str(out / SHEET)], as_json=machine.json)
+    answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
 
 @options.grouped
@@ -149,6 +152,35 @@ def upscale(
     answer({**result, **shape, "files": files, "given": str(beside)}, [*files, str(beside)], as_json=machine.json)
 
 
+def _is_file(out: Path) -> bool:
+    """Whether --out names one picture, and no folder."""
+    return out.suffix.lower() == ".png" and not out.is_dir()
+
+
+def _replaced(out: Path, count: int, *given: Path | None) -> list[Path]:
+    """The earlier pictures that new ones in `out`, a folder or one file, will replace; see `_earlier`."""
+    if not _is_file(out):
+        return _earlier(out, NAMES, *given)
+    if count > 1:
+        raise UserError(f"expected --out DIR for {count} pictures, got the file {str(out)!r}; or ask for --count 1")
+    return _earlier(out.parent, re.escape(out.name), *given)
+
+
+@contextmanager
+def _folder_of(out: Path) -> Iterator[None]:
+    """Make the folder of the pictures before any work is done; if that is interrupted, what is empty of it goes."""
+    folder = out.parent if _is_file(out) else out
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            for each in made:
+                each.rmdir()
+        raise
+
+
 def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:
     """Pictures that this program wrote into a folder before under names of that pattern, which new ones will replace.
     Raises UserError where anything else has such a name, or what is `given` to make the new ones of.
@@ -196,22 +228,27 @@ def _damaged(painter: Painter, path: Path, mask: Path | None, keep: Side | None)
         words += [f"{path}: {word}" for word in more]
     else:
         hidden = ~half(height, width, keep or "top")
+        if keep is None:
+            words.append(f"note: {path} has no transparent part, so its bottom half is filled; else --mask or --keep")
     for word in words:  # not before all could be read
         say(word)
     return picture, hidden
 
 
-def _write(made: Pixels, out: Path, earlier: list[Path], before: list[Pixels] | None = None) -> list[str]:
-    """Write pictures as 1.png, 2.png, ..., and all of them on a sheet, in the place of earlier ones; the names of the
-    first.
+def _write(made: Pixels, out: Path, earlier: list[Path], before: list[Pixels] | None = None) -> tuple[list[str], str]:
+    """Write pictures as 1.png, 2.png, ..., and all of them on a sheet, in the place of earlier ones: the names of the
+    first, and of the sheet. Or the one picture as a file.
     """
     from triptych.image.files.pictures import write_picture
     from triptych.image.sheet import sheet
 
+    if _is_file(out):
+        write_picture(out, made[0])
+        return [str(out)], str(out)
     names = [str(out / f"{number}.png") for number in range(1, len(made) + 1)]
     for name, picture in zip(names, made, strict=True):
         write_picture(name, picture)
     shown = [*(before or []), *made]
     write_picture(out / SHEET, sheet(shown, min(len(shown), IN_A_ROW)))
     _remove(earlier, [out / SHEET, *map(Path, names)])
-    return names
+    return names, str(out / SHEET)

@@ -35,7 +35,7 @@ def music(
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, metavar="N", help="Processes that read; as processors.")
     ] = None,
-    machine: options.Machine,
+    json: options.Json = False,
 ) -> None:
     """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist."""
     shards, words = prepared(data, out, index=index, melody=melody, workers=workers)
@@ -49,4 +49,4 @@ def music(
         "left_out": len(words),
     }
     lines = [f"{out}: {result['pieces']:,} pieces, {result['tokens']:,} tokens"]
-    answer(result, lines, as_json=machine.json)
+    answer(result, lines, as_json=json)

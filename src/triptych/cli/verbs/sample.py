@@ -25,35 +25,37 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", file_okay=False, help="A 
 
 @app.command()
 @options.grouped
-def words(folder: Folder, machine: options.Machine) -> None:
+def words(folder: Folder, *, json: options.Json = False) -> None:
     """Write 6,600 sentence pairs with numbers in words, English and German: train.en, train.de, valid.*, test.*."""
     from triptych.text.numbers import files
 
-    _write("words", "Sentences with numbers in words, English and German, made by a rule.", folder, files(), machine)
+    _write(
+        "words", "Sentences with numbers in words, English and German, made by a rule.", folder, files(), as_json=json
+    )
 
 
 @app.command()
 @options.grouped
-def pixels(folder: Folder, machine: options.Machine) -> None:
+def pixels(folder: Folder, *, json: options.Json = False) -> None:
     """Write 480 drawn shapes in colour, 16 x 16 pixels, as PNG in folders of six classes: train, valid, test."""
     from triptych.image.shapes import files
 
-    _write("pixels", "Drawn shapes in colour, in folders of their classes.", folder, files(), machine)
+    _write("pixels", "Drawn shapes in colour, in folders of their classes.", folder, files(), as_json=json)
 
 
 @app.command()
 @options.grouped
-def notes(folder: Folder, machine: options.Machine) -> None:
+def notes(folder: Folder, *, json: options.Json = False) -> None:
     """Write twelve old tunes as MIDI: each alone in melodies, and set for four voices by a rule in chorales."""
     from triptych.music.files.midi import midi_bytes
     from triptych.music.piece.tunes import sample_pieces
 
     files = {f"{name}.mid": midi_bytes(piece) for name, piece in sample_pieces().items()}
     what = "Old tunes in the public domain, alone and set for four voices by a rule."
-    _write("notes", what, folder, files, machine)
+    _write("notes", what, folder, files, as_json=json)
 
 
-def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], machine: options.Machine) -> None:
+def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], *, as_json: bool) -> None:
     """Write the files into a folder in which nothing else is but these very files."""
     from triptych.shape.files import write_file
 
@@ -67,4 +69,4 @@ def _write(panel: str, what: str, folder: Path, files: Mapping[str, bytes], mach
         if not (folder / name).is_file():
             write_file(folder / name, content)
     result = {"out": str(folder), "files": len(files), "bytes": sum(map(len, files.values()))}
-    answer(result, [f"{folder}: {len(files)} files"], as_json=machine.json)
+    answer(result, [f"{folder}: {len(files)} files"], as_json=as_json)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triptych.cli import options
-from triptych.cli.output import answer, is_first
+from triptych.cli.output import answer
 from triptych.cli.training.settings import Setup
 from triptych.errors import UserError
+from triptych.model.device import is_first
 
 if TYPE_CHECKING:
     from triptych.train.run.package import Outcome

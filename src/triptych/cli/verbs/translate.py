@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Lines translated together: enough to fill sorted batches, few enough that the first answers come soon.
 LINES_AT_ONCE = 1000
+BEAM = 5
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,17 @@ class Search:
 
     PANEL: ClassVar = "Generation"
 
-    beam: options.Beam = 5
+    beam: Annotated[
+        int | None, typer.Option("--beam", min=1, metavar="N", help="Hypotheses kept at every step; else 5.")
+    ] = None
     nbest: Annotated[int, typer.Option(min=1, metavar="N", help="Translations a line.")] = 1
-    length_penalty: Annotated[float, typer.Option(metavar="ALPHA", help="Above 0 favours longer translations.")] = 0.6
+    length_penalty: Annotated[
+        float | None, typer.Option(metavar="ALPHA", help="Above 0 favours longer translations; else 0.6.")
+    ] = None
     length_convention: Annotated[
-        Literal["gnmt", "power", "sockeye", "none"],
-        typer.Option(help="How ALPHA is meant: ((5+n)/6)^a, n^a, ((b+n)/(b+1))^a."),
-    ] = "gnmt"
+        Literal["gnmt", "power", "sockeye", "none"] | None,
+        typer.Option(help="How ALPHA is meant: ((5+n)/6)^a, else; n^a; ((b+n)/(b+1))^a."),
+    ] = None
     no_repeat_ngram: Annotated[
         int, typer.Option(min=0, metavar="N", help="No N pieces in succession come twice in a translation; 0: any may.")
     ] = 0
@@ -46,11 +51,15 @@ class Search:
         """Raise UserError for options that cannot be, before a model is loaded."""
         draw.sampling()
         self.penalty()
-        if self.nbest > self.beam:
-            raise UserError(f"expected --nbest of at most --beam={self.beam}, got {self.nbest}; raise --beam")
+        others = "--temperature, --top-k, --top-p and --min-p"
         if draw.given and self.nbest > 1:
-            others = "--temperature, --top-k, --top-p and --min-p"
             raise UserError(f"expected --nbest 1 when sampling, got {self.nbest}; leave out {others}")
+        for name in ("beam", "length_penalty", "length_convention"):
+            if draw.given and (value := getattr(self, name)) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"expected no {option} when sampling, got {value}; leave it out, or {others}")
+        if self.nbest > self.beams:
+            raise UserError(f"expected --nbest of at most --beam={self.beams}, got {self.nbest}; raise --beam")
 
     def translations(
         self, translator: Translator, lines: Sequence[str], draw: options.Draw, first: int, *, align: bool
@@ -59,13 +68,19 @@ class Search:
         how: dict[str, Any] = {"align": align, "no_repeat_ngram": self.no_repeat_ngram}
         if draw.given:
             return [[one] for one in translator.sample(lines, draw.sampling(), draw.seed, first=first, **how)]
-        return translator.translate(lines, beam=self.beam, nbest=self.nbest, length_penalty=self.penalty(), **how)
+        return translator.translate(lines, beam=self.beams, nbest=self.nbest, length_penalty=self.penalty(), **how)
 
     def penalty(self) -> LengthPenalty:
         """The length penalty that the options describe."""
         from triptych.generation.beam import LengthPenalty
 
-        return LengthPenalty(convention=self.length_convention, alpha=self.length_penalty)
+        alpha = 0.6 if self.length_penalty is None else self.length_penalty
+        return LengthPenalty(convention=self.length_convention or "gnmt", alpha=alpha)
+
+    @property
+    def beams(self) -> int:
+        """How many hypotheses are kept."""
+        return self.beam or BEAM
 
 
 @options.grouped

@@ -22,7 +22,7 @@ from triptych.image.files.arrays import HELD_OUT, MAX_ARRAY_BYTES, has_idx, idx_
 from triptych.image.files.decoding import MAX_PIXELS, Decoded, Picture, Size, decode, read_header
 from triptych.image.files.folders import Layout, Warnings, read_layout, split_of
 from triptych.image.files.resizing import is_cut, middle, resized, with_channels
-from triptych.shape.files import write_file
+from triptych.shape.files import read_file, write_file
 from triptych.splits import SPLITS, evenly
 
 MAX_FILE_BYTES = 100_000_000  # bytes
@@ -70,17 +70,7 @@ def read_whole(
 
 def _content(path: Path, name: str) -> bytes:
     """Content of the file. Raises UserError if it cannot be read, is empty or too large."""
-    try:
-        if not path.is_file():
-            raise UserError(f"expected a picture, got {name!r}, which is no file; check the path")
-        size, data = path.stat().st_size, b""
-        if size <= MAX_FILE_BYTES:
-            with path.open("rb") as file:
-                data = file.read(size)
-    except OSError as error:
-        raise UserError(f"expected a picture, got {name!r}: {error.strerror}; check the path") from None
-    if size > MAX_FILE_BYTES:
-        raise UserError(f"expected a picture of at most {MAX_FILE_BYTES:,} bytes, got {name!r} of {size:,}; shrink it")
+    data = read_file(path, name, "a picture", MAX_FILE_BYTES, "shrink it")
     if not data:
         raise UserError(f"expected a picture, got {name!r}, which is empty; choose another file")
     return data

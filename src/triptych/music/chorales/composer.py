@@ -48,6 +48,7 @@ from triptych.music.files.folder import HELD_OUT
 from triptych.music.likelihood import Likelihood
 from triptych.music.piece.key import Key
 from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.upbeat import in_bars
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.train.run.package import unmeasured
@@ -257,7 +258,8 @@ class Composer(Product):
         if count < 1:
             raise UserError(f"expected at least 1 piece, got {count}")
         columns = list(self._composed(label, steps, sampling, seed, count))
-        return [to_piece(self.codec.decode(ids), tempo) for ids in np.stack(columns, 1).tolist()]
+        pieces = (to_piece(self.codec.decode(ids), tempo) for ids in np.stack(columns, 1).tolist())
+        return [in_bars(replace(piece, pickup=None))[0] for piece in pieces]  # as when it is read again
 
     def continue_(
         self,

@@ -31,6 +31,7 @@ from triptych.music.files.parsing.found import MAX_NOTES
 from triptych.music.files.parsing.process import CPU_SECONDS, READY, TABLES
 from triptych.music.piece.performance import Performance, together
 from triptych.music.piece.piece import Piece
+from triptych.shape.files import read_file
 
 MAX_BYTES = 10_000_000  # of a file
 START_SECONDS = 10.0  # the first start after an installation reads Python from a cold disk
@@ -253,22 +254,9 @@ def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any],
 
 def _load(source: str | Path | bytes, name: str) -> bytes:
     """Content of the file. Raises UserError if it cannot be read or is too large."""
-    if isinstance(source, bytes):
-        size, data = len(source), source
-    else:
-        path = Path(source)
-        try:
-            if not path.is_file():
-                raise UserError(f"expected a MIDI or MusicXML file, got {name!r}, which is no file; check the path")
-            size = path.stat().st_size
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES) if size <= MAX_BYTES else b""
-        except OSError as error:
-            raise UserError(
-                f"expected a MIDI or MusicXML file, got {name!r}: {error.strerror}; check the path"
-            ) from None
-    if size > MAX_BYTES:
-        raise UserError(
-            f"expected a MIDI or MusicXML file of at most {MAX_BYTES:,} bytes, got {name!r} of {size:,}; cut it"
-        )
-    return data
+    what = "a MIDI or MusicXML file"
+    if not isinstance(source, bytes):
+        return read_file(Path(source), name, what, MAX_BYTES, "cut it")
+    if len(source) > MAX_BYTES:
+        raise UserError(f"expected {what} of at most {MAX_BYTES:,} bytes, got {name!r} of {len(source):,}; cut it")
+    return source

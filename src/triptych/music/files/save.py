@@ -9,6 +9,7 @@ from triptych.extras import require
 from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import Piece
 from triptych.shape.files import write_file
+from triptych.shape.marks import marked
 
 SUFFIXES = {  # of the files that music becomes, and their media types
     ".mid": "audio/midi",
@@ -36,7 +37,7 @@ def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str |
 
         save(draw_roll(piece), path)
     else:
-        write_file(path, music_bytes(piece, suffix, soundfont=soundfont))
+        write_file(path, marked(music_bytes(piece, suffix, soundfont=soundfont), suffix))
 
 
 def music_bytes(piece: Piece, suffix: str, *, soundfont: str | Path | None = None) -> bytes:

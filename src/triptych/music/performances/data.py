@@ -59,7 +59,6 @@ class PerformanceData:
         self,
         shards: Shards,
         codec: PerformanceCodec,
-        split: str = TRAIN,
         *,
         task: Task = "compose",
         length: int = 2048,
@@ -69,7 +68,7 @@ class PerformanceData:
     ) -> None:
         if length < 2:
             raise UserError(f"expected data.length from 2 tokens, got {length}; the paper's is 2048")
-        self.shards, self.codec, self.entries, self.task = shards, codec, shards.of_split(split), task
+        self.shards, self.codec, self.entries, self.task = shards, codec, shards.of_split(TRAIN), task
         if task == "accompany":
             for entry in self.entries:  # before the training and not in its middle
                 shards.melody(entry)

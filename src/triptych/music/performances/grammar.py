@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.errors import UserError
 from triptych.music.performances.codec import (
     BINS,
     END,
@@ -58,11 +56,6 @@ class PerformanceGrammar:
         melody: Performance | None = None,
         before: Ids | None = None,
     ) -> None:
-        if not 1 <= polyphony <= KEYS or not 1 <= longest * STEPS < math.inf:
-            raise UserError(
-                f"expected a polyphony of 1 to {KEYS} and a longest note from 0.01 seconds, got {polyphony} and "
-                f"{longest}; change them"
-            )
         self.polyphony, self.longest, self.end = polyphony, int(longest * STEPS), end
         self._melody = [] if melody is None else onsets(melody)
         self._before = np.empty(0, np.int64) if before is None else before

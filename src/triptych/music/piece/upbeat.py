@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from triptych.errors import UserError
+from triptych.music.piece.bars import in_sixteenths
 from triptych.music.piece.metre import COMMON, Metre
 from triptych.music.piece.piece import Piece
 
@@ -58,6 +59,13 @@ def in_bars(piece: Piece) -> tuple[Piece, list[str]]:
             name = NAMES.get(pickup, f"{pickup} sixteenths")
             words.append(f"begins with an upbeat of {name}, by its rhythm; --upbeat 0 if it has none")
     return piece, words
+
+
+def barred(piece: Piece) -> Piece:
+    """The piece with the upbeat that `in_bars` finds, in its own ticks; a performance as it is."""
+    if piece.pickup is not None or not piece.metrical:
+        return piece
+    return replace(piece, pickup=round(found_upbeat(in_sixteenths(piece)) * piece.resolution / 4))
 
 
 def found_upbeat(piece: Piece) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.errors import UserError
+from triptych.model.device import is_first
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer
 from triptych.shape.files import MARK, sealed, write_file
@@ -199,8 +200,3 @@ def claimed(out: str | Path | RunFolder, *, resume: bool) -> Iterator[RunFolder]
         yield folder
     finally:
         folder.release()
-
-
-def is_first() -> bool:
-    """Whether this is the process that writes: of several under torchrun the one of rank 0."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"

@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from triptych.errors import UserError
 from triptych.shape.files import MARK, write_file
@@ -30,8 +29,10 @@ class Report:
     ) -> None:
         self.folder, self.updates = folder, updates
         self.console = Console(stderr=True, quiet=quiet or folder is None)
-        self.bar: Progress | None = None
-        self.task = TaskID(0)
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
+        shows = folder is not None and not quiet and sys.stderr.isatty()
+        self.bar = Progress(*columns, console=self.console, disable=not shows)
+        self.task = self.bar.add_task("starting", total=updates, completed=update)
         self.board: Any = None
         if folder is None:
             return
@@ -40,21 +41,13 @@ class Report:
         self._digest, self._bytes = hashlib.sha256(written), len(written)
         self.file = (folder / LOG).open("ab")
         self.board = _board(folder, update)
-        if sys.stderr.isatty() and not quiet:
-            columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, console=self.console)
-            self.task = self.bar.add_task("starting", total=updates, completed=update)
 
     def __enter__(self) -> Self:
-        if self.bar is not None:
-            self.bar.start()
+        self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
         if self.folder is not None:
             self.file.close()
         if self.board is not None:
@@ -85,9 +78,8 @@ class Report:
 
     def advance(self, update: int, loss: float, rate: float) -> None:
         """Move the bar: loss in nats a token, rate in target tokens a second."""
-        if self.bar is not None:
-            text = f"update {update}/{self.updates}  loss {loss:.3f}  {rate:,.0f} tokens/s"
-            self.bar.update(self.task, completed=update, description=text)
+        text = f"update {update}/{self.updates}  loss {loss:.3f}  {rate:,.0f} tokens/s"
+        self.bar.update(self.task, completed=update, description=text)
 
 
 def check_log(path: Path, position: Mapping[str, Any]) -> None:
