@@ -56,23 +56,30 @@ function skewSteps() {
     { title: "Products with every distance", code: "by_distance", file: "attention/relation.py", rows: products,
       left: names("query"),
       above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
-      text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In row 0 the right " +
-        "columns are of use, in row 3 all of them; but a column means a distance, and attention needs a column to mean a key." },
+      text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In " +
+        "row 0 the right " +
+        "columns are of use, in row 3 all of them; but a column means a distance, and attention needs a column to " +
+          "mean a key." },
     { title: "Pad one column", code: "skew", file: "benchmarks/speed/naive.py", rows: padded, left: names("query"),
       text: "One column of zeros is put at the left. Every row is now one longer than the number of keys." },
     { title: "Read it in rows of the old length", code: "skew", file: "benchmarks/speed/naive.py", rows: shaped,
-      text: "The same numbers in memory, read as five rows of four: each row begins one place further to the left than the one before." },
+      text: "The same numbers in memory, read as five rows of four: each row begins one place further to the left " +
+        "than the one before." },
     { title: "Cut the first row off", code: "skew", file: "benchmarks/speed/naive.py", rows: marked,
       left: names("query"), above: names("key"),
-      text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold other numbers, of keys that " +
+      text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold " +
+        "other numbers, of keys that " +
         "come later; the mask hides them." },
     { title: "Ours: no copy at all", code: "_sheared", file: "attention/chunked.py", rows: seen, left: names("query"),
       above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
-      text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view whose rows begin one place " +
-        "further to the left each (the framed cells), for a chunk of queries at a time: memory grows with n, not with n²." },
+      text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view " +
+        "whose rows begin one place " +
+        "further to the left each (the framed cells), for a chunk of queries at a time: memory grows with n, not " +
+          "with n²." },
     { title: "Add, mask, softmax", code: "_Walk.probabilities", file: "attention/chunked.py", rows: logits,
       left: names("query"), above: names("key"),
-      text: "The relative term joins the product of query and key; the future is masked; the softmax makes weights of it. The definition " +
+      text: "The relative term joins the product of query and key; the future is masked; the softmax makes weights " +
+        "of it. The definition " +
         "that it must equal is `weights` in attention/dense.py." },
   ];
 }
@@ -133,7 +140,8 @@ function pictureSteps() {
       "It sees the strip of two rows above it, with two more columns at each side as far as there is a picture.",
         "table"),
     step(3, "The last block",
-      "Both: the strip above, with the corner, and the columns to its left. The same table serves every way of computing, " +
+      "Both: the strip above, with the corner, and the columns to its left. The same table serves every way of " +
+        "computing, " +
       "and each step of painting reads one row of it (`visible`).", "table"),
   ];
 }
@@ -189,11 +197,13 @@ export function createFigures(route) {
     step: stepper.at + 1 }) });
   const skewed = element("section", { class: "card" }, element("h3", { text: "Relative attention: the skew" }),
     element("p", { class: "faint",
-    text: "Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without writing n × n vectors down." }),
+    text: "Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without " +
+      "writing n × n vectors down." }),
   skew.node, foot(() => "skew", skew));
   const blocks = element("section", { class: "card" }, element("h3", { text: "Local attention: the blocks" }),
     element("p", { class: "faint",
-    text: "Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), and nothing else." }),
+    text: "Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), " +
+      "and nothing else." }),
   which.node, local.node, foot(() => which.value, local));
   return {
     nodes: [skewed, blocks],

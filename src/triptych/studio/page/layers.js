@@ -24,7 +24,7 @@ function timeText(seconds) {
 function logPlot({ curves, marks = [], across, up, format }) {
   const xs = curves.flatMap((one) => one.x);
   const ys = curves.flatMap((one) => one.y);
-  const [left, right, top, bottom] = [84, 128, 24, 58];
+  const [left, right, top, bottom] = [84, 128, 24 + 19 * marks.length, 58];
   const scale = (low, high, from, to) => (value) => from + Math.log(value / low) / Math.log(high / low) * (to - from);
   const x = scale(Math.min(...xs), Math.max(...xs), left, LAYERS_WIDTH - right);
   const y = scale(Math.min(...ys) * 0.8, Math.max(...ys) * 1.2, LAYERS_HEIGHT - bottom, top);
@@ -33,7 +33,8 @@ function logPlot({ curves, marks = [], across, up, format }) {
   const line = tokenColour("--line");
   const label = (at, down, text, more) => svg("text", { x: at, y: down, fill: faint, "font-size": 14, text, ...more });
   const ticks = [...new Set(xs)].sort((one, other) => one - other).filter((one) => Number.isInteger(Math.log2(one)));
-  const powers = [...Array(14).keys()].map((one) => 10 ** (one - 6)).filter((one) => one > Math.min(...ys) * 0.8 && one < Math.max(...ys) * 1.2);
+  const powers = [...Array(14).keys()].map((one) => 10 ** (one - 6)).filter(
+    (one) => one > Math.min(...ys) * 0.8 && one < Math.max(...ys) * 1.2);
   const ends = curves.map((one) => ({ ...one, at: y(one.y.at(-1)) })).sort((one, other) => one.at - other.at);
   for (const [place, one] of ends.entries()) if (place) one.at = Math.max(one.at, ends[place - 1].at + 17);
   return svg("svg", { viewBox: `0 0 ${LAYERS_WIDTH} ${LAYERS_HEIGHT}`, class: "plot", role: "img",
@@ -46,9 +47,13 @@ function logPlot({ curves, marks = [], across, up, format }) {
   label((left + LAYERS_WIDTH - right) / 2, LAYERS_HEIGHT - 10, across, { "text-anchor": "middle", fill: ink }),
   label(18, (top + LAYERS_HEIGHT - bottom) / 2, up, { "text-anchor": "middle", fill: ink,
     transform: `rotate(-90 18 ${(top + LAYERS_HEIGHT - bottom) / 2})` }),
-  ...marks.flatMap((one, place) => [svg("path", { d: `M${x(one.x)} ${top}V${LAYERS_HEIGHT - bottom}`, stroke: faint,
-    "stroke-dasharray": "4 4" }),
-    label(x(one.x) + 5, top + 14 + 18 * place, one.text, { fill: ink })]),
+  ...marks.flatMap((one, place) => {
+    const down = 18 + 19 * place;
+    const side = x(one.x) > 0.8 * LAYERS_WIDTH ? -6 : 6; // the text is on the side where there is room
+    return [svg("path", { d: `M${x(one.x)} ${down - 12}V${LAYERS_HEIGHT - bottom}`, stroke: faint,
+      "stroke-dasharray": "4 4" }),
+    label(x(one.x) + side, down, one.text, { fill: ink, "text-anchor": side < 0 ? "end" : "start" })];
+  }),
   ...curves.flatMap(({ kind, x: sizes, y: values }) => {
     const stroke = tokenColour(LAYERS_STYLE[kind].token);
     return [svg("polyline", { points: sizes.map((one, place) => `${x(one)},${y(values[place])}`).join(" "),
@@ -151,10 +156,12 @@ export function mountLayers(panel, { api, route }) {
         text: `The same at n = ${measured.length_of_widths}.` },
       memory: { curves: curves(memory, "length", "megabytes"), across: n, up: "memory, MB",
         format: (one) => `${Number(one.toPrecision(3))} MB`,
-        text: "Peak memory of a call. “By definition” writes all n × n weights down; the other self-attention never does." },
+        text: "Peak memory of a call. “By definition” writes all n × n weights down; the other self-attention never " +
+          "does." },
       crossing: { curves: curves({ full: crossing.full, lstm: crossing.lstm }, "length", "seconds"), marks, across: n,
         up: "time",
-        format: timeText, text: "The table leaves constants out. An LSTM multiplies 8 n d² numbers, attention 2 n² d: so 4 d. What is " +
+        format: timeText, text: "The table leaves constants out. An LSTM multiplies 8 n d² numbers, attention 2 n² " +
+          "d: so 4 d. What is " +
           "measured adds that a recurrent layer must take one step after another." },
     };
   }
@@ -170,20 +177,19 @@ export function mountLayers(panel, { api, route }) {
     foot.replaceChildren(resultFooter({ settings: { processor: machine.processor, threads: machine.threads,
       dtype: measured.dtype,
       repeats: measured.repeats, ...(measured.busy ? { note: "the machine had other work: the lines bend" } : {}) },
-    command: "triptych look complexity --out complexity.png --json", address: () => location.href,
+    command: "triptych look complexity --out complexity.png --json", address: () => route.address("layers"),
       saves: [saveButtons("complexity", () => picture)] }));
   }
 
   function drawTable() {
-    const power = (of, kind) => (of[kind] ? of[kind].exponent.toFixed(2) : "–");
+    const power = (curve) => (curve ? `${curve.exponent.toFixed(2)} (table: ${curve.table})` : "–");
     const head = ["layer", "operations", "one after another", "longest path", "power of n", "power of d"];
     table.replaceChildren(element("table", { class: "complexity" }, element("thead", {}, element("tr", {},
       ...head.map((text) => element("th", { scope: "col", text })))),
       element("tbody", {}, ...Object.entries(measured.table).map(([kind, row]) => element("tr", {},
         element("th", { scope: "row", text: row.layer, vars: { "--colour": `var(${LAYERS_STYLE[kind].token})` } }),
         ...[row.complexity, row.sequential, row.path].map((text) => element("td", { text: formula(text) })),
-        element("td", { text: `${power(measured.seconds_by_length, kind)} (table: ${measured.seconds_by_length[kind].table})` }),
-        element("td", { text: `${power(measured.seconds_by_width, kind)} (table: ${measured.seconds_by_width[kind].table})` }))))));
+        ...[measured.seconds_by_length, measured.seconds_by_width].map((of) => element("td", { text: power(of[kind]) })))))));
   }
 
   const loaded = api.get("complexity").then((found) => {

@@ -25,7 +25,7 @@ export function signedColour(value) {
   return mapBetween(MAP_SIGNED[isDark() ? "dark" : "light"], (value + 1) / 2);
 }
 
-// A map of the API as probabilities: layers, heads, queries, keys, and at(layer, head) -> Float32Array; head -1: the mean.
+// A map of the API as probabilities: at(layer, head) -> Float32Array [queries x keys]; head -1: the mean.
 export function decodedMap({ shape, scale, data }) {
   const [layers, heads, queries, keys] = shape;
   const bytes = bytesOf(data);
@@ -170,7 +170,7 @@ export function percent(share) {
   return `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)} %`;
 }
 
-// Calls onmove(row, column) for the cell under the pointer in `picture` (canvas or SVG), or chosen by arrow keys on `node`.
+// Calls onmove(row, column) for the cell under the pointer in `picture`, or chosen by arrow keys on `node`.
 export function cellCursor(node, picture, { grid, rows, columns }, onmove) {
   let place = null;
   function move(row, column) {

@@ -15,7 +15,8 @@ export function createPositions(api) {
   const node = element("section", { class: "card" }, element("h3", { text: "How it knows where a word is" }),
     element("p", { class: "faint",
       text: "Attention alone does not see order. So to each word's vector a pattern of its " +
-      "position is added: waves, quick ones in the first dimensions, ever slower ones in the later. A row is a position, " +
+      "position is added: waves, quick ones in the first dimensions, ever slower ones in the later. A row is a " +
+        "position, " +
       "a column a dimension; blue is +1, orange −1." }), status.node, frame, says, wave, saves);
   let answer = null;
   let chosen = [10, 8];
@@ -34,7 +35,8 @@ export function createPositions(api) {
       const period = 2 * Math.PI * 10_000 ** (pair / width);
       const wavelength = period < 100 ? period.toFixed(1) : Math.round(period).toLocaleString("en");
       says.textContent = `Position ${position}, dimension ${dimension}: ${dimension % 2 ? "cos" : "sin"}(${position} / ` +
-        `10000^(${pair}/${width})) = ${values[position * width + dimension].toFixed(2)}. This wave repeats every ${wavelength} positions.`;
+        `10000^(${pair}/${width})) = ${values[position * width + dimension].toFixed(2)}. ` +
+        `This wave repeats every ${wavelength} positions.`;
       marker.style.setProperty("--at", dimension);
       const points = [...Array(length).keys()].map((row) => `${row * 8 + 4},${40 - 32 * values[row * width + dimension]}`);
       wave.replaceChildren(svg("svg", { viewBox: `0 0 ${length * 8} 80`, "aria-hidden": "true" },

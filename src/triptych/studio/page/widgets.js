@@ -1,4 +1,4 @@
-// Small parts that every tab shares: elements, choices, the line under a result, saving, notices, dialogs.
+// Small parts that every tab shares: elements, choices, the line under a result, saving, notices.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -197,15 +197,4 @@ export function notice() {
     busy: (text) => show("busy", text),
     clear: () => show("", ""),
   };
-}
-
-export function dialogOf(title, ...children) {
-  const close = element("button", { type: "button", text: "Close", onclick: () => dialog.close() });
-  const heading = element("h2", { text: title, id: freshId("dialog") });
-  const dialog = element("dialog", { "aria-labelledby": heading.id },
-    element("div", { class: "dialog-head" }, heading, close), ...children);
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
 }

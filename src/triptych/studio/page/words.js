@@ -10,11 +10,13 @@ const WORD_PAUSE = 450; // milliseconds after the last key before a translation 
 const LANGUAGES = { en: "English", de: "German", fr: "French", cs: "Czech", es: "Spanish", it: "Italian", nl: "Dutch" };
 const KINDS = {
   cross: { label: "Encoder-decoder", axes: ["the word being written", "source words it reads"],
-    text: "While it writes a piece of the translation (a row), how much it reads each piece of the source (a column)." },
+    text: "While it writes a piece of the translation (a row), how much it reads each piece of the source (a " +
+      "column)." },
   encoder: { label: "Encoder self-attention", axes: ["source", "source, both ways"],
     text: "How much each piece of the source (a row) reads every other piece of it (a column), before and after it." },
   decoder: { label: "Masked decoder self-attention", axes: ["the word being written", "what is written so far"],
-    text: "While it writes a piece (a row), how much it reads what it has written before. The hatched triangle is the " +
+    text: "While it writes a piece (a row), how much it reads what it has written before. The hatched triangle is " +
+      "the " +
       "look-ahead mask: what comes later is hidden, in training too, where it is there to be seen." },
 };
 
@@ -205,7 +207,11 @@ export function mountWords(panel, { api, route, announce }) {
         if (event === "done") finish(data, push);
       }
     } catch (error) {
-      if (!isAbort(error)) status.fail(error);
+      if (isAbort(error)) return;
+      answer = null;
+      for (const node of [target, sourceWords]) node.replaceChildren(); // what is shown would be of another text
+      result.hidden = looked.hidden = true;
+      status.fail(error);
     }
   }
 
@@ -238,7 +244,8 @@ export function mountWords(panel, { api, route, announce }) {
     };
     sourceWords.replaceChildren(...sources.flatMap((word) => {
       const backs = () => targets.filter((each) => links.get(each).includes(word));
-      marks.set(word, lit(element("span", { class: "source-word", text: word.text }), backs));
+      marks.set(word, lit(element("span", { class: `source-word${word.glued ? " glued" : ""}`, text: word.text }),
+        backs));
       return [word.glued ? "" : " ", marks.get(word)];
     }));
     target.replaceChildren(...targets.flatMap((word) => {
@@ -247,7 +254,7 @@ export function mountWords(panel, { api, route, announce }) {
       const fixed = word.from < answer.forced;
       const from = links.get(word).map((source) => source.text).join(" ");
       const button = element("button", { type: "button",
-        class: `target-word${end ? " end" : ""}${fixed ? " forced" : ""}`,
+        class: `target-word${end ? " end" : ""}${word.glued ? " glued" : ""}${fixed ? " forced" : ""}`,
         text: end ? "end" : word.text, vars: { "--sure": `${100 * sure}%` }, "aria-expanded": "false",
         "aria-label": `${end ? "End of the sentence" : word.text}, probability ${percent(sure)}` +
           `${from ? `, read from ${from}` : ""}${fixed ? ", chosen by you" : ""}. Open the alternatives.`,
@@ -312,7 +319,8 @@ export function mountWords(panel, { api, route, announce }) {
 
   async function force(forced) {
     await run({ ...body, forced }, { push: true });
-    target.querySelectorAll("button")[wordsOf(answer.translations[0].pieces).findIndex((word) => word.to >= forced.length)]?.focus();
+    const place = answer ? wordsOf(answer.translations[0].pieces).findIndex((word) => word.to >= forced.length) : -1;
+    target.querySelectorAll("button")[place]?.focus();
   }
 
   let attention = null;
@@ -368,7 +376,8 @@ export function mountWords(panel, { api, route, announce }) {
       try {
         await listed;
         const asked = request && wordsBody(request.body);
-        const known = api.recorded && exampleBodies.find((one) => one.text === asked?.text && one.model === asked?.model);
+        const known = api.recorded && exampleBodies.find(
+          (one) => one.text === asked?.text && one.model === asked?.model);
         await run(known ? { ...known, forced: asked.forced } : asked ?? { ...exampleBodies[0] });
       } catch (error) {
         status.fail(error);
