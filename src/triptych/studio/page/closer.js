@@ -12,6 +12,7 @@ const CLOSER_ALIKE = 0.8; // similarity of beats from which a passage goes on
 const CLOSER_BEATS = 8; // of a passage that is played
 const CLOSER_MARKS = 24;
 const CLOSER_WAIT = 500; // milliseconds after an edit
+const CLOSER_HELP = "Choose the tool “Look”, then point at a note: arcs lead to what the model had read there.";
 
 export function createCloser({ api, roll, player, announce, hasScore }) {
   let [piece, model] = [null, null];
@@ -26,8 +27,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   const upTo = (count) => [...Array(count).keys()];
 
   // -- arcs -------------------------------------------------------------------------------------------------------
-  const says = element("p", { class: "readout", role: "status",
-    text: "Choose the tool “Look”, then point at a note: arcs lead to what the model read when it wrote it." });
+  const says = element("p", { class: "readout", role: "status" });
   const layer = choice({ label: "Layer", options: [], onchange: draw });
   const heads = element("div", { class: "bar heads", role: "group", "aria-label": "Heads" });
 
@@ -216,6 +216,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     stop,
     update(now, by) {
       stop();
+      says.textContent = CLOSER_HELP;
       if (now.kind !== piece?.kind) {
         frame.replaceChildren();
         crossSays.textContent = "";

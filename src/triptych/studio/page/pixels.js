@@ -32,7 +32,7 @@ export function mountPixels(panel, { api, route, announce }) {
     const { verb, noun, count, label, easel } = PIXELS_TASKS[name];
     const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
     const form = { name, noun, status: notice(), drawing: drawSettings(), made: [], answer: null, chosen: 0,
-      model: choice({ label: "Model", options: optionsOf(names), onchange: () => modelled(form) }),
+      model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
       label: choice({ label, options: [] }),
       count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
       go: action(verb, () => ask(form), { class: "primary" }),
@@ -55,6 +55,16 @@ export function mountPixels(panel, { api, route, announce }) {
   function modelled(form) {
     form.label.setOptions(optionsOf(modelOf(form.model.value)?.labels ?? [], "anything"), "");
     form.drawing.fill({ temperature: form.name === "upscale" ? "" : 1 }); // an enlarging model has its own
+  }
+
+  // A picture to begin with, in the size that the model reads.
+  async function begin(form) {
+    if (!form.easel) return;
+    try {
+      form.easel.set(pixelsOf((await api.post("example", { model: form.model.value })).picture));
+    } catch (error) {
+      form.status.fail(error);
+    }
   }
 
   function fill(form, given, more = { seed: null }) {
@@ -196,7 +206,8 @@ export function mountPixels(panel, { api, route, announce }) {
     [...form.results.children].forEach((button, one) => button.setAttribute("aria-pressed", String(one === place)));
     form.one.replaceChildren(element("span", { text: `Picture ${place + 1}:` }),
       saveButtons(`${form.name}-${place + 1}`, () => pictureCanvas(picture), { svg: () => pictureSvg(picture) }));
-    if (form.name === "paint" && forms.complete) {
+    const reads = form.name === "paint" && forms.complete ? modelOf(forms.complete.model.value).picture : {};
+    if (["height", "width", "channels"].every((side) => reads[side] === picture[side])) {
       form.one.append(action("Complete it", () => onward(picture, label), { class: "quiet" }));
     }
     gaze.show({ picture, model, label, hidden, facts: modelOf(model) });
@@ -241,6 +252,7 @@ export function mountPixels(panel, { api, route, announce }) {
     for (const name of Object.keys(PIXELS_TASKS).filter((one) => facts.models.some(({ task: its }) => its === one))) {
       forms[name] = formOf(name);
       fill(forms[name], facts.examples[name]?.[0] ?? {});
+      if (!facts.examples[name]?.length) await begin(forms[name]);
     }
     for (const input of task.node.querySelectorAll("input")) input.disabled = !(input.value in forms);
   }
