@@ -57,9 +57,8 @@ function skewSteps() {
       left: names("query"),
       above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
       text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In " +
-        "row 0 the right " +
-        "columns are of use, in row 3 all of them; but a column means a distance, and attention needs a column to " +
-          "mean a key." },
+        "row 0 the right columns are of use, in row 3 all of them; but a column means a distance, and attention " +
+        "needs a column to mean a key." },
     { title: "Pad one column", code: "skew", file: "benchmarks/speed/naive.py", rows: padded, left: names("query"),
       text: "One column of zeros is put at the left. Every row is now one longer than the number of keys." },
     { title: "Read it in rows of the old length", code: "skew", file: "benchmarks/speed/naive.py", rows: shaped,
@@ -68,19 +67,16 @@ function skewSteps() {
     { title: "Cut the first row off", code: "skew", file: "benchmarks/speed/naive.py", rows: marked,
       left: names("query"), above: names("key"),
       text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold " +
-        "other numbers, of keys that " +
-        "come later; the mask hides them." },
+        "other numbers, of keys that come later; the mask hides them." },
     { title: "Ours: no copy at all", code: "_sheared", file: "attention/chunked.py", rows: seen, left: names("query"),
       above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
       text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view " +
-        "whose rows begin one place " +
-        "further to the left each (the framed cells), for a chunk of queries at a time: memory grows with n, not " +
-          "with n²." },
+        "whose rows begin one place further to the left each (the framed cells), for a chunk of queries at a time: " +
+        "memory grows with n, not with n²." },
     { title: "Add, mask, softmax", code: "_Walk.probabilities", file: "attention/chunked.py", rows: logits,
       left: names("query"), above: names("key"),
       text: "The relative term joins the product of query and key; the future is masked; the softmax makes weights " +
-        "of it. The definition " +
-        "that it must equal is `weights` in attention/dense.py." },
+        "of it. The definition that it must equal is `weights` in attention/dense.py." },
   ];
 }
 
@@ -99,17 +95,17 @@ function lineSteps() {
   const step = (block, title, text, code, file) => ({ title, text, code, file, rows: rows(block), size: 24 });
   return [
     step(0, "The first block",
-      "Rows are queries, columns keys. The first four positions see each other, up to themselves (green); the future " +
-      "is hatched. Nothing lies before them.", "Local1D(query=4, memory=4)", "shape/pattern.py"),
+      "Rows are queries, columns keys. The first four positions see each other, up to themselves (green); the " +
+        "future is hatched. Nothing lies before them.", "Local1D(query=4, memory=4)", "shape/pattern.py"),
     step(1, "The second block",
       "Its queries see the four positions before the block (blue) and their own block up to themselves (green).",
       "table", "shape/pattern.py"),
     step(2, "Every block alike",
       "Each row of the table lists the keys that one block may look at: always 8 of them, however long the " +
-      "sequence. So the cost grows with n, not with n².", "table", "shape/pattern.py"),
+        "sequence. So the cost grows with n, not with n².", "table", "shape/pattern.py"),
     step(3, "Blocks become a batch",
       "Queries and keys of a block are folded into a row of a larger batch, and all blocks are computed at once. " +
-      "For blocks that see as much before them as they hold there is a faster way: `neighbours`.", "_Fold",
+        "For blocks that see as much before them as they hold there is a faster way: `neighbours`.", "_Fold",
         "attention/blockwise.py"),
   ];
 }
@@ -133,7 +129,7 @@ function pictureSteps() {
   return [
     step(0, "Generation order",
       "A picture is painted block by block, row by row inside a block: the numbers. Then “before” means a smaller " +
-      "number, as in one dimension. The first block (green) sees itself alone.", "order"),
+        "number, as in one dimension. The first block (green) sees itself alone.", "order"),
     step(1, "A block to the right", "It sees two columns to its left (blue), and its own pixels up to each one.",
       "Local2D(8, 8, 4, 4, 2, 2)"),
     step(2, "A block below",
@@ -141,8 +137,7 @@ function pictureSteps() {
         "table"),
     step(3, "The last block",
       "Both: the strip above, with the corner, and the columns to its left. The same table serves every way of " +
-        "computing, " +
-      "and each step of painting reads one row of it (`visible`).", "table"),
+        "computing, and each step of painting reads one row of it (`visible`).", "table"),
   ];
 }
 

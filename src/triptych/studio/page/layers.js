@@ -126,12 +126,12 @@ export function mountLayers(panel, { api, route }) {
 
   panel.append(element("h2", { text: "Layers" }),
     element("p", { class: "lead",
-      text: "What self-attention costs beside other layers, by the paper's table and by the clock; and, " +
-      "step by step, how relative and local attention are computed." }), status.node,
+      text: "What self-attention costs beside other layers, by the paper's table and by the clock; and, step by " +
+        "step, how relative and local attention are computed." }), status.node,
     element("section", { class: "card" }, element("h3", { text: "The complexity table, measured" }),
       element("p", { class: "faint",
-        text: "Attention Is All You Need, section 4, table 1: n positions of width d. The two columns at the " +
-        "right are measured: the power of n, and of d, with which the time grows." }), table, view.node, plot, below,
+        text: "Attention Is All You Need, section 4, table 1: n positions of width d. The two columns at the right " +
+          "are measured: the power of n, and of d, with which the time grows." }), table, view.node, plot, below,
           foot),
     element("section", { class: "card" }, element("h3", { text: "Where n meets d" }), element("p", { class: "faint",
       text: "Operations by the table. Self-attention pays n² d, a recurrent layer n d². Move n past d." }), counter),
@@ -161,8 +161,7 @@ export function mountLayers(panel, { api, route }) {
       crossing: { curves: curves({ full: crossing.full, lstm: crossing.lstm }, "length", "seconds"), marks, across: n,
         up: "time",
         format: timeText, text: "The table leaves constants out. An LSTM multiplies 8 n d² numbers, attention 2 n² " +
-          "d: so 4 d. What is " +
-          "measured adds that a recurrent layer must take one step after another." },
+          "d: so 4 d. What is measured adds that a recurrent layer must take one step after another." },
     };
   }
 

@@ -14,10 +14,9 @@ export function createPositions(api) {
   const status = notice();
   const node = element("section", { class: "card" }, element("h3", { text: "How it knows where a word is" }),
     element("p", { class: "faint",
-      text: "Attention alone does not see order. So to each word's vector a pattern of its " +
-      "position is added: waves, quick ones in the first dimensions, ever slower ones in the later. A row is a " +
-        "position, " +
-      "a column a dimension; blue is +1, orange −1." }), status.node, frame, says, wave, saves);
+      text: "Attention alone does not see order. So to each word's vector a pattern of its position is added: " +
+        "waves, quick ones in the first dimensions, ever slower ones in the later. A row is a position, a column a " +
+        "dimension; blue is +1, orange −1." }), status.node, frame, says, wave, saves);
   let answer = null;
   let chosen = [10, 8];
 

@@ -16,8 +16,7 @@ const KINDS = {
     text: "How much each piece of the source (a row) reads every other piece of it (a column), before and after it." },
   decoder: { label: "Masked decoder self-attention", axes: ["the word being written", "what is written so far"],
     text: "While it writes a piece (a row), how much it reads what it has written before. The hatched triangle is " +
-      "the " +
-      "look-ahead mask: what comes later is hidden, in training too, where it is there to be seen." },
+      "the look-ahead mask: what comes later is hidden, in training too, where it is there to be seen." },
 };
 
 // Pieces as words: {text, from, to, glued}, with the places of their pieces; marks and the end are words of their own.
@@ -111,8 +110,8 @@ export function mountWords(panel, { api, route, announce }) {
   panel.append(
     element("h2", { text: "Words" }),
     element("p", { class: "lead",
-      text: "Type a sentence and watch the translation come. Point at a word to see which " +
-      "words it was read from; open a word to see what else the model weighed there, and choose differently." }),
+      text: "Type a sentence and watch the translation come. Point at a word to see which words it was read from; " +
+        "open a word to see what else the model weighed there, and choose differently." }),
     element("div", { class: "card" }, element("div", { class: "bar" }, model.node, examples.node, swap),
       element("div", { class: "columns translation" },
         element("div", {}, sourceLabel, text, sourceWords), element("div", {}, targetLabel, target, status.node)),
