@@ -123,6 +123,7 @@ def test_open_cells_before_the_first_note_are_written(studio: Any, chorale: Any)
 def test_whole_bars_are_filled_as_by_the_command(
     studio: Any, chorale: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    chorale = {**chorale, "pickup": 0}
     found = studio.post("/api/infill", {"piece": chorale, "open": [[1, 16, 32], [2, 16, 32]], "seed": 3})
     assert "--voice alto --voice tenor --from 2 --to 2" in found["command"]
     assert by_command(found, studio, chorale, tmp_path, monkeypatch)["notes"] == found["piece"]["notes"]
@@ -177,7 +178,7 @@ def test_a_struck_note_looks_at_notes(studio: Any) -> None:
 
 
 def test_beats_are_compared(studio: Any, chorale: Any) -> None:
-    found = studio.post("/api/similarity", {"piece": chorale})
+    found = studio.post("/api/similarity", {"piece": {**chorale, "pickup": 0}})
     matrix = np.frombuffer(base64.b64decode(found["matrix"]["data"]), np.uint8).reshape(found["matrix"]["shape"])
     assert found["beats"] == len(matrix) == len(found["begins"]) and (matrix.diagonal() == 255).all()
     assert found["begins"][:2] == [0, 4] and found["bars"][4] == "2" and found["ends"] == 64
