@@ -1,4 +1,5 @@
-# make run: install, without torch, and take the tour (gallery/index.html).   make train: add torch, to train with.
+# make run: install, without torch, and take the tour (gallery/index.html).   make studio: the same live, in a browser.
+# make train: add torch, to train with.
 # make test: install everything and run what must be green.
 # A CPU-only torch is smaller: make train TORCH='--index-url ...', see the README; a torch that is in $(VENV) stays.
 VENV ?= .venv
@@ -6,10 +7,13 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 # A person's own scripts beside them are their own matter.
 OURS := $(wildcard src tests benchmarks)
-.PHONY: run train test soak format clean
+.PHONY: run studio train test soak format clean
 
 run: $(VENV)/.installed
 	$(BIN)/triptych demo
+
+studio: $(VENV)/.installed
+	$(BIN)/triptych studio
 
 train: $(VENV)/.installed-train
 
@@ -34,12 +38,12 @@ format: $(VENV)/.installed-dev
 KERNEL = hatch_build.py src/triptych/decode/kernel.c # which installing compiles, where there is a C compiler
 INSTALL = $(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/python
-	$(INSTALL) --editable '.[score]'
+	$(INSTALL) --editable '.[studio]'
 	touch $@
 
 $(VENV)/.installed-train: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/python
 	$(if $(TORCH),$(BIN)/python -m pip install --no-compile --quiet "$$(grep '^torch==' constraints.txt)" $(TORCH))
-	$(INSTALL) --editable '.[score,train]'
+	$(INSTALL) --editable '.[studio,train]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(KERNEL) | $(VENV)/.installed-train

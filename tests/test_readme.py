@@ -75,7 +75,7 @@ def test_make_test_looks_at_our_folders_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
-@pytest.mark.parametrize(("target", "extras"), [("run", {"score"}), ("train", {"score", "train"}), ("test", {"dev"})])
+@pytest.mark.parametrize(("target", "extras"), [("run", {"studio"}), ("train", {"studio", "train"}), ("test", {"dev"})])
 def test_make_run_installs_no_torch(tmp_path: Path, target: str, extras: set[str]) -> None:
     house = Path(__file__).parent.parent
     packages = tomllib.loads((house / "pyproject.toml").read_text("utf-8"))["project"]

@@ -6,7 +6,10 @@ from importlib.util import find_spec
 
 from triptych.errors import UserError
 
-EXTRAS = {"torch": "train", "sacrebleu": "eval", "sacremoses": "eval", "verovio": "score", "huggingface_hub": "hub"}
+EXTRAS = {
+    "torch": "train", "sacrebleu": "eval", "sacremoses": "eval", "verovio": "score", "huggingface_hub": "hub",
+    "starlette": "studio", "uvicorn": "studio",
+}  # fmt: skip
 
 
 def require(package: str, what: str, extra: str | None = None) -> None:

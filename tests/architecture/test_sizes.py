@@ -19,8 +19,9 @@ FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
-CODE_LINES = 18_536  # to be 17,431; without `decode`, which came later
-DECODE_LINES = 1_790
+CODE_LINES = 18_720  # to be 17,431; without `decode` and `studio`, which came later
+DECODE_LINES = 1_810
+STUDIO_LINES = 1_200  # of its Python
 
 
 def name_of(path: Path) -> str:
@@ -65,8 +66,11 @@ def f():
 
 def test_the_package_is_small() -> None:
     lines = {file: code_lines(file.read_text("utf-8")) for file in FILES}
-    decode = sum(count for file, count in lines.items() if name_of(file).startswith("decode/"))
-    assert decode <= DECODE_LINES and sum(lines.values()) - decode <= CODE_LINES
+    decode, studio = (
+        sum(count for file, count in lines.items() if name_of(file).startswith(room)) for room in ("decode/", "studio/")
+    )
+    assert decode <= DECODE_LINES and studio <= STUDIO_LINES
+    assert sum(lines.values()) - decode - studio <= CODE_LINES
 
 
 def test_types_are_seldom_ignored() -> None:

@@ -55,13 +55,14 @@ CLASSES = {
     **{f"{kind}.fit(None, data[{kind}], held_out=None, **run)": ("training a model", "train") for kind in KINDS},
     **{f"{kind}.load({name!r}).evaluate(None)": ("measuring a model", "eval") for kind, name in KINDS.items()},
 }
-RUN = """
+RUN = f"""
+SMALL = {str(Path(__file__).parent / "small_examples.json")!r}
 import json, shlex, sys
 sys.modules["torch"] = None
-from triptych.cli.gallery import notes, piano, pixels, words
+from pathlib import Path
 from triptych.cli.main import main
-pixels.EACH = pixels.COMPLETIONS = words.GRIDS = 1
-words.CAPTIONS, words.OUTSIDE, notes.ODE, piano.SECONDS = words.CAPTIONS[:1], (), notes.ODE[:15], 1.0
+from triptych.studio import app
+app.EXAMPLES = Path(SMALL)
 for line in json.loads(sys.argv[1]):
     print("code", main(shlex.split(line)), line, file=sys.stderr, flush=True)
 """

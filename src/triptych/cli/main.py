@@ -12,7 +12,7 @@ import typer
 
 import triptych
 from triptych.cli.output import prepare_streams
-from triptych.cli.verbs import compose, demo, evaluate, look, models, paint, prepare, sample, train, translate
+from triptych.cli.verbs import compose, demo, evaluate, look, models, paint, prepare, sample, studio, train, translate
 from triptych.errors import DivergedError, UserError, one_line
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ for _verb in (compose.accompany, compose.harmonize, compose.infill):
 for _room in (sample, prepare, train, evaluate, look):
     app.add_typer(_room.app)
 app.command()(models.models)
+app.command()(studio.studio)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

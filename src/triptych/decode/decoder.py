@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,3 +42,32 @@ class Decoder(Protocol):
     ) -> AttentionMaps:
         """The attention probabilities while ids [B, L] are written, appended to `maps` or new ones."""
         ...
+
+
+class WatchedDecoder:
+    """A plan's decoder that calls `watch` with the cache before its steps; what `watch` raises ends the generation."""
+
+    def __init__(self, decoder: Any, watch: Callable[[Any], None]) -> None:
+        self._decoder, self._watch = decoder, watch
+        self.start, self.log_probs, self.attention = decoder.start, decoder.log_probs, decoder.attention
+        self.prefill = decoder.prefill
+
+    def step(self, ids: Ids | None, cache: Any, /) -> NDArray[np.floating[Any]]:
+        """See `Decoder.step`."""
+        self._watch(cache)
+        found: NDArray[np.floating[Any]] = self._decoder.step(ids, cache)
+        return found
+
+    def draw(
+        self,
+        ids: Ids | None,
+        cache: Any,
+        uniforms: NDArray[np.float64],
+        allowed: NDArray[np.bool_] | None = None,
+        /,
+        **sampling: float,
+    ) -> Ids | None:
+        """See `generation.protocol.DrawModel`: some steps at once."""
+        self._watch(cache)
+        found: Ids | None = self._decoder.draw(ids, cache, uniforms, allowed, **sampling)
+        return found

@@ -304,18 +304,19 @@ class Painter(Product):
         classes = None if label is None else self._classes(label, len(small))
         return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
 
-    def attention(self, picture: Pixels, *, label: str | None = None) -> list[Map]:
+    def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Map]:
         """Attention of the decoder's layers while it writes a picture: each [1, heads, positions, positions].
 
         Row i writes position i, in the order of the codec; column j has read position j - 1, column 0 nothing. A model
-        that completes is shown nothing of the picture.
+        that completes is shown what is not hidden, bool [height, width]; nothing of the picture, if that is None.
         """
         expect(picture, np.ndarray, *ARRAY)
         if (count := self.codec.positions) > MAX_MAP_POSITIONS:
             raise UserError(f"expected a model of at most {MAX_MAP_POSITIONS:,} positions to look into, got {count:,}")
         labels = np.array([-1 if label is None else self.codec.label(label)])
         small = shrunk(picture[None], self.codec.factor) if self.task == "upscale" else None
-        source = self._reads.source(picture[None], np.ones((1, *picture.shape[:2]), bool), small)
+        hidden = np.ones(picture.shape[:2], bool) if hidden is None else hidden
+        source = self._reads.source(picture[None], hidden[None], small)
         ids = self.codec.encode(picture[None])
         return self.trained.decoder().attention(ids, source=source, label=labels).decoder
 

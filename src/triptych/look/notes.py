@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from triptych.music.piece.upbeat import in_bars
 if TYPE_CHECKING:
     from triptych.decode.maps import Map
     from triptych.music.chorales.composer import Composer
+    from triptych.music.performances.codec import Ids, PerformanceCodec
     from triptych.music.performances.pianist import Pianist
     from triptych.music.piece.performance import Performance
     from triptych.music.piece.piece import Piece
@@ -87,6 +88,58 @@ def arcs_of_performance(
     heard = slice(first, last + 1)
     piece = pianist.codec.decode(ids).to_piece()
     return Arcs(piece, now[heard], pitches[heard], last - first, read, name, heads, begin=int(now[first]))
+
+
+def moments(composer: Composer, piece: Piece, steps: Sequence[int]) -> NDArray[np.float32]:
+    """Attention of sixteenths of a piece to those before them: [steps, layers, heads, all sixteenths]. A moment of a
+    model that reads single notes is the mean of its four voices.
+    """
+    grid, _ = from_piece(piece)
+    wrong = next((step for step in steps if not 0 <= step < len(grid)), None)
+    if wrong is not None:
+        raise UserError(f"expected a sixteenth from 0 to {len(grid) - 1}, got {wrong}; choose another")
+    layers, each = composer.attention(grid), 4 // composer.config.input.size  # positions a moment
+    found = np.zeros((len(steps), len(layers), layers[0].shape[1], len(grid)), np.float32)
+    for layer, row in enumerate(layers):
+        read = row[0, :, :, 1:].reshape(row.shape[1], len(grid), each, -1).mean(2)  # [H, S, keys]
+        read = np.pad(read, ((0, 0), (0, 0), (0, 1))).reshape(*read.shape[:2], -1, each).sum(3)
+        for place, step in enumerate(steps):
+            found[place, layer] = read[:, step]
+    return found
+
+
+def struck(
+    performance: Performance, note: int, most: int, *, codec: PerformanceCodec, attention: Callable[[Ids], list[Map]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Attention to the notes of a performance, their on and off together, when one of them, counted from 0, is struck:
+    [layers, heads, notes]; and to everything else: [layers, heads].
+
+    attention: that of a pianist (`Pianist.attention`), which reads windows of `most` events, each half a window after
+    the one before, so that those of neighbouring notes are mostly the same.
+    """
+    ids = codec.encode(performance)
+    begins = np.flatnonzero(ids < NOTE_OFF)
+    # Ids have notes in the order of their moments, and within one by pitch, as the performance has them but for moments
+    # that are nearer than a step.
+    moments = np.append(0, shifts(ids).cumsum())[:-1]
+    event = begins[np.lexsort((ids[begins], moments[begins]))]
+    last, half = int(event[note]), most // 2
+    first = max(0, -(-(last + 1 - most) // half) * half)
+    layers = attention(ids[first : first + most])
+    of_event, sounding = np.full(len(ids), -1), dict[int, int]()
+    of_event[event] = np.arange(len(event))
+    for at in np.flatnonzero(ids < TIME_SHIFT).tolist():
+        key = int(ids[at]) % NOTE_OFF
+        if ids[at] < NOTE_OFF:
+            sounding[key] = int(of_event[at])
+        else:
+            of_event[at] = sounding.get(key, -1)
+    found = np.zeros((len(layers), layers[0].shape[1], len(event)), np.float32)
+    heard = first + np.flatnonzero(of_event[first:last] >= 0)
+    for layer, each in enumerate(layers):
+        for at in heard.tolist():
+            found[layer, :, of_event[at]] += each[0, :, last - first, at - first + 1]
+    return found, 1 - found.sum(2)
 
 
 def _read(

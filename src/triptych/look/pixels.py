@@ -6,6 +6,7 @@ same as why (Jain and Wallace 2019).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.look.attention import row_of
-from triptych.shape.pattern import Full, block_size, visible
+from triptych.shape.pattern import Full, Pattern, block_size, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from triptych.image.data import Mask
     from triptych.image.painter import Painter
 
 INK, PALE = "0.15", "0.45"
@@ -102,11 +104,7 @@ def pixel_of(
     # Key j has read position j - 1; key 0 is the start.
     read = np.zeros((len(heads), codec.positions))
     read[:, :position] = weights[:, 1 : position + 1]
-    seen, own = np.zeros(codec.positions, bool), np.zeros(codec.positions, bool)
-    seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
-    if not isinstance(pattern, Full):
-        first = position // block_size(pattern) * block_size(pattern)
-        own[first : first + block_size(pattern)] = True
+    own, seen = blocks_of(pattern, position, codec.positions)
     pixels = np.bincount(codec.places.reshape(-1), minlength=codec.positions)  # subpixels at each position
     return PixelAttention(
         picture,
@@ -117,6 +115,30 @@ def pixel_of(
         name,
         heads,
     )
+
+
+def all_layers(
+    painter: Painter, picture: NDArray[np.uint8], positions: Sequence[int], *, label: str | None, hidden: Mask | None
+) -> NDArray[np.float32]:
+    """Attention of positions of a picture to those before them: [positions, layers, heads, all positions]. What a row
+    lacks to 1 went to the start. label, hidden: as of `Painter.attention`.
+    """
+    layers = painter.attention(picture, label=label, hidden=hidden)
+    found = np.zeros((len(positions), len(layers), *layers[0].shape[1:3]), np.float32)
+    for layer, each in enumerate(layers):
+        for place, position in enumerate(positions):  # key j has read position j - 1; key 0 is the start
+            found[place, layer, :, :position] = each[0, :, position, 1 : position + 1]
+    return found
+
+
+def blocks_of(pattern: Pattern, position: int, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The query block of a position of `count`, none in full attention, and what it may look at: bool [count] each."""
+    own, seen = np.zeros(count, bool), np.zeros(count, bool)
+    seen[[key - 1 for key in visible(pattern, position).tolist() if key]] = True
+    if not isinstance(pattern, Full):
+        first = position // block_size(pattern) * block_size(pattern)
+        own[first : first + block_size(pattern)] = True
+    return own, seen
 
 
 def draw(attention: PixelAttention) -> Figure:

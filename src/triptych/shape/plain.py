@@ -5,12 +5,19 @@ What passes here can be walked, compared and shown in a message without care: no
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import math
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MAX_BYTES = 2**18  # of a card, a configuration or a recipe; the largest that ship have 3,000
 MAX_DEPTH = 16  # tables and lists inside of each other; a card has four
@@ -64,3 +71,24 @@ def bounded(value: Value, path: Path | str) -> Value:
         if not level:
             return value
     raise UserError(f"expected values at most {MAX_DEPTH} levels deep in {path}, got deeper ones; correct it")
+
+
+def packed(values: NDArray[Any], kind: str = "u1") -> str:
+    """Numbers of an array in base64, in C order: bytes, or little-endian words of 32 bits (`<u4`)."""
+    import numpy as np
+
+    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
+
+
+def unpacked(text: str, shape: tuple[int, ...], what: str) -> NDArray[np.uint8]:
+    """The bytes of an array of that shape in base64. UserError where it is another text, or they are not so many."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError(f"expected {what} in base64, got other characters; encode the bytes") from None
+    if len(data) != math.prod(shape):
+        size = " x ".join(map(str, shape))
+        raise UserError(f"expected {math.prod(shape):,} bytes ({size}) of {what}, got {len(data):,}; correct them")
+    import numpy as np
+
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych.decode.maps import AttentionMaps
 from triptych.errors import UserError, expect, whole_number
@@ -54,8 +55,9 @@ GNMT = LengthPenalty()
 class Translation:
     """One translation: detokenised `text`, its length-normalised log-probability `score`, and the pieces of both sides.
 
-    `log_probs` are those of the target pieces (END included), in nats. `alignment` has, for each target piece, the
-    place of the source piece that the last decoder layers attend to most, and its own, both from 0, if asked for.
+    `ids` are those of the target pieces. `log_probs` are those of the target pieces (END included), in nats.
+    `alignment` has, for each target piece, the place of the source piece that the last decoder layers attend to most,
+    and its own, both from 0, if asked for.
     """
 
     text: str
@@ -64,6 +66,7 @@ class Translation:
     source_tokens: tuple[str, ...]
     log_probs: tuple[float, ...] = ()
     alignment: tuple[tuple[int, int], ...] = ()
+    ids: tuple[int, ...] = ()
 
     @property
     def log_prob(self) -> float:
@@ -204,22 +207,21 @@ class Translator(Product):
         nbest: int = 1,
         length_penalty: LengthPenalty = GNMT,
         align: bool = False,
-        prefix: str = "",
+        prefix: str | Sequence[int] = "",
         no_repeat_ngram: int = 0,
     ) -> list[list[Translation]]:
         """The `nbest` best translations of each line, best first, in the order of the lines; no two texts are equal.
 
-        Lines are translated in batches of like length. An empty line gives an empty translation. `prefix` is text with
-        which every translation must begin. No sequence of `no_repeat_ngram` pieces comes twice in a translation (0: any
-        may). A line that `refused` names is a UserError, before any is translated.
+        Lines are translated in batches of like length. An empty line gives an empty translation. `prefix` is the text,
+        or the ids of the pieces, with which every translation must begin. No sequence of `no_repeat_ngram` pieces comes
+        twice in a translation (0: any may). A line that `refused` names is a UserError, before any is translated.
         """
         allow = no_repeat(no_repeat_ngram, self.codec.vocabulary)
         beam = whole_number(beam, "a beam", 1, min(MAX_BEAM, self.codec.vocabulary))
         nbest = whole_number(nbest, f"nbest (with beam {beam})", 1, beam)
         sources = self._sources(lines)
         found: list[list[Translation]] = [[Translation("", 0.0, (), ())] for _ in sources]
-        expect(prefix, str, "a text as the prefix", "give one text")
-        forced = self.codec.encode(prefix)[:-1] if prefix else []
+        forced = self._forced(prefix)
 
         def searched(rows: Sequence[int]) -> list[list[Hypothesis]]:
             limits = [self._steps(len(sources[row]) + len(forced)) for row in rows]
@@ -249,18 +251,20 @@ class Translator(Product):
         *,
         first: int = 0,
         align: bool = False,
+        prefix: str | Sequence[int] = "",
         no_repeat_ngram: int = 0,
     ) -> list[Translation]:
         """One translation of each line, drawn at random: that of line i, counted from `first`, by `derive(seed, i)`.
 
         Lines that are given in parts, each with the number of its first one, are translated as they are together.
+        prefix: as of `translate`.
         """
         allow = no_repeat(no_repeat_ngram, self.codec.vocabulary)
         seed = whole_number(seed, "a seed", 0)
-        sources = self._sources(lines)
+        sources, forced = self._sources(lines), self._forced(prefix)
         found = [Translation("", 0.0, (), ()) for _ in sources]
         for rows in by_length(sources, 1):
-            limits = [self._steps(len(sources[row])) - 1 for row in rows]  # END comes after them
+            limits = [self._steps(len(sources[row]) + len(forced)) - 1 for row in rows]  # END comes after them
             columns = generate(
                 *self._start([sources[row] for row in rows], 1, max(limits)),
                 steps=max(limits),
@@ -268,6 +272,7 @@ class Translator(Product):
                 sampling=sampling,
                 seed=[derive(seed, first + row) for row in rows],
                 allow=allow,
+                prefix=np.array([forced] * len(rows)) if forced else None,
             )
             for row, limit, drawn in zip(rows, limits, np.stack(list(columns), 1).tolist(), strict=True):
                 own = [*drawn[:limit], TextCodec.END]  # what the line would be alone
@@ -342,14 +347,23 @@ class Translator(Product):
             note=f"{left_out}; all figures are of the other {len(used):,}" if left_out.counts else None,
         )
 
-    def attention(self, text: str, translation: str) -> tuple[list[int], list[int], AttentionMaps]:
-        """The ids of both sides and the attention probabilities while `translation` is written."""
+    def weighed(self, text: str, ids: Sequence[int]) -> Iterator[NDArray[np.floating[Any]]]:
+        """The log-probabilities [V] of all pieces at each place of a translation of a text, given the ids before it; at
+        last those of what follows the ids.
+        """
+        (source,) = self._sources([text])
+        decoder, cache = self._start([source], 1, len(ids) + 1)
+        for last in [None, *ids]:
+            yield decoder.step(None if last is None else np.array([last]), cache)[0]
+
+    def attention(self, text: str, translation: str | Sequence[int]) -> tuple[list[int], list[int], AttentionMaps]:
+        """The ids of both sides and the attention probabilities while `translation`, a text or ids, is written."""
         expect(text, str, "a text", "give one text")
-        expect(translation, str, "a text as the translation", "give one text")
+        expect(translation, str | Sequence, "a text as the translation", "give one text")
         (source,) = self._sources([text])
         if len(source) < 2:
             raise UserError("expected a sentence to look at, got an empty one; write one")
-        target = self.codec.encode(translation)
+        target = self.codec.encode(translation) if isinstance(translation, str) else list(translation)
         return source, target, self.trained.decoder().attention(np.array([target]), source=np.array([source]))
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -378,6 +392,13 @@ class Translator(Product):
         positions = self.config.positions
         return most if positions.length is None else min(most, positions.length)
 
+    def _forced(self, prefix: str | Sequence[int]) -> list[int]:
+        """The ids of a prefix."""
+        expect(prefix, str | Sequence, "a text as the prefix", "give one text")
+        if not isinstance(prefix, str):
+            return list(prefix)
+        return self.codec.encode(prefix)[:-1] if prefix else []
+
     def _sources(self, lines: Iterable[str]) -> list[list[int]]:
         texts = text_lines(lines)
         for place, reason in self.refused(texts).items():
@@ -402,6 +423,7 @@ class Translator(Product):
             tuple(self.codec.pieces(source)),
             found.log_probs,
             alignment(self.trained.decoder(), source, found.ids) if align else (),
+            tuple(found.ids),
         )
 
 

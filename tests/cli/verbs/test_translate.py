@@ -46,7 +46,7 @@ def test_json(run: Any, translator: Any) -> None:
     assert report["model"] == "captions-en-de"
     assert report["translations"][0]["source"] == "a b"
     assert [choice["score"] for choice in report["translations"][0]["hypotheses"]] == [-0.5, -1.5]
-    keys = {"text", "score", "log_prob", "tokens", "log_probs", "source_tokens", "alignment"}
+    keys = {"text", "score", "log_prob", "tokens", "log_probs", "source_tokens", "alignment", "ids"}
     assert report["translations"][0]["hypotheses"][0].keys() == keys
     assert translator.calls[-1][1]["align"] is True
 

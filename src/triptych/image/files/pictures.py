@@ -42,9 +42,11 @@ def read_picture(path: str | Path, *, channels: int | None = None) -> tuple[Pict
     return found.pixels, found.warnings
 
 
-def read_resized(path: str | Path, size: Size, *, channels: int | None = None) -> tuple[Picture, Size, list[str]]:
-    """One picture of a file, as `read_picture` reads it, in another size (`resizing.resized`); the size it had; and a
-    warning for each change. Photographs of up to 134 million pixels are read, in bounded memory.
+def read_resized(
+    path: str | Path | bytes, size: Size, *, channels: int | None = None
+) -> tuple[Picture, Size, list[str]]:
+    """One picture of a file, or of its bytes, as `read_picture` reads it, in another size (`resizing.resized`); the
+    size it had; and a warning for each change. Photographs of up to 134 million pixels are read, in bounded memory.
     """
     found = read_whole(path, size, channels=channels)
     warnings = list(found.warnings)
@@ -56,10 +58,14 @@ def read_resized(path: str | Path, size: Size, *, channels: int | None = None) -
     return resized(found.pixels, size, whole=found.size), found.size, warnings
 
 
-def read_whole(path: str | Path, size: Size | None, *, channels: int | None = None, behind: int = 255) -> Decoded:
+def read_whole(
+    path: str | Path | bytes, size: Size | None, *, channels: int | None = None, behind: int = 255
+) -> Decoded:
     """One picture of a file as `decoding.decode` gives it, for it is going to be resized."""
     _check_channels(channels)
-    return decode(_content(Path(path), str(path)), str(path), channels=channels, behind=behind, size=size)
+    name = "the picture" if isinstance(path, bytes) else str(path)
+    data = path if isinstance(path, bytes) else _content(Path(path), name)
+    return decode(data, name, channels=channels, behind=behind, size=size)
 
 
 def _content(path: Path, name: str) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
@@ -338,14 +339,33 @@ class Composer(Product):
         """
         self._must("infill", "harmonizing and filling in", "chorales-infill")
         given = given_voices(read_given(piece, report), transpose, report)
-        columns, span = voice_numbers(voices), given.span(first, last)
-        imagined = np.repeat(given.missing[None], len(given.grid), 0)
-        imagined[span, columns] = False
-        grid = np.where(imagined, UNKNOWN, given.grid)
-        grid[span, columns] = UNKNOWN
-        found = self._filled(given, grid, None, sampling, seed)
-        found[: len(imagined)][imagined] = SILENT
-        return given.answer(found)
+        cells = np.zeros(given.grid.shape, bool)
+        cells[given.span(first, last), voice_numbers(voices)] = True
+        return self._infilled(given, cells, sampling, seed)
+
+    def infill_cells(
+        self,
+        piece: Piece,
+        cells: NDArray[np.bool_],
+        *,
+        transpose: Transpose = "auto",
+        sampling: Sampling = PLAIN,
+        seed: int = 0,
+        report: Report = silent,
+    ) -> Piece:
+        """The piece with some sixteenths of its voices written anew, those of `cells`, bool [sixteenths, 4], counted
+        from its beginning; else as `infill`.
+        """
+        self._must("infill", "harmonizing and filling in", "chorales-infill")
+        if cells.shape[1:] != (4,) or not cells.any():
+            raise UserError("expected cells [sixteenths, 4] to fill in, got none; choose some")
+        given = given_voices(piece, transpose, report, begin=int(cells.any(1).argmax()))
+        own = np.zeros(given.grid.shape, bool)
+        at = np.arange(len(own)) + given.before  # sixteenths of the piece
+        inside = (at >= 0) & (at < len(cells))
+        own[inside] = cells[at[inside]]
+        own[: given.early] = own[given.early]  # which repeat the first sixteenth
+        return self._infilled(given, own, sampling, seed)
 
     def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
@@ -387,6 +407,13 @@ class Composer(Product):
         """A grid of what is given with its unknown notes found, in its key: a model with labels has that label."""
         kind = given.read_key() if label is None and self._knows_labels else label
         return self._sampler.fill(grid, sampling, seed, label=kind, key=given.ending_key(), **given.place())
+
+    def _infilled(self, given: Given, cells: NDArray[np.bool_], sampling: Sampling, seed: int) -> Piece:
+        """The answer with cells of the grid, bool [steps, 4], written anew."""
+        imagined = np.repeat(given.missing[None], len(given.grid), 0) & ~cells
+        found = self._filled(given, np.where(imagined | cells, UNKNOWN, given.grid), None, sampling, seed)
+        found[: len(imagined)][imagined] = SILENT
+        return replace(given, struck=given.struck & ~cells).answer(found)
 
     def _must(self, task: Task, what: str, shipped: str) -> None:
         if self.task != task:

@@ -188,11 +188,13 @@ def given_melody(piece: Piece, transpose: Transpose = "auto", report: Report = s
     return _from_the_quarter(moved, grid, began, first, semitones, back=back)
 
 
-def given_voices(piece: Piece, transpose: Transpose = "auto", report: Report = silent) -> Given:
+def given_voices(
+    piece: Piece, transpose: Transpose = "auto", report: Report = silent, *, begin: int | None = None
+) -> Given:
     """The voices of a piece (see `from_piece`), transposed so that the vocabulary has all notes, and back in the end.
 
-    Where no transposition does it, the notes outside move by octaves. report: gets a word about everything that is
-    changed.
+    Where no transposition does it, the notes outside move by octaves. begin: the sixteenth from which it is read, where
+    that is before the first note. report: gets a word about everything that is changed.
     """
     moved = _in_bars(piece, report)
     notes, semitones, back = _fitted(moved.notes, transpose, (LOWEST, HIGHEST), soprano=False, report=report)
@@ -200,7 +202,7 @@ def given_voices(piece: Piece, transpose: Transpose = "auto", report: Report = s
     grid, words = from_piece(moved)
     for word in words:
         report(word)
-    first = moved.notes[0].start
+    first = moved.notes[0].start if begin is None else min(begin, moved.notes[0].start)
     return _from_the_quarter(moved, grid[first:], onsets(moved, grid)[first:], first, semitones, back=back)
 
 

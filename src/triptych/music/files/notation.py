@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from triptych.extras import require
 from triptych.music.files.spelling import STEPS, spell
@@ -77,6 +78,7 @@ def svg(piece: Piece) -> str:
     require("verovio", "engraving")
     import verovio
 
+    verovio.setDefaultResourcePath(str(Path(verovio.__file__).parent / "data"))  # which each thread has of its own
     toolkit = verovio.toolkit()
     toolkit.setOptions(ENGRAVING)
     read = toolkit.loadData(musicxml(piece))

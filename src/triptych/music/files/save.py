@@ -11,7 +11,14 @@ from triptych.music.piece.piece import Piece
 from triptych.shape.files import write_file
 from triptych.shape.marks import marked
 
-SUFFIXES = (".mid", ".midi", ".wav", ".musicxml", ".svg", ".png")
+SUFFIXES = {  # of the files that music becomes, and their media types
+    ".mid": "audio/midi",
+    ".midi": "audio/midi",
+    ".wav": "audio/wav",
+    ".musicxml": "application/vnd.recordare.musicxml+xml",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
 
 
 def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str | Path | None = None) -> None:
@@ -24,23 +31,30 @@ def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str |
     piece = music.to_piece() if isinstance(music, Performance) else music
     path = Path(path)
     suffix = check_suffix(path)
-    if suffix in (".mid", ".midi"):
-        from triptych.music.files.midi import midi_bytes
-
-        write_file(path, marked(midi_bytes(piece), suffix))
-    elif suffix == ".wav":
-        from triptych.music.files.sound import wav_bytes
-
-        write_file(path, marked(wav_bytes(piece, soundfont=soundfont), suffix))
-    elif suffix == ".png":
+    if suffix == ".png":
         from triptych.music.files.roll import draw_roll
         from triptych.picture import save
 
         save(draw_roll(piece), path)
     else:
-        from triptych.music.files.notation import musicxml, svg
+        write_file(path, marked(music_bytes(piece, suffix, soundfont=soundfont), suffix))
 
-        write_file(path, marked((svg if suffix == ".svg" else musicxml)(piece).encode(), suffix))
+
+def music_bytes(piece: Piece, suffix: str, *, soundfont: str | Path | None = None) -> bytes:
+    """The file that `save_music` writes of a piece for a suffix, but for pictures."""
+    if suffix in (".mid", ".midi"):
+        from triptych.music.files.midi import midi_bytes
+
+        return midi_bytes(piece)
+    if suffix == ".wav":
+        from triptych.music.files.sound import wav_bytes
+
+        return wav_bytes(piece, soundfont=soundfont)
+    from triptych.music.files.notation import musicxml, svg
+
+    if suffix == ".svg":
+        require("verovio", "engraving")
+    return (svg if suffix == ".svg" else musicxml)(piece).encode()
 
 
 def check_suffix(path: Path) -> str:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from voice_leading import VoiceLeading, voice_leading
 
 from triptych.errors import UserError
 from triptych.music.chorales.codec import RANGES
+from triptych.music.voice_leading import VoiceLeading, voice_leading
 
 Grid = NDArray[np.int64]
 

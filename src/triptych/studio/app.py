@@ -1,0 +1,328 @@
+"""The server: routes of the page and of the API, who may ask, errors as JSON, and LibreTranslate's two routes."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import socket
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from triptych import __version__
+from triptych.errors import UserError
+from triptych.fields import JsonError, TooLargeError, one_of, parsed, read_json
+from triptych.music.files.plain import MAX_STEPS
+from triptych.studio import requests as asked
+from triptych.studio.description import UPLOADS, description
+from triptych.studio.models import Models
+from triptych.studio.work import CONCURRENT, WAITING, Job, RefusedError, Stopped, Workshop
+
+PAGE = Path(__file__).parent / "page"
+EXAMPLES, COMPLEXITY = PAGE.parent / "examples.json", PAGE.parent / "complexity.json"  # bodies; a measurement
+MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+BODY_SECONDS = 30.0  # in which a body must have come
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    "media-src blob:; font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+# The kinds of requests of each endpoint, and what answers them: a module of the studio, and a function in it.
+ENDPOINTS: dict[str, dict[type, tuple[str, str]]] = {
+    "translate": {asked.Translate: ("words", "translate")},
+    "alternatives": {asked.Alternatives: ("words", "alternatives")},
+    "attention": {
+        asked.TextAttention: ("words", "attention"),
+        asked.PictureAttention: ("pixels", "attention"),
+        asked.ChoraleAttention: ("scores", "chorale_attention"),
+        asked.PlayedAttention: ("scores", "played_attention"),
+    },
+    "paint": {asked.Paint: ("pixels", "paint")},
+    "complete": {asked.Complete: ("pixels", "complete")},
+    "upscale": {asked.Upscale: ("pixels", "upscale")},
+    "example": {asked.Example: ("pixels", "example")},
+    "compose": {asked.Compose: ("notes", "compose")},
+    "continue": {asked.Continue: ("notes", "continue_")},
+    "harmonize": {asked.Harmonize: ("notes", "harmonize")},
+    "infill": {asked.Infill: ("notes", "infill")},
+    "similarity": {asked.Similarity: ("scores", "similarity")},
+    "voice_leading": {asked.VoiceLeading: ("scores", "voice_leading")},
+    "positions": {asked.Positions: ("scores", "positions")},
+    "export": {asked.Export: ("scores", "export")},
+}
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    """What answers, imported at its first request."""
+    return getattr(import_module(f"triptych.studio.{module}"), name)
+
+
+class Studio:
+    """The studio of some models; `app` is what serves it."""
+
+    def __init__(self, given: Sequence[str] = (), *, threads: int = 1) -> None:
+        self.models, self.shop = Models(given, threads), Workshop()
+        self.app = Starlette(
+            routes=[
+                Route("/api/models", self._listed),
+                Route("/api/complexity", lambda _: _file(COMPLEXITY, "application/json")),
+                Route("/api", lambda _: _file(PAGE / "api.html", "text/html")),
+                Route("/api/openapi.json", lambda _: JSONResponse(description(ENDPOINTS))),
+                Route("/api/{name:path}", self._post, methods=["POST"]),
+                Route("/{place:path}", self._libretranslate, methods=["POST"]),
+                Route("/{place:path}", self._page),
+            ],
+            exception_handlers=dict.fromkeys((Exception, HTTPException, UserError, Stopped, ClientDisconnect), _failed),
+        )
+
+    def listed(self) -> dict[str, Any]:
+        """What `/api/models` answers."""
+        limits = {"text": asked.MAX_TEXT, "beam": asked.MAX_BEAM, "count": asked.MAX_COUNT, "steps": MAX_STEPS}
+        limits |= {"seconds": int(asked.MAX_SECONDS), "bytes": asked.MAX_BYTES, "json": asked.MAX_JSON}
+        return {
+            "version": __version__,
+            "models": [entry.to_dict() for entry in self.models.entries.values()],
+            "limits": {**limits, "concurrent": CONCURRENT, "waiting": WAITING},
+            "has": {"score": find_spec("verovio") is not None},
+            "examples": json.loads(EXAMPLES.read_bytes()),
+        }
+
+    def read(self, name: str, body: Any) -> Callable[[Job], Any]:
+        """The work of a request to an endpoint. UserError for one that cannot be."""
+        request: Any = one_of(list(ENDPOINTS[name]), body)
+        module, function = ENDPOINTS[name][type(request)]
+        return lambda job: _function(module, function)(self.models, request, job)
+
+    async def _post(self, request: Request) -> Response:
+        name, query = request.path_params["name"], request.query_params
+        if name in UPLOADS:
+            data = await _body(request, asked.MAX_BYTES)
+            parameter, (module, function), _ = UPLOADS[name]
+            given = query.get(parameter, "")
+            work = lambda _: _function(module, function)(self.models, data, given)  # noqa: E731
+            return JSONResponse(await self.shop.answer(work, _leaving(request)))
+        if name not in ENDPOINTS:
+            raise HTTPException(404, f"expected one of /api/{', /api/'.join(ENDPOINTS)}, got another; see /api")
+        body = await _json(request)
+        work = self.read(name, body)
+        if not body.get("stream"):
+            return JSONResponse(await self.shop.answer(work, _leaving(request)))
+        events = self.shop.stream(work)
+        first = await anext(events)  # what fails before has a status of its own
+        return StreamingResponse(_sent(first, events), media_type="text/event-stream")
+
+    async def _listed(self, request: Request) -> Response:
+        return JSONResponse(self.listed())
+
+    async def _page(self, request: Request) -> Response:
+        place = request.path_params["place"]
+        if place in ("health", "api/health"):
+            return JSONResponse({"status": "ok"})
+        if place == "languages":
+            from triptych.studio.words import languages
+
+            return JSONResponse(languages(self.models))
+        if place in ("translate", *(f"api/{name}" for name in (*ENDPOINTS, "picture", "music"))):
+            raise HTTPException(405, "expected POST, got GET; see /api")
+        # The file of that name in the listing of the folder: nothing of a request becomes a path.
+        known = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
+        name = place or "index.html"
+        if name not in known:
+            raise HTTPException(404, "expected a page of the studio or /api, got another address; see /")
+        return _file(known[name], MEDIA[known[name].suffix])
+
+    async def _libretranslate(self, request: Request) -> Response:
+        if request.path_params["place"] != "translate":
+            raise HTTPException(404, "expected /translate or /api, got another address; see /api")
+        forms = ("application/x-www-form-urlencoded", "multipart/form-data")
+        body = await (_form if _media(request) in forms else _json)(request)
+        several = isinstance(body, dict) and isinstance(body.get("q"), list)
+        if isinstance(body, dict) and isinstance(body.get("q"), str):
+            body = {**body, "q": [body["q"]]}
+        given = parsed(asked.LibreTranslate, body)
+        work = _function("words", "libretranslate")
+        found = await self.shop.answer(lambda job: work(self.models, given, job), _leaving(request))
+        best, others = [one[0] for one in found], [one[1:] for one in found]
+        answer: dict[str, Any] = {"translatedText": best if several else best[0]}
+        if given.alternatives:
+            answer["alternatives"] = others if several else others[0]
+        return JSONResponse(answer)
+
+
+async def _form(request: Request) -> dict[str, Any]:
+    """The fields of a form, which are text there; one that is given several times is a list."""
+    data = await _body(request, asked.MAX_JSON)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    try:
+        form = await Request(request.scope, receive).form(max_files=0, max_fields=asked.MAX_LINES + 10)
+    except (HTTPException, ValueError, KeyError):
+        raise RefusedError("expected a form of text, got a damaged one; send JSON", 400) from None
+    found: dict[str, Any] = {}
+    for name in form:
+        texts = [str(value) for value in form.getlist(name)]
+        found[name] = texts if len(texts) > 1 else texts[0]
+    if found.get("alternatives", "").isdecimal():
+        found["alternatives"] = int(found["alternatives"][:9])
+    return found
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body. Refused where it is too large, or does not come."""
+    too_large = RefusedError(f"expected a body of at most {most:,} bytes, got more; send less", 413)
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > most:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise too_large
+    except TimeoutError:
+        raise RefusedError(
+            f"expected the body within {BODY_SECONDS:.0f} seconds, got a part of it; send it anew", 408
+        ) from None
+    return b"".join(parts)
+
+
+def _media(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _json(request: Request) -> Any:
+    if _media(request) != "application/json":  # which pages of other hosts cannot send without asking
+        raise RefusedError("expected Content-Type: application/json, got another; send JSON", 415)
+    return read_json(await _body(request, asked.MAX_JSON))
+
+
+def _leaving(request: Request) -> Callable[[], Any]:
+    async def leaving() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return leaving
+
+
+async def _sent(first: tuple[str, Any], events: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[bytes]:
+    """Server-sent events; a failure is the last one of them."""
+    try:
+        yield _event(*first)
+        async for event in events:
+            yield _event(*event)
+    except Exception as error:
+        status, message = _fault(error)
+        yield _event("error", {"error": message, "status": status})
+    finally:
+        await cast(Any, events).aclose()
+
+
+def _event(name: str, data: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, allow_nan=False)}\n\n".encode()
+
+
+def _fault(error: Exception) -> tuple[int, str]:
+    """The status and the message of an error."""
+    if isinstance(error, Stopped | ClientDisconnect):
+        return 499, "the client has gone"
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail)
+    if isinstance(error, RefusedError | JsonError | TooLargeError):
+        return getattr(error, "status", 400 if isinstance(error, JsonError) else 413), str(error)
+    if isinstance(error, UserError):
+        return 422, str(error)
+    traceback.print_exception(error, file=sys.stderr)
+    return 500, "an error of the studio's own; its terminal has more"
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    status, message = _fault(error)
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    return JSONResponse({"error": message}, status, headers)
+
+
+def _file(path: Path, media: str) -> Response:
+    return Response(path.read_bytes(), media_type=media)
+
+
+class Guard:
+    """Lets requests pass that come for us: by our address, and from our page or from none (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._app, self._port, self._open = app, port, not _is_loopback(host)
+        self._names = {"localhost", host.lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or refuse with 403; every answer has the headers of the policy."""
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+
+        async def answered(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+            await send(message)
+
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._ours(host) and origin in (None, f"http://{host}"):
+            await self._app(scope, receive, answered)
+            return
+        error = "expected a request by the address of the studio and from its page, got another Host or Origin"
+        await JSONResponse({"error": f"{error}; see --host"}, 403)(scope, receive, answered)
+
+    def _ours(self, host: str) -> bool:
+        """Whether a Host header is an address of ours: a name that we know, or a number, behind which is no name."""
+        try:
+            parts = urlsplit(f"//{host}")
+            name, port = (parts.hostname or "").lower(), parts.port or 80
+        except ValueError:
+            return False
+        if port != self._port or parts.path or parts.username is not None:
+            return False
+        return name in self._names or _is_loopback(name) or (self._open and _is_address(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+def _is_loopback(name: str) -> bool:
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def serve(studio: Studio, listening: socket.socket, host: str) -> None:
+    """Serve until the person ends it. listening: a socket that is bound to `host`."""
+    import uvicorn
+
+    guarded = Guard(studio.app, host, listening.getsockname()[1])
+    config = uvicorn.Config(
+        guarded, http="h11", loop="asyncio", ws="none", lifespan="off", log_level="warning", server_header=False,
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    uvicorn.Server(config).run([listening])

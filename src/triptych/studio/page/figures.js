@@ -1,0 +1,214 @@
+// Two figures in steps: the skew of relative attention and the blocks of local attention, each with its function.
+import { element, freshId, resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
+
+const SKEW_LENGTH = 4;
+const FIGURE_CELL = 46;
+
+// Cells as SVG: rows of {text, fill, hidden, strong} or null; labels at the left and above.
+function cellsPicture({ rows, left = [], above = [], size = FIGURE_CELL, label }) {
+  const [ink, line, paper] = ["--ink", "--edge", "--paper"].map(tokenColour);
+  const [indent, top] = [left.length ? 78 : 8, above.length ? 34 : 8];
+  const width = indent + Math.max(...rows.map((row) => row.length)) * size + 8;
+  const hatch = freshId("hatch");
+  const text = (x, y, content, more = {}) => svg("text", { x, y, fill: ink, "font-size": Math.min(15, size * 0.4),
+    "text-anchor": "middle", text: content, ...more });
+  return svg("svg", { viewBox: `0 0 ${width} ${top + rows.length * size + 8}`, class: "figure", role: "img",
+    "aria-label": label,
+    "font-family": "system-ui, sans-serif" },
+  svg("defs", {}, svg("pattern", { id: hatch, width: 7, height: 7, patternUnits: "userSpaceOnUse",
+    patternTransform: "rotate(45)" },
+    svg("rect", { width: 7, height: 7, fill: paper }), svg("rect", { width: 1.5, height: 7, fill: line }))),
+  svg("rect", { width, height: top + rows.length * size + 8, fill: tokenColour("--card") }),
+  ...above.map((one, column) => text(indent + (column + 0.5) * size, 22, one)),
+  ...left.map((one, row) => text(indent - 8, top + (row + 0.5) * size + 5, one, { "text-anchor": "end" })),
+  ...rows.flatMap((row, down) => row.flatMap((cell, across) => cell ? [
+    svg("rect", { x: indent + across * size, y: top + down * size, width: size, height: size,
+      fill: cell.hidden ? `url(#${hatch})` : tokenColour(cell.fill ?? "--card"), "fill-opacity": cell.faded ? 0.35 : 1,
+        stroke: line,
+      "stroke-width": 1 }),
+    cell.text ? text(indent + (across + 0.5) * size, top + (down + 0.5) * size + 5, cell.text,
+      cell.ink ? { fill: tokenColour(cell.ink) } : {}) : null,
+    cell.strong ? svg("rect", { x: indent + across * size + 2, y: top + down * size + 2, width: size - 4,
+      height: size - 4, fill: "none",
+      stroke: tokenColour("--warn"), "stroke-width": 3 }) : null].filter(Boolean) : [])));
+}
+
+// The skew of figure 1 of the Music Transformer on 4 positions; a cell names its query and the distance of its row.
+function skewSteps() {
+  const length = SKEW_LENGTH;
+  const names = (letter) => [...Array(length).keys()].map((one) => `${letter} ${one}`);
+  const cell = (query, distance, more) => ({ text: `q${query}·r${distance}`, fill: ["--soft", "--card"][query % 2],
+    ...more });
+  const empty = { text: "0", hidden: true };
+  const products = [...Array(length).keys()].map((query) => [...Array(length).keys()].map((column) => cell(query,
+    length - 1 - column)));
+  const padded = products.map((row) => [empty, ...row]);
+  const flat = padded.flat();
+  const shaped = [...Array(length + 1).keys()].map((row) => flat.slice(row * length, (row + 1) * length));
+  const cut = shaped.slice(1);
+  const marked = cut.map((row, query) => row.map((one, key) => (key <= query ? { ...one, strong: true } : { text: "",
+    hidden: true })));
+  const seen = products.map((row, query) => row.map((one, column) => (column >= length - 1 - query ? { ...one,
+    strong: true } : { ...one, faded: true })));
+  const logits = [...Array(length).keys()].map((query) => [...Array(length).keys()].map((key) => (key <= query
+    ? { text: `${query},${key}`, fill: "--soft" } : { hidden: true })));
+  return [
+    { title: "Products with every distance", code: "by_distance", file: "attention/relation.py", rows: products,
+      left: names("query"),
+      above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
+      text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In " +
+        "row 0 the right columns are of use, in row 3 all of them; but a column means a distance, and attention " +
+        "needs a column to mean a key." },
+    { title: "Pad one column", code: "skew", file: "benchmarks/speed/naive.py", rows: padded, left: names("query"),
+      text: "One column of zeros is put at the left. Every row is now one longer than the number of keys." },
+    { title: "Read it in rows of the old length", code: "skew", file: "benchmarks/speed/naive.py", rows: shaped,
+      text: "The same numbers in memory, read as five rows of four: each row begins one place further to the left " +
+        "than the one before." },
+    { title: "Cut the first row off", code: "skew", file: "benchmarks/speed/naive.py", rows: marked,
+      left: names("query"), above: names("key"),
+      text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold " +
+        "other numbers, of keys that come later; the mask hides them." },
+    { title: "Ours: no copy at all", code: "_sheared", file: "attention/chunked.py", rows: seen, left: names("query"),
+      above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
+      text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view " +
+        "whose rows begin one place further to the left each (the framed cells), for a chunk of queries at a time: " +
+        "memory grows with n, not with n²." },
+    { title: "Add, mask, softmax", code: "_Walk.probabilities", file: "attention/chunked.py", rows: logits,
+      left: names("query"), above: names("key"),
+      text: "The relative term joins the product of query and key; the future is masked; the softmax makes weights " +
+        "of it. The definition that it must equal is `weights` in attention/dense.py." },
+  ];
+}
+
+// Local attention on 16 positions, blocks of 4 that see 4 before them: who sees whom.
+function lineSteps() {
+  const [size, memory, length] = [4, 4, 16];
+  const shade = (query, key) => {
+    const begin = query - query % size;
+    if (key > query || key < begin - memory) return {};
+    return key >= begin ? { fill: "--series-3" } : { fill: "--series-1" };
+  };
+  const rows = (block) => [...Array(length).keys()].map((query) => [...Array(length).keys()].map((key) => {
+    const own = Math.floor(query / size) === block;
+    return { ...shade(query, key), faded: !own && Boolean(shade(query, key).fill), hidden: key > query };
+  }));
+  const step = (block, title, text, code, file) => ({ title, text, code, file, rows: rows(block), size: 24 });
+  return [
+    step(0, "The first block",
+      "Rows are queries, columns keys. The first four positions see each other, up to themselves (green); the " +
+        "future is hatched. Nothing lies before them.", "Local1D(query=4, memory=4)", "shape/pattern.py"),
+    step(1, "The second block",
+      "Its queries see the four positions before the block (blue) and their own block up to themselves (green).",
+      "table", "shape/pattern.py"),
+    step(2, "Every block alike",
+      "Each row of the table lists the keys that one block may look at: always 8 of them, however long the " +
+        "sequence. So the cost grows with n, not with n².", "table", "shape/pattern.py"),
+    step(3, "Blocks become a batch",
+      "Queries and keys of a block are folded into a row of a larger batch, and all blocks are computed at once. " +
+        "For blocks that see as much before them as they hold there is a faster way: `neighbours`.", "_Fold",
+        "attention/blockwise.py"),
+  ];
+}
+
+// The same on a picture of 8 x 8: blocks of 4 x 4 that see 2 rows above and 2 columns at the left.
+function pictureSteps() {
+  const [edge, size, memory] = [8, 4, 2];
+  const blockOf = (row, column) => Math.floor(row / size) * (edge / size) + Math.floor(column / size);
+  const orderOf = (row, column) => blockOf(row, column) * size * size + (row % size) * size + column % size;
+  const rows = (block) => [...Array(edge).keys()].map((row) => [...Array(edge).keys()].map((column) => {
+    const [top, begin] = [Math.floor(block / (edge / size)) * size, (block % (edge / size)) * size];
+    const text = String(orderOf(row, column));
+    if (blockOf(row, column) === block) return { text, fill: "--series-3", ink: "--card" };
+    const across = column >= begin - memory && column < begin + size + memory;
+    const above = row >= top - memory && row < top && across;
+    const beside = row >= top && row < top + size && column >= begin - memory && column < begin;
+    return above || beside ? { text, fill: "--series-1", ink: "--card" } : { text };
+  }));
+  const step = (block, title, text, code) => ({ title, text, code, file: "shape/pattern.py", rows: rows(block),
+    size: 38 });
+  return [
+    step(0, "Generation order",
+      "A picture is painted block by block, row by row inside a block: the numbers. Then “before” means a smaller " +
+        "number, as in one dimension. The first block (green) sees itself alone.", "order"),
+    step(1, "A block to the right", "It sees two columns to its left (blue), and its own pixels up to each one.",
+      "Local2D(8, 8, 4, 4, 2, 2)"),
+    step(2, "A block below",
+      "It sees the strip of two rows above it, with two more columns at each side as far as there is a picture.",
+        "table"),
+    step(3, "The last block",
+      "Both: the strip above, with the corner, and the columns to its left. The same table serves every way of " +
+        "computing, and each step of painting reads one row of it (`visible`).", "table"),
+  ];
+}
+
+// One figure with its buttons; `changed(step)` is called when a person moves it.
+function createStepper({ steps, changed }) {
+  let at = 0;
+  const count = element("p", { class: "faint small step-count" });
+  const heading = element("h4");
+  const text = element("p");
+  const code = element("p", { class: "small" });
+  const frame = element("div", { class: "figure-frame" });
+  const back = element("button", { type: "button", text: "← Previous", onclick: () => move(-1) });
+  const on = element("button", { type: "button", class: "primary", text: "Next →", onclick: () => move(1) });
+  const node = element("div", { class: "stepper" }, frame, element("div", {}, element("div", { "aria-live": "polite" },
+    count, heading, text, code),
+    element("div", { class: "bar" }, back, on, saveButtons("figure", () => frame.firstChild,
+      { svg: () => frame.firstChild }))));
+
+  function move(by) {
+    show(at + by);
+    changed(at);
+    if ((by > 0 ? on : back).disabled) (by > 0 ? back : on).focus();
+  }
+
+  function show(step) {
+    const all = steps();
+    at = Math.min(Math.max(Math.round(step) || 0, 0), all.length - 1);
+    const one = all[at];
+    count.textContent = `Step ${at + 1} of ${all.length}`;
+    heading.textContent = one.title;
+    text.textContent = one.text;
+    code.replaceChildren("In our code: ", element("code", { text: one.code }), " in ", element("code",
+      { text: one.file }));
+    frame.replaceChildren(cellsPicture({ ...one, label: `${one.title}. ${one.text}` }));
+    back.disabled = at === 0;
+    on.disabled = at === all.length - 1;
+  }
+  show(0);
+  return { node, show, draw: () => show(at), get at() { return at; } };
+}
+
+// Both figures; show({figure, step}) opens one at a step, draw() paints them anew in the theme's colours.
+export function createFigures(route) {
+  const address = (figure, step) => route.set("figure", { figure, step: step + 1 });
+  const skew = createStepper({ steps: skewSteps, changed: (step) => address("skew", step) });
+  const kinds = { line: lineSteps, picture: pictureSteps };
+  const which = segmented({ label: "Local attention of", value: "line",
+    onchange: (value) => { local.show(0); address(value, 0); },
+    options: [{ value: "line", label: "a sequence (1-D)" }, { value: "picture", label: "a picture (2-D)" }] });
+  const local = createStepper({ steps: () => kinds[which.value](), changed: (step) => address(which.value, step) });
+  const foot = (figure, stepper) => resultFooter({ address: () => route.address("figure", { figure: figure(),
+    step: stepper.at + 1 }) });
+  const skewed = element("section", { class: "card" }, element("h3", { text: "Relative attention: the skew" }),
+    element("p", { class: "faint",
+    text: "Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without " +
+      "writing n × n vectors down." }),
+  skew.node, foot(() => "skew", skew));
+  const blocks = element("section", { class: "card" }, element("h3", { text: "Local attention: the blocks" }),
+    element("p", { class: "faint",
+    text: "Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), " +
+      "and nothing else." }),
+  which.node, local.node, foot(() => which.value, local));
+  return {
+    nodes: [skewed, blocks],
+    show({ figure, step = 1 }) {
+      if (figure in kinds) which.value = figure;
+      const chosen = figure === "skew" ? skew : local;
+      if (figure !== "skew" && !(figure in kinds)) return;
+      chosen.show(step - 1);
+      (figure === "skew" ? skewed : blocks).scrollIntoView();
+    },
+    draw() { skew.draw(); local.draw(); },
+  };
+}

@@ -1,0 +1,143 @@
+// What a pixel looked at when it was made: its query block, its memory block, and each head's attention.
+import { bytesOf, isAbort } from "./api.js";
+import { createBoard, outlineOf, pictureSvg, writtenPicture } from "./easel.js";
+import { heatCanvas, mapLegend, mapMost, percent } from "./maps.js";
+import { choice, element, notice, saveButtons, svg, tokenColour } from "./widgets.js";
+
+const GAZE_WHOLE = 256; // positions of a picture whose attention is fetched at once
+const GAZE_WAIT = 90; // milliseconds on a pixel before it is asked for by itself
+const GAZE_KINDS = {
+  own: ["the pixel", "--series-3"], query: ["its query block", "--series-2"],
+  memory: ["what it sees (memory block)", "--series-1"],
+};
+
+export function createGaze({ api, announce }) {
+  let shown = null; // {picture, model, label, hidden, facts}
+  let pixel = [0, 0];
+  let answers = new Map();
+  let asked = new AbortController();
+  let timer = null;
+  const status = notice();
+  const layer = choice({ label: "Layer", options: [], onchange: () => look(pixel) });
+  const says = element("p", { class: "readout", role: "status" });
+  const heads = element("div", { class: "gaze-heads" });
+  const board = createBoard({ label: "Picture", hint: "Point at a pixel, or use the arrow keys.", announce,
+    name: (row, column) => `row ${row + 1}, column ${column + 1}`, onwalk: (row, column) => look([row, column]) });
+  const legend = element("p", { class: "small gaze-legend" }, ...Object.entries(GAZE_KINDS).map(([kind, [name]]) =>
+    element("span", { class: `gaze-key key-${kind}`, text: name })));
+  const node = element("section", { class: "card gaze", hidden: true },
+    element("h3", { text: "What a pixel looked at" }),
+    element("p", { class: "faint small", text: "Point at a pixel, or walk over the picture with the arrow keys: " +
+      "outlined are the block it was made in and what it could see; beside it is what each head looked at." }),
+    element("div", { class: "gaze-parts" }, element("div", {}, board.node, legend), element("div", {}, layer.node, says,
+      heads, mapLegend(false), saveButtons("pixel-attention", figure, { svg: figure }))), status.node);
+
+  function answerOf([row, column]) {
+    const { picture, model, label, hidden, facts } = shown;
+    const whole = facts.picture.positions <= GAZE_WHOLE && facts.config.pattern.kind !== "local_2d";
+    const key = whole ? "all" : `${row} ${column}`;
+    if (!answers.has(key)) {
+      asked.abort();
+      asked = new AbortController();
+      const body = { kind: "picture", model, label, hidden, pixel: whole ? null : [row, column] };
+      const answer = api.post("attention", { ...body, picture: writtenPicture(picture) }, { signal: asked.signal })
+        .then((found) => unpacked(found, picture));
+      answers.set(key, answer);
+      answer.catch(() => answers.delete(key));
+    }
+    return answers.get(key);
+  }
+
+  // read(pixel, layer) -> the pixels of its two blocks, and of each head its map and what went to the start.
+  function unpacked(answer, { height, width, channels }) {
+    const words = (text) => new Uint32Array(bytesOf(text).buffer);
+    const [, layers, count, positions] = answer.weights.shape;
+    const [places, windows, weights] = [words(answer.places), words(answer.window), bytesOf(answer.weights.data)];
+    const pixels = (value) => Float32Array.from({ length: height * width }, (_, at) => value(places[at * channels]));
+    function read(at, one) {
+      const row = answer.pixels.length > 1 ? places[at * channels] : 0;
+      const [begin, end, seen, until] = windows.subarray(4 * row, 4 * row + 4);
+      const blocks = answer.query ? { query: bytesOf(answer.query), memory: bytesOf(answer.memory) }
+        : { query: pixels((p) => p >= begin && p < end), memory: pixels((p) => p >= seen && p < until) };
+      const maps = Array.from({ length: count }, (_, head) => {
+        const from = ((row * layers + one) * count + head) * positions;
+        const own = Float32Array.from(weights.subarray(from, from + positions), (byte) => byte * answer.weights.scale);
+        return { values: pixels((p) => own[p]), start: Math.max(0, 1 - own.reduce((sum, share) => sum + share, 0)) };
+      });
+      return { ...blocks, own: Uint8Array.from({ length: height * width }, (_, cell) => cell === at), maps };
+    }
+    return { layers, read };
+  }
+
+  function look(now) {
+    pixel = now;
+    clearTimeout(timer);
+    if (shown) timer = setTimeout(ask, answers.has("all") ? 0 : GAZE_WAIT);
+  }
+
+  async function ask() {
+    const [now, about] = [pixel, shown];
+    try {
+      const answer = await answerOf(now);
+      if (now === pixel && about === shown) render(answer);
+    } catch (error) {
+      if (!isAbort(error) && about === shown) status.fail(error);
+    }
+  }
+
+  function render({ layers, read }) {
+    const { picture } = shown;
+    const { height, width } = picture;
+    if (layer.input.options.length !== layers) {
+      const names = Array.from({ length: layers }, (_, one) => ({ value: String(one), label: `layer ${one + 1}` }));
+      layer.setOptions(names, layers - 1);
+    }
+    const found = read(pixel[0] * width + pixel[1], Number(layer.value));
+    const outlines = (...kinds) => kinds.map((kind) =>
+      svg("path", { class: `gaze-${kind}`, d: outlineOf(found[kind], height, width) }));
+    board.show(picture, { drawn: outlines("memory", "query", "own") });
+    heads.replaceChildren(...found.maps.map(({ values, start }, head) => element("figure", {},
+      element("div", { class: "gaze-map" },
+        heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
+        svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...outlines("memory", "own"))),
+      element("figcaption", { class: "small", text: `head ${head + 1}: ${percent(start)} to the start` }))));
+    const count = (mask) => mask.reduce((sum, one) => sum + one, 0);
+    says.textContent = `Row ${pixel[0] + 1}, column ${pixel[1] + 1}: it sees ${count(found.memory)} pixels; ` +
+      `its block has ${count(found.query)}.`;
+    status.clear();
+  }
+
+  // All of it as one SVG: the picture with its blocks, and every head beside it.
+  function figure() {
+    const { picture, picture: { width, height } } = shown;
+    const found = pictureSvg(picture);
+    const canvases = [...heads.querySelectorAll("canvas")];
+    found.setAttribute("viewBox", `0 0 ${(width + 2) * (canvases.length + 1)} ${height}`);
+    found.append(...["memory", "query", "own"].map((kind) => svg("path", { fill: "none", "stroke-width": 0.25,
+      stroke: tokenColour(GAZE_KINDS[kind][1]), d: board.node.querySelector(`.gaze-${kind}`).getAttribute("d") })),
+    ...canvases.map((canvas, place) => svg("image", { href: canvas.toDataURL(), x: (width + 2) * (place + 1),
+      width, height, "image-rendering": "pixelated" })));
+    return found;
+  }
+
+  document.addEventListener("themechange", () => look(pixel));
+  return {
+    node,
+    // facts: the model's, of /api/models.
+    show(now) {
+      [shown, answers] = [now, new Map()];
+      node.hidden = false;
+      heads.replaceChildren();
+      says.textContent = "";
+      board.show(now.picture);
+      board.walk(Math.floor(now.picture.height / 2), Math.floor(now.picture.width / 2));
+    },
+    clear() {
+      shown = null;
+      asked.abort();
+      clearTimeout(timer);
+      node.hidden = true;
+    },
+    stop: () => asked.abort(),
+  };
+}

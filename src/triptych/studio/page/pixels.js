@@ -1,0 +1,283 @@
+// Pixels: paint by class, complete what a mask opens, enlarge a drawing, and look at what a pixel looked at.
+import { bytesOf, isAbort } from "./api.js";
+import { blankPicture, base64Of, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
+import { createGaze } from "./gaze.js";
+import { createMask } from "./mask.js";
+import { createPalette } from "./palette.js";
+import { action, drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
+import { choice, element, notice, number, resultFooter, saveButtons, segmented } from "./widgets.js";
+
+const PIXELS_TASKS = {
+  paint: { verb: "Paint", noun: "picture", count: 8, label: "Picture of" },
+  complete: { verb: "Complete", noun: "completion", count: 4, label: "Picture of", easel: createMask },
+  upscale: { verb: "Enlarge", noun: "enlargement", count: 4, label: "It shows", easel: createPalette },
+};
+const PIXELS_FRAMES = 60; // of a recorded answer that is shown as if it were made now
+
+export function mountPixels(panel, { api, route, announce }) {
+  let facts = null; // the answer of /api/models
+  let running = null; // an AbortController while a model draws
+  let paused = null; // {going, resume} while nothing is shown of what comes
+  const forms = {}; // of each task: controls, what is given, what was made
+  const gaze = createGaze({ api, announce });
+  const status = notice();
+  const body = element("div");
+  const task = segmented({ label: "What to do", value: "paint", onchange: open,
+    options: Object.entries(PIXELS_TASKS).map(([value, { verb }]) => ({ value, label: verb })) });
+  const opener = fileInput({ label: "Open a picture", accept: "image/*", area: panel, onfile: read });
+  const modelOf = (name) => facts.models.find((one) => one.name === name);
+
+  // -- forms ------------------------------------------------------------------------------------------------------
+  function formOf(name) {
+    const { verb, noun, count, label, easel } = PIXELS_TASKS[name];
+    const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
+    const form = { name, noun, status: notice(), drawing: drawSettings(), made: [], answer: null, chosen: 0,
+      model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
+      label: choice({ label, options: [] }),
+      count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
+      go: action(verb, () => ask(form), { class: "primary" }),
+      pause: action("Pause", () => pause(form), { hidden: true }),
+      stop: action("Stop", () => running?.abort(), { hidden: true }),
+      results: element("div", { class: "pictures", role: "group", "aria-label": "Results" }),
+      one: element("p", { class: "one" }), footer: element("div") };
+    form.easel = easel?.({ announce, onchange: (can) => { form.go.disabled = !can || running !== null; } });
+    form.output = element("div", { class: "card", hidden: true }, form.results, form.one, form.footer);
+    const examples = facts.examples[name] ?? [];
+    form.node = element("div", {}, element("div", { class: "card" }, element("div", { class: "bar" }, form.label.node,
+      form.count.node, form.go, form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
+        action(`Example ${place + 1}`, () => fill(form, one), { class: "quiet" }))),
+    element("details", {}, element("summary", { text: "More settings" }),
+      element("div", { class: "bar" }, form.model.node, ...form.drawing.nodes)), form.status.node),
+    form.easel?.node, form.output);
+    return form;
+  }
+
+  function modelled(form) {
+    form.label.setOptions(optionsOf(modelOf(form.model.value)?.labels ?? [], "anything"), "");
+    form.drawing.fill({ temperature: form.name === "upscale" ? "" : 1 }); // an enlarging model has its own
+  }
+
+  // A picture to begin with, in the size that the model reads.
+  async function begin(form) {
+    if (!form.easel) return;
+    try {
+      form.easel.set(pixelsOf((await api.post("example", { model: form.model.value })).picture));
+    } catch (error) {
+      form.status.fail(error);
+    }
+  }
+
+  function fill(form, given, more = { seed: null }) {
+    if (modelOf(given.model)) form.model.value = given.model;
+    modelled(form);
+    form.label.value = given.label ?? "";
+    form.count.value = given.count ?? form.count.value;
+    form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? (form.name === "upscale" ? "" : 1) });
+    if (given.picture) form.easel?.set(pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
+    form.example = given;
+    form.filled = JSON.stringify(bodyOf(form));
+  }
+
+  function bodyOf(form) {
+    const settings = form.drawing.read();
+    if (!Number.isFinite(settings.temperature)) settings.temperature = null;
+    return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...settings,
+      ...form.easel?.read() };
+  }
+
+  // A recorded answer belongs to the example's own request, as long as nothing of it was changed.
+  function ask(form) {
+    const now = bodyOf(form);
+    start(form, api.recorded && JSON.stringify(now) === form.filled ? form.example : now);
+  }
+
+  // -- making pictures --------------------------------------------------------------------------------------------
+  function pause(form) {
+    paused?.resume();
+    if (paused) paused = null;
+    else {
+      paused = {};
+      paused.going = new Promise((resume) => { paused.resume = resume; });
+    }
+    form.pause.textContent = paused ? "Go on" : "Pause";
+  }
+
+  async function start(form, request) {
+    running?.abort();
+    const own = running = new AbortController();
+    own.signal.addEventListener("abort", () => paused?.resume());
+    paused = null;
+    form.pause.textContent = "Pause";
+    form.pause.hidden = form.stop.hidden = false;
+    form.go.disabled = true;
+    form.status.busy("The model draws, one position after another …");
+    try {
+      await follow(form, request, own.signal);
+      form.status.clear();
+      announce(`${form.made.length} ${form.noun}${form.made.length > 1 ? "s" : ""} ready`);
+    } catch (error) {
+      if (isAbort(error)) form.status.say("Stopped.");
+      else form.status.fail(error);
+    }
+    if (running !== own) return;
+    running = paused = null;
+    form.pause.hidden = form.stop.hidden = true;
+    form.go.disabled = false;
+  }
+
+  // Pictures as they come: what is not made yet is a checkerboard.
+  async function follow(form, request, signal) {
+    let going = null;
+    for await (const { event, data } of slowly(api.stream(form.name, request, { signal }))) {
+      if (paused) await paused.going;
+      signal.throwIfAborted();
+      if (event === "start") going = begun(form, data);
+      else if (event === "pixels") going(data.first, bytesOf(data.values));
+      else if (event === "done") finish(form, data);
+    }
+  }
+
+  // Canvases for the pictures of an answer; gives what draws tokens of all pictures from the `first` one on.
+  function begun(form, { count, height, width, channels, order }) {
+    const places = new Uint32Array(bytesOf(order).buffer);
+    const parts = Array.from({ length: count }, () => {
+      const [picture, veil] = [blankPicture(height, width, channels), new Uint8Array(height * width).fill(1)];
+      return { picture, veil, canvas: pictureCanvas(picture, { veil }) };
+    });
+    gaze.clear();
+    form.output.hidden = false;
+    form.one.replaceChildren();
+    form.footer.replaceChildren();
+    form.results.replaceChildren(...parts.map(({ canvas }, place) => element("button", { type: "button",
+      class: "pixels-one", disabled: true, "aria-label": `${form.noun} ${place + 1}` }, canvas)));
+    return (first, values) => parts.forEach(({ picture, veil, canvas }, row) => {
+      const tokens = values.length / count;
+      for (let step = 0; step < tokens; step += 1) {
+        const flat = places[first + step];
+        if (flat >= picture.bytes.length) continue; // padding
+        picture.bytes[flat] = values[row * tokens + step];
+        veil[Math.floor(flat / channels)] = 0;
+      }
+      pictureCanvas(picture, { veil, canvas });
+    });
+  }
+
+  // A recorded answer comes at once: it is shown in the order in which it was made.
+  async function* slowly(events) {
+    for await (const { event, data } of events) {
+      if (api.recorded && event === "done" && matchMedia("(prefers-reduced-motion: no-preference)").matches) {
+        const places = new Uint32Array(bytesOf(data.order).buffer);
+        const all = data.pictures.map((picture) => bytesOf(picture.data));
+        const step = Math.ceil(places.length / PIXELS_FRAMES);
+        for (let first = 0; first < places.length; first += step) {
+          const values = all.flatMap((bytes) => [...places.subarray(first, first + step)].map((at) => bytes[at] ?? 0));
+          yield { event: "pixels", data: { first, values: base64Of(values) } };
+          await new Promise((resolve) => { setTimeout(resolve, 25); });
+        }
+      }
+      yield { event, data };
+    }
+  }
+
+  function finish(form, answer) {
+    const { settings, model, seed, command, files } = answer;
+    Object.assign(form, { answer, made: answer.pictures.map(pixelsOf) });
+    form.results.replaceChildren(...form.made.map((picture, place) => element("button", { type: "button",
+      class: "pixels-one", "aria-label": `${form.noun} ${place + 1}: look at what its pixels looked at`,
+      onclick: () => choose(form, place) }, pictureCanvas(picture))));
+    form.footer.replaceChildren(resultFooter({ model, seed, settings: factsOf(settings), command,
+      address: route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
+    route.set(form.name, settings, { push: true });
+    choose(form, 0);
+  }
+
+  // A file that the command names: the picture, or the mask in white.
+  function given(name, settings) {
+    const picture = pixelsOf(settings.picture);
+    const mask = () => ({ ...picture, channels: 1, bytes: bytesOf(settings.hidden).map((one) => 255 * one) });
+    const canvas = () => pictureCanvas(name.startsWith("mask") ? mask() : picture);
+    return element("span", { class: "saves" }, `${name}: `, saveButtons(name.split(".")[0], canvas));
+  }
+
+  function choose(form, place) {
+    const picture = form.made[place];
+    const { model, settings: { label = null, hidden = null } } = form.answer;
+    form.chosen = place;
+    [...form.results.children].forEach((button, one) => button.setAttribute("aria-pressed", String(one === place)));
+    form.one.replaceChildren(element("span", { text: `Picture ${place + 1}:` }),
+      saveButtons(`${form.name}-${place + 1}`, () => pictureCanvas(picture), { svg: () => pictureSvg(picture) }));
+    const reads = form.name === "paint" && forms.complete ? modelOf(forms.complete.model.value).picture : {};
+    if (["height", "width", "channels"].every((side) => reads[side] === picture[side])) {
+      form.one.append(action("Complete it", () => onward(picture, label), { class: "quiet" }));
+    }
+    gaze.show({ picture, model, label, hidden, facts: modelOf(model) });
+  }
+
+  function onward(picture, label) {
+    task.value = "complete";
+    open("complete");
+    forms.complete.label.value = label ?? "";
+    forms.complete.easel.set(picture);
+    forms.complete.easel.focus();
+  }
+
+  // -- the panel --------------------------------------------------------------------------------------------------
+  async function read(file) {
+    const name = task.value === "paint" ? "complete" : task.value;
+    const form = forms[name];
+    if (!form) return;
+    if (name !== task.value) open(task.value = name);
+    form.status.busy(`Reading ${file.name} …`);
+    try {
+      const { picture, words } = await api.upload(`picture?model=${encodeURIComponent(form.model.value)}`, file);
+      form.easel.set(pixelsOf(picture));
+      form.status.say([`${file.name} is open.`, ...words].join(" "));
+    } catch (error) {
+      form.status.fail(error);
+    }
+  }
+
+  function open(name) {
+    const form = forms[name];
+    running?.abort();
+    gaze.clear();
+    if (form.easel) form.go.after(opener);
+    body.replaceChildren(form.node);
+    form.easel?.render();
+    if (form.answer) choose(form, form.chosen);
+  }
+
+  async function prepare() {
+    facts = await api.get("models");
+    for (const name of Object.keys(PIXELS_TASKS).filter((one) => facts.models.some(({ task: its }) => its === one))) {
+      forms[name] = formOf(name);
+      fill(forms[name], facts.examples[name]?.[0] ?? {});
+      if (!facts.examples[name]?.length) await begin(forms[name]);
+    }
+    for (const input of task.node.querySelectorAll("input")) input.disabled = !(input.value in forms);
+  }
+
+  panel.append(element("h2", { text: "Pixels: pictures made one position after another" }),
+    element("p", { class: "lead", text: "An Image Transformer paints clothes, completes what you hide, and enlarges " +
+      "what you draw. Then point at any pixel to see what it looked at." }), task.node, status.node, body, gaze.node);
+
+  return {
+    async show(request) {
+      try {
+        if (!facts) await prepare();
+      } catch (error) {
+        return status.fail(error);
+      }
+      const name = request?.endpoint ?? task.value;
+      if (!(name in forms)) return status.say("No model for this is here: start the studio with --model.");
+      open(task.value = name);
+      if (!request) return undefined;
+      fill(forms[name], request.body, {});
+      return start(forms[name], request.body);
+    },
+    hide() {
+      running?.abort();
+      gaze.stop();
+    },
+  };
+}

@@ -1,0 +1,56 @@
+// What pixels and notes share: how the model draws, a strip of results side by side, and files that are dropped.
+import { element, number } from "./widgets.js";
+
+export function action(text, onclick, more = {}) {
+  return element("button", { type: "button", text, onclick, ...more });
+}
+
+// Temperature, top-p and seed: nodes for a form, what they say as fields of a request, and fill() from one.
+export function drawSettings() {
+  const temperature = number({ label: "Temperature", value: 1, min: 0, max: 10, step: 0.05, hint: "low: safe" });
+  const top = number({ label: "Top-p", value: 1, min: 0.05, max: 1, step: 0.05, hint: "1: all choices" });
+  const seed = number({ label: "Seed", value: "", min: 0, max: 2 ** 53 - 1, hint: "empty: a new one" });
+  return {
+    nodes: [temperature.node, top.node, seed.node],
+    read: (take = 0) => ({
+      temperature: temperature.value, top_p: top.value, seed: Number.isFinite(seed.value) ? seed.value + take : null,
+    }),
+    fill(body) {
+      temperature.value = body.temperature ?? 1;
+      top.value = body.top_p ?? 1;
+      seed.value = body.seed ?? "";
+    },
+  };
+}
+
+// A button that opens a file, and the same by dropping one on `area`.
+export function fileInput({ label, accept, area, onfile }) {
+  const input = element("input", { type: "file", accept, class: "hidden-text", tabindex: -1, "aria-label": label });
+  const given = (event, files) => {
+    const [file] = files ?? [];
+    area.toggleAttribute("data-dropping", false);
+    if (!file) return;
+    event.preventDefault();
+    onfile(file);
+    input.value = "";
+  };
+  input.addEventListener("change", (event) => given(event, input.files));
+  area.addEventListener("drop", (event) => given(event, event.dataTransfer.files));
+  area.addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    area.toggleAttribute("data-dropping", true);
+  });
+  area.addEventListener("dragleave", () => area.toggleAttribute("data-dropping", false));
+  return element("span", {}, input, action(label, () => input.click()));
+}
+
+// The settings of an answer that a reader wants to see under it.
+export function factsOf({ label: kind, temperature, top_p: top, count, steps: sixteenths, seconds }) {
+  return { kind, temperature, "top-p": top === 1 ? null : top, count, sixteenths, seconds };
+}
+
+export function optionsOf(names, none) {
+  const all = names.map((name) => ({ value: name, label: name }));
+  return none === undefined ? all : [{ value: "", label: none }, ...all];
+}

@@ -1,0 +1,208 @@
+// A synthesizer of our own (Web Audio): an organ for the voices of a choir, a piano for the rest; play, seek, loop.
+import { VOICES } from "./piece.js";
+
+const SOUND_AHEAD = 0.2; // seconds that are scheduled before they are heard
+const SOUND_ORGAN = [0, 1, 0.5, 0.32, 0.16, 0.12, 0.07, 0.05, 0.035];
+
+function soundHertz(pitch) { return 440 * 2 ** ((pitch - 69) / 12); }
+
+// The instruments on one audio context: `strike` plays a note at a time of the context and returns how to stop it.
+function soundInstruments(context, voices) {
+  const master = context.createDynamicsCompressor();
+  const room = context.createConvolver();
+  const wet = context.createGain();
+  room.buffer = soundRoom(context);
+  wet.gain.value = 0.22;
+  master.connect(context.destination);
+  room.connect(wet).connect(master);
+  const wave = (partials) => context.createPeriodicWave(new Float32Array(partials), new Float32Array(partials.length));
+  const organ = wave(SOUND_ORGAN);
+  const channels = voices.map((_, voice) => {
+    const gain = context.createGain();
+    const pan = context.createStereoPanner();
+    pan.pan.value = voices.length > 1 ? 0.5 * (2 * voice / (voices.length - 1) - 1) : 0;
+    gain.connect(pan);
+    pan.connect(master);
+    pan.connect(room);
+    return gain;
+  });
+
+  // A piano's partials: struck at an eighth of the string; a hard blow is brighter.
+  function strings(pitch, force) {
+    const base = soundHertz(pitch);
+    const brightness = 700 + 3_300 * force ** 1.5; // hertz above the lowest partial that cost 8.7 decibels
+    return wave(Array.from({ length: 24 }, (_, order) => (order === 0 || base * order > 16_000 ? 0
+      : Math.abs(Math.sin(Math.PI * order / 8)) / order * Math.exp(-base * (order - 1) / brightness))));
+  }
+
+  function strike({ pitch, velocity = 80, voice = 0 }, when, seconds) {
+    const place = Math.min(voice, channels.length - 1);
+    const choir = VOICES.includes(voices[place]);
+    const source = context.createOscillator();
+    const level = context.createGain();
+    const force = velocity / 127;
+    source.frequency.value = soundHertz(pitch);
+    source.setPeriodicWave(choir ? organ : strings(pitch, force));
+    source.connect(level).connect(channels[place]);
+    source.start(when);
+    level.gain.setValueAtTime(0, when);
+    if (choir) {
+      const held = Math.max(0.05, seconds - 0.05); // so that a repeated note is heard as two
+      level.gain.linearRampToValueAtTime(0.16, when + 0.03);
+      level.gain.setTargetAtTime(0, when + held, 0.04);
+      source.stop(when + held + 0.4);
+    } else {
+      level.gain.linearRampToValueAtTime(0.75 * force ** 1.7 + 0.02, when + 0.004);
+      level.gain.setTargetAtTime(0, when + 0.004, 4 / (1 + soundHertz(pitch) / 260));
+      level.gain.setTargetAtTime(0, when + Math.max(0.05, seconds), 0.09);
+      source.stop(when + Math.max(0.05, seconds) + 0.8);
+    }
+    return (after = 0.02) => {
+      level.gain.cancelScheduledValues(context.currentTime);
+      level.gain.setTargetAtTime(0, context.currentTime, after);
+      source.stop(context.currentTime + 6 * after);
+    };
+  }
+
+  return { strike, channels, close: () => master.disconnect() };
+}
+
+// The echo of a click in a room: noise that dies away by 60 decibels in 1.2 seconds.
+function soundRoom(context) {
+  const samples = Math.round(1.2 * context.sampleRate);
+  const buffer = context.createBuffer(2, samples, context.sampleRate);
+  for (let side = 0; side < 2; side += 1) {
+    const data = buffer.getChannelData(side);
+    let smooth = 0;
+    for (let place = 0; place < samples; place += 1) {
+      smooth += 0.3 * (2 * Math.random() - 1 - smooth);
+      data[place] = smooth * 10 ** (-3 * place / samples) * Math.min(1, place / 900);
+    }
+  }
+  return buffer;
+}
+
+// Seconds of so many ticks of a piece.
+export function secondsOf(piece, ticks) { return ticks * 60 / (piece.tempo * piece.resolution); }
+
+// A player of pieces. `onstate(playing)` is told when it starts and stops; ask `position()` (ticks) while it plays.
+export function createPlayer({ onstate }) {
+  let [context, instruments, instrumentsFor, piece, notes] = [null, null, "", null, []];
+  let speed = 1;
+  let loop = null; // {from, until} in ticks
+  let place = 0; // ticks, while it does not play
+  let timer = null;
+  let ranges = []; // what is left to play, in ticks
+  let segments = []; // what was scheduled: {time, from, until} with the time of the context
+  let next = 0;
+  const muted = new Set();
+  const sounding = new Set();
+
+  function ready() {
+    context ??= new AudioContext();
+    if (context.state === "suspended") context.resume();
+    const voices = piece?.voices ?? ["piano"];
+    if (instrumentsFor === voices.join()) return;
+    instruments?.close();
+    instruments = soundInstruments(context, voices);
+    instrumentsFor = voices.join();
+    for (const voice of muted) mute(voice, true);
+  }
+
+  function mute(voice, silent) {
+    muted[silent ? "add" : "delete"](voice);
+    instruments?.channels[voice]?.gain.setTargetAtTime(silent ? 0 : 1, context.currentTime, 0.01);
+  }
+
+  const length = ({ from, until }) => secondsOf(piece, until - from) / speed;
+
+  function begin(range, time) {
+    segments.push({ ...range, time });
+    if (segments.length > 8) segments.shift();
+    next = notes.findIndex((note) => note.start >= range.from);
+    if (next < 0) next = notes.length;
+    for (const note of notes.slice(0, next)) if (note.end > range.from) sound(note, segments.at(-1));
+  }
+
+  function sound(note, segment) {
+    const from = Math.max(note.start, segment.from);
+    const seconds = length({ from, until: Math.min(note.end, segment.until) });
+    const stop = instruments.strike(note, segment.time + length({ from: segment.from, until: from }), seconds);
+    sounding.add(stop);
+    const gone = 1_000 * (segment.time - context.currentTime + length({ from: segment.from, until: note.end }) + 1);
+    setTimeout(() => sounding.delete(stop), Math.max(0, gone));
+  }
+
+  function schedule() {
+    const horizon = context.currentTime + SOUND_AHEAD;
+    for (;;) {
+      const segment = segments.at(-1);
+      while (next < notes.length && notes[next].start < segment.until) {
+        if (segment.time + length({ from: segment.from, until: notes[next].start }) > horizon) return;
+        next += 1;
+        sound(notes[next - 1], segment);
+      }
+      const end = segment.time + length(segment);
+      if (end > horizon) return;
+      const following = ranges.shift() ?? loop;
+      if (following?.until > following?.from) begin(following, end);
+      else if (context.currentTime >= end) return halt(segment.until);
+      else return;
+    }
+  }
+
+  function position() {
+    if (timer === null) return place;
+    const now = segments.findLast((segment) => segment.time <= context.currentTime) ?? segments[0];
+    const seconds = Math.max(0, context.currentTime - now.time) * speed;
+    return Math.min(now.until, now.from + seconds / secondsOf(piece, 1));
+  }
+
+  function halt(at) {
+    clearInterval(timer);
+    [timer, segments, place] = [null, [], at];
+    for (const stop of sounding) stop();
+    sounding.clear();
+    onstate(false);
+  }
+
+  function play(some = null) {
+    if (!piece || !notes.length) return;
+    if (timer !== null) halt(position());
+    ready();
+    const { from, until } = loop ?? { from: 0, until: piece.length };
+    ranges = some ? [...some] : [{ from: place < from || place >= until ? from : place, until }];
+    begin(ranges.shift(), context.currentTime + 0.06);
+    timer = setInterval(schedule, 40);
+    schedule();
+    onstate(true);
+  }
+
+  function again(change) {
+    const playing = timer !== null;
+    if (playing) halt(position());
+    change();
+    if (playing) play();
+  }
+
+  return {
+    play,
+    position,
+    mute,
+    pause: () => { if (timer !== null) halt(position()); },
+    playing: () => timer !== null,
+    seek: (tick) => again(() => { place = Math.max(0, Math.min(tick, piece?.length ?? 0)); }),
+    tempo: (factor) => again(() => { speed = factor; }),
+    loop: (range) => again(() => { loop = range; }),
+    load: (some) => again(() => {
+      piece = some;
+      notes = [...some.notes].sort((one, other) => one.start - other.start);
+      place = Math.min(place, some.length);
+    }),
+    // A single note, now; without seconds it sounds until the function that is returned is called.
+    touch(pitch, { voice = 0, velocity = 80, seconds = 30 } = {}) {
+      ready();
+      return instruments.strike({ pitch, voice, velocity }, context.currentTime, seconds);
+    },
+  };
+}

@@ -1,0 +1,146 @@
+"""Requests at work: a bounded queue before few threads, a time limit, and an end to work that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from triptych.errors import UserError
+
+CONCURRENT, WAITING = 2, 32  # requests at work, and before them
+SECONDS = 120.0  # that a request may work
+EVERY = 0.03  # seconds between two events that show progress
+Send = Callable[[str, dict[str, Any]], None]
+Answer = Callable[["Job"], Any]
+
+
+class RefusedError(UserError):
+    """A request that is refused, with its HTTP status."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Stopped(Exception):  # noqa: N818
+    """The client has gone, and so does its work."""
+
+
+class Job:
+    """One request: what it shows its client in between, if that listens, and whether it is to stop."""
+
+    def __init__(self, send: Send | None = None) -> None:
+        self._send, self._until, self._next = send, time.monotonic() + SECONDS, 0.0
+        self._progress: Callable[[Any], None] | None = None
+        self.stop = threading.Event()
+
+    def send(self, event: str, data: dict[str, Any]) -> None:
+        """Send an event, where the request is for a stream."""
+        if self._send is not None:
+            self._send(event, data)
+
+    @contextmanager
+    def watched(self, progress: Callable[[Any], None]) -> Iterator[None]:
+        """Call `progress` with the cache of a generation now and then, where the request is for a stream."""
+        self._progress = None if self._send is None else progress
+        yield
+        self._progress = None
+
+    def check(self) -> None:
+        """Raise where nobody waits any more, or the time is over."""
+        if self.stop.is_set():
+            raise Stopped
+        if time.monotonic() > self._until:
+            raise RefusedError(f"expected work of at most {SECONDS:.0f} seconds, got more; ask for less", 504)
+
+    def step(self, cache: Any) -> None:
+        """Take a step of generation into account."""
+        self.check()
+        if self._progress is not None and time.monotonic() >= self._next:
+            self._progress(cache)
+            self._next = time.monotonic() + EVERY
+
+
+JOB: ContextVar[Job | None] = ContextVar("job", default=None)  # that this thread works for
+
+
+def watch(cache: Any) -> None:
+    """Let a step of generation count for the job of the thread."""
+    if (job := JOB.get()) is not None:
+        job.step(cache)
+
+
+class Workshop:
+    """The threads that work, and the queue before them."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(CONCURRENT, "studio")
+        self._free, self._waiting = asyncio.Semaphore(CONCURRENT), 0
+
+    async def answer(self, work: Answer, gone: Callable[[], Any]) -> Any:
+        """The result of a request's work. gone: waits until the client has gone. Refused where too many wait."""
+        job = Job()
+        leaving = asyncio.create_task(gone())
+        try:
+            async with self._place():
+                running = self._begin(work, job)
+                await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not running.done():
+                    job.stop.set()
+                return await running
+        finally:
+            leaving.cancel()
+
+    async def stream(self, work: Answer) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """The events of a request's work, the last one `done`. Closing the iterator stops the work."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+        def send(*event: Any) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+        def ended(running: asyncio.Future[Any]) -> None:
+            events.put_nowait(None)
+            running.exception()  # which nobody may be there to ask for
+
+        job = Job(send)
+        async with self._place():
+            running = self._begin(lambda job: job.send("done", work(job)), job)
+            running.add_done_callback(ended)
+            try:
+                while (event := await events.get()) is not None:
+                    yield event
+                running.result()
+            finally:
+                job.stop.set()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """A free thread, for which a bounded number of requests wait."""
+        if self._waiting >= WAITING:
+            raise RefusedError("expected a free place in the queue, got none; try again in a second", 503)
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    def _begin(self, work: Answer, job: Job) -> asyncio.Future[Any]:
+        def run() -> Any:
+            JOB.set(job)
+            try:
+                job.check()
+                return work(job)
+            finally:
+                JOB.set(None)
+
+        return asyncio.get_running_loop().run_in_executor(self._threads, run)
