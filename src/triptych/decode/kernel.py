@@ -112,7 +112,7 @@ class KernelCache(PlanCache):
         cross: keys and values of the sources, [layers, 2, sources, H, Q, P]; seen: int32 [sources], how many of the
             positions are no padding; source_of: int32 [R].
         hidden: [R, W], the decoder's output at the present position.
-        work: arrays that the kernel writes into.
+        work: arrays that the kernel writes into, for `threads` threads.
     """
 
     memory: tuple[Floats, Floats] = field(init=False)
@@ -122,6 +122,7 @@ class KernelCache(PlanCache):
     seen: NDArray[np.int32] | None = None
     source_of: NDArray[np.int32] | None = None
     work: dict[str, NDArray[Any]] = field(default_factory=dict)
+    call: _Rows | None = None  # of these arrays; None: they have changed
 
     def select(self, rows: Ids) -> None:
         """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""
@@ -129,7 +130,7 @@ class KernelCache(PlanCache):
             return
         self.history.select(rows)
         self.reading.select(rows)
-        self.rows_of, self.hidden, self.begun = self.rows_of[rows], self.hidden[rows], None
+        self.rows_of, self.hidden, self.begun, self.call = self.rows_of[rows], self.hidden[rows], None, None
         self.label = None if self.label is None else self.label[rows]
         self.source_of = None if self.source_of is None else self.source_of[rows]
         if self.added is not None and len(self.added) > 1:
@@ -229,12 +230,14 @@ class KernelDecoder(PlanDecoder):
         if ids is not None:
             cache.history.append(ids)
         cache.begun = None
-        failed = self._call(cache, np.ascontiguousarray(uniforms), allowed, sampling)
+        room = cache.history.ids.shape[1] * cache.history.size - cache.history.length
+        uniforms = np.ascontiguousarray(uniforms[:room])
+        failed = self._call(cache, uniforms, allowed, sampling)
         if failed:
             raise LookupError if failed == NOTHING_ALLOWED else FloatingPointError
         cache.history.length += len(uniforms) - 1
         cache.taken += len(uniforms)
-        drawn: Ids = cache.work["drawn"][: len(uniforms)]
+        drawn: Ids = cache.work["drawn"]
         return drawn
 
     def _call(
@@ -246,65 +249,84 @@ class KernelDecoder(PlanDecoder):
     ) -> int:
         """One run of the library: as many steps as there are uniform numbers, or one without a draw."""
         steps = 1 if uniforms is None else len(uniforms)
-        config, flat, history = self.plan.config, self._flat, cache.history
-        rows, work = cache.rows, self._work(cache, steps)
-        first, last = -(-history.length // history.size), (history.length + steps - 1) // history.size
+        history, size = cache.history, cache.history.size
+        assert history.length + steps <= size * history.ids.shape[1]
+        call = cache.call = self._bound(cache) if cache.call is None else cache.call
+        held: list[NDArray[Any]] = []  # while the library reads them
+        if uniforms is None:
+            call.uniforms = None
+        else:
+            held += [uniforms, np.empty((steps, cache.rows), np.int64)]
+            call.uniforms, call.drawn = (_address(array) for array in held)
+            cache.work["drawn"] = held[1]
+        call.allowed = None
+        if allowed is not None:
+            held.append(np.ascontiguousarray(allowed))
+            call.allowed = _address(held[-1])
+        first, last = -(-history.length // size), (history.length + steps - 1) // size
+        if last >= first:
+            held.append(self.plan.positions.of(first, last + 1))
+            call.positions = _address(held[-1])
+        call.length, call.steps, call.threads = history.length, steps, min(self.threads, len(cache.work["weights"]))
+        if sampling is not PLAIN:
+            for name in PLAIN:
+                setattr(call, name, sampling.get(name, PLAIN[name]))
+        return int(self._run(ctypes.byref(self._flat.model), ctypes.byref(call)))
+
+    def _bound(self, cache: KernelCache) -> _Rows:
+        """The struct of the arrays of a cache, which do not change until rows change places."""
+        config, history = self.plan.config, cache.history
+        columns = history.ids.shape[1]
         given: dict[str, NDArray[Any] | None] = {
             "ids": history.ids, "source": history.source, "keys": cache.memory[0], "values": cache.memory[1],
             "rows_of": cache.rows_of, "cross": cache.cross, "source_of": cache.source_of, "seen": cache.seen,
-            "added": cache.added, "label": cache.label, "hidden": cache.hidden, "uniforms": uniforms,
-            "positions": self.plan.positions.of(first, last + 1) if last >= first else None,
-            "allowed": None if allowed is None else np.ascontiguousarray(allowed),
-            "table": self._table(history.ids.shape[1]), **work,
+            "added": cache.added, "label": cache.label, "hidden": cache.hidden, **self._work(cache),
         }  # fmt: skip
-        if flat.neighbours:
-            given["neighbours"] = causal_neighbours(config.pattern, columns_of(config), history.ids.shape[1])
+        if isinstance(config.pattern, Local2D):
+            given["table"] = _block_table(config, columns)
+        if self._flat.neighbours:
+            given["neighbours"] = causal_neighbours(config.pattern, columns_of(config), columns)
         if isinstance(cache.reading, TokenSteps) and cache.reading.keyboard is not None:
             keyboard = cache.reading.keyboard
             given |= {"struck": keyboard.struck, "now": keyboard.now, "velocity": keyboard.velocity}
-        call = _Rows()
+        call = _Rows(rows=cache.rows, physical=cache.memory[0].shape[2], slots=cache.memory[0].shape[3])
         for name, array in given.items():
             if array is not None:
                 assert array.flags.c_contiguous
-                setattr(call, name, array.ctypes.data)
-        call.rows, call.physical, call.slots = rows, cache.memory[0].shape[2], cache.memory[0].shape[3]
-        call.length, call.positions_count, call.steps = history.length, history.ids.shape[1], steps
+                setattr(call, name, _address(array))
+        call.positions_count, call.most_keys = columns, self._most(cache)
         if cache.cross is not None:
             call.sources, call.source_positions = cache.cross.shape[2], cache.cross.shape[4]
         if cache.added is not None:
             call.added_rows, call.added_columns = cache.added.shape[:2]
-        call.most_keys, call.threads = work["lists"].shape[0] and cache.work["most"].item(), self.threads
         for name in PLAIN:
-            setattr(call, name, sampling.get(name, PLAIN[name]))
-        return int(self._run(ctypes.byref(flat.model), ctypes.byref(call)))
+            setattr(call, name, PLAIN[name])
+        return call
 
-    def _table(self, columns: int) -> NDArray[np.int32] | None:
-        return _block_table(self.plan.config, columns) if isinstance(self.plan.config.pattern, Local2D) else None
+    def _most(self, cache: KernelCache) -> int:
+        return most_keys(self.plan.config, cache.history.ids.shape[1], cache.memory[0].shape[3])
 
-    def _work(self, cache: KernelCache, steps: int) -> dict[str, NDArray[Any]]:
-        """The arrays that the kernel writes into: they are made at the first call, and for longer runs."""
-        work, rows, config, flat = cache.work, cache.rows, self.plan.config, self._flat
-        if "lists" not in work:
-            positions = 0 if cache.cross is None else cache.cross.shape[4]
-            most = most_keys(config, cache.history.ids.shape[1], cache.memory[0].shape[3])
-            lists = np.zeros(rows * (1 + flat.relations) * most + positions, np.int32)
-            lists[len(lists) - positions :] = np.arange(positions)
+    def _work(self, cache: KernelCache) -> dict[str, NDArray[Any]]:
+        """The arrays that the kernel writes into: for as many rows as there are, of which later fewer may be left."""
+        work, rows, config, flat, most = cache.work, cache.rows, self.plan.config, self._flat, self._most(cache)
+        positions = 0 if cache.cross is None else cache.cross.shape[4]
+        if not work:
             floats = rows * flat.row_floats + self.threads * (2 * flat.padded + max(most, positions) + 2 * LANES)
-            work["lists"], work["counts"] = lists, np.zeros(rows, np.int32)
-            work["most"] = np.array(most)
+            work["lists"] = np.zeros(rows * (1 + flat.relations) * most + positions, np.int32)
+            work["counts"] = np.zeros(rows, np.int32)
             work["work"] = np.zeros(floats, np.float32)
             work["log_probs"] = np.zeros((rows, config.vocabulary), np.float32)
             work["mixture"] = np.zeros((rows, flat.mixture_doubles))
             work["weights"] = np.zeros((self.threads, 2 * config.vocabulary))
-        elif len(work["log_probs"]) != rows:  # groups of beams were dropped
-            work["log_probs"] = work["log_probs"][:rows]
-            if cache.cross is not None:
-                positions, most = cache.cross.shape[4], int(work["most"])
-                start = rows * (1 + flat.relations) * most
-                work["lists"][start : start + positions] = np.arange(positions)
-        if "drawn" not in work or work["drawn"].shape[0] < steps or work["drawn"].shape[1] != rows:
-            work["drawn"] = np.zeros((max(steps, 1), rows), np.int64)
-        return {name: array for name, array in work.items() if name != "most"}
+        start = rows * (1 + flat.relations) * most
+        work["lists"][start : start + positions] = np.arange(positions)
+        work["log_probs"] = work["log_probs"][:rows]
+        return {name: array for name, array in work.items() if name != "drawn"}
+
+
+def _address(array: NDArray[Any]) -> int:
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def most_keys(config: Config, columns: int, slots: int) -> int:
