@@ -76,7 +76,9 @@ def test_what_follows_pieces_without_an_end_is_weighed_too(studio: Any) -> None:
 def test_a_translation_is_seen_while_it_grows(studio: Any) -> None:
     events = studio.events("/api/translate", {"text": TEXT})
     names = [name for name, _ in events]
-    assert names[0] == "start" and names[-1] == "done" and set(names[1:-1]) <= {"partial"}
+    assert names[0] == "start" and names[-1] == "done" and set(names[1:-1]) == {"partial"}
+    shown = [data["pieces"] for name, data in events if name == "partial"]
+    assert {len(pieces) for pieces in shown} == set(range(len(shown) - 1)), "each step is seen"
     want = studio.post("/api/translate", {"text": TEXT})
     assert events[-1][1] == want
     assert events[0][1].items() <= want.items()

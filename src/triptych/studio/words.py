@@ -40,7 +40,7 @@ def translate(models: Models, asked: Translate, job: Job) -> dict[str, Any]:
         ids = cache.history.ids[0, : cache.history.length, 0].tolist()
         job.send("partial", {"text": codec.decode(ids), "pieces": codec.pieces(ids)})
 
-    with job.watched(partial):
+    with job.watched(partial, 0):  # a step is a word's part
         if asked.sample:
             found = translator.sample([asked.text], asked.sampling(), asked.seed, **how)
         else:

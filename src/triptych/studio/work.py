@@ -38,6 +38,7 @@ class Job:
     def __init__(self, send: Send | None = None) -> None:
         self._send, self._until, self._next = send, time.monotonic() + SECONDS, 0.0
         self._progress: Callable[[Any], None] | None = None
+        self._every = EVERY
         self.stop = threading.Event()
 
     def send(self, event: str, data: dict[str, Any]) -> None:
@@ -46,9 +47,9 @@ class Job:
             self._send(event, data)
 
     @contextmanager
-    def watched(self, progress: Callable[[Any], None]) -> Iterator[None]:
-        """Call `progress` with the cache of a generation now and then, where the request is for a stream."""
-        self._progress = None if self._send is None else progress
+    def watched(self, progress: Callable[[Any], None], every: float = EVERY) -> Iterator[None]:
+        """Call `progress` with the cache of a generation every so many seconds, where the request is for a stream."""
+        self._progress, self._every = None if self._send is None else progress, every
         yield
         self._progress = None
 
@@ -64,7 +65,7 @@ class Job:
         self.check()
         if self._progress is not None and time.monotonic() >= self._next:
             self._progress(cache)
-            self._next = time.monotonic() + EVERY
+            self._next = time.monotonic() + self._every
 
 
 JOB: ContextVar[Job | None] = ContextVar("job", default=None)  # that this thread works for
