@@ -114,6 +114,15 @@ def test_restricted_draws_are_those_of_numpy(sampling: Sampling, masked: bool) -
     assert np.array_equal(found, expected)
 
 
+def test_log_probabilities_are_the_callers() -> None:
+    kernel, _ = decoders("chorales")
+    cache = kernel.start(length=8, rows=1)
+    first = kernel.step(None, cache)
+    kept = first.copy()
+    kernel.step(np.array([3]), cache)
+    assert np.array_equal(first, kept)
+
+
 def test_equal_weights_are_kept_by_their_ids() -> None:
     """Of equals the lower ids are kept, as numpy keeps them."""
     stored = read_model("chorales")

@@ -508,21 +508,64 @@ static void log_softmax(float *logits, int vocabulary) {
 
 /* ---- attention ---------------------------------------------------------------------------------------------------- */
 
-/* The product of a query [P] with a row of an array. */
-INLINE float product(const float *query, const void *array, int64_t row, int padded, int format) {
-    vector sum = all(0);
-    for (int i = 0; i < padded; i += LANES) sum += load(query + i) * read_stored(array, row * padded + i, format);
-    return total(sum);
+#if LANES == 16
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif LANES == 8
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
+#endif
+#if defined(__clang__)
+#define LANES_OF(one, other, ...) __builtin_shufflevector(one, other, __VA_ARGS__)
+#else
+#define LANES_OF(one, other, ...) __builtin_shuffle(one, other, (whole){__VA_ARGS__})
+#endif
+
+/* The sums of as many vectors as there are lanes: neighbouring lanes are added until a lane of each is left. */
+INLINE vector totals(vector *parts) {
+#define HALVE(count) \
+    _Pragma("GCC unroll 8") for (int one = 0; one < count; one++) \
+        parts[one] = LANES_OF(parts[2 * one], parts[2 * one + 1], EVEN) + LANES_OF(parts[2 * one], parts[2 * one + 1], ODD);
+#if LANES == 16
+    HALVE(8)
+#endif
+#if LANES >= 8
+    HALVE(4)
+#endif
+    HALVE(2)
+    HALVE(1)
+#undef HALVE
+    return parts[0];
 }
 
-/* Products of a query with rows, which are the scores or join them; of row -1, past a relation's table, nothing does. */
-INLINE void products(
-    const float *query, const void *array, const int32_t *rows, int count, int padded, int format, int becomes, float *scores
-) {
+/* Add the products of a query [P] with rows of an array to the parts of their sums; a row below 0 adds nothing. */
+INLINE void add_products(const float *query, const void *array, const int32_t *rows, int count, int padded, int format, vector *parts) {
     for (int at = 0; at < count; at++) {
-        if (becomes == SET) scores[at] = product(query, array, rows[at], padded, format);
-        else if (rows[at] >= 0) scores[at] += product(query, array, rows[at], padded, format);
+        if (rows[at] < 0) continue;
+        int64_t start = (int64_t)rows[at] * padded;
+        for (int i = 0; i < padded; i += LANES) parts[at] += load(query + i) * read_stored(array, start + i, format);
     }
+}
+
+/* out [16 parts] of values weighed by scores, of even and odd keys apart: two sums hide each other's latency. */
+INLINE void weigh(const float *values, const int32_t *rows, const float *scores, int count, int padded, int parts, float share, float *out) {
+    vector even[8], odd[8];
+    for (int part = 0; part < parts; part++) even[part] = odd[part] = all(0);
+    int at = 0;
+    for (; at + 2 <= count; at += 2) {
+        const float *one = values + (int64_t)rows[at] * padded, *other = values + (int64_t)rows[at + 1] * padded;
+#pragma GCC unroll 8
+        for (int part = 0; part < parts; part++) {
+            even[part] += load(one + part * LANES) * scores[at];
+            odd[part] += load(other + part * LANES) * scores[at + 1];
+        }
+    }
+    for (; at < count; at++)
+        for (int part = 0; part < parts; part++) even[part] += load(values + (int64_t)rows[at] * padded + part * LANES) * scores[at];
+    for (int part = 0; part < parts; part++) store(out + part * LANES, (even[part] + odd[part]) * share);
 }
 
 /* Attention of one query [P], already scaled, to `count` keys and values, rows of arrays [..., P]: out [P]. */
@@ -530,34 +573,31 @@ static void attend(
     const float *query, const float *keys, const float *values, const int32_t *rows, int count, const Relation *relations,
     const int32_t *const *relation_rows, int relation_count, int head, int padded, float *scores, float *out
 ) {
-    products(query, keys, rows, count, padded, FLOAT32, SET, scores);
-    for (int number = 0; number < relation_count; number++) {
-        const Relation *relation = relations + number;
-        if (!relation->count) continue;
-        int64_t start = (int64_t)head * relation->count * padded;
-        const int32_t *its_rows = relation_rows[number];
-        if (relation->format == FLOAT16)
-            products(query, (const uint16_t *)relation->rows + start, its_rows, count, padded, FLOAT16, ADD, scores);
-        else if (relation->format == BFLOAT16)
-            products(query, (const uint16_t *)relation->rows + start, its_rows, count, padded, BFLOAT16, ADD, scores);
-        else
-            products(query, (const float *)relation->rows + start, its_rows, count, padded, FLOAT32, ADD, scores);
+    for (int first = 0; first < count; first += LANES) {
+        int some = count - first < LANES ? count - first : LANES;
+        vector parts[LANES];
+        for (int at = 0; at < LANES; at++) parts[at] = all(0);
+        add_products(query, keys, rows + first, some, padded, FLOAT32, parts);
+        for (int number = 0; number < relation_count; number++) {
+            const Relation *relation = relations + number;
+            const int32_t *its_rows = relation_rows[number] + first;
+            int64_t start = (int64_t)head * relation->count * padded;
+            if (!relation->count) continue;
+            if (relation->format == FLOAT16)
+                add_products(query, (const uint16_t *)relation->rows + start, its_rows, some, padded, FLOAT16, parts);
+            else if (relation->format == BFLOAT16)
+                add_products(query, (const uint16_t *)relation->rows + start, its_rows, some, padded, BFLOAT16, parts);
+            else
+                add_products(query, (const float *)relation->rows + start, its_rows, some, padded, FLOAT32, parts);
+        }
+        store(scores + first, totals(parts));
     }
     int filled = (count + LANES - 1) / LANES * LANES;
     for (int at = count; at < filled; at++) scores[at] = -INFINITY;
     float share = 1.0f / exponentials(scores, filled, top_of(scores, filled));
-    for (int first = 0; first < padded; first += 16) { /* of even and odd keys apart: two sums hide each other's latency */
-        vector even[16 / LANES], odd[16 / LANES];
-        for (int part = 0; part < 16 / LANES; part++) even[part] = odd[part] = all(0);
-        for (int at = 0; at < count; at++) {
-            const float *value = values + (int64_t)rows[at] * padded + first;
-            for (int part = 0; part < 16 / LANES; part++) {
-                if (at % 2) odd[part] += load(value + part * LANES) * scores[at];
-                else even[part] += load(value + part * LANES) * scores[at];
-            }
-        }
-        for (int part = 0; part < 16 / LANES; part++) store(out + first + part * LANES, (even[part] + odd[part]) * share);
-    }
+    int first = 0; /* 64 numbers of a head at a time, then 16 */
+    for (; first + 64 <= padded && LANES >= 8; first += 64) weigh(values + first, rows, scores, count, padded, 64 / LANES, share, out + first);
+    for (; first < padded; first += 16) weigh(values + first, rows, scores, count, padded, 16 / LANES, share, out + first);
 }
 
 /* ---- what a position reads ---------------------------------------------------------------------------------------- */

@@ -207,7 +207,7 @@ class KernelDecoder(PlanDecoder):
             self._call(cache)
         cache.taken += 1
         if not self._itself:
-            return cache.work["log_probs"]
+            return cache.work["log_probs"].copy()
         if fresh or cache.begun is None:
             cache.begun = self.plan.head.begin(cache.hidden, cache.history)
         return self.plan.head.step(cache.begun, cache.history)
