@@ -1196,6 +1196,48 @@ int triptych_run(const Model *model, Rows *rows) {
     return space.failed;
 }
 
+/* The `count` largest of scores [groups][beams][V] + offsets [groups][beams], best first, of equals the lower beam, then
+ * the lower id: values, beams and ids [groups][count]. Returns -1, or a group in which a beam that is not off has NaN. */
+int64_t triptych_largest(
+    const float *scores, const double *offsets, int64_t groups, int64_t beams, int64_t vocabulary, int64_t count,
+    double *values, int64_t *beam_of, int64_t *ids
+) {
+    for (int64_t group = 0; group < groups; group++, values += count, beam_of += count, ids += count) {
+        int64_t held = 0;
+        for (int64_t beam = 0; beam < beams; beam++) {
+            double offset = offsets[group * beams + beam];
+            const float *row = scores + (group * beams + beam) * vocabulary;
+            for (int64_t first = 0; first < vocabulary; first += LANES) {
+                int64_t last = first + LANES < vocabulary ? first + LANES : vocabulary;
+                if (held == count && last == first + LANES) { /* most vectors hold nothing that is large enough */
+                    float least = (float)(values[count - 1] - offset);
+                    least -= fabsf(least) * 1e-6f; /* rounded down: what is close is compared exactly below */
+                    whole above = (whole)(load(row + first) < all(least)); /* NaN is not below */
+                    int some = 0;
+                    for (int lane = 0; lane < LANES; lane++) some |= !above[lane];
+                    if (!some) continue;
+                }
+                for (int64_t id = first; id < last; id++) {
+                    double value = (double)row[id] + offset;
+                    if (isnan(row[id])) {
+                        if (offset > -INFINITY) return group;
+                        value = -INFINITY;
+                    }
+                    if (held == count && !(value > values[count - 1])) continue;
+                    int64_t place = held < count ? held++ : count - 1;
+                    for (; place > 0 && values[place - 1] < value; place--) {
+                        values[place] = values[place - 1];
+                        beam_of[place] = beam_of[place - 1];
+                        ids[place] = ids[place - 1];
+                    }
+                    values[place] = value, beam_of[place] = beam, ids[place] = id;
+                }
+            }
+        }
+    }
+    return -1;
+}
+
 /* Sizes of the structs, by which Python checks its own. */
 void triptych_sizes(int64_t sizes[8]) {
     int64_t found[8] = {

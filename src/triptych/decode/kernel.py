@@ -79,6 +79,7 @@ def _opened(level: str) -> ctypes.CDLL | None:
     except OSError:
         return None
     every: list[type[ctypes.Structure]] = [*structs(), _Rows]
+    found.triptych_largest.restype = ctypes.c_int64
     ours = [ctypes.sizeof(each) for each in every]
     sizes = (ctypes.c_int64 * len(ours))()
     found.triptych_sizes(sizes)
@@ -122,7 +123,8 @@ class KernelCache(PlanCache):
     seen: NDArray[np.int32] | None = None
     source_of: NDArray[np.int32] | None = None
     work: dict[str, NDArray[Any]] = field(default_factory=dict)
-    call: _Rows | None = None  # of these arrays; None: they have changed
+    call: _Rows | None = None  # of these arrays
+    moved: bool = False  # whether rows have changed places since
 
     def select(self, rows: Ids) -> None:
         """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""
@@ -130,7 +132,7 @@ class KernelCache(PlanCache):
             return
         self.history.select(rows)
         self.reading.select(rows)
-        self.rows_of, self.hidden, self.begun, self.call = self.rows_of[rows], self.hidden[rows], None, None
+        self.rows_of, self.hidden, self.begun, self.moved = self.rows_of[rows], self.hidden[rows], None, True
         self.label = None if self.label is None else self.label[rows]
         self.source_of = None if self.source_of is None else self.source_of[rows]
         if self.added is not None and len(self.added) > 1:
@@ -140,10 +142,10 @@ class KernelCache(PlanCache):
 class KernelDecoder(PlanDecoder):
     """Steps and draws in C; encoders, prefill and maps are the interpreter's."""
 
-    def __init__(self, plan: Plan, flat: FlatModel, run: Any, threads: int) -> None:
-        """run: `triptych_run` of the library. threads: that share the work of a step."""
+    def __init__(self, plan: Plan, flat: FlatModel, kernel: ctypes.CDLL, threads: int) -> None:
+        """kernel: see `library`. threads: that share the work of a step."""
         super().__init__(plan)
-        self._flat, self._run, self.threads = flat, run, max(1, min(threads, MAX_THREADS))
+        self._flat, self._kernel, self.threads = flat, kernel, max(1, min(threads, MAX_THREADS))
         self._itself = isinstance(plan.config.head, Mixture)  # its log-probabilities are the head's own, in numpy
 
     @contextmanager
@@ -240,6 +242,20 @@ class KernelDecoder(PlanDecoder):
         drawn: Ids = cache.work["drawn"]
         return drawn
 
+    def largest(
+        self, scores: NDArray[np.floating[Any]], offset: NDArray[np.float64], count: int
+    ) -> tuple[NDArray[np.float64], Ids, Ids]:
+        """What `generation.top.largest` finds of scores [groups, beams, V] of this decoder."""
+        groups, beams, vocabulary = scores.shape
+        given = np.ascontiguousarray(scores, np.float32), np.ascontiguousarray(offset)
+        found = (np.empty((groups, count)), np.empty((groups, count), np.int64), np.empty((groups, count), np.int64))
+        sizes = (ctypes.c_int64(size) for size in (groups, beams, vocabulary, count))
+        places = [ctypes.c_void_p(_address(array)) for array in (*given, *found)]
+        broken = self._kernel.triptych_largest(*places[:2], *sizes, *places[2:])
+        if broken >= 0:
+            raise FloatingPointError(broken)
+        return found
+
     def _call(
         self,
         cache: KernelCache,
@@ -252,6 +268,8 @@ class KernelDecoder(PlanDecoder):
         history, size = cache.history, cache.history.size
         assert history.length + steps <= size * history.ids.shape[1]
         call = cache.call = self._bound(cache) if cache.call is None else cache.call
+        if cache.moved:
+            self._bind_rows(cache, call)
         held: list[NDArray[Any]] = []  # while the library reads them
         if uniforms is None:
             call.uniforms = None
@@ -271,37 +289,37 @@ class KernelDecoder(PlanDecoder):
         if sampling is not PLAIN:
             for name in PLAIN:
                 setattr(call, name, sampling.get(name, PLAIN[name]))
-        return int(self._run(ctypes.byref(self._flat.model), ctypes.byref(call)))
+        return int(self._kernel.triptych_run(ctypes.byref(self._flat.model), ctypes.byref(call)))
 
     def _bound(self, cache: KernelCache) -> _Rows:
-        """The struct of the arrays of a cache, which do not change until rows change places."""
-        config, history = self.plan.config, cache.history
-        columns = history.ids.shape[1]
-        given: dict[str, NDArray[Any] | None] = {
-            "ids": history.ids, "source": history.source, "keys": cache.memory[0], "values": cache.memory[1],
-            "rows_of": cache.rows_of, "cross": cache.cross, "source_of": cache.source_of, "seen": cache.seen,
-            "added": cache.added, "label": cache.label, "hidden": cache.hidden, **self._work(cache),
-        }  # fmt: skip
+        """The struct of the arrays of a cache."""
+        config, columns = self.plan.config, cache.history.ids.shape[1]
+        call = _Rows(physical=cache.memory[0].shape[2], slots=cache.memory[0].shape[3], positions_count=columns)
+        call.most_keys = self._most(cache)
+        _bind(call, {"keys": cache.memory[0], "values": cache.memory[1], "cross": cache.cross, "seen": cache.seen})
         if isinstance(config.pattern, Local2D):
-            given["table"] = _block_table(config, columns)
+            _bind(call, {"table": _block_table(config, columns)})
         if self._flat.neighbours:
-            given["neighbours"] = causal_neighbours(config.pattern, columns_of(config), columns)
-        if isinstance(cache.reading, TokenSteps) and cache.reading.keyboard is not None:
-            keyboard = cache.reading.keyboard
-            given |= {"struck": keyboard.struck, "now": keyboard.now, "velocity": keyboard.velocity}
-        call = _Rows(rows=cache.rows, physical=cache.memory[0].shape[2], slots=cache.memory[0].shape[3])
-        for name, array in given.items():
-            if array is not None:
-                assert array.flags.c_contiguous
-                setattr(call, name, _address(array))
-        call.positions_count, call.most_keys = columns, self._most(cache)
+            _bind(call, {"neighbours": causal_neighbours(config.pattern, columns_of(config), columns)})
         if cache.cross is not None:
             call.sources, call.source_positions = cache.cross.shape[2], cache.cross.shape[4]
-        if cache.added is not None:
-            call.added_rows, call.added_columns = cache.added.shape[:2]
         for name in PLAIN:
             setattr(call, name, PLAIN[name])
+        self._bind_rows(cache, call)
         return call
+
+    def _bind_rows(self, cache: KernelCache, call: _Rows) -> None:
+        """Point to the arrays that are new where rows have changed places."""
+        call.rows, cache.moved = cache.rows, False
+        rows = {"ids": cache.history.ids, "source": cache.history.source, "rows_of": cache.rows_of}
+        _bind(call, {**rows, "source_of": cache.source_of, "label": cache.label, "hidden": cache.hidden})
+        if cache.added is not None:
+            call.added_rows, call.added_columns = cache.added.shape[:2]
+            _bind(call, {"added": cache.added})
+        if isinstance(cache.reading, TokenSteps) and cache.reading.keyboard is not None:
+            keyboard = cache.reading.keyboard
+            _bind(call, {"struck": keyboard.struck, "now": keyboard.now, "velocity": keyboard.velocity})
+        _bind(call, self._work(cache))
 
     def _most(self, cache: KernelCache) -> int:
         return most_keys(self.plan.config, cache.history.ids.shape[1], cache.memory[0].shape[3])
@@ -322,6 +340,14 @@ class KernelDecoder(PlanDecoder):
         work["lists"][start : start + positions] = np.arange(positions)
         work["log_probs"] = work["log_probs"][:rows]
         return {name: array for name, array in work.items() if name != "drawn"}
+
+
+def _bind(call: _Rows, arrays: Mapping[str, NDArray[Any] | None]) -> None:
+    """Point to arrays by the names of fields."""
+    for name, array in arrays.items():
+        if array is not None:
+            assert array.flags.c_contiguous
+            setattr(call, name, _address(array))
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -352,4 +378,4 @@ def decoder_of(plan: Plan, stored: Mapping[str, NDArray[Any]], threads: int) -> 
     flat = None if found is None else flat_model(plan, stored)
     if found is None or flat is None:
         return PlanDecoder(plan)
-    return KernelDecoder(plan, flat, found.triptych_run, threads)
+    return KernelDecoder(plan, flat, found, threads)

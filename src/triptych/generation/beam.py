@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from triptych.errors import UserError, expect
 from triptych.generation.forced import FREE, check_vocabulary, forced_ids
-from triptych.generation.protocol import CacheT, Ids, LogProbs, StepModel
+from triptych.generation.protocol import CacheT, Ids, LogProbs, RankingModel, StepModel
 from triptych.generation.sample import Allow, check_allowed, check_fresh
 from triptych.generation.sampling import Mask, not_finite
 from triptych.generation.top import Numbers, largest
 
+Search = Callable[[LogProbs, Numbers, int], tuple[Numbers, Ids, Ids]]
 Stop = Literal["exact", "first"]
 
 _STEEPEST = 20.0  # an alpha with which no length overflows
@@ -132,6 +133,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
     if stop not in ("exact", "first"):
         raise UserError(f"expected stop exact or first, got {stop!r}")
     forced = _forced(prefix, limits, end)
+    search = model.largest if isinstance(model, RankingModel) else largest
     log_probs = model.step(None, cache)
     check_vocabulary(forced, end, log_probs.shape[1])
     live = _Live.start(forced, beam)
@@ -139,7 +141,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
     position = 0
     while True:
         allowed = None if allow is None else check_allowed(allow(live.ids), log_probs.shape)
-        found = _extend(log_probs, live, position, end, allowed, end_allowed=position + 1 >= min_length)
+        found = _extend(log_probs, live, position, end, allowed, search, end_allowed=position + 1 >= min_length)
         ledger.finish(found, live, position, end)
         rows = _advance(found, live, ledger, position, end)
         if not live.source.size:
@@ -188,7 +190,14 @@ class _Found:
 
 
 def _extend(
-    log_probs: LogProbs, live: _Live, position: int, end: int, allowed: Mask | None, *, end_allowed: bool
+    log_probs: LogProbs,
+    live: _Live,
+    position: int,
+    end: int,
+    allowed: Mask | None,
+    search: Search,
+    *,
+    end_allowed: bool,
 ) -> _Found:
     """Rank the extensions of the live hypotheses, of log-probabilities [S * B, V], into which it writes, where they are
     `allowed` [S * B, V].
@@ -206,7 +215,7 @@ def _extend(
     if not end_allowed:
         log_probs[:, :, end] = -np.inf
     try:
-        total, origin, ids = largest(log_probs, live.total, min(2 * beam, beam * vocabulary))
+        total, origin, ids = search(log_probs, live.total, min(2 * beam, beam * vocabulary))
     except FloatingPointError as error:
         raise not_finite(position, source=int(live.source[error.args[0]])) from None
     if forced_total is None:

@@ -80,3 +80,14 @@ class DrawModel(Protocol):
         it is allowed.
         """
         ...
+
+
+@runtime_checkable
+class RankingModel(Protocol):
+    """A decoder that can also rank what its steps return."""
+
+    def largest(
+        self, scores: LogProbs, offset: NDArray[np.float64], count: int, /
+    ) -> tuple[NDArray[np.float64], Ids, Ids]:
+        """What `top.largest` finds."""
+        ...
