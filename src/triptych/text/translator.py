@@ -394,9 +394,11 @@ class Translator(Product):
 
     def _forced(self, prefix: str | Sequence[int]) -> list[int]:
         """The ids of a prefix."""
-        expect(prefix, str | Sequence, "a text as the prefix", "give one text")
         if not isinstance(prefix, str):
-            return list(prefix)
+            ids: object = prefix
+            whole = isinstance(ids, Sequence) and all(isinstance(one, int | np.integer) for one in ids)
+            expect(ids if whole else None, Sequence, "a text as the prefix", "give one text, or the ids of pieces")
+            return [int(one) for one in prefix]
         return self.codec.encode(prefix)[:-1] if prefix else []
 
     def _sources(self, lines: Iterable[str]) -> list[list[int]]:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from triptych.decode.kernel import engine
 from triptych.shape import store
 
 CARD = {
@@ -24,11 +25,11 @@ def test_a_paragraph_a_model(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         and "  scores      bleu: 41.23\n              test: 2016, 2,017\n" in out
         and "research only" in out
     )
-    assert "sha256" not in out and out.endswith("\nother\n")
+    assert "sha256: " not in out and "\nother\n\ngeneration: " in out
     assert json.loads(run("models", "--json").out)["models"][0] == CARD
 
 
 def test_nothing_ships(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "shipped", list)
     assert "no models ship" in run("models").out
-    assert json.loads(run("models", "--json").out) == {"models": []}
+    assert json.loads(run("models", "--json").out) == {"models": [], "engine": engine()}

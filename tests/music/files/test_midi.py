@@ -14,6 +14,7 @@ from triptych.music.files.reading import MusicReader, read_piece
 from triptych.music.files.save import save_music
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
+from triptych.shape.marks import marked
 
 CHORD = Piece(
     (Note(0, 4, 72), Note(4, 8, 72, voice=0), Note(0, 6, 64, 50, voice=1), Note(0, 8, 48, voice=2)),
@@ -151,7 +152,7 @@ def test_no_voice_plays_the_drums(reader: MusicReader) -> None:
 
 def test_writing_a_file(tmp_path: Path) -> None:
     save_music(CHORD, tmp_path / "deep" / "chord.mid")
-    assert (tmp_path / "deep" / "chord.mid").read_bytes() == midi_bytes(CHORD)
+    assert (tmp_path / "deep" / "chord.mid").read_bytes() == marked(midi_bytes(CHORD), ".mid")
     save_music(CHORD, tmp_path / "chord.midi")
     expected = read_piece(midi_bytes(CHORD))
     assert read_piece(tmp_path / "chord.midi") == read_piece(str(tmp_path / "chord.midi")) == expected

@@ -18,6 +18,7 @@ from triptych.music.files.save import save_music
 from triptych.music.piece.bars import in_sixteenths
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import KeySignature, Note, Piece, Tempo
+from triptych.shape.marks import marked
 
 CHOIR = ("soprano", "alto", "tenor", "bass")
 KEYS = st.integers(-7, 7)
@@ -295,9 +296,11 @@ def test_the_files(tmp_path: Path) -> None:
     for name in ("a.musicxml", "a.svg", "b.musicxml", "b.svg"):
         save_music(CHORD, tmp_path / name)
     for suffix, text in ((".musicxml", musicxml(CHORD)), (".svg", svg(CHORD))):
-        assert (tmp_path / f"a{suffix}").read_text("utf-8") == (tmp_path / f"b{suffix}").read_text("utf-8") == text
+        first, second = (tmp_path / f"{name}{suffix}" for name in "ab")
+        assert first.read_bytes() == second.read_bytes() == marked(text.encode(), suffix)
     save_music(replace(CHORD, keys=(KeySignature(0, 4),)), tmp_path / "c.svg")
-    assert (tmp_path / "c.svg").read_text("utf-8") == svg(replace(CHORD, keys=(KeySignature(0, 4),))) != svg(CHORD)
+    other = svg(replace(CHORD, keys=(KeySignature(0, 4),)))
+    assert (tmp_path / "c.svg").read_bytes() == marked(other.encode(), ".svg") and other != svg(CHORD)
 
 
 def signs(text: str) -> Counter[str]:
