@@ -20,7 +20,7 @@ VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
 CODE_LINES = 18_720  # to be 17,431; without `decode` and `studio`, which came later
-DECODE_LINES = 1_810
+DECODE_LINES = 1_850
 STUDIO_LINES = 1_200  # of its Python
 
 

@@ -108,7 +108,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
     """Return the `nbest` best hypotheses of every source, best first.
 
     Args:
-        model: anything with `step`.
+        model: anything with `step`; see `RankingModel`.
         cache: fresh, with `beam` rows a source; it is advanced, reordered and shrunk.
         end: the id of END.
         max_length: most ids of a hypothesis, END included, for all sources or for each; END is forced there
@@ -124,8 +124,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
         text: what a person sees of the ids of a hypothesis; of those that look alike the best one is returned.
 
     Raises:
-        UserError: bad settings, log-probabilities that are NaN or infinite, or a source for which nothing can end in
-            time.
+        UserError: bad settings, NaN or infinite log-probabilities, a source for which nothing can end in time.
     """
     expect(penalty, LengthPenalty, "a LengthPenalty", "try LengthPenalty(alpha=0.6)")
     limits = _limits(max_length, min_length, beam, nbest, cache.rows)
