@@ -19,7 +19,7 @@ FUNCTION_LINES = 60  # with the signature
 VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
-CODE_LINES = 18_720  # to be 17,431; without `decode` and `studio`, which came later
+CODE_LINES = 18_740  # to be 17,431; without `decode` and `studio`, which came later
 DECODE_LINES = 1_850
 STUDIO_LINES = 1_200  # of its Python
 
