@@ -2,8 +2,8 @@
 import { bytesOf, isAbort } from "./api.js";
 import { cellCursor, decodedMap, heatCanvas, percent } from "./maps.js";
 import { noteName, pitchName, placeName, writtenPiece } from "./piece.js";
-import { action } from "./settings.js";
-import { check, choice, element, notice, saveButtons, svg } from "./widgets.js";
+import { action, card, check, choice, createReadout, element, faint, inBar, layerOptions, notice } from "./widgets.js";
+import { saveButtons, scrolled, svg, upTo } from "./widgets.js";
 
 const CLOSER_ARCS = 14; // that are drawn, the strongest first
 const CLOSER_LEAST = 0.015; // of the attention of a head, for an arc
@@ -24,21 +24,21 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   let alike = null; // {values, count, edges}
   let marks = [];
   const plays = () => piece.kind === "performance";
-  const upTo = (count) => [...Array(count).keys()];
-
+  
   // -- arcs -------------------------------------------------------------------------------------------------------
-  const says = element("p", { class: "readout", role: "status" });
-  const layer = choice({ label: "Layer", options: [], onchange: draw });
+  const says = createReadout();
+  const layer = choice({ label: "Layer", onchange: draw });
   const heads = element("div", { class: "bar heads", role: "group", "aria-label": "Heads" });
 
   function options(layers, count) {
     const last = String(layers - 1);
-    layer.setOptions([...upTo(layers).map((one) => ({ value: String(one), label: `layer ${one + 1}` })),
-      { value: "mean", label: "mean of all" }], Number(layer.value) > last ? last : layer.value || last);
+    layer.setOptions([...layerOptions(layers), { value: "mean", label: "mean of all" }],
+      Number(layer.value) > last ? last : layer.value || last);
     if (heads.children.length === count) return;
     heads.replaceChildren(...upTo(count).map((head) => {
-      const { node } = check({ label: `head ${head + 1}`, value: true, onchange: draw });
-      node.classList.add(`head-${head % 4 + 1}`);
+      const number = head % 4 + 1;
+      const { node } = check({ label: `head ${head + 1}`, value: true, onchange: draw, colour: `--series-${number}` });
+      node.classList.add(`head-${number}`);
       return node;
     }));
   }
@@ -113,15 +113,14 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
 
   // -- what resembles what ----------------------------------------------------------------------------------------
   const cross = { row: 0, column: 0 };
-  const crossSays = element("p", { class: "readout", role: "status" });
+  const crossSays = createReadout();
   const frame = element("div", { class: "alike", tabindex: 0, role: "application",
     onkeydown: (event) => { if (event.key === "Enter") hear(); },
     "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages." });
   const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikePicture });
-  const alikeNode = element("section", { class: "card" }, element("h3", { text: "What comes back" }),
-    element("p", { class: "faint small", text: "Every beat beside every other: strong where they sound alike; " +
-      "stripes beside the diagonal are passages that return. Click to hear both, one after the other." }),
-    frame, crossSays, alikeSaves);
+  const alikeNode = card("What comes back",
+    faint("Every beat beside every other: strong where they sound alike; stripes beside the diagonal are passages " +
+      "that return. Click to hear both, one after the other.", "small"), frame, crossSays, alikeSaves);
 
   function showAlike({ matrix, begins, ends, repetition }) {
     const count = begins.length;
@@ -132,8 +131,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     frame.replaceChildren(canvas, mark);
     crossSays.textContent = `${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
       : `; ${percent(repetition)} of them lie in passages that come back`);
-    const grid = { x: 0, y: 0, width: count, height: count };
-    cellCursor(frame, canvas, { grid, rows: count, columns: count }, (row, column) => {
+    cellCursor(frame, canvas, { rows: count, columns: count }, (row, column) => {
       Object.assign(cross, { row, column });
       mark.replaceChildren(svg("path", { d: `M0 ${row + 0.5}H${count}M${column + 0.5} 0V${count}` }));
       const [one, other] = [row, column].map((beat) => placeName(piece, alike.edges[beat]));
@@ -143,8 +141,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function alikePicture() {
-    const [width, height] = [8 * alike.count, 8 * alike.count];
-    return svg("svg", { viewBox: `0 0 ${width} ${height}` }, svg("image", { width, height,
+    const side = 8 * alike.count;
+    return svg("svg", { viewBox: `0 0 ${side} ${side}` }, svg("image", { width: side, height: side,
       href: frame.querySelector("canvas").toDataURL(), "image-rendering": "pixelated" }));
   }
 
@@ -167,8 +165,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   const marked = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: leading });
   const scoreStatus = notice();
   const score = element("img", { class: "score", alt: "" });
-  const scoreNode = element("section", { class: "card" }, element("h3", { text: "Score" }), scoreStatus.node,
-    element("div", { class: "scroll score-frame", tabindex: 0, role: "region", "aria-label": "Score" }, score));
+  const scoreNode = card("Score", scoreStatus.node, scrolled("Score", score));
 
   function leading() {
     roll.set({ marks: marked.value ? marks : [] });
@@ -210,7 +207,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
 
   options(6, 4);
   return {
-    below: [marked.node, marksNode, element("div", { class: "bar" }, layer.node, heads), says],
+    below: [marked.node, marksNode, inBar(layer.node, heads), says],
     beside: [alikeNode, scoreNode],
     point,
     stop,

@@ -1,6 +1,6 @@
 // Pictures as arrays of pixels: drawn, saved, and a board of cells that pointer and keys draw on or walk over.
 import { bytesOf } from "./api.js";
-import { element, svg, tokenColour } from "./widgets.js";
+import { arrowStep, element, svg, tokenColour } from "./widgets.js";
 
 // Ours: {height, width, channels, bytes}; the API's has base64 `data`.
 export function pixelsOf({ height, width, channels, data }) {
@@ -117,7 +117,7 @@ export function createBoard({ label, hint, announce, name, onstroke = null, onwa
   node.addEventListener("pointercancel", lift);
   node.addEventListener("keyup", (event) => { if (event.key === "Shift") lift(); });
   node.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    const step = arrowStep(event);
     const presses = onstroke && (event.key === " " || event.key === "Enter");
     if (!step && !presses) return;
     event.preventDefault();

@@ -1,61 +1,56 @@
 // Two figures in steps: the skew of relative attention and the blocks of local attention, each with its function.
-import { element, freshId, resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
+import { action, card, element, faint, freshId, hatched, inBar, resultFooter, saveButtons } from "./widgets.js";
+import { segmented, svg, tokenColour, upTo } from "./widgets.js";
 
 const SKEW_LENGTH = 4;
 const FIGURE_CELL = 46;
 
 // Cells as SVG: rows of {text, fill, hidden, strong} or null; labels at the left and above.
 function cellsPicture({ rows, left = [], above = [], size = FIGURE_CELL, label }) {
-  const [ink, line, paper] = ["--ink", "--edge", "--paper"].map(tokenColour);
   const [indent, top] = [left.length ? 78 : 8, above.length ? 34 : 8];
   const width = indent + Math.max(...rows.map((row) => row.length)) * size + 8;
+  const height = top + rows.length * size + 8;
   const hatch = freshId("hatch");
-  const text = (x, y, content, more = {}) => svg("text", { x, y, fill: ink, "font-size": Math.min(15, size * 0.4),
-    "text-anchor": "middle", text: content, ...more });
-  return svg("svg", { viewBox: `0 0 ${width} ${top + rows.length * size + 8}`, class: "figure", role: "img",
-    "aria-label": label,
+  const text = (x, y, content, more) => svg("text", { x, y, fill: tokenColour("--ink"), "text-anchor": "middle",
+    "font-size": Math.min(15, size * 0.4), text: content, ...more });
+  const square = (x, y, edge, more) => svg("rect", { x, y, width: edge, height: edge, ...more });
+  const drawn = (cell, x, y) => [
+    square(x, y, size, { fill: cell.hidden ? `url(#${hatch})` : tokenColour(cell.fill ?? "--card"),
+      "fill-opacity": cell.faded ? 0.35 : 1, stroke: tokenColour("--edge"), "stroke-width": 1 }),
+    cell.text && text(x + size / 2, y + size / 2 + 5, cell.text, cell.ink && { fill: tokenColour(cell.ink) }),
+    cell.strong && square(x + 2, y + 2, size - 4, { fill: "none", stroke: tokenColour("--warn"), "stroke-width": 3 })];
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "figure", role: "img", "aria-label": label,
     "font-family": "system-ui, sans-serif" },
-  svg("defs", {}, svg("pattern", { id: hatch, width: 7, height: 7, patternUnits: "userSpaceOnUse",
-    patternTransform: "rotate(45)" },
-    svg("rect", { width: 7, height: 7, fill: paper }), svg("rect", { width: 1.5, height: 7, fill: line }))),
-  svg("rect", { width, height: top + rows.length * size + 8, fill: tokenColour("--card") }),
+  hatched(hatch), svg("rect", { width, height, fill: tokenColour("--card") }),
   ...above.map((one, column) => text(indent + (column + 0.5) * size, 22, one)),
   ...left.map((one, row) => text(indent - 8, top + (row + 0.5) * size + 5, one, { "text-anchor": "end" })),
-  ...rows.flatMap((row, down) => row.flatMap((cell, across) => cell ? [
-    svg("rect", { x: indent + across * size, y: top + down * size, width: size, height: size,
-      fill: cell.hidden ? `url(#${hatch})` : tokenColour(cell.fill ?? "--card"), "fill-opacity": cell.faded ? 0.35 : 1,
-        stroke: line,
-      "stroke-width": 1 }),
-    cell.text ? text(indent + (across + 0.5) * size, top + (down + 0.5) * size + 5, cell.text,
-      cell.ink ? { fill: tokenColour(cell.ink) } : {}) : null,
-    cell.strong ? svg("rect", { x: indent + across * size + 2, y: top + down * size + 2, width: size - 4,
-      height: size - 4, fill: "none",
-      stroke: tokenColour("--warn"), "stroke-width": 3 }) : null].filter(Boolean) : [])));
+  ...rows.flatMap((row, down) => row.flatMap((cell, across) =>
+    drawn(cell, indent + across * size, top + down * size))));
+}
+
+function squareOf(length, cellAt) {
+  return upTo(length).map((row) => upTo(length).map((column) => cellAt(row, column)));
 }
 
 // The skew of figure 1 of the Music Transformer on 4 positions; a cell names its query and the distance of its row.
 function skewSteps() {
-  const length = SKEW_LENGTH;
-  const names = (letter) => [...Array(length).keys()].map((one) => `${letter} ${one}`);
-  const cell = (query, distance, more) => ({ text: `q${query}·r${distance}`, fill: ["--soft", "--card"][query % 2],
-    ...more });
-  const empty = { text: "0", hidden: true };
-  const products = [...Array(length).keys()].map((query) => [...Array(length).keys()].map((column) => cell(query,
-    length - 1 - column)));
-  const padded = products.map((row) => [empty, ...row]);
+  const last = SKEW_LENGTH - 1;
+  const names = (letter) => upTo(SKEW_LENGTH).map((one) => `${letter} ${one}`);
+  const distances = upTo(SKEW_LENGTH).map((one) => `r${last - one}`);
+  const products = squareOf(SKEW_LENGTH, (query, column) => ({ text: `q${query}·r${last - column}`,
+    fill: ["--soft", "--card"][query % 2] }));
+  const padded = products.map((row) => [{ text: "0", hidden: true }, ...row]);
   const flat = padded.flat();
-  const shaped = [...Array(length + 1).keys()].map((row) => flat.slice(row * length, (row + 1) * length));
-  const cut = shaped.slice(1);
-  const marked = cut.map((row, query) => row.map((one, key) => (key <= query ? { ...one, strong: true } : { text: "",
-    hidden: true })));
-  const seen = products.map((row, query) => row.map((one, column) => (column >= length - 1 - query ? { ...one,
-    strong: true } : { ...one, faded: true })));
-  const logits = [...Array(length).keys()].map((query) => [...Array(length).keys()].map((key) => (key <= query
-    ? { text: `${query},${key}`, fill: "--soft" } : { hidden: true })));
+  const shaped = upTo(SKEW_LENGTH + 1).map((row) => flat.slice(row * SKEW_LENGTH, (row + 1) * SKEW_LENGTH));
+  const marked = squareOf(SKEW_LENGTH, (query, key) =>
+    (key <= query ? { ...shaped[query + 1][key], strong: true } : { hidden: true }));
+  const seen = squareOf(SKEW_LENGTH, (query, column) => ({ ...products[query][column],
+    ...(column >= last - query ? { strong: true } : { faded: true }) }));
+  const logits = squareOf(SKEW_LENGTH, (query, key) =>
+    (key <= query ? { text: `${query},${key}`, fill: "--soft" } : { hidden: true }));
   return [
     { title: "Products with every distance", code: "by_distance", file: "attention/relation.py", rows: products,
-      left: names("query"),
-      above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
+      left: names("query"), above: distances,
       text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In " +
         "row 0 the right columns are of use, in row 3 all of them; but a column means a distance, and attention " +
         "needs a column to mean a key." },
@@ -69,7 +64,7 @@ function skewSteps() {
       text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold " +
         "other numbers, of keys that come later; the mask hides them." },
     { title: "Ours: no copy at all", code: "_sheared", file: "attention/chunked.py", rows: seen, left: names("query"),
-      above: [...Array(length).keys()].map((one) => `r${length - 1 - one}`),
+      above: distances,
       text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view " +
         "whose rows begin one place further to the left each (the framed cells), for a chunk of queries at a time: " +
         "memory grows with n, not with n²." },
@@ -85,13 +80,11 @@ function lineSteps() {
   const [size, memory, length] = [4, 4, 16];
   const shade = (query, key) => {
     const begin = query - query % size;
-    if (key > query || key < begin - memory) return {};
-    return key >= begin ? { fill: "--series-3" } : { fill: "--series-1" };
+    if (key > query) return { hidden: true };
+    return key < begin - memory ? {} : { fill: key >= begin ? "--series-3" : "--series-1" };
   };
-  const rows = (block) => [...Array(length).keys()].map((query) => [...Array(length).keys()].map((key) => {
-    const own = Math.floor(query / size) === block;
-    return { ...shade(query, key), faded: !own && Boolean(shade(query, key).fill), hidden: key > query };
-  }));
+  const rows = (block) => squareOf(length, (query, key) => ({ ...shade(query, key),
+    faded: key <= query && Math.floor(query / size) !== block }));
   const step = (block, title, text, code, file) => ({ title, text, code, file, rows: rows(block), size: 24 });
   return [
     step(0, "The first block",
@@ -115,7 +108,7 @@ function pictureSteps() {
   const [edge, size, memory] = [8, 4, 2];
   const blockOf = (row, column) => Math.floor(row / size) * (edge / size) + Math.floor(column / size);
   const orderOf = (row, column) => blockOf(row, column) * size * size + (row % size) * size + column % size;
-  const rows = (block) => [...Array(edge).keys()].map((row) => [...Array(edge).keys()].map((column) => {
+  const rows = (block) => squareOf(edge, (row, column) => {
     const [top, begin] = [Math.floor(block / (edge / size)) * size, (block % (edge / size)) * size];
     const text = String(orderOf(row, column));
     if (blockOf(row, column) === block) return { text, fill: "--series-3", ink: "--card" };
@@ -123,7 +116,7 @@ function pictureSteps() {
     const above = row >= top - memory && row < top && across;
     const beside = row >= top && row < top + size && column >= begin - memory && column < begin;
     return above || beside ? { text, fill: "--series-1", ink: "--card" } : { text };
-  }));
+  });
   const step = (block, title, text, code) => ({ title, text, code, file: "shape/pattern.py", rows: rows(block),
     size: 38 });
   return [
@@ -144,17 +137,17 @@ function pictureSteps() {
 // One figure with its buttons; `changed(step)` is called when a person moves it.
 function createStepper({ steps, changed }) {
   let at = 0;
-  const count = element("p", { class: "faint small step-count" });
+  const count = faint("", "small step-count");
   const heading = element("h4");
   const text = element("p");
   const code = element("p", { class: "small" });
-  const frame = element("div", { class: "figure-frame" });
-  const back = element("button", { type: "button", text: "← Previous", onclick: () => move(-1) });
-  const on = element("button", { type: "button", class: "primary", text: "Next →", onclick: () => move(1) });
-  const node = element("div", { class: "stepper" }, frame, element("div", {}, element("div", { "aria-live": "polite" },
-    count, heading, text, code),
-    element("div", { class: "bar" }, back, on, saveButtons("figure", () => frame.firstChild,
-      { svg: () => frame.firstChild }))));
+  const frame = element("div");
+  const back = action("← Previous", () => move(-1));
+  const on = action("Next →", () => move(1), { class: "primary" });
+  const picture = () => frame.firstChild;
+  const node = element("div", { class: "stepper" }, frame, element("div", {},
+    element("div", { "aria-live": "polite" }, count, heading, text, code),
+    inBar(back, on, saveButtons("figure", picture, { svg: picture }))));
 
   function move(by) {
     show(at + by);
@@ -169,8 +162,8 @@ function createStepper({ steps, changed }) {
     count.textContent = `Step ${at + 1} of ${all.length}`;
     heading.textContent = one.title;
     text.textContent = one.text;
-    code.replaceChildren("In our code: ", element("code", { text: one.code }), " in ", element("code",
-      { text: one.file }));
+    const [name, file] = [one.code, one.file].map((content) => element("code", { text: content }));
+    code.replaceChildren("In our code: ", name, " in ", file);
     frame.replaceChildren(cellsPicture({ ...one, label: `${one.title}. ${one.text}` }));
     back.disabled = at === 0;
     on.disabled = at === all.length - 1;
@@ -181,32 +174,27 @@ function createStepper({ steps, changed }) {
 
 // Both figures; show({figure, step}) opens one at a step, draw() paints them anew in the theme's colours.
 export function createFigures(route) {
-  const address = (figure, step) => route.set("figure", { figure, step: step + 1 });
-  const skew = createStepper({ steps: skewSteps, changed: (step) => address("skew", step) });
   const kinds = { line: lineSteps, picture: pictureSteps };
   const which = segmented({ label: "Local attention of", value: "line",
     onchange: (value) => { local.show(0); address(value, 0); },
-    options: [{ value: "line", label: "a sequence (1-D)" }, { value: "picture", label: "a picture (2-D)" }] });
+    options: { line: "a sequence (1-D)", picture: "a picture (2-D)" } });
+  const address = (figure, step) => route.set("figure", { figure, step: step + 1 });
+  const skew = createStepper({ steps: skewSteps, changed: (step) => address("skew", step) });
   const local = createStepper({ steps: () => kinds[which.value](), changed: (step) => address(which.value, step) });
-  const foot = (figure, stepper) => resultFooter({ address: () => route.address("figure", { figure: figure(),
-    step: stepper.at + 1 }) });
-  const skewed = element("section", { class: "card" }, element("h3", { text: "Relative attention: the skew" }),
-    element("p", { class: "faint",
-    text: "Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without " +
-      "writing n × n vectors down." }),
-  skew.node, foot(() => "skew", skew));
-  const blocks = element("section", { class: "card" }, element("h3", { text: "Local attention: the blocks" }),
-    element("p", { class: "faint",
-    text: "Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), " +
-      "and nothing else." }),
-  which.node, local.node, foot(() => which.value, local));
+  const foot = (figure, stepper) => resultFooter({
+    address: () => route.address("figure", { figure: figure(), step: stepper.at + 1 }) });
+  const skewed = card("Relative attention: the skew",
+    faint("Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without " +
+      "writing n × n vectors down."), skew.node, foot(() => "skew", skew));
+  const blocks = card("Local attention: the blocks",
+    faint("Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), and " +
+      "nothing else."), which.node, local.node, foot(() => which.value, local));
   return {
     nodes: [skewed, blocks],
     show({ figure, step = 1 }) {
-      if (figure in kinds) which.value = figure;
-      const chosen = figure === "skew" ? skew : local;
       if (figure !== "skew" && !(figure in kinds)) return;
-      chosen.show(step - 1);
+      if (figure in kinds) which.value = figure;
+      (figure === "skew" ? skew : local).show(step - 1);
       (figure === "skew" ? skewed : blocks).scrollIntoView();
     },
     draw() { skew.draw(); local.draw(); },

@@ -2,7 +2,8 @@
 import { bytesOf, isAbort } from "./api.js";
 import { createBoard, outlineOf, pictureSvg, writtenPicture } from "./easel.js";
 import { heatCanvas, mapLegend, mapMost, percent } from "./maps.js";
-import { choice, element, notice, saveButtons, svg, tokenColour } from "./widgets.js";
+import { card, choice, createReadout, element, faint, layerOptions, notice, saveButtons, svg } from "./widgets.js";
+import { tokenColour } from "./widgets.js";
 
 const GAZE_WHOLE = 256; // positions of a picture whose attention is fetched at once
 const GAZE_WAIT = 90; // milliseconds on a pixel before it is asked for by itself
@@ -18,19 +19,22 @@ export function createGaze({ api, announce }) {
   let asked = new AbortController();
   let timer = null;
   const status = notice();
-  const layer = choice({ label: "Layer", options: [], onchange: () => look(pixel) });
-  const says = element("p", { class: "readout", role: "status" });
+  const layer = choice({ label: "Layer", onchange: () => look(pixel) });
+  const says = createReadout();
   const heads = element("div", { class: "gaze-heads" });
   const board = createBoard({ label: "Picture", hint: "Point at a pixel, or use the arrow keys.", announce,
     name: (row, column) => `row ${row + 1}, column ${column + 1}`, onwalk: (row, column) => look([row, column]) });
-  const legend = element("p", { class: "small gaze-legend" }, ...Object.entries(GAZE_KINDS).map(([kind, [name]]) =>
-    element("span", { class: `gaze-key key-${kind}`, text: name })));
-  const node = element("section", { class: "card gaze", hidden: true },
-    element("h3", { text: "What a pixel looked at" }),
-    element("p", { class: "faint small", text: "Point at a pixel, or walk over the picture with the arrow keys: " +
-      "outlined are the block it was made in and what it could see; beside it is what each head looked at." }),
+  const legend = element("p", { class: "small gaze-legend" },
+    ...Object.entries(GAZE_KINDS).map(([kind, [name, token]]) =>
+      element("span", { class: `gaze-key key-${kind}`, text: name, vars: { "--colour": `var(${token})` } })));
+  const node = card("What a pixel looked at",
+    faint("Point at a pixel, or walk over the picture with the arrow keys: outlined are the block it was made in and " +
+      "what it could see; beside it is what each head looked at.", "small"),
     element("div", { class: "gaze-parts" }, element("div", {}, board.node, legend), element("div", {}, layer.node, says,
       heads, mapLegend(false), saveButtons("pixel-attention", figure, { svg: figure }))), status.node);
+
+  node.classList.add("gaze");
+  node.hidden = true;
 
   function answerOf([row, column]) {
     const { picture, model, label, hidden, facts } = shown;
@@ -89,16 +93,14 @@ export function createGaze({ api, announce }) {
     const { picture } = shown;
     const { height, width } = picture;
     if (layer.input.options.length !== layers) {
-      const names = Array.from({ length: layers }, (_, one) => ({ value: String(one), label: `layer ${one + 1}` }));
-      layer.setOptions(names, layers - 1);
+      layer.setOptions(layerOptions(layers), layers - 1);
     }
     const found = read(pixel[0] * width + pixel[1], Number(layer.value));
     const outlines = (...kinds) => kinds.map((kind) =>
       svg("path", { class: `gaze-${kind}`, d: outlineOf(found[kind], height, width) }));
     board.show(picture, { drawn: outlines("memory", "query", "own") });
     heads.replaceChildren(...found.maps.map(({ values, start }, head) => element("figure", {},
-      element("div", { class: "gaze-map" },
-        heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
+      element("div", { class: "gaze-map" }, heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
         svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...outlines("memory", "own"))),
       element("figcaption", { class: "small", text: `head ${head + 1}: ${percent(start)} to the start` }))));
     const count = (mask) => mask.reduce((sum, one) => sum + one, 0);

@@ -1,10 +1,9 @@
 // The computer's keys as a piano: what is played is heard and written down, a performance to be continued.
-import { pitchName } from "./piece.js";
+import { isBlack, pitchName } from "./piece.js";
 import { element } from "./widgets.js";
 
 const KEYS_CODES = [..."AWSEDFTGYHUJKOLP"].map((letter) => `Key${letter}`).concat("Semicolon");
 const KEYS_OCTAVES = { KeyZ: -12, KeyX: 12 };
-const KEYS_BLACK = [1, 3, 6, 8, 10];
 const KEYS_VELOCITY = 76;
 const KEYS_SHORTEST = 30; // milliseconds
 
@@ -18,7 +17,7 @@ export function createKeys({ touch, onnotes, announce }) {
   const now = () => Math.round(performance.now() - begin);
 
   const buttons = KEYS_CODES.map((code, step) => element("button", {
-    type: "button", class: KEYS_BLACK.includes(step % 12) ? "key black" : "key", tabindex: step ? -1 : 0,
+    type: "button", class: isBlack(step) ? "key black" : "key", tabindex: step ? -1 : 0,
     onpointerdown: () => strike(base + step), onpointerup: () => lift(base + step),
     onpointerleave: () => lift(base + step),
     onkeydown: (event) => {

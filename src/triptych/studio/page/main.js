@@ -1,4 +1,5 @@
 // The frame of the studio: four tabs, each with an address in the fragment, and the theme.
+import { capital, isDark } from "./widgets.js";
 import { createApi } from "./api.js";
 import { mountLayers } from "./layers.js";
 import { mountNotes } from "./notes.js";
@@ -12,7 +13,7 @@ const ENDPOINTS = {
 };
 
 // "#translate/{...}" -> {tab: "words", request: {endpoint: "translate", body: {...}}}; "#words" -> no request.
-export function parsedFragment(fragment) {
+function parsedFragment(fragment) {
   const [, name, text] = /^#\/?(\w+)(?:\/(.*))?$/.exec(fragment) ?? [];
   if (name in TABS) return { tab: name, request: null };
   const tab = Object.keys(TABS).find((one) => ENDPOINTS[one].includes(name));
@@ -23,7 +24,7 @@ export function parsedFragment(fragment) {
   return { tab: tab ?? "words", request: null };
 }
 
-export function fragmentOf(endpoint, body) {
+function fragmentOf(endpoint, body) {
   return body ? `#${endpoint}/${encodeURIComponent(JSON.stringify(body))}` : `#${endpoint}`;
 }
 
@@ -63,10 +64,8 @@ function startTabs(api) {
     const known = name in mounted && addresses[name] === location.hash;
     current = name;
     addresses[name] = location.hash;
-    document.title = `${name[0].toUpperCase()}${name.slice(1)} · Triptych`;
-    if (!(name in mounted)) {
-      mounted[name] = TABS[name](document.getElementById(`panel-${name}`), { api, route: createRoute(name), announce });
-    }
+    document.title = `${capital(name)} · Triptych`;
+    mounted[name] ??= TABS[name](document.getElementById(`panel-${name}`), { api, route: createRoute(name), announce });
     if (!known) mounted[name].show(request);
   }
 
@@ -95,33 +94,23 @@ function startTabs(api) {
 
 function startTheme() {
   const button = document.getElementById("theme");
-  const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
 
   function show() {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
-    button.textContent = dark ? "Light" : "Dark";
+    button.textContent = isDark() ? "Light" : "Dark";
     button.setAttribute("aria-label", `${button.textContent} theme`);
     document.dispatchEvent(new CustomEvent("themechange"));
   }
   button.addEventListener("click", () => {
     root.dataset.theme = button.textContent.toLowerCase();
-    try {
-      localStorage.setItem("triptych-theme", root.dataset.theme);
-    } catch { /* storage is closed: the choice lasts as long as the page */ }
+    localStorage.setItem("triptych-theme", root.dataset.theme);
     show();
   });
-  try {
-    const kept = localStorage.getItem("triptych-theme");
-    if (kept === "light" || kept === "dark") root.dataset.theme = kept;
-  } catch { /* as above */ }
-  system.addEventListener("change", show);
+  const kept = localStorage.getItem("triptych-theme");
+  if (kept) root.dataset.theme = kept;
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
   show();
 }
 
-export function start() {
-  startTheme();
-  startTabs(createApi(window.TRIPTYCH_RECORDED ?? null));
-}
-
-start();
+startTheme();
+startTabs(createApi(window.TRIPTYCH_RECORDED ?? null));

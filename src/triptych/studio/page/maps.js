@@ -1,12 +1,13 @@
 // Attention maps: small canvases in a grid of layers and heads, one large with its labels, and a cell to read out.
 import { bytesOf } from "./api.js";
-import { element, freshId, isDark, saveButtons, svg, tokenColour } from "./widgets.js";
+import { arrowStep, capital, createReadout, element, freshId, hatched, isDark, saveButtons, svg } from "./widgets.js";
+import { tokenColour, upTo } from "./widgets.js";
 
 // Light means little in light, dark in dark; brightness is monotone, so that it is read without telling hues apart.
 const MAP_LIGHT = [[255, 255, 255], [207, 225, 242], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
 const MAP_DARK = [[28, 32, 38], [32, 60, 98], [62, 112, 140], [160, 172, 110], [255, 233, 150]];
-const MAP_SIGNED = { light: [[179, 72, 6], [255, 255, 255], [24, 90, 160]], dark: [[255, 166, 87], [28, 32, 38], [110,
-  178, 245]] };
+const MAP_SIGNED_LIGHT = [[179, 72, 6], [255, 255, 255], [24, 90, 160]];
+const MAP_SIGNED_DARK = [[255, 166, 87], [28, 32, 38], [110, 178, 245]];
 const MAP_CELL = 34; // dots of a cell of a large map; smaller where there are many
 
 function mapBetween(stops, value) {
@@ -16,13 +17,11 @@ function mapBetween(stops, value) {
 }
 
 // [r, g, b] of a value from 0 to 1, in the colours of the theme.
-export function heatColour(value) {
-  return mapBetween(isDark() ? MAP_DARK : MAP_LIGHT, value);
-}
+function heatColour(value) { return mapBetween(isDark() ? MAP_DARK : MAP_LIGHT, value); }
 
 // [r, g, b] of a value from -1 to 1: orange below, blue above, the card's colour at 0.
 export function signedColour(value) {
-  return mapBetween(MAP_SIGNED[isDark() ? "dark" : "light"], (value + 1) / 2);
+  return mapBetween(isDark() ? MAP_SIGNED_DARK : MAP_SIGNED_LIGHT, (value + 1) / 2);
 }
 
 // A map of the API as probabilities: at(layer, head) -> Float32Array [queries x keys]; head -1: the mean.
@@ -31,7 +30,7 @@ export function decodedMap({ shape, scale, data }) {
   const bytes = bytesOf(data);
   const size = queries * keys;
   function at(layer, head) {
-    const chosen = head < 0 ? [...Array(heads).keys()] : [head];
+    const chosen = head < 0 ? upTo(heads) : [head];
     const found = new Float32Array(size);
     for (const one of chosen) {
       const from = (layer * heads + one) * size;
@@ -55,31 +54,28 @@ export function heatCanvas({ values, rows, columns, hidden = () => false, colour
   return canvas;
 }
 
+// What a map of a layer shows; head -1 is their mean.
+export function mapName(layer, head) {
+  return `layer ${layer + 1}, ${head < 0 ? "mean of the heads" : `head ${head + 1}`}`;
+}
+
 // Small maps, a row a layer, a column a head (the last: their mean), each a button; arrow keys move among them.
 export function gridOfMaps({ map, hidden, chosen, onchoose }) {
   const columns = map.heads + 1;
-  const buttons = [];
-  for (let layer = 0; layer < map.layers; layer += 1) {
-    for (let head = 0; head < columns; head += 1) {
-      const mean = head === map.heads;
-      const values = map.at(layer, mean ? -1 : head);
-      const label = `Layer ${layer + 1}, ${mean ? "mean of the heads" : `head ${head + 1}`}`;
-      buttons.push(element("button", {
-        type: "button", class: "small-map", "aria-label": label, title: label,
-      }, heatCanvas({ values, rows: map.queries, columns: map.keys, hidden, most: mapMost(values) })));
-      const place = buttons.length - 1;
-      buttons[place].addEventListener("click", () => choose(place));
-    }
-  }
-  const titles = [...Array(columns).keys()].map((head) => element("span", {
-    class: "map-title", text: head === map.heads ? "mean" : `head ${head + 1}`,
-  }));
-  const rows = [...Array(map.layers).keys()].flatMap((layer) => [
-    element("span", { class: "map-title", text: `layer ${layer + 1}` }),
-    ...buttons.slice(layer * columns, (layer + 1) * columns),
-  ]);
+  const headOf = (place) => (place % columns === map.heads ? -1 : place % columns);
+  const layerOf = (place) => Math.floor(place / columns);
+  const buttons = upTo(map.layers * columns).map((place) => {
+    const values = map.at(layerOf(place), headOf(place));
+    const title = capital(mapName(layerOf(place), headOf(place)));
+    return element("button", { type: "button", class: "small-map", "aria-label": title, title,
+      onclick: () => choose(place) },
+    heatCanvas({ values, rows: map.queries, columns: map.keys, hidden, most: mapMost(values) }));
+  });
+  const named = (text) => element("span", { class: "map-title", text });
   const node = element("div", { class: "map-grid", role: "group", "aria-label": "Every layer and head",
-    vars: { "--columns": columns } }, element("span"), ...titles, ...rows);
+    vars: { "--columns": columns } }, element("span"), ...upTo(map.heads).map((head) => named(`head ${head + 1}`)),
+  named("mean"), ...upTo(map.layers).flatMap((layer) =>
+    [named(`layer ${layer + 1}`), ...buttons.slice(layer * columns, (layer + 1) * columns)]));
 
   function choose(place, focus = false) {
     for (const [one, button] of buttons.entries()) {
@@ -87,17 +83,16 @@ export function gridOfMaps({ map, hidden, chosen, onchoose }) {
       button.tabIndex = one === place ? 0 : -1;
     }
     if (focus) buttons[place].focus();
-    const head = place % columns;
-    onchoose(Math.floor(place / columns), head === map.heads ? -1 : head);
+    onchoose(layerOf(place), headOf(place), place);
   }
   node.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-    const next = buttons.indexOf(document.activeElement) + step;
-    if (!step || !(next in buttons)) return;
+    const [down, right] = arrowStep(event) ?? [];
+    const next = buttons.indexOf(document.activeElement) + down * columns + right;
+    if (!(next in buttons)) return;
     event.preventDefault();
     choose(next, true);
   });
-  choose(Math.min(chosen ?? columns - 1, buttons.length - 1));
+  choose(Math.min(chosen ?? buttons.length - 1, buttons.length - 1));
   return node;
 }
 
@@ -111,58 +106,46 @@ export function largeMap({ values, queries, keys, hidden = () => false, title, a
   const cell = Math.max(11, Math.min(MAP_CELL, 900 / Math.max(queries.length, keys.length)));
   const font = Math.min(15, cell * 0.62);
   const longest = (names) => Math.max(...names.map((name) => [...name].length)) * font * 0.62 + 10;
-  const left = longest(queries) + 18;
-  const top = longest(keys) + 58;
-  const width = Math.max(left + keys.length * cell, 20 + 8 * title.length) + 12;
-  const height = top + queries.length * cell + 12;
-  const most = mapMost(values);
-  const ink = tokenColour("--ink");
-  const faint = tokenColour("--faint");
-  const hatch = freshId("hatch");
-  const text = (x, y, content, more = {}) => svg("text", { x, y, fill: ink, "font-size": font, text: content,
-    ...more });
-  const cells = [];
-  for (let row = 0; row < queries.length; row += 1) {
-    for (let column = 0; column < keys.length; column += 1) {
-      const masks = hidden(row, column);
-      const fill = masks ? `url(#${hatch})` : `rgb(${heatColour(values[row * keys.length + column] / most).join()})`;
-      cells.push(svg("rect", { x: left + column * cell, y: top + row * cell, width: cell, height: cell, fill }));
-    }
-  }
-  const frame = svg("rect", { width: cell, height: cell, fill: "none", stroke: tokenColour("--warn"), "stroke-width": 3,
-    visibility: "hidden" });
+  const [left, top] = [longest(queries) + 18, longest(keys) + 58];
   const grid = { x: left, y: top, width: keys.length * cell, height: queries.length * cell };
-  const picture = svg("svg", { viewBox: `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`, class: "large-map",
+  const width = Math.ceil(Math.max(left + grid.width, 20 + 8 * title.length) + 12);
+  const height = Math.ceil(top + grid.height + 12);
+  const most = mapMost(values);
+  const hatch = freshId("hatch");
+  const text = (x, y, content, more) => svg("text", { x, y, fill: tokenColour("--ink"), "font-size": font,
+    text: content, ...more });
+  const small = { fill: tokenColour("--faint"), "font-size": 12 };
+  const shared = { width: cell, height: cell };
+  const cells = upTo(values.length).map((place) => {
+    const [row, column] = [Math.floor(place / keys.length), place % keys.length];
+    const fill = hidden(row, column) ? `url(#${hatch})` : `rgb(${heatColour(values[place] / most).join()})`;
+    return svg("rect", { x: left + column * cell, y: top + row * cell, ...shared, fill });
+  });
+  const frame = svg("rect", { ...shared, fill: "none", stroke: tokenColour("--warn"), "stroke-width": 3,
+    visibility: "hidden" });
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "large-map",
     "font-family": "system-ui, sans-serif", "aria-hidden": "true" },
-  svg("defs", {}, svg("pattern", { id: hatch, width: 7, height: 7, patternUnits: "userSpaceOnUse",
-    patternTransform: "rotate(45)" }, svg("rect", { width: 7, height: 7, fill: tokenColour("--paper") }),
-  svg("rect", { width: 2, height: 7, fill: tokenColour("--edge") }))),
-  svg("rect", { width, height, fill: tokenColour("--card") }),
-  text(10, 20, title, { "font-size": 14, "font-weight": 600 }),
-  text(left, 42, `${axes[1]} →`, { fill: faint, "font-size": 12 }),
-  text(14, top + grid.height, `← ${axes[0]}`, { fill: faint, "font-size": 12, "text-anchor": "start",
-    transform: `rotate(-90 14 ${top + grid.height})` }),
-  ...cells,
+  hatched(hatch), svg("rect", { width, height, fill: tokenColour("--card") }),
+  text(10, 20, title, { "font-size": 14, "font-weight": 600 }), text(left, 42, `${axes[1]} →`, small),
+  text(14, top + grid.height, `← ${axes[0]}`, { ...small, transform: `rotate(-90 14 ${top + grid.height})` }), ...cells,
   ...queries.map((name, row) => text(left - 6, top + (row + 0.5) * cell + font * 0.35, name, { "text-anchor": "end" })),
   ...keys.map((name, column) => text(0, 0, name, {
     transform: `translate(${left + (column + 0.5) * cell + font * 0.35} ${top - 6}) rotate(-90)` })),
   svg("rect", { ...grid, fill: "none", stroke: tokenColour("--line") }), frame);
-  picture.style.setProperty("--natural", `${Math.ceil(width)}px`);
+  picture.style.setProperty("--natural", `${width}px`);
 
-  const says = element("p", { class: "readout", role: "status",
-    text: "Point at a cell, or focus the map and use the arrow keys." });
+  const says = createReadout("Point at a cell, or focus the map and use the arrow keys.");
   const node = element("div", { class: "large-map-frame scroll", tabindex: 0, role: "group",
     "aria-label": `${title}. Arrow keys read out one cell after another.` }, picture);
   cellCursor(node, picture, { grid, rows: queries.length, columns: keys.length }, (row, column) => {
     frame.setAttribute("visibility", "visible");
     frame.setAttribute("x", left + column * cell);
     frame.setAttribute("y", top + row * cell);
-    const share = values[row * keys.length + column];
     says.textContent = hidden(row, column)
       ? `${queries[row]} must not look at ${keys[column]}: it comes later (look-ahead mask).`
-      : `${queries[row]} looks at ${keys[column]}: ${percent(share)}`;
+      : `${queries[row]} looks at ${keys[column]}: ${percent(values[row * keys.length + column])}`;
   });
-  return { node, readout: says, picture, saves: saveButtons("attention", () => picture) };
+  return [node, says, saveButtons("attention", () => picture)];
 }
 
 export function percent(share) {
@@ -170,7 +153,8 @@ export function percent(share) {
   return `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)} %`;
 }
 
-// Calls onmove(row, column) for the cell under the pointer in `picture`, or chosen by arrow keys on `node`.
+// Calls onmove(row, column) for the cell under the pointer in `picture`, or chosen by arrow keys on `node`; grid: where
+// the cells lie in the picture's own units, where they are not all of it.
 export function cellCursor(node, picture, { grid, rows, columns }, onmove) {
   let place = null;
   function move(row, column) {
@@ -179,16 +163,14 @@ export function cellCursor(node, picture, { grid, rows, columns }, onmove) {
   }
   picture.addEventListener("pointermove", (event) => {
     const box = picture.getBoundingClientRect();
-    const [width, height] = picture.viewBox
-      ? [picture.viewBox.baseVal.width, picture.viewBox.baseVal.height] : [picture.width, picture.height];
-    const x = (event.clientX - box.left) / box.width * width - grid.x;
-    const y = (event.clientY - box.top) / box.height * height - grid.y;
-    if (x >= 0 && y >= 0 && x < grid.width && y < grid.height) {
-      move(Math.floor(y / grid.height * rows), Math.floor(x / grid.width * columns));
-    }
+    const all = picture.viewBox?.baseVal ?? { width: columns, height: rows };
+    const { x, y, width, height } = grid ?? { x: 0, y: 0, ...all };
+    const across = ((event.clientX - box.left) / box.width * all.width - x) / width;
+    const down = ((event.clientY - box.top) / box.height * all.height - y) / height;
+    if (across >= 0 && down >= 0 && across < 1 && down < 1) move(Math.floor(down * rows), Math.floor(across * columns));
   });
   node.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+    const step = arrowStep(event);
     if (!step) return;
     event.preventDefault();
     if (place) move(place[0] + step[0], place[1] + step[1]);
@@ -198,8 +180,8 @@ export function cellCursor(node, picture, { grid, rows, columns }, onmove) {
 
 // The scale below maps: from nothing to the strongest, and the mask where there is one.
 export function mapLegend(masked) {
-  const bar = heatCanvas({ values: [...Array(64).keys()].map((one) => one / 63), rows: 1, columns: 64 });
+  const bar = heatCanvas({ values: upTo(64).map((one) => one / 63), rows: 1, columns: 64 });
   bar.classList.add("legend-bar");
   return element("p", { class: "legend small faint" }, "no attention ", bar, " the strongest in the map",
-    masked ? element("span", { class: "legend-mask" }) : null, masked ? " hidden by the look-ahead mask" : null);
+    ...(masked ? [element("span", { class: "legend-mask" }), " hidden by the look-ahead mask"] : []));
 }

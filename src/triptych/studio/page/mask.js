@@ -1,7 +1,6 @@
 // A mask over a picture, drawn with a brush, a rectangle and a rubber: what it hides a model will find.
 import { blankPicture, createBoard, base64Of, writtenPicture } from "./easel.js";
-import { action } from "./settings.js";
-import { element, number, segmented } from "./widgets.js";
+import { action, element, faint, inBar, number, segmented } from "./widgets.js";
 
 const MASK_PARTS = {
   "Lower half": (y) => y >= 0.5, "Right half": (y, x) => x >= 0.5,
@@ -13,8 +12,8 @@ export function createMask({ announce, onchange }) {
   let picture = blankPicture(28, 28, 1, 0);
   let mask = new Uint8Array(0);
   let before = mask; // the mask where a rectangle began
-  const tool = segmented({ label: "Mask", value: "brush", options: [{ value: "brush", label: "Brush" },
-    { value: "box", label: "Rectangle" }, { value: "rubber", label: "Rubber" }] });
+  const tool = segmented({ label: "Mask", value: "brush",
+    options: { brush: "Brush", box: "Rectangle", rubber: "Rubber" } });
   const reach = number({ label: "Brush", value: 4, min: 1, max: 16 });
   const board = createBoard({ label: "Picture to complete", announce, onstroke,
     hint: "Draw over what the model shall find: arrow keys walk, Space draws, Shift with arrow keys draws on.",
@@ -57,12 +56,11 @@ export function createMask({ announce, onchange }) {
 
   document.addEventListener("themechange", render);
   return {
-    node: element("div", { class: "card easel" }, board.node, element("div", {},
-      element("div", { class: "bar" }, tool.node, reach.node),
+    node: element("div", { class: "card easel" }, board.node, element("div", {}, inBar(tool.node, reach.node),
       element("div", { class: "bar", role: "group", "aria-label": "Hide a part" },
         ...Object.entries(MASK_PARTS).map(([name, part]) => action(name, () => hide(part), { class: "quiet" }))),
-      element("p", { class: "faint small", text: "The checkerboard is hidden: the model fills it in, and leaves " +
-        "every other pixel as it is. Drop a picture of your own anywhere here." }))),
+      faint("The checkerboard is hidden: the model fills it in, and leaves every other pixel as it is. Drop a " +
+        "picture of your own anywhere here.", "small"))),
     render,
     focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture), hidden: base64Of(mask) }),

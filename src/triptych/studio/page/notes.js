@@ -2,13 +2,13 @@
 import { bytesOf, canonical, isAbort } from "./api.js";
 import { createCloser } from "./closer.js";
 import { createKeys } from "./keys.js";
-import { barTicks, cleared, openCells, openSpans, pieceOf, placeName, VOICES } from "./piece.js";
+import { barTicks, cleared, lockedCells, openCells, openSpans, pieceOf, placeName, VOICES } from "./piece.js";
 import { withCells, writtenPiece } from "./piece.js";
 import { createRoll } from "./roll.js";
-import { action, drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
+import { drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
 import { createPlayer, secondsOf } from "./sound.js";
-import { check, choice, download, element, notice, number } from "./widgets.js";
-import { resultFooter, saveButtons, segmented, svg, tokenColour } from "./widgets.js";
+import { action, capital, check, choice, download, element, folded, inBar, notice, number } from "./widgets.js";
+import { panelHead, resultFooter, saveButtons, segmented, svg, tokenColour, upTo } from "./widgets.js";
 
 const NOTES_VERBS = { compose: "Compose", continue: "Continue", harmonize: "Harmonize", infill: "Fill in what's open" };
 const NOTES_EMPTY = { kind: "chorale", steps: 64, notes: [] };
@@ -37,12 +37,11 @@ export function mountNotes(panel, { api, route, announce }) {
     onvoice: (voice) => { voices.value = String(voice); spoken(); announce(VOICES[voice]); },
   });
   const kind = segmented({ label: "Music", value: "chorale", onchange: (now) => begin(now),
-    options: [{ value: "chorale", label: "Four voices" }, { value: "performance", label: "Piano" }] });
-  const model = choice({ label: "Model for composing", options: [] });
-  const filler = choice({ label: "Model for filling in", options: [] });
-  const label = choice({ label: "Key", options: [] });
-  const examples = choice({ label: "Start from", options: [],
-    onchange: (place) => begin(kind.value, examples.all[place]) });
+    options: { chorale: "Four voices", performance: "Piano" } });
+  const model = choice({ label: "Model for composing" });
+  const filler = choice({ label: "Model for filling in" });
+  const label = choice({ label: "Key" });
+  const examples = choice({ label: "Start from", onchange: (place) => begin(kind.value, examples.all[place]) });
   const count = number({ label: "Takes", value: 2, min: 1, max: 4 });
   const bars = number({ label: "Bars to add", value: 8, min: 1, max: 64 });
   const seconds = number({ label: "Seconds to add", value: 15, min: 1, max: 120 });
@@ -55,9 +54,9 @@ export function mountNotes(panel, { api, route, announce }) {
     area: panel, onfile: read });
   const strip = element("div", { class: "takes", role: "group", "aria-label": "Takes" });
   const tools = segmented({ label: "Tool", value: "draw", onchange: (tool) => roll.set({ tool, arcs: [] }),
-    options: ["draw", "erase", "look"].map((value) => ({ value, label: value[0].toUpperCase() + value.slice(1) })) });
-  const voices = segmented({ label: "Voice", value: "0", onchange: spoken, options: [...VOICES, "all"].map(
-    (name, voice) => ({ value: voice < 4 ? String(voice) : name, label: name[0].toUpperCase() + name.slice(1) })) });
+    options: { draw: "Draw", erase: "Erase", look: "Look" } });
+  const voices = segmented({ label: "Voice", value: "0", onchange: spoken,
+    options: { ...VOICES.map(capital), all: "All" } });
   const undo = action("Undo", () => travel(past, future, "Undone"));
   const redo = action("Redo", () => travel(future, past, "Redone"));
   const where = element("span", { class: "where" });
@@ -71,8 +70,10 @@ export function mountNotes(panel, { api, route, announce }) {
   const tempo = number({ label: "Tempo", value: 84, min: 20, max: 300, onchange: paced });
   const loop = check({ label: "Loop", onchange: looped });
   const mutes = element("div", { class: "bar mutes", role: "group", "aria-label": "Voices that are heard" },
-    ...VOICES.map((name, voice) =>
-      check({ label: name, value: true, onchange: (on) => player.mute(voice, !on) }).node));
+    ...VOICES.map((name, voice) => check({ label: name, value: true, colour: `--series-${voice + 1}`,
+      onchange: (on) => player.mute(voice, !on) }).node));
+  const ofChorales = [voices.node, locks, mutes, verbs.harmonize, verbs.infill, filler.node, model.node, bars.node,
+    tempo.node];
   const footer = element("div");
   const looks = element("div");
 
@@ -98,8 +99,7 @@ export function mountNotes(panel, { api, route, announce }) {
   function shown() {
     const { piece, open, about } = state;
     kind.value = piece.kind;
-    for (const node of [voices.node, locks, mutes, verbs.harmonize, verbs.infill, filler.node, model.node, bars.node,
-      tempo.node]) node.hidden = piano();
+    for (const node of ofChorales) node.hidden = piano();
     for (const node of [listen, seconds.node]) node.hidden = !piano();
     player.load(piece);
     slider.max = piece.length;
@@ -109,15 +109,12 @@ export function mountNotes(panel, { api, route, announce }) {
     moved();
     takes.forEach(card);
     closer?.update(piece, about?.model ?? (piano() ? nameOf("play") : model.value));
-    const has = { mid: true, musicxml: true, wav: !api.recorded, svg: facts?.has.score };
-    const saves = Object.keys(has).filter((format) => has[format]).map((format) =>
+    const formats = ["mid", "musicxml", ...(api.recorded ? [] : ["wav"]), ...(facts?.has.score ? ["svg"] : [])];
+    const saves = formats.map((format) =>
       action(`Save .${format}`, () => save(format), { class: "quiet", disabled: !piece.notes.length }));
     saves.push(element("span", { class: "saves" }, "Roll: ", saveButtons("roll", () => roll.picture)));
-    if (about?.files.length) {
-      const [name] = about.files;
-      const given = () => save("mid", about.settings.piece, name);
-      saves.push(action(`Save ${name} (what was given)`, given, { class: "quiet" }));
-    }
+    for (const name of about?.files ?? []) saves.push(action(`Save ${name} (what was given)`,
+      () => save("mid", about.settings.piece, name), { class: "quiet" }));
     footer.replaceChildren(resultFooter(!about ? { model: "none yet: these notes are yours", saves }
       : { model: about.model, seed: about.seed, settings: factsOf(about.settings), command: about.command,
         address: route.address(about.verb, about.settings), saves }));
@@ -141,7 +138,7 @@ export function mountNotes(panel, { api, route, announce }) {
 
   // Lock (0) or open (1) the chosen voices in the span, or in the whole piece; and take their notes away.
   function cells(value, clears = false) {
-    const { from, until } = { from: 0, until: state.piece.length, ...roll.span };
+    const { from, until } = roll.span ?? whole();
     const own = voices.value === "all" ? NOTES_ALL : [Number(voices.value)];
     const piece = clears ? own.reduce((now, voice) => cleared(now, voice, from, until), state.piece) : state.piece;
     change({ ...state, piece, open: withCells(state.open, piece.length, own, from, until, value) });
@@ -173,8 +170,7 @@ export function mountNotes(panel, { api, route, announce }) {
 
   function moved(follow = false) {
     const tick = player.position();
-    const speed = piano() ? 1 : tempo.value / state.piece.tempo;
-    const time = (ticks) => new Date(1_000 * secondsOf(state.piece, ticks) / speed).toISOString().slice(14, 19);
+    const time = (ticks) => new Date(1_000 * secondsOf(state.piece, ticks) / speed()).toISOString().slice(14, 19);
     roll.head(tick, follow);
     slider.value = tick;
     slider.setAttribute("aria-valuetext", placeName(state.piece, Math.floor(tick)));
@@ -182,8 +178,10 @@ export function mountNotes(panel, { api, route, announce }) {
   }
 
   function seek(tick) { player.seek(tick); moved(); }
-  function paced() { player.tempo(piano() ? 1 : tempo.value / state.piece.tempo); moved(); }
-  function looped() { player.loop(loop.value ? { from: 0, until: state.piece.length, ...roll.span } : null); }
+  function speed() { return piano() ? 1 : tempo.value / state.piece.tempo; }
+  function paced() { player.tempo(speed()); moved(); }
+  function looped() { player.loop(loop.value ? roll.span ?? whole() : null); }
+  function whole() { return { from: 0, until: state.piece.length }; }
 
   // -- asking the models ---------------------------------------------------------------------------------------------
   function bodyOf(verb, take) {
@@ -201,7 +199,7 @@ export function mountNotes(panel, { api, route, announce }) {
     const here = canonical(writtenPiece(state.piece));
     const recorded = examples.all.filter(({ verb: one, body }) => api.recorded && one === verb &&
       (!body.piece || canonical(writtenPiece(pieceOf(body.piece))) === here)).map(({ body }) => body);
-    start(verb, recorded.length ? recorded : [...Array(count.value).keys()].map((take) => bodyOf(verb, take)));
+    start(verb, recorded.length ? recorded : upTo(count.value).map((take) => bodyOf(verb, take)));
   }
 
   async function start(verb, bodies) {
@@ -236,8 +234,7 @@ export function mountNotes(panel, { api, route, announce }) {
 
   // The first take is seen in the roll while it is written, all of them in their strip.
   async function follow(take, place, signal) {
-    const { verb, body } = take;
-    const open = body.open ?? [];
+    const { verb, body, body: { open = [] } } = take;
     take.live = pieceOf(body.piece ?? { ...NOTES_EMPTY, kind: state.piece.kind, steps: 16, tempo: body.tempo });
     for (const [voice, from, until] of open) take.live = cleared(take.live, voice, from, until);
     for await (const { event, data } of api.stream(verb, body, { signal })) {
@@ -256,9 +253,10 @@ export function mountNotes(panel, { api, route, announce }) {
 
   function card(take, place) {
     const text = take.about ? `Take ${place + 1} · seed ${take.about.seed}` : `Take ${place + 1} …`;
-    take.node.replaceChildren(element("button", { type: "button", class: "take", disabled: !take.about,
-      "aria-pressed": String(state.take === take), onclick: () => adopt(take) }, small(take.live),
-    element("span", { text })));
+    const button = action("", () => adopt(take), { class: "take", disabled: !take.about,
+      "aria-pressed": String(state.take === take) });
+    button.append(small(take.live), element("span", { text }));
+    take.node.replaceChildren(button);
   }
 
   function small({ notes, length }) {
@@ -273,11 +271,7 @@ export function mountNotes(panel, { api, route, announce }) {
   function adopt(take) {
     const { live: piece, about, verb } = take;
     const again = takes.includes(state.take); // another take in place of this one
-    const open = withCells(openCells(piece), piece.length, NOTES_ALL, 0, piece.length, 0);
-    roll.set({ span: null });
-    change({ piece, open, about, take }, !again);
-    tempo.value = Math.round(piece.tempo);
-    paced();
+    place({ piece, open: lockedCells(piece), about, take }, !again);
     roll.head(0, true);
     route.set(verb, about.settings, { push: true });
   }
@@ -319,9 +313,14 @@ export function mountNotes(panel, { api, route, announce }) {
   function give(piece, open = openCells(piece), remember = true) {
     takes = [];
     strip.replaceChildren();
+    place({ piece, open }, remember);
+  }
+
+  // Another piece, with its own tempo and no span.
+  function place(now, remember) {
     roll.set({ span: null });
-    change({ piece, open }, remember);
-    tempo.value = Math.round(piece.tempo);
+    change(now, remember);
+    tempo.value = Math.round(now.piece.tempo);
     paced();
   }
 
@@ -353,24 +352,20 @@ export function mountNotes(panel, { api, route, announce }) {
     const piece = pieceOf(body.piece ?? { ...NOTES_EMPTY, kind: kind.value });
     if (body.steps) bars.value = Math.ceil(body.steps / barTicks(piece));
     seconds.value = body.seconds ?? seconds.value;
-    const locked = withCells(openCells(piece), piece.length, NOTES_ALL, 0, piece.length, 0);
     give(piece, body.open?.reduce((open, [voice, from, until]) =>
-      withCells(open, piece.length, [voice], from, until, 1), locked), false);
+      withCells(open, piece.length, [voice], from, until, 1), lockedCells(piece)), false);
     past.length = future.length = 0;
     enabled();
   }
 
-  // -- the panel -----------------------------------------------------------------------------------------------------
   panel.append(
-    element("h2", { text: "Notes: music in four voices and on the piano" }),
-    element("p", { class: "lead", text: "Draw a few notes and let a Music Transformer write the rest: harmonize a " +
-      "melody, continue a beginning, fill in what you leave open. Then listen, and see what each note looked at." }),
-    element("div", { class: "card" }, element("div", { class: "bar" }, kind.node, examples.node, label.node, bars.node,
-      seconds.node, count.node),
+    ...panelHead("Notes: music in four voices and on the piano", "Draw a few notes and let a Music Transformer write " +
+      "the rest: harmonize a melody, continue a beginning, fill in what you leave open. Then listen, and see what " +
+      "each note looked at."),
+    element("div", { class: "card" }, inBar(kind.node, examples.node, label.node, bars.node, seconds.node, count.node),
       element("div", { class: "bar verbs" }, ...Object.values(verbs), stop, listen, opener), keys.node,
-      element("details", {}, element("summary", { text: "More settings" }),
-        element("div", { class: "bar" }, model.node, filler.node, ...drawing.nodes)), status.node, strip),
-    element("div", { class: "card" }, element("div", { class: "bar" }, tools.node, voices.node, undo, redo,
+      folded("More settings", inBar(model.node, filler.node, ...drawing.nodes)), status.node, strip),
+    element("div", { class: "card" }, inBar(tools.node, voices.node, undo, redo,
       action("−", () => roll.zoom(0.8), { "aria-label": "Zoom out" }),
       action("+", () => roll.zoom(1.25), { "aria-label": "Zoom in" })), locks, roll.node,
     element("div", { class: "transport" }, play, slider, clock, tempo.node, loop.node), mutes, looks, footer));

@@ -1,7 +1,6 @@
 // A small picture drawn with a palette: pencil, fill, undo.
 import { blankPicture, colourAt, createBoard, writtenPicture } from "./easel.js";
-import { action } from "./settings.js";
-import { element, segmented, svg } from "./widgets.js";
+import { action, element, faint, inBar, segmented, svg } from "./widgets.js";
 
 const PALETTE = { black: "#000000", grey: "#6b6f76", "light grey": "#c9ccd1", white: "#ffffff", red: "#c62f2f",
   orange: "#ef8a2c", yellow: "#ffd23f", cream: "#f7e7b5", green: "#3f9b4b", "light green": "#a6d96a", blue: "#1f6fb5",
@@ -13,8 +12,7 @@ export function createPalette({ announce, onchange }) {
   let colour = PALETTE.red;
   const past = [];
   const bytesFor = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  const tool = segmented({ label: "Draw with", value: "pencil", options: [{ value: "pencil", label: "Pencil" },
-    { value: "fill", label: "Fill" }] });
+  const tool = segmented({ label: "Draw with", value: "pencil", options: { pencil: "Pencil", fill: "Fill" } });
   const undo = action("Undo", () => { picture = past.pop(); render(); });
   const own = element("input", { type: "color", value: "#e8862a", "aria-label": "A colour of your own",
     oninput: () => { colour = own.value; } });
@@ -63,9 +61,9 @@ export function createPalette({ announce, onchange }) {
   return {
     node: element("div", { class: "card easel" }, board.node, element("div", {},
       element("div", { class: "swatches", role: "radiogroup", "aria-label": "Palette" }, ...swatches, own),
-      element("div", { class: "bar" }, tool.node, undo, action("Clear", clear)),
-      element("p", { class: "faint small", text: "Draw a small picture, or drop one anywhere here: the model invents " +
-        "the details of a large one that becomes yours again when it is shrunk." }))),
+      inBar(tool.node, undo, action("Clear", clear)),
+      faint("Draw a small picture, or drop one anywhere here: the model invents the details of a large one that " +
+        "becomes yours again when it is shrunk.", "small"))),
     render,
     focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture) }),

@@ -24,17 +24,13 @@ export function pieceOf(given) {
 export function writtenPiece(piece) {
   const notes = [...piece.notes].sort((one, other) => one.start - other.start || one.end - other.end ||
     one.pitch - other.pitch || one.voice - other.voice);
-  if (piece.kind === "performance") {
-    return {
-      kind: "performance", seconds: piece.length / PIECE_MILLI,
-      notes: piece.notes.map((note) => [note.start / PIECE_MILLI, note.pitch, note.velocity,
-        (note.end - note.start) / PIECE_MILLI]),
-    };
+  const { kind, length, tempo, pickup, metre, key } = piece;
+  if (kind === "performance") {
+    return { kind, seconds: length / PIECE_MILLI, notes: piece.notes.map(({ start, end, pitch, velocity }) =>
+      [start / PIECE_MILLI, pitch, velocity, (end - start) / PIECE_MILLI]) };
   }
-  return {
-    kind: "chorale", steps: piece.length, notes: notes.map((note) => [note.start, note.end, note.pitch, note.voice]),
-    tempo: piece.tempo, pickup: piece.pickup, metre: piece.metre, key: piece.key,
-  };
+  return { kind, steps: length, tempo, pickup, metre, key,
+    notes: notes.map((note) => [note.start, note.end, note.pitch, note.voice]) };
 }
 
 export function barTicks(piece) {
@@ -58,6 +54,8 @@ export function placeName(piece, tick) {
   const within = bar < 0 ? tick : tick - piece.pickup - bar * barTicks(piece);
   return `${bar < 0 ? "upbeat" : `bar ${bar + 1}`}, beat ${+(within * piece.metre[1] / 16 + 1).toFixed(2)}`;
 }
+
+export function isBlack(pitch) { return [1, 3, 6, 8, 10].includes(pitch % 12); }
 
 export function pitchName(pitch) { return `${PIECE_NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`; }
 
@@ -89,6 +87,9 @@ export function openCells(piece) {
   return VOICES.map((_, voice) => new Uint8Array(piece.length).fill(
     piece.notes.length > 0 && piece.notes.every((note) => note.voice !== voice) ? 1 : 0));
 }
+
+// All of them locked.
+export function lockedCells(piece) { return openCells(piece).map((row) => row.fill(0)); }
 
 // The same with a span opened (1) or locked (0), as long as the piece: what is added at the end is open.
 export function withCells(open, length, voices, from, until, value) {

@@ -4,8 +4,9 @@ import { blankPicture, base64Of, pictureCanvas, pictureSvg, pixelsOf } from "./e
 import { createGaze } from "./gaze.js";
 import { createMask } from "./mask.js";
 import { createPalette } from "./palette.js";
-import { action, drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
-import { choice, element, notice, number, resultFooter, saveButtons, segmented } from "./widgets.js";
+import { drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
+import { action, choice, element, folded, inBar, notice, number, panelHead, resultFooter } from "./widgets.js";
+import { saveButtons, segmented } from "./widgets.js";
 
 const PIXELS_TASKS = {
   paint: { verb: "Paint", noun: "picture", count: 8, label: "Picture of" },
@@ -17,13 +18,13 @@ const PIXELS_FRAMES = 60; // of a recorded answer that is shown as if it were ma
 export function mountPixels(panel, { api, route, announce }) {
   let facts = null; // the answer of /api/models
   let running = null; // an AbortController while a model draws
-  let paused = null; // {going, resume} while nothing is shown of what comes
+  let paused = null; // {promise, resolve} while nothing is shown of what comes
   const forms = {}; // of each task: controls, what is given, what was made
   const gaze = createGaze({ api, announce });
   const status = notice();
   const body = element("div");
   const task = segmented({ label: "What to do", value: "paint", onchange: open,
-    options: Object.entries(PIXELS_TASKS).map(([value, { verb }]) => ({ value, label: verb })) });
+    options: Object.fromEntries(Object.entries(PIXELS_TASKS).map(([value, { verb }]) => [value, verb])) });
   const opener = fileInput({ label: "Open a picture", accept: "image/*", area: panel, onfile: read });
   const modelOf = (name) => facts.models.find((one) => one.name === name);
 
@@ -33,7 +34,7 @@ export function mountPixels(panel, { api, route, announce }) {
     const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
     const form = { name, noun, status: notice(), drawing: drawSettings(), made: [], answer: null, chosen: 0,
       model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
-      label: choice({ label, options: [] }),
+      label: choice({ label }),
       count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
       go: action(verb, () => ask(form), { class: "primary" }),
       pause: action("Pause", () => pause(form), { hidden: true }),
@@ -43,19 +44,20 @@ export function mountPixels(panel, { api, route, announce }) {
     form.easel = easel?.({ announce, onchange: (can) => { form.go.disabled = !can || running !== null; } });
     form.output = element("div", { class: "card", hidden: true }, form.results, form.one, form.footer);
     const examples = facts.examples[name] ?? [];
-    form.node = element("div", {}, element("div", { class: "card" }, element("div", { class: "bar" }, form.label.node,
-      form.count.node, form.go, form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
+    form.node = element("div", {}, element("div", { class: "card" }, inBar(form.label.node, form.count.node, form.go,
+      form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
         action(`Example ${place + 1}`, () => fill(form, one), { class: "quiet" }))),
-    element("details", {}, element("summary", { text: "More settings" }),
-      element("div", { class: "bar" }, form.model.node, ...form.drawing.nodes)), form.status.node),
+    folded("More settings", inBar(form.model.node, ...form.drawing.nodes)), form.status.node),
     form.easel?.node, form.output);
     return form;
   }
 
   function modelled(form) {
     form.label.setOptions(optionsOf(modelOf(form.model.value)?.labels ?? [], "anything"), "");
-    form.drawing.fill({ temperature: form.name === "upscale" ? "" : 1 }); // an enlarging model has its own
+    form.drawing.fill(usual(form));
   }
+
+  function usual(form) { return { temperature: form.name === "upscale" ? "" : 1 }; } // an enlarging model has its own
 
   // A picture to begin with, in the size that the model reads.
   async function begin(form) {
@@ -72,16 +74,14 @@ export function mountPixels(panel, { api, route, announce }) {
     modelled(form);
     form.label.value = given.label ?? "";
     form.count.value = given.count ?? form.count.value;
-    form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? (form.name === "upscale" ? "" : 1) });
+    form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? usual(form).temperature });
     if (given.picture) form.easel?.set(pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
     form.example = given;
     form.filled = JSON.stringify(bodyOf(form));
   }
 
   function bodyOf(form) {
-    const settings = form.drawing.read();
-    if (!Number.isFinite(settings.temperature)) settings.temperature = null;
-    return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...settings,
+    return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...form.drawing.read(),
       ...form.easel?.read() };
   }
 
@@ -93,23 +93,23 @@ export function mountPixels(panel, { api, route, announce }) {
 
   // -- making pictures --------------------------------------------------------------------------------------------
   function pause(form) {
-    paused?.resume();
-    if (paused) paused = null;
-    else {
-      paused = {};
-      paused.going = new Promise((resume) => { paused.resume = resume; });
-    }
+    paused?.resolve();
+    paused = paused ? null : Promise.withResolvers();
     form.pause.textContent = paused ? "Go on" : "Pause";
+  }
+
+  function busy(form, on) {
+    form.go.disabled = on;
+    form.pause.hidden = form.stop.hidden = !on;
   }
 
   async function start(form, request) {
     running?.abort();
     const own = running = new AbortController();
-    own.signal.addEventListener("abort", () => paused?.resume());
+    own.signal.addEventListener("abort", () => paused?.resolve());
     paused = null;
     form.pause.textContent = "Pause";
-    form.pause.hidden = form.stop.hidden = false;
-    form.go.disabled = true;
+    busy(form, true);
     form.status.busy("The model draws, one position after another …");
     try {
       await follow(form, request, own.signal);
@@ -121,15 +121,14 @@ export function mountPixels(panel, { api, route, announce }) {
     }
     if (running !== own) return;
     running = paused = null;
-    form.pause.hidden = form.stop.hidden = true;
-    form.go.disabled = false;
+    busy(form, false);
   }
 
   // Pictures as they come: what is not made yet is a checkerboard.
   async function follow(form, request, signal) {
     let going = null;
     for await (const { event, data } of slowly(api.stream(form.name, request, { signal }))) {
-      if (paused) await paused.going;
+      await paused?.promise;
       signal.throwIfAborted();
       if (event === "start") going = begun(form, data);
       else if (event === "pixels") going(data.first, bytesOf(data.values));
@@ -148,8 +147,7 @@ export function mountPixels(panel, { api, route, announce }) {
     form.output.hidden = false;
     form.one.replaceChildren();
     form.footer.replaceChildren();
-    form.results.replaceChildren(...parts.map(({ canvas }, place) => element("button", { type: "button",
-      class: "pixels-one", disabled: true, "aria-label": `${form.noun} ${place + 1}` }, canvas)));
+    form.results.replaceChildren(...parts.map(({ canvas }, place) => pictureButton(form, place, canvas)));
     return (first, values) => parts.forEach(({ picture, veil, canvas }, row) => {
       const tokens = values.length / count;
       for (let step = 0; step < tokens; step += 1) {
@@ -160,6 +158,12 @@ export function mountPixels(panel, { api, route, announce }) {
       }
       pictureCanvas(picture, { veil, canvas });
     });
+  }
+
+  function pictureButton(form, place, canvas, onclick = null) {
+    const more = onclick ? ": look at what its pixels looked at" : "";
+    return element("button", { type: "button", class: "pixels-one", disabled: !onclick, onclick,
+      "aria-label": `${form.noun} ${place + 1}${more}` }, canvas);
   }
 
   // A recorded answer comes at once: it is shown in the order in which it was made.
@@ -182,9 +186,8 @@ export function mountPixels(panel, { api, route, announce }) {
   function finish(form, answer) {
     const { settings, model, seed, command, files } = answer;
     Object.assign(form, { answer, made: answer.pictures.map(pixelsOf) });
-    form.results.replaceChildren(...form.made.map((picture, place) => element("button", { type: "button",
-      class: "pixels-one", "aria-label": `${form.noun} ${place + 1}: look at what its pixels looked at`,
-      onclick: () => choose(form, place) }, pictureCanvas(picture))));
+    form.results.replaceChildren(...form.made.map((picture, place) =>
+      pictureButton(form, place, pictureCanvas(picture), () => choose(form, place))));
     form.footer.replaceChildren(resultFooter({ model, seed, settings: factsOf(settings), command,
       address: route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
     route.set(form.name, settings, { push: true });
@@ -257,9 +260,9 @@ export function mountPixels(panel, { api, route, announce }) {
     for (const input of task.node.querySelectorAll("input")) input.disabled = !(input.value in forms);
   }
 
-  panel.append(element("h2", { text: "Pixels: pictures made one position after another" }),
-    element("p", { class: "lead", text: "An Image Transformer paints clothes, completes what you hide, and enlarges " +
-      "what you draw. Then point at any pixel to see what it looked at." }), task.node, status.node, body, gaze.node);
+  panel.append(...panelHead("Pixels: pictures made one position after another", "An Image Transformer paints " +
+    "clothes, completes what you hide, and enlarges what you draw. Then point at any pixel to see what it looked at."),
+  task.node, status.node, body, gaze.node);
 
   return {
     async show(request) {

@@ -1,7 +1,7 @@
 // Sinusoidal positions as a picture: a row a position, a column a dimension, and the wave of the column pointed at.
 import { bytesOf } from "./api.js";
 import { cellCursor, heatCanvas, signedColour } from "./maps.js";
-import { element, notice, saveButtons, svg, tokenColour } from "./widgets.js";
+import { card, createReadout, element, faint, notice, saveButtons, svg, tokenColour, upTo } from "./widgets.js";
 
 const POSITIONS_SHOWN = 64;
 
@@ -9,14 +9,13 @@ export function createPositions(api) {
   const frame = element("div", { class: "positions-frame", tabindex: 0, role: "group",
     "aria-label": "Sinusoidal positions. Arrow keys read out one value after another." });
   const wave = element("div", { class: "wave" });
-  const says = element("p", { class: "readout", role: "status" });
+  const says = createReadout();
   const saves = element("div");
   const status = notice();
-  const node = element("section", { class: "card" }, element("h3", { text: "How it knows where a word is" }),
-    element("p", { class: "faint",
-      text: "Attention alone does not see order. So to each word's vector a pattern of its position is added: " +
-        "waves, quick ones in the first dimensions, ever slower ones in the later. A row is a position, a column a " +
-        "dimension; blue is +1, orange −1." }), status.node, frame, says, wave, saves);
+  const node = card("How it knows where a word is",
+    faint("Attention alone does not see order. So to each word's vector a pattern of its position is added: waves, " +
+      "quick ones in the first dimensions, ever slower ones in the later. A row is a position, a column a " +
+      "dimension; blue is +1, orange −1."), status.node, frame, says, wave, saves);
   let answer = null;
   let chosen = [10, 8];
 
@@ -26,30 +25,29 @@ export function createPositions(api) {
     const values = Float32Array.from(bytesOf(data), (byte) => (byte - zero) * scale);
     const canvas = heatCanvas({ values, rows: length, columns: width, colour: signedColour });
     const marker = element("span", { class: "column-marker", vars: { "--columns": width } });
+    const height = (row, dimension) => 40 - 32 * values[row * width + dimension];
     frame.replaceChildren(canvas, marker);
-    const grid = { x: 0, y: 0, width, height: length };
     const read = (position, dimension) => {
       chosen = [position, dimension];
       const pair = dimension - dimension % 2;
       const period = 2 * Math.PI * 10_000 ** (pair / width);
       const wavelength = period < 100 ? period.toFixed(1) : Math.round(period).toLocaleString("en");
-      says.textContent = `Position ${position}, dimension ${dimension}: ${dimension % 2 ? "cos" : "sin"}(${position} / ` +
+      const name = dimension % 2 ? "cos" : "sin";
+      says.textContent = `Position ${position}, dimension ${dimension}: ${name}(${position} / ` +
         `10000^(${pair}/${width})) = ${values[position * width + dimension].toFixed(2)}. ` +
         `This wave repeats every ${wavelength} positions.`;
       marker.style.setProperty("--at", dimension);
-      const points = [...Array(length).keys()].map((row) => `${row * 8 + 4},${40 - 32 * values[row * width + dimension]}`);
+      const points = upTo(length).map((row) => `${row * 8 + 4},${height(row, dimension)}`).join(" ");
       wave.replaceChildren(svg("svg", { viewBox: `0 0 ${length * 8} 80`, "aria-hidden": "true" },
         svg("path", { d: `M0 40H${length * 8}`, stroke: tokenColour("--line") }),
-        svg("polyline", { points: points.join(" "), fill: "none", stroke: tokenColour("--accent"), "stroke-width": 2 }),
-        svg("circle", { cx: position * 8 + 4, cy: 40 - 32 * values[position * width + dimension], r: 5,
-          fill: tokenColour("--warn") })));
+        svg("polyline", { points, fill: "none", stroke: tokenColour("--accent"), "stroke-width": 2 }),
+        svg("circle", { cx: position * 8 + 4, cy: height(position, dimension), r: 5, fill: tokenColour("--warn") })));
     };
-    cellCursor(frame, canvas, { grid, rows: length, columns: width }, read);
+    cellCursor(frame, canvas, { rows: length, columns: width }, read);
     read(...chosen);
-    const cells = () => svg("svg", { viewBox: `0 0 ${width * 6} ${length * 6}` }, ...[...values].map((value,
-      cell) => svg("rect", {
-      x: cell % width * 6, y: Math.floor(cell / width) * 6, width: 6, height: 6,
-        fill: `rgb(${signedColour(value).join()})` })));
+    const cells = () => svg("svg", { viewBox: `0 0 ${6 * width} ${6 * length}` },
+      ...upTo(values.length).map((cell) => svg("rect", { x: cell % width * 6, y: 6 * Math.floor(cell / width), width: 6,
+        height: 6, fill: `rgb(${signedColour(values[cell]).join()})` })));
     saves.replaceChildren(saveButtons("positions", cells, { svg: cells }));
   }
 

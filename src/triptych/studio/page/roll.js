@@ -1,13 +1,12 @@
 // The piano roll that is an editor: draw, move, lengthen and erase notes by pointer or keys, choose a span, see arcs.
-import { barsOf, barTicks, noteName, openSpans, pitchName, placeName, withCells, withNote } from "./piece.js";
-import { element, freshId, svg, tokenColour } from "./widgets.js";
+import { barsOf, barTicks, isBlack, noteName, openSpans, pitchName, placeName, withCells, withNote } from "./piece.js";
+import { element, freshId, svg, tokenColour, upTo } from "./widgets.js";
 
 const ROLL_RULER = 24; // dots
 const ROLL_LANE = 11; // a row a voice: what is locked and what is open
 const ROLL_KEYS = 46; // width of the keys at the left
 const ROLL_EDGE = 8; // dots at the end of a note by which it is made longer
 const ROLL_MOST = 1_024; // sixteenths of a chorale
-const ROLL_BLACK = [1, 3, 6, 8, 10];
 const ROLL_INKS = "line faint ink card paper accent warn edge glow series-1 series-2 series-3 series-4".split(" ");
 const ROLL_SIGNS = { "parallel fifths": "5", "parallel octaves": "8", crossing: "×" };
 const ROLL_DASHES = ["", "7 4", "2 4", "9 3 2 3"]; // of the arcs of each head
@@ -77,14 +76,12 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   }
 
   function keyboard(height) {
-    const found = [box(0, 0, ROLL_KEYS, height, colour.card)];
-    for (let pitch = lowest; pitch <= highest; pitch += 1) {
-      found.push(box(ROLL_KEYS - 14, y(pitch), 14, row, ROLL_BLACK.includes(pitch % 12) ? "#24282e" : "#f7f6f3",
-        { stroke: "#9a9da2", "stroke-width": 0.5 }));
-      if (pitch % 12) continue;
-      found.push(words(ROLL_KEYS - 18, y(pitch) + row, pitchName(pitch), { "text-anchor": "end" }));
-    }
-    return [...found, ...open.map((_, own) => words(ROLL_KEYS - 18, ROLL_RULER + own * ROLL_LANE + 9, initial(own),
+    const pitches = upTo(highest - lowest + 1).map((step) => lowest + step);
+    return [box(0, 0, ROLL_KEYS, height, colour.card), ...pitches.map((pitch) => box(ROLL_KEYS - 14, y(pitch), 14, row,
+      isBlack(pitch) ? "#24282e" : "#f7f6f3", { stroke: "#9a9da2", "stroke-width": 0.5 })),
+    ...pitches.filter((pitch) => pitch % 12 === 0).map((pitch) =>
+      words(ROLL_KEYS - 18, y(pitch) + row, pitchName(pitch), { "text-anchor": "end" })),
+    ...open.map((_, own) => words(ROLL_KEYS - 18, ROLL_RULER + own * ROLL_LANE + 9, initial(own),
       { "text-anchor": "end", "font-size": 9, "font-weight": own === voice ? 700 : 400 }))];
   }
 
@@ -93,7 +90,7 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     const found = [box(0, 0, width, height, colour.card)];
     let octaves = "";
     for (let pitch = lowest; pitch <= highest; pitch += 1) {
-      if (ROLL_BLACK.includes(pitch % 12)) found.push(box(0, y(pitch), width, row, colour.paper));
+      if (isBlack(pitch)) found.push(box(0, y(pitch), width, row, colour.paper));
       if (pitch % 12 === 0) octaves += `M0 ${y(pitch) + row}H${width}`;
     }
     let beats = "";
@@ -104,8 +101,8 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
       path(bars.map(({ start }) => `M${x(start)} 4V${height}`).join(""), colour.edge, { "stroke-opacity": 0.7 }),
       ...bars.filter(({ number }) => number && number % every === 0).map(({ start, number }) =>
         words(x(start) + 4, 16, plays() ? `${number} s` : number)));
-    const chosen = span && [x(span.from), 0, x(span.until - span.from), height];
-    if (chosen) found.push(box(...chosen, colour.accent, { "fill-opacity": 0.14 }));
+    const tint = { "fill-opacity": 0.14 };
+    if (span) found.push(box(x(span.from), 0, x(span.until - span.from), height, colour.accent, tint));
     passages.forEach(({ from, until }, place) => found.push(
       box(x(from), top(), x(until - from), height - top(), colour.glow, { "fill-opacity": 0.55 }),
       words(x(from) + 4, top() + 14, "AB"[place], { fill: colour.ink, "font-weight": 700 })));
@@ -192,19 +189,19 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   function choose(range) { span = range; onspan(span); render(); }
 
   // -- pointer ----------------------------------------------------------------------------------------------------
-  function spot(event) {
+  function under(event) {
     const frame = picture.getBoundingClientRect();
     const down = event.clientY - frame.top - top();
-    return { tick: Math.max(0, event.clientX - frame.left) / scale, ruler: down < 0,
+    const at = { tick: Math.max(0, event.clientX - frame.left) / scale, ruler: down < 0,
       pitch: within(highest - Math.floor(down / row)) };
+    const place = at.ruler ? -1 : noteAt(at.tick, at.pitch);
+    return { at, place, note: piece.notes[place] };
   }
 
   function press(event) {
-    if (!piece || (event.button !== 0 && event.button !== 2)) return;
+    if (!piece || ![0, 2].includes(event.button)) return;
     picture.focus({ preventScroll: true });
-    const at = spot(event);
-    const place = at.ruler ? -1 : noteAt(at.tick, at.pitch);
-    const note = piece.notes[place];
+    const { at, place, note } = under(event);
     cell = { tick: snapped(at.tick), pitch: at.pitch };
     if (tool !== "look" || at.ruler) picture.setPointerCapture(event.pointerId);
     if (at.ruler) pressed = { kind: "span", from: snapped(at.tick, beat()), at };
@@ -221,9 +218,7 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
 
   function drag(event) {
     if (!piece) return;
-    const at = spot(event);
-    const place = at.ruler ? -1 : noteAt(at.tick, at.pitch);
-    const note = piece.notes[place];
+    const { at, place, note } = under(event);
     if (!pressed) {
       const over = !note ? "" : tool !== "draw" ? tool : atEdge(note, at.tick) ? "edge" : "note";
       picture.dataset.over = at.ruler ? "ruler" : over;
@@ -261,8 +256,8 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   function go(tick, pitch) {
     cell = { tick: Math.max(0, tick), pitch: within(pitch) };
     render();
-    const [left, least] = [x(cell.tick), x(cell.tick) - scroller.clientWidth + 60];
-    scroller.scrollLeft = Math.min(Math.max(scroller.scrollLeft, least), Math.max(0, left - 20));
+    const left = x(cell.tick);
+    scroller.scrollLeft = Math.min(Math.max(scroller.scrollLeft, left - scroller.clientWidth + 60), left - 20);
     const place = noteAt(cell.tick, cell.pitch);
     const note = piece.notes[place];
     announce(note ? noteName(piece, note) : `${pitchName(cell.pitch)}, ${placeName(piece, cell.tick)}`);

@@ -1,9 +1,5 @@
 // What pixels and notes share: how the model draws, a strip of results side by side, and files that are dropped.
-import { element, number } from "./widgets.js";
-
-export function action(text, onclick, more = {}) {
-  return element("button", { type: "button", text, onclick, ...more });
-}
+import { action, element, number } from "./widgets.js";
 
 // Temperature, top-p and seed: nodes for a form, what they say as fields of a request, and fill() from one.
 export function drawSettings() {
@@ -13,7 +9,8 @@ export function drawSettings() {
   return {
     nodes: [temperature.node, top.node, seed.node],
     read: (take = 0) => ({
-      temperature: temperature.value, top_p: top.value, seed: Number.isFinite(seed.value) ? seed.value + take : null,
+      temperature: Number.isFinite(temperature.value) ? temperature.value : null, top_p: top.value,
+      seed: Number.isFinite(seed.value) ? seed.value + take : null,
     }),
     fill(body) {
       temperature.value = body.temperature ?? 1;
@@ -26,8 +23,7 @@ export function drawSettings() {
 // A button that opens a file, and the same by dropping one on `area`.
 export function fileInput({ label, accept, area, onfile }) {
   const input = element("input", { type: "file", accept, class: "hidden-text", tabindex: -1, "aria-label": label });
-  const given = (event, files) => {
-    const [file] = files ?? [];
+  const given = (event, [file]) => {
     area.toggleAttribute("data-dropping", false);
     if (!file) return;
     event.preventDefault();

@@ -9,21 +9,14 @@ function soundHertz(pitch) { return 440 * 2 ** ((pitch - 69) / 12); }
 // The instruments on one audio context: `strike` plays a note at a time of the context and returns how to stop it.
 function soundInstruments(context, voices) {
   const master = context.createDynamicsCompressor();
-  const room = context.createConvolver();
-  const wet = context.createGain();
-  room.buffer = soundRoom(context);
-  wet.gain.value = 0.22;
   master.connect(context.destination);
-  room.connect(wet).connect(master);
   const wave = (partials) => context.createPeriodicWave(new Float32Array(partials), new Float32Array(partials.length));
   const organ = wave(SOUND_ORGAN);
   const channels = voices.map((_, voice) => {
     const gain = context.createGain();
     const pan = context.createStereoPanner();
     pan.pan.value = voices.length > 1 ? 0.5 * (2 * voice / (voices.length - 1) - 1) : 0;
-    gain.connect(pan);
-    pan.connect(master);
-    pan.connect(room);
+    gain.connect(pan).connect(master);
     return gain;
   });
 
@@ -46,17 +39,12 @@ function soundInstruments(context, voices) {
     source.connect(level).connect(channels[place]);
     source.start(when);
     level.gain.setValueAtTime(0, when);
-    if (choir) {
-      const held = Math.max(0.05, seconds - 0.05); // so that a repeated note is heard as two
-      level.gain.linearRampToValueAtTime(0.16, when + 0.03);
-      level.gain.setTargetAtTime(0, when + held, 0.04);
-      source.stop(when + held + 0.4);
-    } else {
-      level.gain.linearRampToValueAtTime(0.75 * force ** 1.7 + 0.02, when + 0.004);
-      level.gain.setTargetAtTime(0, when + 0.004, 4 / (1 + soundHertz(pitch) / 260));
-      level.gain.setTargetAtTime(0, when + Math.max(0.05, seconds), 0.09);
-      source.stop(when + Math.max(0.05, seconds) + 0.8);
-    }
+    const held = Math.max(0.05, choir ? seconds - 0.05 : seconds); // a repeated note of a voice is heard as two
+    const [rise, loud, fall] = choir ? [0.03, 0.16, 0.04] : [0.004, 0.75 * force ** 1.7 + 0.02, 0.09];
+    level.gain.linearRampToValueAtTime(loud, when + rise);
+    if (!choir) level.gain.setTargetAtTime(0, when + rise, 4 / (1 + soundHertz(pitch) / 260));
+    level.gain.setTargetAtTime(0, when + held, fall);
+    source.stop(when + held + 9 * fall);
     return (after = 0.02) => {
       level.gain.cancelScheduledValues(context.currentTime);
       level.gain.setTargetAtTime(0, context.currentTime, after);
@@ -65,21 +53,6 @@ function soundInstruments(context, voices) {
   }
 
   return { strike, channels, close: () => master.disconnect() };
-}
-
-// The echo of a click in a room: noise that dies away by 60 decibels in 1.2 seconds.
-function soundRoom(context) {
-  const samples = Math.round(1.2 * context.sampleRate);
-  const buffer = context.createBuffer(2, samples, context.sampleRate);
-  for (let side = 0; side < 2; side += 1) {
-    const data = buffer.getChannelData(side);
-    let smooth = 0;
-    for (let place = 0; place < samples; place += 1) {
-      smooth += 0.3 * (2 * Math.random() - 1 - smooth);
-      data[place] = smooth * 10 ** (-3 * place / samples) * Math.min(1, place / 900);
-    }
-  }
-  return buffer;
 }
 
 // Seconds of so many ticks of a piece.

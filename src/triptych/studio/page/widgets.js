@@ -21,8 +21,15 @@ function furnished(node, properties, children) {
     else if (name === "value" || name === "checked") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => (child ?? false) !== false));
   return node;
+}
+
+// A hatched pattern of SVG, for what is hidden: fill: `url(#${id})`.
+export function hatched(id) {
+  return svg("defs", {}, svg("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse",
+    patternTransform: "rotate(45)" }, svg("rect", { width: 7, height: 7, fill: tokenColour("--paper") }),
+  svg("rect", { width: 2, height: 7, fill: tokenColour("--edge") })));
 }
 
 // The colour behind a CSS token such as "--accent", as rgb(...), for canvases and pictures that are saved.
@@ -36,13 +43,23 @@ export function tokenColour(name) {
 }
 
 export function isDark() {
-  return (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : ""))
-    === "dark";
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+// The whole numbers from 0 up to, without, a count.
+export function upTo(count) { return [...Array(count).keys()]; }
+
+export function capital(text) { return text[0].toUpperCase() + text.slice(1); }
+
+// The step [down, right] of an arrow key, or undefined.
+export function arrowStep({ key }) {
+  return { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[key];
 }
 
 let lastId = 0;
 
-export function freshId(prefix = "id") {
+export function freshId(prefix) {
   lastId += 1;
   return `${prefix}-${lastId}`;
 }
@@ -54,15 +71,20 @@ function labelled(label, input, hint) {
   return element("div", { class: "field" }, element("label", { for: input.id, text: label }), input, below);
 }
 
-export function choice({ label, options, value, onchange, hint }) {
+export function choice({ label, options = [], value, onchange }) {
   const input = element("select", { onchange: () => onchange?.(input.value) });
   function setOptions(now, chosen) {
     input.replaceChildren(...now.map((one) => element("option", { value: one.value, text: one.label })));
     if (chosen !== undefined) input.value = chosen;
   }
   setOptions(options, value);
-  const node = labelled(label, input, hint);
+  const node = labelled(label, input);
   return { node, input, setOptions, get value() { return input.value; }, set value(now) { input.value = now; } };
+}
+
+// Options of a choice of layers, whose values count from 0.
+export function layerOptions(layers) {
+  return upTo(layers).map((one) => ({ value: String(one), label: `layer ${one + 1}` }));
 }
 
 export function number({ label, value, min, max, step = 1, onchange, hint }) {
@@ -76,21 +98,20 @@ export function number({ label, value, min, max, step = 1, onchange, hint }) {
   return { node, input, get value() { return input.valueAsNumber; }, set value(now) { input.value = now; } };
 }
 
-export function check({ label, value = false, onchange }) {
+export function check({ label, value = false, onchange, colour = null }) {
   const input = element("input", { type: "checkbox", checked: value, onchange: () => onchange?.(input.checked) });
-  const node = element("label", { class: "check" }, input, element("span", { text: label }));
+  const vars = colour && { "--colour": `var(${colour})` };
+  const node = element("label", { class: "check", vars }, input, element("span", { text: label }));
   return { node, input, get value() { return input.checked; }, set value(now) { input.checked = now; } };
 }
 
-// A row of which one is chosen, as radio buttons: arrow keys come with them.
+// A row of which one is chosen, {value: label}, as radio buttons: arrow keys come with them.
 export function segmented({ label, options, value, onchange }) {
   const name = freshId("segments");
-  const inputs = options.map((one) => element("input", {
-    type: "radio", name, value: one.value, checked: one.value === value, onchange: () => onchange?.(one.value),
-  }));
-  const pills = options.map((one, place) => element("label", {}, inputs[place], element("span", { text: one.label })));
-  const node = element("fieldset", { class: "segments" }, element("legend", { text: label }),
-    element("div", {}, ...pills));
+  const inputs = Object.keys(options).map((one) => element("input", { type: "radio", name, value: one,
+    checked: one === value, onchange: () => onchange?.(one) }));
+  const node = element("fieldset", { class: "segments" }, element("legend", { text: label }), element("div", {},
+    ...inputs.map((input) => element("label", {}, input, element("span", { text: options[input.value] })))));
   return {
     node,
     get value() { return inputs.find((one) => one.checked)?.value; },
@@ -98,41 +119,63 @@ export function segmented({ label, options, value, onchange }) {
   };
 }
 
-export function copyButton(label, text) {
-  const button = element("button", { type: "button", class: "quiet", text: label });
-  button.addEventListener("click", async () => {
-    const copied = await copyText(typeof text === "function" ? text() : text);
-    button.textContent = copied ? "Copied" : "Copying is not allowed here";
-    setTimeout(() => { button.textContent = label; }, 1600);
-  });
-  return button;
+export function action(text, onclick, more = {}) {
+  return element("button", { type: "button", text, onclick, ...more });
 }
 
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = element("textarea", { class: "hidden-text", "aria-hidden": "true" });
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand("copy");
-    area.remove();
-    return done;
-  }
+// Paragraphs in small print and beside it.
+export function faint(text, more = "") { return element("p", { class: `faint ${more}`, text }); }
+
+export function inBar(...children) { return element("div", { class: "bar" }, ...children); }
+
+export function card(title, ...children) {
+  return element("section", { class: "card" }, element("h3", { text: title }), ...children);
+}
+
+// The head of a panel: its title and what can be done in it.
+export function panelHead(title, lead) {
+  return [element("h2", { text: title }), element("p", { class: "lead", text: lead })];
+}
+
+export function folded(summary, ...children) {
+  return element("details", {}, element("summary", { text: summary }), ...children);
+}
+
+// What is wider than its card: it scrolls by itself, by keys too.
+export function scrolled(label, ...children) {
+  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, ...children);
+}
+
+// Text that says where pointer or keys are, to a screen reader too.
+export function createReadout(text) { return element("p", { class: "readout", role: "status", text }); }
+
+export function tableOf(head, rows) {
+  return element("table", {}, element("thead", {}, element("tr", {},
+    ...head.map((text) => element("th", { scope: "col", text })))), element("tbody", {}, ...rows));
+}
+
+export function tableRow(head, cells, more = {}) {
+  return element("tr", {}, element("th", { scope: "row", text: head, ...more }),
+    ...cells.map((text) => element("td", { text })));
+}
+
+function copyButton(label, text) {
+  const button = action(label, async () => {
+    const copied = navigator.clipboard.writeText(typeof text === "function" ? text() : text);
+    button.textContent = await copied.then(() => "Copied", () => "Copying is not allowed here");
+    setTimeout(() => { button.textContent = label; }, 1600);
+  }, { class: "quiet" });
+  return button;
 }
 
 // The line under every result: what made it, its address, the command that does the same, and ways to save it.
 export function resultFooter({ model, seed, settings = {}, address, command, saves = [] }) {
-  const facts = Object.entries({ model, seed, ...settings }).filter(([,
-    value]) => value !== undefined && value !== null);
+  const facts = Object.entries({ model, seed, ...settings }).filter(([, value]) => (value ?? null) !== null);
   const list = element("dl", { class: "facts" },
     ...facts.map(([key, value]) => element("div", {}, element("dt", { text: key }), element("dd", { text: value }))));
-  const line = command ? element("code", { class: "command", text: command }) : null;
-  const buttons = element("div", { class: "bar" }, address ? copyButton("Copy address", address) : null,
-    command ? copyButton("Copy command", command) : null, ...saves);
-  return element("footer", { class: "result-foot" }, list, line, buttons);
+  const line = command && element("code", { class: "command", text: command });
+  return element("footer", { class: "result-foot" }, list, line, inBar(address && copyButton("Copy address", address),
+    command && copyButton("Copy command", command), ...saves));
 }
 
 export function download(name, blob) {
@@ -147,32 +190,26 @@ export function download(name, blob) {
 export function saveButtons(name, made, { svg: vector } = {}) {
   const save = (kind) => async () => {
     const picture = kind === "svg" && vector ? vector() : made();
-    if (!picture) return;
-    const file = `${name}.${kind}`;
-    if (kind === "svg") download(file, new Blob([svgText(picture)], { type: "image/svg+xml" }));
-    else download(file, await pngOf(picture));
+    if (picture) download(`${name}.${kind}`, kind === "svg" ? svgBlob(picture) : await pngOf(picture));
   };
-  const button = (kind) => element("button", {
-    type: "button", class: "quiet", text: `Save ${kind.toUpperCase()}`, onclick: save(kind),
-  });
+  const button = (kind) => action(`Save ${kind.toUpperCase()}`, save(kind), { class: "quiet" });
   const both = vector || made()?.namespaceURI === SVG;
   return element("span", { class: "saves" }, button("png"), both ? button("svg") : null);
 }
 
-export function svgText(node) {
+function svgBlob(node) {
   const copy = node.cloneNode(true);
   const { width, height } = node.viewBox.baseVal;
   for (const [key, value] of Object.entries({ xmlns: SVG, width, height })) copy.setAttribute(key, value);
-  copy.removeAttribute("class");
-  copy.removeAttribute("tabindex");
-  return new XMLSerializer().serializeToString(copy);
+  for (const name of ["class", "tabindex"]) copy.removeAttribute(name);
+  return new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" });
 }
 
 async function pngOf(picture) {
   let canvas = picture;
   if (picture.namespaceURI === SVG) {
     const { width, height } = picture.viewBox.baseVal;
-    const address = URL.createObjectURL(new Blob([svgText(picture)], { type: "image/svg+xml" }));
+    const address = URL.createObjectURL(svgBlob(picture));
     const image = new Image();
     image.src = address;
     await image.decode();
@@ -192,7 +229,7 @@ export function notice() {
   };
   return {
     node,
-    fail: (error) => show("error", error.message ?? String(error)),
+    fail: (error) => show("error", error.message),
     say: (text) => show("note", text),
     busy: (text) => show("busy", text),
     clear: () => show("", ""),

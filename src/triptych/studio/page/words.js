@@ -1,8 +1,9 @@
 // Words: type and watch the translation come, force what it weighed, and see all that it looked at.
 import { isAbort } from "./api.js";
-import { decodedMap, gridOfMaps, largeMap, mapLegend, percent } from "./maps.js";
+import { decodedMap, gridOfMaps, largeMap, mapLegend, mapName, percent } from "./maps.js";
 import { createPositions } from "./positions.js";
-import { check, choice, element, notice, number, resultFooter, segmented } from "./widgets.js";
+import { action, card, check, choice, element, faint, folded, inBar, notice, number, panelHead } from "./widgets.js";
+import { resultFooter, segmented } from "./widgets.js";
 
 const WORD_MARK = "\u2581"; // SentencePiece's mark of a word's beginning
 const WORD_END = "</s>";
@@ -20,7 +21,7 @@ const KINDS = {
 };
 
 // Pieces as words: {text, from, to, glued}, with the places of their pieces; marks and the end are words of their own.
-export function wordsOf(pieces) {
+function wordsOf(pieces) {
   const found = [];
   for (const [place, piece] of pieces.entries()) {
     const spaced = piece.startsWith(WORD_MARK) || piece === WORD_END;
@@ -46,10 +47,6 @@ function pieceLabel(piece) {
   return piece.startsWith(WORD_MARK) ? piece.slice(1) || "␣" : `·${piece}`;
 }
 
-function languageName(code) {
-  return LANGUAGES[code] ?? code;
-}
-
 // The fields of a request that are not the default, so that equal requests have equal texts.
 function wordsBody({ model, text, beam, nbest, forced = [], sample, seed, temperature }) {
   const drawn = sample ? { sample, seed, temperature } : { beam, nbest };
@@ -58,77 +55,79 @@ function wordsBody({ model, text, beam, nbest, forced = [], sample, seed, temper
 
 export function mountWords(panel, { api, route, announce }) {
   let models = [];
+  let sentences = []; // requests of the examples
   let body = null; // of the request that is shown
   let answer = null;
+  let weighed = null; // alternatives of the shown translation, asked for when first opened
+  let attention = null; // of the shown translation
+  let chosenMap; // which of the small maps is large: kept from one translation to the next
   let shown = 0; // which of the translations is looked into
   let stopping = null; // ends the translation that runs
   let looking = null; // ends the look into a translation
   let waiting = 0;
 
   const text = element("textarea", { rows: 3, class: "source-text", id: "words-source", spellcheck: "false",
-    oninput: () => soon(), onkeydown: (event) => {
-      if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); now({ push: true }); }
+    oninput: () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(now, WORD_PAUSE);
+    },
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || event.shiftKey) return;
+      event.preventDefault();
+      now({ push: true });
     } });
-  const model = choice({ label: "Model", options: [], onchange: () => { titles(); now({ push: true }); } });
-  const examples = choice({ label: "Try a sentence", options: [], onchange: (place) => {
-    if (place !== "") run({ ...exampleBodies[Number(place)] }, { push: true });
-  } });
-  const swap = element("button", { type: "button", text: "Translate it back", onclick: () => {
-    const other = opposite();
-    if (!other || !answer) return;
-    run({ ...wordsBody(settings()), model: other.name, text: answer.translations[shown].text }, { push: true });
-  } });
-  const beam = number({ label: "Beam: hypotheses kept", value: 5, min: 1, max: 16, onchange: () => now() });
-  const nbest = number({ label: "Translations shown", value: 5, min: 1, max: 16, onchange: () => now() });
-  const sample = check({ label: "Draw at random instead of searching", onchange: () => now() });
-  const temperature = number({ label: "Temperature", value: 1, min: 0, max: 10, step: 0.1, onchange: () => now() });
-  const seed = number({ label: "Seed", value: 1, min: 0, max: 2 ** 53 - 1, onchange: () => now() });
+  const onchange = () => now();
+  const model = choice({ label: "Model", onchange: () => { titles(); now({ push: true }); } });
+  const examples = choice({ label: "Try a sentence",
+    onchange: (place) => { if (place !== "") run(sentences[place], { push: true }); } });
+  const swap = action("Translate it back", () => {
+    if (!answer) return;
+    const { text: turned } = answer.translations[shown];
+    run({ ...wordsBody(settings()), model: opposite().name, text: turned }, { push: true });
+  });
+  const fields = {
+    beam: number({ label: "Beam: hypotheses kept", value: 5, min: 1, max: 16, onchange }),
+    nbest: number({ label: "Translations shown", value: 5, min: 1, max: 16, onchange }),
+    sample: check({ label: "Draw at random instead of searching", onchange }),
+    temperature: number({ label: "Temperature", value: 1, min: 0, max: 10, step: 0.1, onchange }),
+    seed: number({ label: "Seed", value: 1, min: 0, max: 2 ** 53 - 1, onchange }),
+  };
   const sourceLabel = element("label", { for: "words-source", class: "side", text: "Source" });
   const targetLabel = element("p", { class: "side", text: "Translation" });
   const sourceWords = element("p", { class: "source-words" });
   const target = element("div", { class: "target-words", role: "group",
     "aria-label": "The translation, word by word" });
   const status = notice();
-  const opened = element("div", { class: "opened" });
+  const opened = element("div");
   const list = element("ol", { class: "nbest" });
   const foot = element("div");
-  const result = element("div", { class: "card", hidden: true }, element("h3",
-    { text: "Other translations it considered" }),
-    element("p", { class: "faint",
-      text: "The best of the hypotheses that the search kept. Choose one to look into it." }),
-    list, foot);
+  const result = card("Other translations it considered",
+    faint("The best of the hypotheses that the search kept. Choose one to look into it."), list, foot);
   const maps = element("div");
-  const kind = segmented({ label: "Which attention", value: "cross", onchange: () => drawMaps(),
-    options: Object.entries(KINDS).map(([value, one]) => ({ value, label: one.label })) });
-  const looked = element("section", { class: "card", hidden: true }, element("h3", { text: "Where it looked" }),
-    element("p", { class: "faint", text: "Every layer and head has attention of its own. Darker (in the dark theme: " +
-      "brighter) is more. It shows where the model read, which is not the same as why." }), kind.node, maps);
+  const kind = segmented({ label: "Which attention", value: "cross", onchange: drawMaps,
+    options: Object.fromEntries(Object.entries(KINDS).map(([value, { label }]) => [value, label])) });
+  const looked = card("Where it looked", faint("Every layer and head has attention of its own. Darker (in the dark " +
+    "theme: brighter) is more. It shows where the model read, which is not the same as why."), kind.node, maps);
   const positions = createPositions(api);
-  const again = element("button", { type: "button", class: "primary", text: "Translate",
-    onclick: () => now({ push: true }) });
 
-  panel.append(
-    element("h2", { text: "Words" }),
-    element("p", { class: "lead",
-      text: "Type a sentence and watch the translation come. Point at a word to see which words it was read from; " +
-        "open a word to see what else the model weighed there, and choose differently." }),
-    element("div", { class: "card" }, element("div", { class: "bar" }, model.node, examples.node, swap),
-      element("div", { class: "columns translation" },
-        element("div", {}, sourceLabel, text, sourceWords), element("div", {}, targetLabel, target, status.node)),
-      opened, element("div", { class: "bar words-go" }, again, element("details", {}, element("summary",
-        { text: "Settings" }),
-        element("div", { class: "bar" }, beam.node, nbest.node, sample.node, temperature.node, seed.node)))),
-    result, looked, positions.node);
-  document.addEventListener("themechange", () => drawMaps());
+  panel.append(...panelHead("Words", "Type a sentence and watch the translation come. Point at a word to see which " +
+    "words it was read from; open a word to see what else the model weighed there, and choose differently."),
+  element("div", { class: "card" }, inBar(model.node, examples.node, swap),
+    element("div", { class: "columns translation" },
+      element("div", {}, sourceLabel, text, sourceWords), element("div", {}, targetLabel, target, status.node)), opened,
+    element("div", { class: "bar words-go" }, action("Translate", () => now({ push: true }), { class: "primary" }),
+      folded("Settings", inBar(...Object.values(fields).map((field) => field.node))))),
+  result, looked, positions.node);
+  result.hidden = looked.hidden = true;
+  document.addEventListener("themechange", drawMaps);
 
-  let exampleBodies = [];
   const listed = api.get("models").then((found) => {
     models = found.models.filter((one) => one.task === "translate");
     if (!models.length) throw new Error("No translator is here. Give one: triptych studio --model FOLDER");
-    exampleBodies = found.examples.translate;
+    sentences = found.examples.translate;
     model.setOptions(models.map((one) => ({ value: one.name, label: modelLabel(one) })));
     examples.setOptions([{ value: "", label: "choose …" },
-      ...exampleBodies.map((one, place) => ({ value: String(place), label: one.text }))], "");
+      ...sentences.map((one, place) => ({ value: String(place), label: one.text }))], "");
     positions.show(models[0].config.width);
   });
 
@@ -137,50 +136,49 @@ export function mountWords(panel, { api, route, announce }) {
     return `${pair}${name}${shipped ? "" : " (yours)"}`;
   }
 
-  function modelNow() {
-    return models.find((one) => one.name === model.value);
-  }
+  function languageName(code) { return LANGUAGES[code] ?? code; }
+
+  function languagesNow() { return models.find((one) => one.name === model.value)?.languages ?? {}; }
 
   function opposite() {
-    const { source, target: to } = modelNow()?.languages ?? {};
-    return models.find((one) => one.languages?.source === to && one.languages?.target === source);
+    const { source, target: to } = languagesNow();
+    return models.find(({ languages }) => languages?.source === to && languages?.target === source);
   }
 
   function titles() {
-    const { source, target: to } = modelNow()?.languages ?? {};
-    sourceLabel.textContent = source ? languageName(source) : "Source";
-    targetLabel.textContent = to ? languageName(to) : "Translation";
-    if (source) for (const node of [text, sourceWords]) node.lang = source;
-    if (to) for (const node of [target, list]) node.lang = to;
+    const { source, target: to } = languagesNow();
+    sourceLabel.textContent = languageName(source) ?? "Source";
+    targetLabel.textContent = languageName(to) ?? "Translation";
+    for (const node of [text, sourceWords]) node.lang = source ?? "";
+    for (const node of [target, list]) node.lang = to ?? "";
     swap.hidden = !opposite();
   }
 
   function settings() {
-    return { model: model.value, text: text.value, beam: beam.value, nbest: Math.min(nbest.value, beam.value),
-      sample: sample.value, seed: seed.value, temperature: temperature.value };
+    const values = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value]));
+    return { ...values, model: model.value, text: text.value, nbest: Math.min(values.nbest, values.beam) };
   }
 
   function fill(from) {
     model.value = from.model ?? models[0].name;
     if (text.value !== from.text) text.value = from.text ?? "";
-    beam.value = from.beam ?? beam.value;
-    nbest.value = from.nbest ?? nbest.value;
-    sample.value = Boolean(from.sample);
-    seed.value = from.seed ?? seed.value;
-    temperature.value = from.temperature ?? temperature.value;
-    examples.value = String(exampleBodies.findIndex((one) => one.text === from.text && one.model === from.model));
-    if (examples.input.selectedIndex < 0) examples.value = "";
+    for (const [name, field] of Object.entries(fields)) field.value = from[name] ?? field.value;
+    fields.sample.value = Boolean(from.sample);
+    const place = sentences.findIndex((one) => one.text === from.text && one.model === from.model);
+    examples.value = place < 0 ? "" : String(place);
     titles();
-  }
-
-  function soon() {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => now(), WORD_PAUSE);
   }
 
   function now(options) {
     clearTimeout(waiting);
     return run(wordsBody(settings()), options);
+  }
+
+  // What is shown would be of another text.
+  function cleared() {
+    answer = null;
+    for (const node of [target, sourceWords]) node.replaceChildren();
+    result.hidden = looked.hidden = true;
   }
 
   // Translate what `request` asks for, and show it as it comes.
@@ -193,9 +191,7 @@ export function mountWords(panel, { api, route, announce }) {
     body = request;
     opened.replaceChildren();
     if (!request.text.trim()) {
-      answer = null;
-      for (const node of [target, sourceWords]) node.replaceChildren();
-      result.hidden = looked.hidden = true;
+      cleared();
       status.say("The translation appears here while you type.");
       return;
     }
@@ -207,9 +203,7 @@ export function mountWords(panel, { api, route, announce }) {
       }
     } catch (error) {
       if (isAbort(error)) return;
-      answer = null;
-      for (const node of [target, sourceWords]) node.replaceChildren(); // what is shown would be of another text
-      result.hidden = looked.hidden = true;
+      cleared();
       status.fail(error);
     }
   }
@@ -219,9 +213,9 @@ export function mountWords(panel, { api, route, announce }) {
     shown = 0;
     status.clear();
     route.set("translate", wordsBody(data.settings), { push });
-    foot.replaceChildren(resultFooter({ model: data.model, seed: data.seed, address: () => location.href,
-      command: data.command, settings: data.settings.sample ? { temperature: data.settings.temperature }
-        : { beam: data.settings.beam } }));
+    const { model: name, seed, command, settings: { sample, temperature, beam } } = data;
+    foot.replaceChildren(resultFooter({ model: name, seed, command, address: () => location.href,
+      settings: sample ? { temperature } : { beam } }));
     result.hidden = false;
     announce(`Translation: ${data.translations[0].text}`);
     showTranslation();
@@ -241,36 +235,33 @@ export function mountWords(panel, { api, route, announce }) {
       }
       return node;
     };
-    sourceWords.replaceChildren(...sources.flatMap((word) => {
-      const backs = () => targets.filter((each) => links.get(each).includes(word));
-      marks.set(word, lit(element("span", { class: `source-word${word.glued ? " glued" : ""}`, text: word.text }),
-        backs));
-      return [word.glued ? "" : " ", marks.get(word)];
-    }));
+    const spaced = (word, node) => {
+      marks.set(word, node);
+      node.classList.toggle("glued", Boolean(word.glued));
+      return [word.glued ? "" : " ", node];
+    };
+    sourceWords.replaceChildren(...sources.flatMap((word) => spaced(word,
+      lit(element("span", { class: "source-word", text: word.text }),
+        () => targets.filter((each) => links.get(each).includes(word))))));
     target.replaceChildren(...targets.flatMap((word) => {
       const sure = one.probabilities.slice(word.from, word.to).reduce((product, each) => product * each, 1);
-      const end = word.text === WORD_END;
-      const fixed = word.from < answer.forced;
+      const [end, fixed] = [word.text === WORD_END, word.from < answer.forced];
       const from = links.get(word).map((source) => source.text).join(" ");
-      const button = element("button", { type: "button",
-        class: `target-word${end ? " end" : ""}${word.glued ? " glued" : ""}${fixed ? " forced" : ""}`,
-        text: end ? "end" : word.text, vars: { "--sure": `${100 * sure}%` }, "aria-expanded": "false",
+      const button = action(end ? "end" : word.text, () => openWord(word, button), {
+        class: `target-word${end ? " end" : ""}${fixed ? " forced" : ""}`, vars: { "--sure": `${100 * sure}%` },
+        "aria-expanded": "false",
         "aria-label": `${end ? "End of the sentence" : word.text}, probability ${percent(sure)}` +
-          `${from ? `, read from ${from}` : ""}${fixed ? ", chosen by you" : ""}. Open the alternatives.`,
-        onclick: () => openWord(word, button) });
-      marks.set(word, lit(button, () => links.get(word)));
-      return [word.glued ? "" : " ", button];
+          `${from ? `, read from ${from}` : ""}${fixed ? ", chosen by you" : ""}. Open the alternatives.` });
+      return spaced(word, lit(button, () => links.get(word)));
     }));
-    list.replaceChildren(...answer.translations.map((each, place) => element("li", {}, element("button", {
-      type: "button", "aria-pressed": String(place === shown), onclick: () => { shown = place; showTranslation(); },
-    }, element("span", { class: "nbest-text", text: each.text || "(nothing)" }),
-    element("span", { class: "small faint",
-      text: `score ${each.score.toFixed(2)} · probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
+    list.replaceChildren(...answer.translations.map((each, place) => element("li", {},
+      element("button", { type: "button", "aria-pressed": String(place === shown),
+        onclick: () => { shown = place; showTranslation(); } },
+      element("span", { class: "nbest-text", text: each.text || "(nothing)" }), element("span", { class: "small faint",
+        text: `score ${each.score.toFixed(2)} · probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
     opened.replaceChildren();
     look();
   }
-
-  let weighed = null; // alternatives of the shown translation, asked for when first opened
 
   // What the model weighed at each piece of a word, as buttons that force one of them.
   async function openWord(word, button) {
@@ -280,17 +271,15 @@ export function mountWords(panel, { api, route, announce }) {
     if (close) return;
     button.setAttribute("aria-expanded", "true");
     const { ids } = answer.translations[shown];
-    const of = { model: answer.model, text: answer.settings.text, ids };
     try {
-      weighed ??= api.post("alternatives", of);
+      weighed ??= api.post("alternatives", { model: answer.model, text: answer.settings.text, ids });
       const { positions: places } = await weighed;
       if (button.getAttribute("aria-expanded") !== "true") return;
       opened.replaceChildren(element("div", { class: "alternatives" },
         element("h3", { text: word.text === WORD_END ? "Instead of the end" : `Instead of “${word.text}”` }),
-        element("p", { class: "faint", text: "What the model weighed here, given all before it (· joins the word " +
-          "before). Choose one: it is kept, and the rest is written anew." }),
-        ...places.slice(word.from, word.to).map((place, offset) => pieceChoices(place, word.from + offset, word,
-          ids))));
+        faint("What the model weighed here, given all before it (· joins the word before). Choose one: it is kept, " +
+          "and the rest is written anew."),
+        ...places.slice(word.from, word.to).map((place, one) => pieceChoices(place, word.from + one, word, ids))));
       opened.querySelector("button")?.scrollIntoView({ block: "nearest" });
       announce(`Alternatives for ${word.text}`);
     } catch (error) {
@@ -302,18 +291,15 @@ export function mountWords(panel, { api, route, announce }) {
   function pieceChoices({ id, piece, probability, rank, alternatives }, at, word, ids) {
     const rows = alternatives.some((one) => one.id === id) ? alternatives
       : [...alternatives, { id, piece, probability }];
-    const buttons = rows.map((one) => {
-      const own = one.id === id;
-      return element("button", { type: "button", class: "alternative", "aria-pressed": String(own),
-      vars: { "--share": `${100 * one.probability}%` }, onclick: () => force([...ids.slice(0, at), one.id]) },
-      element("span", { text: one.piece === WORD_END ? "(end)" : pieceLabel(one.piece) }),
-      " ", element("span", { class: "faint", text: percent(one.probability) }));
-    });
-    const several = word.to - word.from > 1;
-    const title = several ? element("p", { class: "small faint", text: `Piece ${at - word.from + 1}: ` +
-      `${pieceLabel(piece)}${rank ? `, number ${rank + 1} by probability` : ""}` }) : null;
-    return element("div", { class: "piece-choices", role: "group",
-      "aria-label": `Instead of ${pieceLabel(piece)}` }, title, ...buttons);
+    const buttons = rows.map((one) => element("button", { type: "button", class: "alternative",
+      "aria-pressed": String(one.id === id), vars: { "--share": `${100 * one.probability}%` },
+      onclick: () => force([...ids.slice(0, at), one.id]) },
+    element("span", { text: one.piece === WORD_END ? "(end)" : pieceLabel(one.piece) }), " ",
+    element("span", { class: "faint", text: percent(one.probability) })));
+    const title = word.to - word.from > 1 && faint(`Piece ${at - word.from + 1}: ${pieceLabel(piece)}` +
+      `${rank ? `, number ${rank + 1} by probability` : ""}`, "small");
+    return element("div", { class: "piece-choices", role: "group", "aria-label": `Instead of ${pieceLabel(piece)}` },
+      title, ...buttons);
   }
 
   async function force(forced) {
@@ -321,8 +307,6 @@ export function mountWords(panel, { api, route, announce }) {
     const place = answer ? wordsOf(answer.translations[0].pieces).findIndex((word) => word.to >= forced.length) : -1;
     target.querySelectorAll("button")[place]?.focus();
   }
-
-  let attention = null;
 
   async function look() {
     looking?.abort();
@@ -345,8 +329,6 @@ export function mountWords(panel, { api, route, announce }) {
     }
   }
 
-  let chosenMap; // which of the small maps is large: kept from one translation to the next
-
   function drawMaps() {
     const found = attention?.[kind.value];
     if (!found) return;
@@ -356,18 +338,17 @@ export function mountWords(panel, { api, route, announce }) {
     const written = attention.target.pieces.map(pieceLabel);
     const queries = kind.value === "encoder" ? read : written;
     const keys = kind.value === "decoder" ? ["(start)", ...written.slice(0, -1)] : read;
-    const hidden = kind.value === "decoder" ? (row, column) => column > row : () => false;
+    const masked = kind.value === "decoder";
+    const hidden = (row, column) => masked && column > row;
     const large = element("div", { class: "large" });
-    const columns = map.heads + 1;
-    const grid = gridOfMaps({ map, hidden, chosen: chosenMap ?? (map.layers - 1) * columns + map.heads,
-      onchoose(layer, head) {
-        chosenMap = layer * columns + (head < 0 ? map.heads : head);
-        const title = `${name.label}, layer ${layer + 1}, ${head < 0 ? "mean of the heads" : `head ${head + 1}`}`;
-        const shownMap = largeMap({ values: map.at(layer, head), queries, keys, hidden, title, axes: name.axes });
-        large.replaceChildren(shownMap.node, shownMap.readout, shownMap.saves);
-      } });
-    maps.replaceChildren(element("p", { text: name.text }), element("div", { class: "maps" },
-      element("div", {}, grid, mapLegend(kind.value === "decoder")), large));
+    const grid = gridOfMaps({ map, hidden, chosen: chosenMap, onchoose(layer, head, place) {
+      chosenMap = place;
+      const title = `${name.label}, ${mapName(layer, head)}`;
+      const values = map.at(layer, head);
+      large.replaceChildren(...largeMap({ values, queries, keys, hidden, title, axes: name.axes }));
+    } });
+    maps.replaceChildren(element("p", { text: name.text }),
+      element("div", { class: "maps" }, element("div", {}, grid, mapLegend(masked)), large));
   }
 
   return {
@@ -375,9 +356,8 @@ export function mountWords(panel, { api, route, announce }) {
       try {
         await listed;
         const asked = request && wordsBody(request.body);
-        const known = api.recorded && exampleBodies.find(
-          (one) => one.text === asked?.text && one.model === asked?.model);
-        await run(known ? { ...known, forced: asked.forced } : asked ?? { ...exampleBodies[0] });
+        const known = api.recorded && sentences.find((one) => one.text === asked?.text && one.model === asked?.model);
+        await run(known ? { ...known, forced: asked.forced } : asked ?? sentences[0]);
       } catch (error) {
         status.fail(error);
       }
