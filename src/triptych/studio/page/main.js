@@ -103,10 +103,11 @@ function startTheme() {
   }
   button.addEventListener("click", () => {
     root.dataset.theme = button.textContent.toLowerCase();
-    localStorage.setItem("triptych-theme", root.dataset.theme);
+    try { localStorage.setItem("triptych-theme", root.dataset.theme); } catch { /* a browser that keeps nothing */ }
     show();
   });
-  const kept = localStorage.getItem("triptych-theme");
+  let kept = null;
+  try { kept = localStorage.getItem("triptych-theme"); } catch { /* a browser that keeps nothing */ }
   if (kept) root.dataset.theme = kept;
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
   show();
