@@ -21,15 +21,15 @@ FLAGS = ["-std=gnu11", "-O2", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psa
 LEVELS = {"avx512": ["-march=x86-64-v4"], "avx2": ["-march=x86-64-v3"], "portable": []}
 
 
-def compile_kernel(extra: tuple[str, ...] = ()) -> list[Path]:
-    """Compile what this machine's compiler can, all levels at a time, beside the source; on Windows nothing."""
+def compile_kernel(extra: tuple[str, ...] = (), folder: Path = FOLDER) -> list[Path]:
+    """Compile what this machine's compiler can, all levels at a time, into a folder; on Windows nothing."""
     compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or shutil.which("gcc") or ""]
     if not shutil.which(compiler[0]) or sys.platform == "win32":
         return []
     intel = sysconfig.get_platform().endswith(("x86_64", "amd64"))
     running = {}
     for level, flags in LEVELS.items():
-        library = FOLDER / f"kernel_{level}.so"
+        library = folder / f"kernel_{level}.so"
         library.unlink(missing_ok=True)
         if flags and not intel:
             continue

@@ -195,3 +195,124 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert isinstance(decoder_of(plan, stored.weights, 1), KernelDecoder) == (value == "portable")
     finally:
         library.cache_clear()
+
+
+def _with_changing_threads(answer: Any) -> None:
+    kernels = [decoders("chorales", threads)[0] for threads in (1, 2, 5, 3, 4)]
+    same = True
+    for _ in range(4):
+        caches = [kernel.start(length=60, rows=3) for kernel in kernels]
+        ids = None
+        for step in range(60):
+            alone, *found = (kernel.step(ids, cache) for kernel, cache in zip(kernels, caches, strict=True))
+            same &= all((each == alone).all() for each in found)
+            ids = np.random.default_rng(step).integers(0, 48, 3)
+    answer.put(same)
+
+
+def test_threads_of_changing_number_do_each_work_once() -> None:
+    """A thread that a call does not need may be late: it must not take a later call's work twice. It once did, and the
+    next caller waited for ever.
+    """
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    child = context.Process(target=_with_changing_threads, args=(answer,))
+    child.start()
+    try:
+        assert answer.get(timeout=120)
+    finally:
+        child.kill()
+
+
+@pytest.mark.parametrize("name", ["chorales", "piano"])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_more_steps_than_there_is_room_for_are_one_line(name: str, kind: int) -> None:
+    one = decoders(name)[kind]
+    cache = one.start(length=8, rows=2)
+    with pytest.raises(UserError, match="at most 8 steps"):
+        for _ in generate(one, cache, steps=12, seed=1):
+            pass
+    cache = one.start(length=8, rows=2)
+    with pytest.raises(UserError, match="at most 8 steps"):
+        for step in range(9):
+            one.step(None if step == 0 else np.array([1, 2]), cache)
+
+
+@pytest.mark.parametrize("odd", [-1, -(10**9), 48, 10**12])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_ids_that_are_none_are_one_line(odd: int, kind: int) -> None:
+    one = decoders("chorales")[kind]
+    cache = one.start(length=8, rows=2)
+    one.step(None, cache)
+    with pytest.raises(UserError, match="ids from 0 to 47"):
+        one.step(np.array([1, odd]), cache)
+
+
+def test_rows_do_not_become_more() -> None:
+    kernel, _ = decoders("chorales")
+    cache = kernel.start(length=8, rows=3)
+    kernel.step(None, cache)
+    cache.select(np.array([2]))
+    kernel.step(np.array([1]), cache)
+    with pytest.raises(UserError, match="at most 1 row"):
+        cache.select(np.array([0, 0]))
+
+
+def test_a_cache_may_be_older_than_the_number_of_threads() -> None:
+    kernel, _ = decoders("chorales", threads=4)
+    with kernel.one_thread_each():
+        cache = kernel.start(length=24, rows=8)
+        kernel.step(None, cache)
+        with kernel.one_thread_each():
+            assert kernel.threads == 1
+        assert kernel.threads == 1
+    assert kernel.threads == 4
+    alone = decoders("chorales")[0]
+    other, ids = alone.start(length=24, rows=8), np.arange(8)
+    alone.step(None, other)
+    for _ in range(23):
+        assert (kernel.step(ids, cache) == alone.step(ids, other)).all()
+
+
+def test_rows_that_changed_places_are_filled_at_once() -> None:
+    found = []
+    for one in decoders("chorales"):
+        cache = one.start(length=24, rows=3)
+        cache.select(np.array([1, 0]))
+        ids = np.random.default_rng(1).integers(4, 40, (2, 12))
+        one.prefill(ids, cache)
+        found.append(one.step(ids[:, -1], cache).copy())
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+def test_a_source_all_of_padding_is_not_finite() -> None:
+    for one in decoders("captions-en-de"):
+        cache = one.start(length=4, source=np.full((2, 3), 5), source_lengths=np.array([0, 3]))
+        log_probs = one.step(None, cache)
+        assert np.isnan(log_probs[0]).all()
+        assert np.isfinite(log_probs[1]).all()
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("rows", [2, 3])
+def test_metres_of_other_rows_are_one_line(kind: int, rows: int) -> None:
+    one = decoders("chorales")[kind]
+    with pytest.raises(UserError, match="a metre of 1 or 5 rows"):
+        one.start(length=8, rows=5, metre=np.ones((rows, 2, 2), np.int64))
+
+
+@pytest.mark.parametrize("length", [3, 96, 3 * 400])
+def test_a_picture_and_its_source_may_differ_in_length(length: int) -> None:
+    """What the source lacks is not known; what it has more is not read."""
+    found = []
+    source = np.random.default_rng(1).integers(0, 256, (2, length))
+    for one in decoders("emoji-upscale"):
+        cache = one.start(length=24, rows=2, source=source)
+        found.append(np.stack([one.step(np.array([100, 20]) if at else None, cache).copy() for at in range(24)]))
+    likely = found[1] > np.log(1e-6)
+    np.testing.assert_allclose(found[0][likely], found[1][likely], atol=1e-3)
+    columns = [
+        np.stack(list(generate(one, one.start(length=24, rows=2, source=source), steps=24, seed=1)))
+        for one in decoders("emoji-upscale")
+    ]
+    assert np.array_equal(*columns)

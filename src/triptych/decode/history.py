@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.errors import UserError
+
 Ids = NDArray[np.int64]
 
 MISSING = -1  # where there is no id yet, or no pixel
@@ -53,6 +55,19 @@ class History:
         """One more id in each row: [rows]."""
         self.ids[:, self.position, self.place] = ids
         self.length += 1
+
+    def follow(self, ids: Ids | None, steps: int, vocabulary: int) -> None:
+        """Append the last ids, if there are any, before so many steps. Raises UserError where there is no room for
+        these, or an id is none of the vocabulary.
+        """
+        room = self.ids.shape[1] * self.size
+        if self.length + (ids is not None) + steps > room:
+            raise UserError(f"expected at most {room} steps, got more; start with a larger length")
+        # As unsigned numbers negative ones are large.
+        if ids is not None and int(np.asarray(ids, np.int64).astype(np.uint64).max(initial=0)) >= vocabulary:
+            raise UserError(f"expected ids from 0 to {vocabulary - 1}, got {int(ids.min())} to {int(ids.max())}")
+        if ids is not None:
+            self.append(ids)
 
     def extend(self, ids: Ids) -> None:
         """Many ids at once, in rows that have none yet: [rows, n]."""

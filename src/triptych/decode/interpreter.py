@@ -25,6 +25,7 @@ from triptych.decode.steps.inputs import InputSteps, steps_of
 from triptych.decode.steps.tables import source_steps
 from triptych.decode.whole import KeysValues, attend_to_source, decoder_layer, encoder_layer, split
 from triptych.errors import UserError
+from triptych.shape.parts import LEVELS
 from triptych.shape.pattern import Local1D, Local2D, Pattern, ring, visible
 
 QUIET = np.errstate(all="ignore")  # numbers that are not finite end as such in the log-probabilities, which are checked
@@ -171,6 +172,8 @@ class PlanDecoder:
         groups = len(source) if source is not None else (rows or 1) // beams
         if beams < 1 or rows not in (None, groups * beams):
             raise UserError(f"expected {beams} rows (beams) for each of {groups} sources or labels, got rows={rows}")
+        if metre is not None and len(metre) not in (1, groups * beams):
+            raise UserError(f"expected a metre of 1 or {groups * beams} rows, got {len(metre)}")
         cache = self._fresh(groups * beams, length, beams)
         cache.added = self._places(metre, cache.history.ids.shape[1])
         if label is not None and plan.label is not None:
@@ -211,7 +214,9 @@ class PlanDecoder:
         if plan.config.aligned:
             beside = encoded.repeat(cache.beams, 0)
             cache.added = beside if cache.added is None else beside + cache.added[:, : beside.shape[1]]
-            cache.history.source = in_positions(source, size).repeat(cache.beams, 0)
+            columns = cache.history.ids.shape[1]
+            ids = np.pad(in_positions(source, size), ((0, 0), (0, columns), (0, 0)), constant_values=LEVELS)  # holes
+            cache.history.source = ids[:, :columns].repeat(cache.beams, 0)
             return
         self._keep_source(cache, encoded, lengths)
 
@@ -255,8 +260,7 @@ class PlanDecoder:
 
     def _advance(self, ids: Ids | None, cache: PlanCache) -> None:
         """Take the last ids, and begin a position where they end one."""
-        if ids is not None:
-            cache.history.append(ids)
+        cache.history.follow(ids, 1, self.plan.config.vocabulary)
         if cache.history.place == 0:
             read = self.plan.input.sum(cache.reading.read(cache.history), cache.rows)
             hidden = self._column(read, cache)

@@ -238,7 +238,7 @@ INLINE vector activated(vector x, int activation) {
 static struct {
     pthread_mutex_t busy, lock;
     pthread_cond_t wake;
-    atomic_int arrived, turn, sleepers, job, size;
+    atomic_int arrived, turn, sleepers, job; /* a job: its number times 2 MAX_THREADS, and how many threads it needs */
     int started;
     pid_t process;
     void (*work)(void *, int);
@@ -292,9 +292,10 @@ static int first_job[MAX_THREADS]; /* that each thread takes */
 
 static void *serve(void *number) {
     int thread = (int)(intptr_t)number;
-    for (int job = first_job[thread];; job++) {
+    for (int job = first_job[thread];;) {
         wait_for(&pool.job, job);
-        int size = atomic_load(&pool.size);
+        job = atomic_load(&pool.job); /* one that does not need this thread may have passed; one that does waits for it */
+        int size = job % (2 * MAX_THREADS);
         if (thread < size) {
             pool.work(pool.argument, thread);
             meet(size);
@@ -328,8 +329,8 @@ static void in_threads(void (*work)(void *, int), void *argument, int *threads) 
         *threads = grow(*threads);
         pool.work = work;
         pool.argument = argument;
-        atomic_store(&pool.size, *threads);
-        atomic_fetch_add(&pool.job, 1);
+        int number = (atomic_load(&pool.job) / (2 * MAX_THREADS) + 1) % (1 << 20);
+        atomic_store(&pool.job, number * 2 * MAX_THREADS + *threads);
         wake_all();
         work(argument, 0);
         meet(*threads);

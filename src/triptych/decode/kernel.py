@@ -130,6 +130,10 @@ class KernelCache(PlanCache):
         """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""
         if len(rows) == self.rows and (rows == np.arange(self.rows)).all():
             return
+        if len(rows) > self.rows:
+            raise UserError(
+                f"expected at most {self.rows} row{'s' * (self.rows > 1)}, got {len(rows)}; start with as many"
+            )
         self.history.select(rows)
         self.reading.select(rows)
         self.rows_of, self.hidden, self.begun, self.moved = self.rows_of[rows], self.hidden[rows], None, True
@@ -145,18 +149,24 @@ class KernelDecoder(PlanDecoder):
     def __init__(self, plan: Plan, flat: FlatModel, kernel: ctypes.CDLL, threads: int) -> None:
         """kernel: see `library`. threads: that share the work of a step."""
         super().__init__(plan)
-        self._flat, self._kernel, self.threads = flat, kernel, max(1, min(threads, MAX_THREADS))
+        self._flat, self._kernel, self._threads = flat, kernel, max(1, min(threads, MAX_THREADS))
+        self._alone: list[None] = []  # one for each caller of `one_thread_each`: appending needs no lock
         self._itself = isinstance(plan.config.head, Mixture)  # its log-probabilities are the head's own, in numpy
 
     @contextmanager
     def one_thread_each(self) -> Iterator[None]:
         """Let each caller's thread compute alone within a `with` statement: several call at once."""
-        threads, self.threads = self.threads, 1
+        self._alone.append(None)
         try:
             with super().one_thread_each():
                 yield
         finally:
-            self.threads = threads
+            self._alone.pop()
+
+    @property
+    def threads(self) -> int:
+        """How many share the work of a step."""
+        return 1 if self._alone else self._threads
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
@@ -184,7 +194,7 @@ class KernelDecoder(PlanDecoder):
             cache.cross[layer, 1, ..., : key.shape[3]] = value
         seen = np.full(sources, positions)
         if lengths is not None:
-            seen = np.clip(-(-lengths // config.input.size), 1, positions)
+            seen = np.minimum(-(-lengths // config.input.size), positions)
         cache.seen = seen.astype(np.int32)
         cache.source_of = np.arange(sources, dtype=np.int32).repeat(cache.beams)
 
@@ -192,9 +202,10 @@ class KernelDecoder(PlanDecoder):
         """Keys and values [R, H, columns, D] of the first columns, of which the last are kept."""
         assert isinstance(cache, KernelCache)
         slots, width = cache.memory[0].shape[3], key.shape[3]
+        cache.rows_of[:] = np.arange(cache.rows)[:, None]
         kept = np.arange(max(0, columns - slots), columns)
         for memory, found in zip(cache.memory, (key, value), strict=True):
-            memory[layer][:, :, kept % slots, :width] = found[:, :, kept].transpose(1, 0, 2, 3)
+            memory[layer][:, : cache.rows, kept % slots, :width] = found[:, :, kept].transpose(1, 0, 2, 3)
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -202,8 +213,7 @@ class KernelDecoder(PlanDecoder):
     def step(self, ids: Ids | None, cache: PlanCache) -> LogProbs:
         """Log-probabilities [R, V] of the next token; `ids` [R] are the last ones, None at first."""
         assert isinstance(cache, KernelCache)
-        if ids is not None:
-            cache.history.append(ids)
+        cache.history.follow(ids, 1, self.plan.config.vocabulary)
         fresh = cache.history.place == 0
         if fresh or not self._itself:
             self._call(cache)
@@ -229,8 +239,7 @@ class KernelDecoder(PlanDecoder):
         assert isinstance(cache, KernelCache)
         if self._itself and (sampling or allowed is not None):
             return None
-        if ids is not None:
-            cache.history.append(ids)
+        cache.history.follow(ids, 1, self.plan.config.vocabulary)
         cache.begun = None
         room = cache.history.ids.shape[1] * cache.history.size - cache.history.length
         uniforms = np.ascontiguousarray(uniforms[:room])

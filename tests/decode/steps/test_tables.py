@@ -62,6 +62,11 @@ def test_a_source_of_the_same_vocabulary_is_read_as_the_target() -> None:
     assert source_config(config).vocabulary == 20 and isinstance(source_config(config).head, Tied)
 
 
+def test_a_grey_picture_may_have_a_source_of_other_ids() -> None:
+    grey = {"input": {"kind": "pixels", "channels": 1}, "head": "mixture", "source_vocabulary": 257, "aligned": True}
+    assert source_config(Config.from_dict({"vocabulary": 256, **grey})).vocabulary == 257
+
+
 def test_sums_are_weighed() -> None:
     tables = InputTables({"a": np.arange(12, dtype=np.float32).reshape(6, 2), "b": np.ones((2, 2), np.float32)}, 2)
     rows = [Rows("a", np.array([[0, 5], [1, 2]]), np.array([[2.0, 0.5], [0.0, 1.0]])), Rows("b", np.array([[1], [0]]))]

@@ -11,7 +11,7 @@ from triptych.decode.arithmetic import Floats
 from triptych.decode.history import History, Ids
 from triptych.decode.steps.inputs import InputSteps, Rows, steps_of
 from triptych.shape.config import CAUSAL, Config, Positions
-from triptych.shape.parts import PatchNetwork, Tied
+from triptych.shape.parts import PatchNetwork, Tied, Tokens
 
 
 class InputTables:
@@ -58,7 +58,7 @@ def source_config(config: Config) -> Config:
             config, pattern=CAUSAL, positions=Positions("none"), relations=(), encoder_layers=0, aligned=False
         )
     settings = config.input.of_source()
-    head = Tied() if settings.size == 1 else PatchNetwork()
+    head = Tied() if isinstance(settings, Tokens) else PatchNetwork()
     return Config(config.source_vocabulary, width=config.width, heads=config.heads, input=settings, head=head)
 
 
