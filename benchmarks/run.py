@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         "attention": verbs.add_parser("attention", help="relative and local attention, forward and backward; memory"),
         "train": verbs.add_parser("train", help="whole training steps: text, relative, pixels; lengths if asked for"),
         "generate": verbs.add_parser("generate", help="composing one piece, painting pictures"),
-        "translate": verbs.add_parser("translate", help="beam search in batches"),
+        "translate": verbs.add_parser("translate", help="one sentence and batches, beam search and greedy"),
     }
     for verb, options in made.items():
         options.add_argument("--repeats", type=positive, default=REPEATS, help="rounds that count, at least 5")

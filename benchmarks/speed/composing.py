@@ -1,11 +1,12 @@
 """Tokens a second of composing 1,024 tokens, one piece at a time: ours beside transformers' GPT-2 and x-transformers.
 
 The peers are decoders with the width, layers, heads and feed-forward network of the model, the vocabulary of chorales
-and random weights; all draw from their whole distribution. Ours is timed as `compose` of the composer does it (matrices
-in float16, with its grammar), in its own number format by the cached steps of `Transformer`, and without a cache, which
-runs the whole prefix again for each token (timed once in the middle of every 64 positions). It puts the four notes of a
-sixteenth at one position; so the same shape with a position a note, as the paper and the peers have it, is measured
-with random weights too, cached and uncached.
+and random weights; all draw from their whole distribution. Ours is timed as `compose` of the composer does it (with its
+grammar, in the kernel where there is one), by the cached steps of the kernel, of numpy and of torch, and without a
+cache, which runs the whole prefix again for each token (timed once in the middle of every 64 positions). The kernel
+reads weights in float16, as a model folder has them; all compute in float32. It puts the four notes of a sixteenth at
+one position; so the same shape with a position a note, as the paper and the peers have it, is measured with random
+weights too, cached and uncached.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import torch
 
 from speed import peers
-from speed.plans import planned
-from speed.tables import Contestants, Settings, Table, table
+from speed.plans import engines, seconds_at_least
+from speed.tables import Contestants, More, Settings, Table, table
 from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
 from triptych.generation.sample import generate
@@ -32,6 +33,7 @@ from triptych.shape.parts import Tied, Tokens
 from triptych.shape.pattern import Full
 
 TOKENS = 1024
+STORED = "float16"  # the weights of models that ship
 EVERY = 64  # position at which a pass over the whole prefix is timed
 
 
@@ -113,15 +115,20 @@ def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS)
     """One table. model: a name or folder of one that composes. tokens: of a piece, a multiple of 64."""
     if tokens % EVERY:
         raise UserError(f"expected --length in multiples of {EVERY} with the case composing, got {tokens}")
-    composer, name = Composer.load(model, device="cpu"), Path(model).name
+    composer, name = Composer.load(model, device="cpu", threads=torch.get_num_threads()), Path(model).name
     trained = composer.module().eval()
     config, notes = trained.config, note_by_note(trained.config)
-    contestants: Contestants = {
-        (f"{name}, composing", "float32"): composing(composer, tokens),
-        (f"{name}, steps in numpy", "float32"): cached(planned(trained), tokens),
-        (f"{name}, steps in torch", "float32"): cached(TorchDecoder(trained), tokens),
-        ("a position a note, steps in numpy", "float32"): cached(planned(notes), tokens),
-    }
+    ours: Contestants = {(f"{name}, composing", "float32"): composing(composer, tokens)}
+    for who, one in ((name, trained), ("a position a note", notes)):
+        for engine, decoder in engines(one, STORED).items():
+            ours[f"{who}, steps in {engine}", "float32"] = cached(decoder, tokens)
+    ours[f"{name}, steps in torch", "float32"] = cached(TorchDecoder(trained), tokens)
+    more: More = {}
+    for who, _ in ours:
+        one = notes if who.startswith("a position") else trained
+        dtype = STORED if who.endswith(("composing", "kernel")) else "float32"
+        more[who, "float32"] = {"limit": tokens / seconds_at_least(one, dtype, rows=1, steps=tokens)}
+    contestants = dict(ours)
     if "transformers" in settings.peers:
         contestants["transformers GPT-2", "float32"] = gpt2(config, tokens)
     if "x-transformers" in settings.peers:
@@ -131,4 +138,4 @@ def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS)
     for whole, one in ((f"{name}, no cache", trained), ("a position a note, no cache", notes)):
         rates[whole, "float32"] = [uncached(one, tokens)] * settings.repeats
     reference = next((who for who, _ in contestants if who.startswith("transformers")), next(iter(contestants))[0])
-    yield table(title, "tokens/s", rates, reference)
+    yield table(title, "tokens/s", rates, reference, more)

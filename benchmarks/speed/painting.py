@@ -2,8 +2,8 @@
 
 6 layers of width 256 with 8 heads and feed-forward networks of 1,024, random weights; 3,072 positions, one a subpixel.
 Local attention in blocks of 256 with the 256 positions before, or in blocks of 8 x 16 with 8 rows above and 32 columns
-beside; the mixture of 10 components has a pixel at one position. "in numpy" are the steps of a plan, with which a model
-folder generates; "in torch" those of `Transformer`.
+beside; the mixture of 10 components has a pixel at one position. "in kernel" and "in numpy" are the steps of a plan,
+with which a model folder generates (the kernel's weights have the dtype of the row); "in torch" those of `Transformer`.
 
 Without a cache every step runs the whole prefix again: extrapolated from passes in the middle of every 512 steps, each
 timed once. Peers paint one picture at a time; of `peer_steps`, if fewer, the rest is assumed to be no slower, which
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from speed import peers
-from speed.plans import planned
-from speed.tables import Contestants, More, Settings, Table, table
+from speed.plans import compiled, planned, seconds_at_least
+from speed.tables import Contestants, More, Name, Settings, Table, table
 from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
 from triptych.generation.sample import generate
@@ -114,23 +114,31 @@ def x_transformers(made: Painter, steps: int) -> Callable[[], float]:
 PEERS = {"local-attention": local_attention, "x-transformers": x_transformers}
 
 
-def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants, dict[str, Painter]]:
-    """Our ways to paint `rows` pictures side by side, and by dtype the painter with 1-D local attention."""
+def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants, dict[str, Painter], dict[Name, float]]:
+    """Our ways to paint `rows` pictures side by side, by dtype the painter with 1-D local attention, and the limits
+    of the first in milliseconds a picture.
+    """
     contestants: Contestants = {}
+    limits: dict[Name, float] = {}
     plain: dict[str, Painter] = {}
     for dtype in dtypes:
         one = plain[dtype] = painter(dtype)
         others = {"local 2-D": painter(dtype, pattern=LOCAL_2D), "mixture": painter(dtype, mixture=True)}
         for name, made in {"local 1-D": one, **others}.items():
+            kernel = compiled(made.module(), dtype)
+            if kernel is not None:
+                contestants[f"{name}, in kernel", dtype] = cached(kernel, rows, steps)
             if dtype == "float32":
                 contestants[f"{name}, in numpy", dtype] = cached(planned(made.module()), rows, steps)
             contestants[f"{name}, in torch", dtype] = cached(TorchDecoder(made.module()), rows, steps)
-    return contestants, plain
+            limit = 1000 / rows * seconds_at_least(made.module(), dtype, rows=rows, steps=SUBPIXELS)
+            limits |= {who: limit for who in contestants if who[0].startswith(f"{name}, ") and who[1] == dtype}
+    return contestants, plain, limits
 
 
 def sampling(rows: int, steps: int, peer_steps: int, settings: Settings) -> Table:
     """Milliseconds a picture, `rows` pictures side by side."""
-    contestants, plain = painters(rows, steps, settings.dtypes)
+    contestants, plain, limits = painters(rows, steps, settings.dtypes)
     left_out: list[str] = []
     for dtype, made in plain.items() if rows == 1 else ():
         for name in (each for each in PEERS if each in settings.peers):
@@ -149,6 +157,8 @@ def sampling(rows: int, steps: int, peer_steps: int, settings: Settings) -> Tabl
         timed = min(peer_steps, steps) if name in PEERS else steps
         guessed = timed < SUBPIXELS or name.endswith("no cache")
         more[name, dtype] = {"seconds": 1 / statistics.median(rates[name, dtype]), "extrapolated": guessed}
+        if (name, dtype) in limits:
+            more[name, dtype] = {**more[name, dtype], "limit": limits[name, dtype]}
     found = table(title, "ms", rates, REFERENCE, more)
     return {**found, "left_out": left_out} if left_out else found
 

@@ -9,18 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from speed.ours import Built
 from speed.plain import mean_loss, shifted
+from triptych.decode.steps.positions import sinusoids
 from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
+from triptych.model.weights import arrays_of
 from triptych.shape.config import Config
 
 # The name to install, and the name to import.
-PACKAGES = {"x-transformers": "x_transformers", "transformers": "transformers", "local-attention": "local_attention"}
+PACKAGES = {
+    "x-transformers": "x_transformers",
+    "transformers": "transformers",
+    "local-attention": "local_attention",
+    "ctranslate2": "ctranslate2",
+}
 REMEDY = 'pip install "triptych[bench]"'
 
 
@@ -145,6 +155,67 @@ def marian_translator(config: Config, smoothing: float) -> Built:
         return mean_loss(out.logits, batch, smoothing)
 
     return model, loss
+
+
+def ctranslate2(model: Transformer, folder: Path, *, end: int, positions: int = 1024) -> None:
+    """Write the weights of a translator as a model of CTranslate2 in float32 to a new folder.
+
+    model: post or pre norm, ReLU, sinusoids, tied embeddings, one vocabulary. Token n is "n", END excepted: "</s>".
+    Our table of positions is written out, because CTranslate2's own sinusoids are in another order.
+    """
+    from ctranslate2.specs import TransformerSpec
+
+    config, weights = model.config, arrays_of(model)
+    layers = config.encoder_layers, config.decoder_layers
+    spec: Any = TransformerSpec.from_config(layers, config.heads, pre_norm=config.norm == "pre")
+    table = sinusoids(np.arange(positions), config.width)
+    spec.encoder.embeddings[0].weight = weights["input.embedding.weight"]
+    spec.decoder.embeddings.weight = spec.decoder.projection.weight = weights["input.embedding.weight"]
+    spec.decoder.start_from_zero_embedding = True
+    for stack, name in ((spec.encoder, "condition.encoder"), (spec.decoder, "decoder")):
+        stack.position_encodings.encodings = table
+        for number, layer in enumerate(stack.layer):
+            _ctranslate2_layer(layer, f"{name}.{number}", weights)
+    if config.norm == "pre":
+        _ctranslate2_part(spec.encoder.layer_norm, "condition.norm", weights)
+        _ctranslate2_part(spec.decoder.layer_norm, "decoder_norm", weights)
+    tokens = [str(number) for number in range(config.vocabulary)]
+    tokens[end] = "</s>"
+    spec.register_source_vocabulary(tokens)
+    spec.register_target_vocabulary(tokens)
+    spec.config.unk_token, spec.config.bos_token = tokens[0], tokens[0]
+    spec.config.decoder_start_token = tokens[0]  # its vector is replaced by zeros
+    spec.validate()
+    spec.optimize()
+    folder.mkdir()
+    spec.save(str(folder))
+
+
+def _ctranslate2_layer(layer: Any, name: str, weights: dict[str, Any]) -> None:
+    parts = [
+        (layer.self_attention.layer_norm, "around_attention.norm"),
+        (layer.self_attention.linear[0], "attention.query_key_value"),
+        (layer.self_attention.linear[1], "attention.output"),
+        (layer.ffn.layer_norm, "around_feed_forward.norm"),
+        (layer.ffn.linear_0, "feed_forward.inner"),
+        (layer.ffn.linear_1, "feed_forward.outer"),
+    ]
+    if hasattr(layer, "attention"):
+        parts += [
+            (layer.attention.layer_norm, "around_cross.norm"),
+            (layer.attention.linear[0], "cross.query"),
+            (layer.attention.linear[1], "cross.key_value"),
+            (layer.attention.linear[2], "cross.output"),
+        ]
+    for part, ours in parts:
+        _ctranslate2_part(part, f"{name}.{ours}", weights)
+
+
+def _ctranslate2_part(part: Any, name: str, weights: dict[str, Any]) -> None:
+    """Fill a linear map or a norm."""
+    weight, bias = ("gamma", "beta") if hasattr(part, "gamma") else ("weight", "bias")
+    setattr(part, weight, weights[f"{name}.weight"])
+    setattr(part, bias, weights[f"{name}.bias"])
 
 
 def local_transformer(config: Config, length: int, window: int) -> nn.Module:

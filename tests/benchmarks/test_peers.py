@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from speed import peers
 from speed.ours import Built
+from speed.plans import planned
 from torch import Tensor, nn
 
 from triptych.attention.causality import causality_violations
 from triptych.attention.dense import dense
+from triptych.generation.beam import LengthPenalty, beam_search
 from triptych.model.batch import Batch
+from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.shape.pattern import Local1D
 
@@ -81,6 +86,45 @@ def test_local_attention_equals_the_definition() -> None:
     torch.testing.assert_close(peers.local_attention(4)(query, key, value), expected)
 
 
+@needs("ctranslate2")
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_ctranslate2_scores_and_finds_what_ours_does_with_the_same_weights(norm: str, tmp_path: Path) -> None:
+    """Log-probabilities of given targets, and the best hypothesis, of which ours has an END at the last place."""
+    from ctranslate2 import Translator
+
+    torch.manual_seed(0)
+    config = Config(30, width=16, heads=2, feed_forward=24, encoder_layers=2, decoder_layers=2, norm=norm)
+    model = Transformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    peers.ctranslate2(model, tmp_path / "model", end=1)
+    translator = Translator(str(tmp_path / "model"), compute_type="float32", intra_threads=1)
+    decoder, length = planned(model), 20
+    sources = np.array([[5, 6, 7, 8, 0, 0], [9, 10, 11, 12, 13, 3]])
+    asked = [[str(number) for number in source if number] for source in sources]
+    target = np.array([[18, 7, 2, 1]])
+    (scored,) = translator.score_batch(asked[1:], [["18", "7", "2"]])
+    ours = decoder.log_probs(target, source=sources[1:])[0]
+    np.testing.assert_allclose(scored.log_probs, ours, atol=1e-4)
+    for beam in (1, 5):
+        found = translator.translate_batch(
+            asked,
+            beam_size=beam,
+            length_penalty=1,
+            min_decoding_length=length,
+            max_decoding_length=length,
+        )
+        cache = decoder.start(source=sources, source_lengths=np.array([4, 6]), beams=beam, length=length)
+        mean = LengthPenalty("power", 1.0)
+        best = beam_search(
+            decoder, cache, end=1, beam=beam, min_length=length, max_length=length, penalty=mean, stop="first"
+        )
+        for theirs, choices in zip(found, best, strict=True):
+            ids = [int(token) for token in theirs.hypotheses[0]]
+            assert len(ids) == length and ids[:-1] == [*choices[0].ids[:-1]]
+
+
 def test_installed_names_what_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "find_spec", lambda name: None if name == "x_transformers" else object())
-    assert peers.installed() == ("transformers", "local-attention")
+    assert peers.installed() == ("transformers", "local-attention", "ctranslate2")

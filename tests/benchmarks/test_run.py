@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import run
+import torch
 from speed import attention, beside, composing, painting, peers, tables, train, translate
 
+from triptych.decode.kernel import library
 from triptych.shape.config import Config
 
 FRAME = {"bench", "machine", "busy", "keeps_memory", "peers", "absent", "tables"}
 ROW = {"name", "dtype", "median", "min", "max", "ratio"}
 SMALL = Config(20, width=16, heads=2, feed_forward=16, encoder_layers=0, decoder_layers=1)
 TREE = Path(__file__).parents[2]
+ENGINES = ("numpy",) if library() is None else ("kernel", "numpy")
 
 Measured = Callable[..., dict[str, Any]]
 
@@ -48,7 +51,9 @@ def measured(capsys: pytest.CaptureFixture[str]) -> Measured:
 
 def test_attention(measured: Measured) -> None:
     found = measured("attention", "--length", 10, "--memory-length", 0)
-    assert found["absent"] == ["x-transformers", "transformers", "local-attention"] and found["peers"] == []
+    assert (
+        found["absent"] == ["x-transformers", "transformers", "local-attention", "ctranslate2"] and found["peers"] == []
+    )
     assert "not installed and left out: x-transformers" in found["err"]
     assert 'pip install "triptych[bench]"' in found["err"]
     assert {"threads", "capability", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"} <= set(found["machine"])
@@ -76,8 +81,10 @@ def test_train_of_all_cases_at_a_length(measured: Measured) -> None:
 
 def test_composing(measured: Measured) -> None:
     (table,) = measured("generate", "--case", "composing", "--length", composing.EVERY)["tables"]
-    names = ["chorales, composing", "chorales, steps in numpy", "chorales, steps in torch"]
-    assert [row["name"] for row in table["rows"]][:3] == names and table["reference"] == names[0]
+    steps = [f"{what}, steps in {engine}" for what in ("chorales", "a position a note") for engine in ENGINES]
+    names = ["chorales, composing", *steps, "chorales, steps in torch"]
+    assert [row["name"] for row in table["rows"]][: len(names)] == names and table["reference"] == names[0]
+    assert all(row["limit"] > 0 for row in table["rows"][: len(names)])
     assert all(row["median"] > 0 for row in table["rows"]) and table["unit"] == "tokens/s"
 
 
@@ -85,18 +92,21 @@ def test_painting(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "EVERY", 3072)
     (table,) = measured("generate", "--case", "painting", "--rows", 1, "--length", 2)["tables"]
     rows = {row["name"]: row for row in table["rows"]}
-    ways = [f"{way}, in {engine}" for way in ("local 1-D", "local 2-D", "mixture") for engine in ("numpy", "torch")]
+    ways = [f"{way}, in {engine}" for way in ("local 1-D", "local 2-D", "mixture") for engine in (*ENGINES, "torch")]
     assert set(ways) < set(rows) and all(row["extrapolated"] for row in rows.values())
     assert all(row["seconds"] == pytest.approx(row["median"] / 1000) for row in rows.values())
+    assert {name for name, row in rows.items() if "limit" in row} == set(ways)
 
 
 def test_translate(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config(20, width=16, heads=2, feed_forward=16, encoder_layers=1, decoder_layers=1)
     monkeypatch.setattr(translate, "tables", partial(translate.tables, config=config))
-    (table,) = measured("translate", "--sentences", 3)["tables"]
-    first, second = table["rows"]
-    assert (first["name"], first["ratio"], table["unit"]) == ("triptych in numpy", 1, "tokens/s")
-    assert second["name"] == "triptych in torch"
+    single, *bulk = measured("translate", "--sentences", 3, "--threads", torch.get_num_threads())["tables"]
+    assert [table["unit"] for table in (single, *bulk)] == ["ms", "tokens/s", "tokens/s"]
+    engines = [f"triptych, {engine}" for engine in (*ENGINES, "torch")]
+    assert [row["name"] for row in single["rows"]] == engines and single["rows"][0]["ratio"] == 1
+    for table in (single, *bulk):
+        assert {*engines} <= {row["name"] for row in table["rows"]} and all(row["limit"] > 0 for row in table["rows"])
 
 
 def test_a_batch_of_sources_is_sorted_and_padded() -> None:
