@@ -6,8 +6,10 @@ import multiprocessing
 import threading
 from typing import Any
 
+import children
 import numpy as np
 import pytest
+from children import decoders
 
 from triptych.decode.interpreter import PlanDecoder
 from triptych.decode.kernel import VARIABLE, KernelDecoder, decoder_of, library
@@ -22,15 +24,6 @@ from triptych.shape.store import read_model
 pytestmark = pytest.mark.skipif(library() is None, reason="no kernel was compiled, or it is switched off")
 
 NAMES = ("chorales", "piano", "fashion", "emoji-upscale", "captions-en-de")
-
-
-def decoders(name: str, threads: int = 1) -> tuple[KernelDecoder, PlanDecoder]:
-    """A shipped model in C and in numpy."""
-    stored = read_model(name)
-    plan = plan_of(stored.config, stored.weights)
-    found = decoder_of(plan, stored.weights, threads)
-    assert isinstance(found, KernelDecoder)
-    return found, PlanDecoder(plan)
 
 
 def given(config: Config, rows: int, length: int) -> dict[str, Any]:
@@ -163,11 +156,6 @@ def test_several_callers_do_not_disturb_each_other() -> None:
     assert all(np.array_equal(alone[seed], found[seed]) for seed in range(4))
 
 
-def _compose(answer: Any) -> None:
-    kernel, _ = decoders("chorales", threads=2)
-    answer.put([int(column[0]) for column in generate(kernel, kernel.start(length=16, rows=1), steps=16, seed=1)])
-
-
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_process_has_threads_of_its_own(method: str) -> None:
@@ -175,7 +163,7 @@ def test_a_child_process_has_threads_of_its_own(method: str) -> None:
     expected = [int(column[0]) for column in generate(kernel, kernel.start(length=16, rows=1), steps=16, seed=1)]
     context = multiprocessing.get_context(method)
     answer = context.Queue()
-    child = context.Process(target=_compose, args=(answer,))
+    child = context.Process(target=children.compose, args=(answer,))
     child.start()
     assert answer.get(timeout=60) == expected
     child.join(60)
@@ -197,26 +185,13 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
         library.cache_clear()
 
 
-def _with_changing_threads(answer: Any) -> None:
-    kernels = [decoders("chorales", threads)[0] for threads in (1, 2, 5, 3, 4)]
-    same = True
-    for _ in range(4):
-        caches = [kernel.start(length=60, rows=3) for kernel in kernels]
-        ids = None
-        for step in range(60):
-            alone, *found = (kernel.step(ids, cache) for kernel, cache in zip(kernels, caches, strict=True))
-            same &= all((each == alone).all() for each in found)
-            ids = np.random.default_rng(step).integers(0, 48, 3)
-    answer.put(same)
-
-
 def test_threads_of_changing_number_do_each_work_once() -> None:
     """A thread that a call does not need may be late: it must not take a later call's work twice. It once did, and the
     next caller waited for ever.
     """
     context = multiprocessing.get_context("spawn")
     answer = context.Queue()
-    child = context.Process(target=_with_changing_threads, args=(answer,))
+    child = context.Process(target=children.with_changing_threads, args=(answer,))
     child.start()
     try:
         assert answer.get(timeout=120)
