@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 # A person's own scripts beside them are their own matter.
 OURS := $(wildcard src tests benchmarks)
+# What installing compiles, where there is a C compiler.
+KERNEL := hatch_build.py src/triptych/decode/kernel.c
 .PHONY: run studio train test soak format clean
 
 run: $(VENV)/.installed
@@ -35,7 +37,6 @@ format: $(VENV)/.installed-dev
 
 # Python compiles what it imports, once; of all that is installed, most is never imported, and compiling it takes a
 # quarter of the time. A stamp is newer than what it was installed from, so a second `make` installs nothing.
-KERNEL = hatch_build.py src/triptych/decode/kernel.c # which installing compiles, where there is a C compiler
 INSTALL = $(BIN)/python -m pip install --no-compile --quiet --constraint constraints.txt
 $(VENV)/.installed: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/python
 	$(INSTALL) --editable '.[studio]'

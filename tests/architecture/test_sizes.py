@@ -21,7 +21,7 @@ VERB_LINES = 90  # the parameters of a verb are its table of options
 ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
 CODE_LINES = 18_740  # to be 17,431; without `decode` and `studio`, which came later
-DECODE_LINES = 1_850
+DECODE_LINES = 1_855
 STUDIO_LINES = 1_200  # of its Python
 PAGE_LINES = 3_500  # of its modules and style sheets, counted alike: no blanks and comments
 

@@ -51,6 +51,8 @@ class WatchedDecoder:
         self._decoder, self._watch = decoder, watch
         self.start, self.log_probs, self.attention = decoder.start, decoder.log_probs, decoder.attention
         self.prefill = decoder.prefill
+        if hasattr(decoder, "largest"):  # see `generation.protocol.RankingModel`
+            self.largest = decoder.largest
 
     def step(self, ids: Ids | None, cache: Any, /) -> NDArray[np.floating[Any]]:
         """See `Decoder.step`."""

@@ -58,7 +58,7 @@ enum { RELU, GELU, SWIGLU, NONE };                    /* activations */
 enum { BY_DISTANCE, BY_PITCH, BY_TIME };              /* relations */
 enum { FULL, LOCAL_1D, LOCAL_2D };                    /* patterns */
 enum { TOKENS, PATCHES, PIXELS };                     /* inputs */
-enum { HIDDEN, TIED, PATCH, MIXTURE };                /* heads; HIDDEN: none, the caller computes it */
+enum { TIED = 1, PATCH, MIXTURE };                    /* heads */
 enum { FINE, NOT_FINITE, NOTHING_ALLOWED };           /* what a run returns */
 
 /* ---- what a model is: filled once ------------------------------------------------------------------------------- */
@@ -139,7 +139,7 @@ typedef struct {
     float *log_probs;          /* [R][V] */
     float *work;               /* see `Space` */
     double *mixture;           /* [R][components (1 + 4 channels + channels^2)] */
-    double *weights;           /* [threads][V] */
+    double *weights;           /* [threads][2 V]: weights, and as much for a heap of ids */
     int32_t *lists;            /* [R][1 + relations][keys], then 0, 1, 2, ... of the positions of a source */
     int32_t *counts;           /* [R]: keys of each row */
     int32_t rows, physical, slots, length, positions_count, steps, sources, source_positions, added_rows, added_columns;
@@ -503,7 +503,7 @@ static void log_softmax(float *logits, int vocabulary) {
         for (int i = 0; i < LANES; i++) rest[i] = vectors + i < vocabulary ? logits[vectors + i] - top : -INFINITY;
         sum += total(exponential(load(rest)));
     }
-    float shift = (float)log(sum) + 0.0f;
+    float shift = (float)log(sum);
     for (int i = 0; i < vocabulary; i++) logits[i] = (logits[i] - top) - shift;
 }
 

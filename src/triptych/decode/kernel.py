@@ -113,7 +113,8 @@ class KernelCache(PlanCache):
         cross: keys and values of the sources, [layers, 2, sources, H, Q, P]; seen: int32 [sources], how many of the
             positions are no padding; source_of: int32 [R].
         hidden: [R, W], the decoder's output at the present position.
-        work: arrays that the kernel writes into, for `threads` threads.
+        work: arrays that the kernel writes into, by name.
+        call: the struct that points to all of these; moved: whether rows have changed places since it did.
     """
 
     memory: tuple[Floats, Floats] = field(init=False)
@@ -123,8 +124,8 @@ class KernelCache(PlanCache):
     seen: NDArray[np.int32] | None = None
     source_of: NDArray[np.int32] | None = None
     work: dict[str, NDArray[Any]] = field(default_factory=dict)
-    call: _Rows | None = None  # of these arrays
-    moved: bool = False  # whether rows have changed places since
+    call: _Rows | None = None
+    moved: bool = False
 
     def select(self, rows: Ids) -> None:
         """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""

@@ -120,8 +120,8 @@ class Studio:
             data = await _body(request, asked.MAX_BYTES)
             parameter, (module, function), _ = UPLOADS[name]
             given = query.get(parameter, "")
-            work = lambda _: _function(module, function)(self.models, data, given)  # noqa: E731
-            return JSONResponse(await self.shop.answer(work, _leaving(request)))
+            read = _function(module, function)
+            return JSONResponse(await self.shop.answer(lambda _: read(self.models, data, given), _leaving(request)))
         if name not in ENDPOINTS:
             raise HTTPException(404, f"expected one of /api/{', /api/'.join(ENDPOINTS)}, got another; see /api")
         body = await _json(request)
