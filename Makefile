@@ -49,6 +49,7 @@ $(VENV)/.installed-train: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pyth
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(KERNEL) | $(VENV)/.installed-train
 	$(INSTALL) --editable '.[dev]'
+	-$(BIN)/python hatch_build.py >/dev/null # the tests run every level, an installation needs that of its processor
 	touch $@ $(VENV)/.installed $(VENV)/.installed-train
 
 $(BIN)/python:

@@ -29,7 +29,7 @@ Stored = Mapping[str, NDArray[Any]]
 
 def planned(model: Transformer) -> PlanDecoder:
     """What a model folder of these weights generates with where there is no kernel."""
-    limit_threads(torch.get_num_threads())
+    limit_threads(1)
     return PlanDecoder(plan_of(model.config, arrays_of(model)))
 
 

@@ -164,7 +164,7 @@ class Trained:
             from triptych.decode.plan import plan_of
 
             threads = self._place.get("threads") or 1
-            limit_threads(threads)
+            limit_threads(1)  # numpy's products are small: threads gain only where the kernel or `together` shares out
             self._plan = decoder_of(plan_of(stored.config, stored.weights), stored.weights, threads)
         return self._plan
 

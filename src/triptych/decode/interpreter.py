@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +113,7 @@ class PlanDecoder:
 
     def one_thread_each(self) -> AbstractContextManager[Any]:
         """Let each caller's thread compute alone within a `with` statement: several call at once."""
-        return limit_threads(1)
+        return nullcontext()
 
     # -- the source ---------------------------------------------------------------------------------------------------
 
