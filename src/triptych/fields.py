@@ -94,19 +94,25 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
+@cache
+def _form(kind: Any) -> tuple[Any, Any, tuple[Any, ...], Size | None]:
+    """A type without its size, its origin and arguments, and the size."""
+    size = None
+    if get_origin(kind) is Annotated:
+        kind, size = get_args(kind)
+    return kind, get_origin(kind), get_args(kind), size
+
+
 def _value(kind: Any, value: Any, name: str) -> Any:
     """A value of a type: see `_schema` for those that there are."""
-    origin, size = get_origin(kind), None
-    if origin is Annotated:
-        kind, size = get_args(kind)
-        origin = get_origin(kind)
+    kind, origin, arguments, size = _form(kind)
     if origin in (Union, UnionType):
         if value is None:  # which only what has no default may be
             return None
-        return _member([one for one in get_args(kind) if one is not NoneType], value, name)
+        return _member([one for one in arguments if one is not NoneType], value, name)
     if origin is Literal:
-        if value not in get_args(kind) or isinstance(value, bool):
-            raise UserError(f"expected {name} to be one of {', '.join(map(str, get_args(kind)))}, got {shown(value)}")
+        if value not in arguments or isinstance(value, bool):
+            raise UserError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {shown(value)}")
         return value
     if is_dataclass(kind):
         return parsed(cast(type, kind), value, name)
@@ -120,7 +126,7 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if size is not None:
         _check(value, size, name)
     if plain is list:
-        (inner,) = get_args(kind)
+        (inner,) = arguments
         return [_value(inner, item, name) for item in value]
     return value
 

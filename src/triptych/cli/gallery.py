@@ -142,7 +142,8 @@ def page_of(answers: Mapping[str, Any]) -> str:
         style += (FOLDER / name).read_text("utf-8")
     script = BEGIN + "".join(_joined(FOLDER))
     icon = base64.b64encode((FOLDER / ICON.search(html)[1]).read_bytes()).decode()  # type: ignore[index]
-    packed = gzip.compress(json.dumps(answers, ensure_ascii=False, separators=(",", ":")).encode(), mtime=0)
+    data = json.dumps(answers, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = gzip.compress(data, 6, mtime=0)  # the best would take five times as long for 4 %
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
