@@ -24,7 +24,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   let alike = null; // {values, count, edges}
   let marks = [];
   const plays = () => piece.kind === "performance";
-  
+
   // -- arcs -------------------------------------------------------------------------------------------------------
   const says = createReadout();
   const layer = choice({ label: "Layer", onchange: draw });
@@ -127,6 +127,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     const values = decodedMap({ ...matrix, shape: [1, 1, count, count] }).at(0, 0);
     const canvas = heatCanvas({ values, rows: count, columns: count });
     const mark = svg("svg", { viewBox: `0 0 ${count} ${count}`, "aria-hidden": "true" });
+    alikeSaves.hidden = false;
     alike = { values, count, edges: [...begins, ends].map((edge) => Math.round(plays() ? 1_000 * edge : edge)) };
     frame.replaceChildren(canvas, mark);
     crossSays.textContent = `${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
@@ -138,6 +139,13 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
       crossSays.textContent = `${one} and ${other}: ${percent(values[row * count + column])} alike`;
     });
     canvas.addEventListener("click", hear);
+  }
+
+  function noneAlike(text) {
+    alike = null;
+    alikeSaves.hidden = true;
+    frame.replaceChildren();
+    crossSays.textContent = text;
   }
 
   function alikePicture() {
@@ -192,10 +200,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function look() {
-    fetched("similarity", {}, showAlike, (error) => {
-      frame.replaceChildren();
-      crossSays.textContent = error.message;
-    });
+    fetched("similarity", {}, showAlike, (error) => noneAlike(error.message));
     if (hasScore) fetched("export", { format: "svg" }, showScore, (error) => {
       score.removeAttribute("src");
       scoreStatus.fail(error);
@@ -206,6 +211,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   function stop() { clearTimeout(timer); waiting.abort(); asked.abort(); }
 
   options(6, 4);
+  noneAlike("");
   return {
     below: [marked.node, marksNode, inBar(layer.node, heads), says],
     beside: [alikeNode, scoreNode],
@@ -215,8 +221,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
       stop();
       says.textContent = CLOSER_HELP;
       if (now.kind !== piece?.kind) {
-        frame.replaceChildren();
-        crossSays.textContent = "";
+        noneAlike("");
         score.removeAttribute("src");
       }
       [piece, model, known, chosen, marks, waiting] = [now, by, new Map(), null, [], new AbortController()];

@@ -22,6 +22,7 @@ export function createGaze({ api, announce }) {
   const layer = choice({ label: "Layer", onchange: () => look(pixel) });
   const says = createReadout();
   const heads = element("div", { class: "gaze-heads" });
+  const saves = saveButtons("pixel-attention", figure, { svg: figure });
   const board = createBoard({ label: "Picture", hint: "Point at a pixel, or use the arrow keys.", announce,
     name: (row, column) => `row ${row + 1}, column ${column + 1}`, onwalk: (row, column) => look([row, column]) });
   const legend = element("p", { class: "small gaze-legend" },
@@ -31,7 +32,7 @@ export function createGaze({ api, announce }) {
     faint("Point at a pixel, or walk over the picture with the arrow keys: outlined are the block it was made in and " +
       "what it could see; beside it is what each head looked at.", "small"),
     element("div", { class: "gaze-parts" }, element("div", {}, board.node, legend), element("div", {}, layer.node, says,
-      heads, mapLegend(false), saveButtons("pixel-attention", figure, { svg: figure }))), status.node);
+      heads, mapLegend(false), saves)), status.node);
 
   node.classList.add("gaze");
   node.hidden = true;
@@ -107,6 +108,7 @@ export function createGaze({ api, announce }) {
     says.textContent = `Row ${pixel[0] + 1}, column ${pixel[1] + 1}: it sees ${count(found.memory)} pixels; ` +
       `its block has ${count(found.query)}.`;
     status.clear();
+    layer.node.hidden = saves.hidden = false;
   }
 
   // All of it as one SVG: the picture with its blocks, and every head beside it.
@@ -129,6 +131,7 @@ export function createGaze({ api, announce }) {
     show(now) {
       [shown, answers] = [now, new Map()];
       node.hidden = false;
+      layer.node.hidden = saves.hidden = true; // until there is something to choose or save
       heads.replaceChildren();
       says.textContent = "";
       board.show(now.picture);

@@ -112,13 +112,15 @@ export function mountLayers(panel, { api, route }) {
     width: "Time against d", memory: "Memory against n", crossing: "Attention against LSTM" } });
   const figures = createFigures(route);
 
+  const costs = element("div", { hidden: true },
+    card("The complexity table, measured", faint("Attention Is All You Need, section 4, table 1: n positions of " +
+      "width d. The two columns at the right are measured: the power of n, and of d, with which the time grows."),
+    table, view.node, plot, below, foot),
+    card("Where n meets d", faint("Operations by the table. Self-attention pays n² d, a recurrent layer n d². Move " +
+      "n past d."), counter));
   panel.append(...panelHead("Layers", "What self-attention costs beside other layers, by the paper's table and by " +
-    "the clock; and, step by step, how relative and local attention are computed."), status.node,
-  card("The complexity table, measured", faint("Attention Is All You Need, section 4, table 1: n positions of width " +
-    "d. The two columns at the right are measured: the power of n, and of d, with which the time grows."), table,
-  view.node, plot, below, foot),
-  card("Where n meets d", faint("Operations by the table. Self-attention pays n² d, a recurrent layer n d². Move n " +
-    "past d."), counter), ...figures.nodes);
+    "the clock; and, step by step, how relative and local attention are computed."), status.node, costs,
+  ...figures.nodes);
   document.addEventListener("themechange", () => { draw(); figures.draw(); });
 
   function views() {
@@ -174,6 +176,7 @@ export function mountLayers(panel, { api, route }) {
     drawTable();
     draw();
     counter.replaceChildren(createCounter(found.layer));
+    costs.hidden = false;
   });
 
   return {

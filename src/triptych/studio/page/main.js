@@ -1,5 +1,5 @@
 // The frame of the studio: four tabs, each with an address in the fragment, and the theme.
-import { capital, isDark } from "./widgets.js";
+import { action, capital, isDark, notice } from "./widgets.js";
 import { createApi } from "./api.js";
 import { mountLayers } from "./layers.js";
 import { mountNotes } from "./notes.js";
@@ -50,11 +50,27 @@ function announce(text) {
 function startTabs(api) {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const mounted = {};
+  const status = notice();
+  const retry = action("Try again", load, { hidden: true });
+  let facts = null; // the answer of /api/models; a panel is mounted with it, so that no control lacks what it needs
   let current = null;
+
+  async function load() {
+    retry.hidden = true;
+    status.busy("Asking the studio for its models …");
+    try {
+      facts = await api.get("models");
+    } catch (error) {
+      retry.hidden = false;
+      return status.fail(error);
+    }
+    status.clear();
+    return open();
+  }
 
   function open() {
     const { tab: name, request } = parsedFragment(location.hash);
-    if (current && current !== name) mounted[current].hide();
+    if (current !== name) mounted[current]?.hide();
     for (const tab of tabs) {
       const chosen = tab.id === `tab-${name}`;
       tab.setAttribute("aria-selected", String(chosen));
@@ -65,7 +81,9 @@ function startTabs(api) {
     current = name;
     addresses[name] = location.hash;
     document.title = `${capital(name)} · Triptych`;
-    mounted[name] ??= TABS[name](document.getElementById(`panel-${name}`), { api, route: createRoute(name), announce });
+    if (!facts) return;
+    const parts = { api, facts, route: createRoute(name), announce };
+    mounted[name] ??= TABS[name](document.getElementById(`panel-${name}`), parts);
     if (!known) mounted[name].show(request);
   }
 
@@ -89,7 +107,9 @@ function startTabs(api) {
     event.preventDefault(); // the fragment holds the address of a result
     document.getElementById("main").focus();
   });
+  document.getElementById("main").append(status.node, retry);
   open();
+  load();
 }
 
 function startTheme() {

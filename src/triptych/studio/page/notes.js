@@ -15,15 +15,14 @@ const NOTES_EMPTY = { kind: "chorale", steps: 64, notes: [] };
 const NOTES_ALL = [0, 1, 2, 3]; // voices
 const NOTES_PAST = 200; // steps that can be undone
 
-export function mountNotes(panel, { api, route, announce }) {
-  let facts = null; // the answer of /api/models
+export function mountNotes(panel, { api, facts, route, announce }) {
   let state = { piece: pieceOf(NOTES_EMPTY), open: [], about: null, take: null };
   let takes = [];
   let running = null; // an AbortController while models write
-  let closer = null;
   const [past, future] = [[], []];
   const piano = () => state.piece.kind === "performance";
-  const nameOf = (task) => facts.models.find((one) => one.task === task)?.name ?? null;
+  const namesOf = (task) => facts.models.filter((one) => one.task === task).map((one) => one.name);
+  const nameOf = (task) => namesOf(task)[0] ?? null;
 
   // -- parts ---------------------------------------------------------------------------------------------------------
   const status = notice();
@@ -32,14 +31,15 @@ export function mountNotes(panel, { api, route, announce }) {
   const roll = createRoll({
     announce, onseek: seek, onplay: toggle,
     onedit: (piece, open) => { if (!running) change({ ...state, piece, open }); },
-    onpoint: (place) => closer?.point(place), onspan: () => { spoken(); looped(); },
+    onpoint: (place) => closer.point(place), onspan: () => { spoken(); looped(); },
     onhear: ({ pitch, voice, velocity }) => player.touch(pitch, { voice, velocity, seconds: 0.35 }),
     onvoice: (voice) => { voices.value = String(voice); spoken(); announce(VOICES[voice]); },
   });
+  const closer = createCloser({ api, roll, player, announce, hasScore: facts.has.score });
   const kind = segmented({ label: "Music", value: "chorale", onchange: (now) => begin(now),
     options: { chorale: "Four voices", performance: "Piano" } });
-  const model = choice({ label: "Model for composing" });
-  const filler = choice({ label: "Model for filling in" });
+  const model = choice({ label: "Model for composing", options: optionsOf(namesOf("compose")) });
+  const filler = choice({ label: "Model for filling in", options: optionsOf(namesOf("infill")) });
   const label = choice({ label: "Key" });
   const examples = choice({ label: "Start from", onchange: (place) => begin(kind.value, examples.all[place]) });
   const count = number({ label: "Takes", value: 2, min: 1, max: 4 });
@@ -75,7 +75,6 @@ export function mountNotes(panel, { api, route, announce }) {
   const ofChorales = [voices.node, locks, mutes, verbs.harmonize, verbs.infill, filler.node, model.node, bars.node,
     tempo.node];
   const footer = element("div");
-  const looks = element("div");
 
   // -- the piece and its history -------------------------------------------------------------------------------------
   function change(now, remember = true) {
@@ -108,8 +107,8 @@ export function mountNotes(panel, { api, route, announce }) {
     spoken();
     moved();
     takes.forEach(card);
-    closer?.update(piece, about?.model ?? (piano() ? nameOf("play") : model.value));
-    const formats = ["mid", "musicxml", ...(api.recorded ? [] : ["wav"]), ...(facts?.has.score ? ["svg"] : [])];
+    closer.update(piece, about?.model ?? (piano() ? nameOf("play") : model.value));
+    const formats = ["mid", "musicxml", ...(api.recorded ? [] : ["wav"]), ...(facts.has.score ? ["svg"] : [])];
     const saves = formats.map((format) =>
       action(`Save .${format}`, () => save(format), { class: "quiet", disabled: !piece.notes.length }));
     saves.push(element("span", { class: "saves" }, "Roll: ", saveButtons("roll", () => roll.picture)));
@@ -122,8 +121,10 @@ export function mountNotes(panel, { api, route, announce }) {
 
   function enabled() {
     const { piece: { notes }, open, about } = state;
-    const can = { compose: true, continue: notes.length, harmonize: notes.some((note) => note.voice === 0),
-      infill: open.some((row) => row.includes(1)) };
+    const [writes, fills] = [piano() ? nameOf("play") : model.value, filler.value]; // models that are here
+    const can = { compose: writes, continue: writes && notes.length,
+      harmonize: fills && notes.some((note) => note.voice === 0),
+      infill: fills && open.some((row) => row.includes(1)) };
     const tune = can.harmonize && notes.every((note) => note.voice === 0);
     const best = piano() ? (notes.length && !about ? "continue" : "compose")
       : tune ? "harmonize" : can.infill && notes.length ? "infill" : "compose";
@@ -368,7 +369,8 @@ export function mountNotes(panel, { api, route, announce }) {
     element("div", { class: "card" }, inBar(tools.node, voices.node, undo, redo,
       action("−", () => roll.zoom(0.8), { "aria-label": "Zoom out" }),
       action("+", () => roll.zoom(1.25), { "aria-label": "Zoom in" })), locks, roll.node,
-    element("div", { class: "transport" }, play, slider, clock, tempo.node, loop.node), mutes, looks, footer));
+    element("div", { class: "transport" }, play, slider, clock, tempo.node, loop.node), mutes, ...closer.below, footer),
+    element("div", { class: "columns" }, ...closer.beside));
   panel.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     if (!(event.ctrlKey || event.metaKey) || !"zy".includes(key) || /INPUT|TEXTAREA/.test(event.target.tagName)) return;
@@ -376,34 +378,19 @@ export function mountNotes(panel, { api, route, announce }) {
     (key === "y" || event.shiftKey ? redo : undo).click();
   });
 
-  async function prepare() {
-    facts = await api.get("models");
-    for (const [one, task] of [[model, "compose"], [filler, "infill"]]) {
-      one.setOptions(optionsOf(facts.models.filter((each) => each.task === task).map((each) => each.name)));
-    }
-    closer = createCloser({ api, roll, player, announce, hasScore: facts.has.score });
-    looks.append(...closer.below);
-    panel.append(element("div", { class: "columns" }, ...closer.beside));
-  }
-
-  async function show(request) {
-    try {
-      if (!facts) await prepare();
-    } catch (error) {
-      return status.fail(error);
-    }
+  function show(request) {
     const { endpoint: verb, body } = request ?? {};
     begin(!body ? kind.value : body.piece?.kind ?? (body.model === nameOf("play") ? "performance" : "chorale"));
-    if (!body) return undefined;
+    if (!body) return;
     fill(verb, body);
-    return start(verb, [body]);
+    start(verb, [body]);
   }
 
   function hide() {
     running?.abort();
     player.pause();
     listening(false);
-    closer?.stop();
+    closer.stop();
   }
 
   return { show, hide };

@@ -15,8 +15,7 @@ const PIXELS_TASKS = {
 };
 const PIXELS_FRAMES = 60; // of a recorded answer that is shown as if it were made now
 
-export function mountPixels(panel, { api, route, announce }) {
-  let facts = null; // the answer of /api/models
+export function mountPixels(panel, { api, facts, route, announce }) {
   let running = null; // an AbortController while a model draws
   let paused = null; // {promise, resolve} while nothing is shown of what comes
   const forms = {}; // of each task: controls, what is given, what was made
@@ -33,6 +32,7 @@ export function mountPixels(panel, { api, route, announce }) {
     const { verb, noun, count, label, easel } = PIXELS_TASKS[name];
     const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
     const form = { name, noun, status: notice(), drawing: drawSettings(), made: [], answer: null, chosen: 0,
+      can: !easel, // whether there is something to ask about
       model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
       label: choice({ label }),
       count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
@@ -41,7 +41,7 @@ export function mountPixels(panel, { api, route, announce }) {
       stop: action("Stop", () => running?.abort(), { hidden: true }),
       results: element("div", { class: "pictures", role: "group", "aria-label": "Results" }),
       one: element("p", { class: "one" }), footer: element("div") };
-    form.easel = easel?.({ announce, onchange: (can) => { form.go.disabled = !can || running !== null; } });
+    form.easel = easel?.({ announce, onchange: (can) => { form.can = can; enabled(form); } });
     form.output = element("div", { class: "card", hidden: true }, form.results, form.one, form.footer);
     const examples = facts.examples[name] ?? [];
     form.node = element("div", {}, element("div", { class: "card" }, inBar(form.label.node, form.count.node, form.go,
@@ -59,15 +59,28 @@ export function mountPixels(panel, { api, route, announce }) {
 
   function usual(form) { return { temperature: form.name === "upscale" ? "" : 1 }; } // an enlarging model has its own
 
-  // A picture to begin with, in the size that the model reads.
+  // A picture to begin with, in the size that the model reads; until it or another one is there, there is no easel.
   async function begin(form) {
     if (!form.easel) return;
+    const asked = form.beginning = form.model.value;
+    form.easel.node.hidden = true;
+    form.can = false;
+    enabled(form);
     try {
-      form.easel.set(pixelsOf((await api.post("example", { model: form.model.value })).picture));
+      const { picture } = await api.post("example", { model: asked });
+      if (form.beginning === asked) give(form, pixelsOf(picture));
     } catch (error) {
-      form.status.fail(error);
+      if (form.beginning === asked) form.status.fail(error);
     }
   }
+
+  function give(form, picture, hidden = null) {
+    form.beginning = null;
+    form.easel.node.hidden = false;
+    form.easel.set(picture, hidden);
+  }
+
+  function enabled(form) { form.go.disabled = !form.can || running !== null; }
 
   function fill(form, given, more = { seed: null }) {
     if (modelOf(given.model)) form.model.value = given.model;
@@ -75,7 +88,7 @@ export function mountPixels(panel, { api, route, announce }) {
     form.label.value = given.label ?? "";
     form.count.value = given.count ?? form.count.value;
     form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? usual(form).temperature });
-    if (given.picture) form.easel?.set(pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
+    if (given.picture && form.easel) give(form, pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
     form.example = given;
     form.filled = JSON.stringify(bodyOf(form));
   }
@@ -99,7 +112,7 @@ export function mountPixels(panel, { api, route, announce }) {
   }
 
   function busy(form, on) {
-    form.go.disabled = on;
+    enabled(form);
     form.pause.hidden = form.stop.hidden = !on;
   }
 
@@ -220,7 +233,7 @@ export function mountPixels(panel, { api, route, announce }) {
     task.value = "complete";
     open("complete");
     forms.complete.label.value = label ?? "";
-    forms.complete.easel.set(picture);
+    give(forms.complete, picture);
     forms.complete.easel.focus();
   }
 
@@ -233,7 +246,7 @@ export function mountPixels(panel, { api, route, announce }) {
     form.status.busy(`Reading ${file.name} …`);
     try {
       const { picture, words } = await api.upload(`picture?model=${encodeURIComponent(form.model.value)}`, file);
-      form.easel.set(pixelsOf(picture));
+      give(form, pixelsOf(picture));
       form.status.say([`${file.name} is open.`, ...words].join(" "));
     } catch (error) {
       form.status.fail(error);
@@ -246,31 +259,23 @@ export function mountPixels(panel, { api, route, announce }) {
     gaze.clear();
     if (form.easel) form.go.after(opener);
     body.replaceChildren(form.node);
-    form.easel?.render();
+    if (!form.easel?.node.hidden) form.easel?.render();
     if (form.answer) choose(form, form.chosen);
-  }
-
-  async function prepare() {
-    facts = await api.get("models");
-    for (const name of Object.keys(PIXELS_TASKS).filter((one) => facts.models.some(({ task: its }) => its === one))) {
-      forms[name] = formOf(name);
-      fill(forms[name], facts.examples[name]?.[0] ?? {});
-      if (!facts.examples[name]?.length) await begin(forms[name]);
-    }
-    for (const input of task.node.querySelectorAll("input")) input.disabled = !(input.value in forms);
   }
 
   panel.append(...panelHead("Pixels: pictures made one position after another", "An Image Transformer paints " +
     "clothes, completes what you hide, and enlarges what you draw. Then point at any pixel to see what it looked at."),
   task.node, status.node, body, gaze.node);
 
+  for (const name of Object.keys(PIXELS_TASKS).filter((one) => facts.models.some(({ task: its }) => its === one))) {
+    forms[name] = formOf(name);
+    fill(forms[name], facts.examples[name]?.[0] ?? {});
+    if (!facts.examples[name]?.length) begin(forms[name]);
+  }
+  for (const input of task.node.querySelectorAll("input")) input.disabled = !(input.value in forms);
+
   return {
-    async show(request) {
-      try {
-        if (!facts) await prepare();
-      } catch (error) {
-        return status.fail(error);
-      }
+    show(request) {
       const name = request?.endpoint ?? task.value;
       if (!(name in forms)) return status.say("No model for this is here: start the studio with --model.");
       open(task.value = name);

@@ -53,10 +53,14 @@ function wordsBody({ model, text, beam, nbest, forced = [], sample, seed, temper
   return { model, text, ...drawn, ...(forced.length ? { forced } : {}) };
 }
 
-export function mountWords(panel, { api, route, announce }) {
-  let models = [];
-  let sentences = []; // requests of the examples
-  let body = null; // of the request that is shown
+export function mountWords(panel, { api, facts, route, announce }) {
+  const models = facts.models.filter((one) => one.task === "translate");
+  const sentences = facts.examples.translate; // requests
+  if (!models.length) {
+    panel.append(...panelHead("Words", "No translator is here. Give one: triptych studio --model FOLDER"));
+    return { show() {}, hide() {} };
+  }
+  let body = null; // of the request whose answer is shown
   let answer = null;
   let weighed = null; // alternatives of the shown translation, asked for when first opened
   let attention = null; // of the shown translation
@@ -77,11 +81,12 @@ export function mountWords(panel, { api, route, announce }) {
       now({ push: true });
     } });
   const onchange = () => now();
-  const model = choice({ label: "Model", onchange: () => { titles(); now({ push: true }); } });
-  const examples = choice({ label: "Try a sentence",
+  const model = choice({ label: "Model", options: models.map((one) => ({ value: one.name, label: modelLabel(one) })),
+    onchange: () => { titles(); now({ push: true }); } });
+  const examples = choice({ label: "Try a sentence", value: "", options: [{ value: "", label: "choose …" },
+    ...sentences.map((one, place) => ({ value: String(place), label: one.text }))],
     onchange: (place) => { if (place !== "") run(sentences[place], { push: true }); } });
   const swap = action("Translate it back", () => {
-    if (!answer) return;
     const { text: turned } = answer.translations[shown];
     run({ ...wordsBody(settings()), model: opposite().name, text: turned }, { push: true });
   });
@@ -118,18 +123,7 @@ export function mountWords(panel, { api, route, announce }) {
     element("div", { class: "bar words-go" }, action("Translate", () => now({ push: true }), { class: "primary" }),
       folded("Settings", inBar(...Object.values(fields).map((field) => field.node))))),
   result, looked, positions.node);
-  result.hidden = looked.hidden = true;
   document.addEventListener("themechange", drawMaps);
-
-  const listed = api.get("models").then((found) => {
-    models = found.models.filter((one) => one.task === "translate");
-    if (!models.length) throw new Error("No translator is here. Give one: triptych studio --model FOLDER");
-    sentences = found.examples.translate;
-    model.setOptions(models.map((one) => ({ value: one.name, label: modelLabel(one) })));
-    examples.setOptions([{ value: "", label: "choose …" },
-      ...sentences.map((one, place) => ({ value: String(place), label: one.text }))], "");
-    positions.show(models[0].config.width);
-  });
 
   function modelLabel({ name, languages, shipped }) {
     const pair = languages ? `${languageName(languages.source)} to ${languageName(languages.target)} · ` : "";
@@ -177,6 +171,7 @@ export function mountWords(panel, { api, route, announce }) {
   // What is shown would be of another text.
   function cleared() {
     answer = null;
+    swap.disabled = true;
     for (const node of [target, sourceWords]) node.replaceChildren();
     result.hidden = looked.hidden = true;
   }
@@ -188,9 +183,8 @@ export function mountWords(panel, { api, route, announce }) {
     stopping = new AbortController();
     const { signal } = stopping;
     fill(request);
-    body = request;
     opened.replaceChildren();
-    if (!request.text.trim()) {
+    if (!text.value.trim()) {
       cleared();
       status.say("The translation appears here while you type.");
       return;
@@ -199,7 +193,7 @@ export function mountWords(panel, { api, route, announce }) {
     try {
       for await (const { event, data } of api.stream("translate", request, { signal })) {
         if (event === "partial") target.replaceChildren(element("span", { class: "partial", text: data.text }));
-        if (event === "done") finish(data, push);
+        if (event === "done") finish(data, request, push);
       }
     } catch (error) {
       if (isAbort(error)) return;
@@ -208,8 +202,9 @@ export function mountWords(panel, { api, route, announce }) {
     }
   }
 
-  function finish(data, push) {
-    answer = data;
+  function finish(data, request, push) {
+    [answer, body] = [data, request];
+    swap.disabled = false;
     shown = 0;
     status.clear();
     route.set("translate", wordsBody(data.settings), { push });
@@ -351,16 +346,13 @@ export function mountWords(panel, { api, route, announce }) {
       element("div", { class: "maps" }, element("div", {}, grid, mapLegend(masked)), large));
   }
 
+  cleared();
+  positions.show(models[0].config.width);
   return {
-    async show(request) {
-      try {
-        await listed;
-        const asked = request && wordsBody(request.body);
-        const known = api.recorded && sentences.find((one) => one.text === asked?.text && one.model === asked?.model);
-        await run(known ? { ...known, forced: asked.forced } : asked ?? sentences[0]);
-      } catch (error) {
-        status.fail(error);
-      }
+    show(request) {
+      const asked = request && wordsBody(request.body);
+      const known = api.recorded && sentences.find((one) => one.text === asked?.text && one.model === asked?.model);
+      run(known ? { ...known, forced: asked.forced } : asked ?? sentences[0] ?? { text: "" });
     },
     hide() {
       clearTimeout(waiting);
