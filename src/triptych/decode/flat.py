@@ -25,6 +25,7 @@ from triptych.shape.weights import as_float32
 
 PANEL = 32  # outputs of a matrix that lie side by side
 LANES = 16  # numbers of a vector
+CACHE_LINE = 64  # bytes
 MAX_RELATIONS, MAX_CHANNELS = 3, 4
 FORMATS = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.uint16): 2}
 ACTIVATIONS = {"relu": 0, "gelu": 1, "swiglu": 2}
@@ -146,7 +147,7 @@ def expressible(config: Config) -> bool:
     )
 
 
-def _filled(count: int, whole: int) -> int:
+def filled(count: int, whole: int) -> int:
     return -(-count // whole) * whole
 
 
@@ -160,7 +161,7 @@ class _Layout:
     def flat(self) -> FlatModel:
         """All of it."""
         config = self.config
-        padded, relations = _filled(config.width // config.heads, LANES), len(config.relations)
+        padded, relations = filled(config.width // config.heads, LANES), len(config.relations)
         model, head = Model(), config.head
         layers = (Layer * config.decoder_layers)(*(self._layer(n, padded) for n in range(config.decoder_layers)))
         self.kept.append(layers)
@@ -181,8 +182,8 @@ class _Layout:
         self._pattern(model)
         self._input(model)
         self._head(model, gates)
-        width = _filled(config.width, PANEL)
-        row = 3 * width + _filled(3 * config.width, PANEL) + _filled(model.inner_width, PANEL)
+        width = filled(config.width, PANEL)
+        row = 3 * width + filled(3 * config.width, PANEL) + filled(model.inner_width, PANEL)
         channels, components = model.channels, model.components
         return FlatModel(
             model,
@@ -265,10 +266,10 @@ class _Layout:
                 continue
             kind = {ByDistance: "distance", ByPitch: "pitch", ByTime: "time"}[type(relation)]
             rows = self._as_stored(self.stored[f"{name}attention.relations.{kind}"])
-            filled = np.zeros((*rows.shape[:2], padded), rows.dtype)
-            filled[..., : rows.shape[2]] = rows
+            wide = np.zeros((*rows.shape[:2], padded), rows.dtype)
+            wide[..., : rows.shape[2]] = rows
             layer.relations[place] = Relation(
-                rows=self._pointer(filled),
+                rows=self._pointer(wide),
                 count=rows.shape[1],
                 format=FORMATS[rows.dtype],
                 kind=RELATIONS[type(relation)],
@@ -296,10 +297,10 @@ class _Layout:
     def _linear(self, weight: Array, bias: Array | None = None) -> Linear:
         """Panels [ceil(out / 32), in, 32] of a matrix [out, in]."""
         out, read = weight.shape
-        weight, filled = self._as_stored(weight), _filled(out, PANEL)
-        rows = np.zeros((filled, read), weight.dtype)
+        weight, wide = self._as_stored(weight), filled(out, PANEL)
+        rows = np.zeros((wide, read), weight.dtype)
         rows[:out] = weight
-        added = np.zeros(filled, np.float32)
+        added = np.zeros(wide, np.float32)
         added[:out] = 0 if bias is None else as_float32(bias)
         panels = rows.reshape(-1, PANEL, read).transpose(0, 2, 1)
         return Linear(self._pointer(panels), self._pointer(added), read, out, FORMATS[weight.dtype])
@@ -313,6 +314,15 @@ class _Layout:
         return array if array.dtype in FORMATS else as_float32(array)
 
     def _pointer(self, array: Array) -> int:
-        whole = np.ascontiguousarray(array)
+        whole = aligned(array.shape, array.dtype)
+        whole[...] = array
         self.kept.append(whole)
         return int(whole.ctypes.data)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.typing.DTypeLike = np.float32) -> Array:
+    """Zeros that begin with a line of the processor's cache, so that no vector lies across two."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)

@@ -22,7 +22,7 @@
 #endif
 
 #define PANEL 32      /* outputs of a matrix that lie side by side */
-#define CHUNK 256     /* inputs that are summed before they join the total: rounding errors grow more slowly */
+#define CHUNK 128     /* inputs that are summed before they join the total: rounding errors grow more slowly */
 #define MAX_THREADS 64
 #define LEVELS 256    /* intensities of a pixel's channel */
 #define KNOWN 3       /* pixels from which the components of a mixture begin in turn: of the source, left, above */
@@ -30,10 +30,11 @@
 #define MISSING (-1)
 #define EPSILON 1e-5f /* of a layer norm */
 
-/* Numbers of a vector, and rows that share one reading of a panel: their sums stay in registers. */
+/* Numbers of a vector, and rows and panels whose sums stay in registers. */
 #if defined(__AVX512F__)
 #define LANES 16
-#define MAX_ROWS 8
+#define MAX_ROWS 6
+#define PAIR 2
 #elif defined(__AVX2__)
 #define LANES 8
 #define MAX_ROWS 3
@@ -43,6 +44,9 @@
 #else
 #define LANES 4
 #define MAX_ROWS 1
+#endif
+#ifndef PAIR
+#define PAIR 1
 #endif
 #define PARTS (PANEL / LANES) /* vectors of a panel */
 
@@ -136,7 +140,7 @@ typedef struct {
     const uint8_t *allowed;    /* [R][V], or null */
     int64_t *drawn;            /* [steps][R] */
     float *hidden;             /* [R][W]: the decoder's output at the present position */
-    float *log_probs;          /* [R][V] */
+    float *log_probs;          /* [R][V filled up to whole panels] */
     float *work;               /* see `Space` */
     double *mixture;           /* [R][components (1 + 4 channels + channels^2)] */
     double *weights;           /* [threads][2 V]: weights, and as much for a heap of ids */
@@ -341,104 +345,120 @@ static void in_threads(void (*work)(void *, int), void *argument, int *threads) 
     }
 }
 
+INLINE int64_t filled_up(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }
+
+/* Where the share of a thread begins. */
+INLINE int share(int count, int thread, int threads) { return (int)((int64_t)count * thread / threads); }
+
 /* ---- products with matrices --------------------------------------------------------------------------------------- */
 
 enum { SET, ADD }; /* what becomes of a product: it replaces what is there, or joins it */
 
-/* Products of `rows` rows of x with `panels` panels, which are read once. rows, panels and format are constants where it is
- * called. Of one row two panels are taken side by side: more sums at once hide the latency of each. */
-INLINE void panel_products(
-    const Linear *linear, int panel, const float *x, int64_t stride, int rows, int panels, int format, vector found[][PARTS]
+/* The inputs first .. last - 1 of products of `rows` rows of x with `panels` panels, of which `weights` begins with the
+ * first of these inputs, join y, or what y begins with. rows, panels and format are constants where it is called: as
+ * many sums as there are registers hide each other's latency, and every weight is loaded once for all rows. */
+INLINE void tile(
+    const void *weights, int64_t apart, const float *x, int64_t x_stride, float *y, int64_t y_stride, int inputs, int rows,
+    int panels, int format, const float *bias, int becomes
 ) {
-    int64_t start = (int64_t)panel * linear->in * PANEL, apart = (int64_t)linear->in * PANEL;
-    for (int one = 0; one < rows * panels; one++)
-        for (int part = 0; part < PARTS; part++)
-            found[one][part] = load(linear->bias + (panel + one % panels) * PANEL + part * LANES);
-    for (int first = 0; first < linear->in; first += CHUNK) {
-        int last = first + CHUNK < linear->in ? first + CHUNK : linear->in;
-        vector sum[MAX_ROWS + 1][PARTS];
+    vector sum[MAX_ROWS][PAIR * PARTS];
 #pragma GCC unroll 8
-        for (int one = 0; one < rows * panels; one++)
+    for (int row = 0; row < rows; row++)
 #pragma GCC unroll 8
-            for (int part = 0; part < PARTS; part++) sum[one][part] = all(0);
-        for (int i = first; i < last; i++) {
-#pragma GCC unroll 2
-            for (int side = 0; side < panels; side++)
+        for (int part = 0; part < panels * PARTS; part++) sum[row][part] = all(0);
+    for (int i = 0; i < inputs; i++) {
+        vector weight[PAIR * PARTS];
 #pragma GCC unroll 8
-                for (int part = 0; part < PARTS; part++) {
-                    vector weight = read_stored(linear->weight, start + side * apart + (int64_t)i * PANEL + part * LANES, format);
+        for (int part = 0; part < panels * PARTS; part++)
+            weight[part] = read_stored(weights, part / PARTS * apart + (int64_t)i * PANEL + part % PARTS * LANES, format);
 #pragma GCC unroll 8
-                    for (int row = 0; row < rows; row++) sum[row * panels + side][part] += weight * x[row * stride + i];
-                }
-        }
+        for (int row = 0; row < rows; row++)
 #pragma GCC unroll 8
-        for (int one = 0; one < rows * panels; one++)
-#pragma GCC unroll 8
-            for (int part = 0; part < PARTS; part++) found[one][part] += sum[one][part];
+            for (int part = 0; part < panels * PARTS; part++) sum[row][part] += weight[part] * x[row * x_stride + i];
     }
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 8
+        for (int part = 0; part < panels * PARTS; part++) {
+            float *place = y + row * y_stride + part * LANES;
+            vector before = bias ? load(bias + part * LANES) : load(place);
+            if (bias && becomes == ADD) before += load(place);
+            store(place, before + sum[row][part]);
+        }
 }
 
-/* Let the products of a panel take their place in y; the last panel of a matrix may be cut short. */
-INLINE void put(const Linear *linear, int panel, vector found[PARTS], float *y, int activation, int becomes) {
-    int first = panel * PANEL, count = linear->out - first < PANEL ? linear->out - first : PANEL;
-    for (int part = 0; part < PARTS; part++, first += LANES, count -= LANES) {
-        vector value = activated(found[part], activation);
-        if (count >= LANES) {
-            if (becomes == ADD) value += load(y + first);
-            store(y + first, value);
-        } else {
-            for (int lane = 0; lane < count; lane++) y[first + lane] = (becomes == ADD ? y[first + lane] : 0) + value[lane];
-        }
-    }
-}
-
+/* The products of all rows with a panel or a pair of them. Of many rows some inputs' weights at a time are made float32,
+ * if they are not, and serve all rows while they are near. */
 INLINE void panels_of(
-    const Linear *linear, int from, int to, const float *x, int64_t x_stride, float *y, int64_t y_stride, int rows,
-    int activation, int becomes, int format
+    const Linear *linear, int panel, int panels, const float *x, int64_t x_stride, float *y, int64_t y_stride, int rows,
+    int becomes
 ) {
-    vector found[MAX_ROWS + 1][PARTS];
-    for (int panel = from; panel < to; panel++) {
-        if (rows == 1 && LANES > 4 && panel + 1 < to) {
-            panel_products(linear, panel, x, x_stride, 1, 2, format, found);
-            put(linear, panel, found[0], y, activation, becomes);
-            put(linear, ++panel, found[1], y, activation, becomes);
+    float scratch[PAIR * CHUNK * PANEL] __attribute__((aligned(64)));
+    int tiles = (rows + MAX_ROWS - 1) / MAX_ROWS, wide = linear->format == FLOAT32;
+    int64_t start = (int64_t)panel * linear->in * PANEL, apart = (int64_t)linear->in * PANEL;
+    y += panel * PANEL;
+    for (int first = 0; first < linear->in; first += CHUNK, start += CHUNK * PANEL) {
+        const float *bias = first ? NULL : linear->bias + panel * PANEL;
+        int inputs = linear->in - first < CHUNK ? linear->in - first : CHUNK;
+        const void *weights = wide ? (const void *)((const float *)linear->weight + start) : (const uint16_t *)linear->weight + start;
+        if (rows == 1) {
+#define ONE(format) tile(weights, apart, x + first, x_stride, y, y_stride, inputs, 1, panels, format, bias, becomes);
+            if (linear->format == FLOAT16) ONE(FLOAT16)
+            else if (linear->format == BFLOAT16) ONE(BFLOAT16)
+            else ONE(FLOAT32)
+#undef ONE
             continue;
         }
-        for (int row = 0; row < rows;) {
-            const float *from_row = x + row * x_stride;
-            int some = rows - row;
-            switch (some < MAX_ROWS ? some : MAX_ROWS) {
-#define SOME(n) case n: panel_products(linear, panel, from_row, x_stride, n, 1, format, found); some = n; break;
-#if MAX_ROWS == 8
-                SOME(8) SOME(7) SOME(6) SOME(5) SOME(4) SOME(3)
-#elif MAX_ROWS == 3
+        int64_t gap = wide ? apart : CHUNK * PANEL;
+        for (int side = 0; side < panels && !wide; side++) {
+            const uint16_t *from = (const uint16_t *)weights + side * apart;
+            float *to = scratch + side * gap;
+            if (linear->format == FLOAT16)
+                for (int i = 0; i < inputs * PANEL; i += LANES) store(to + i, from_float16(from + i));
+            else
+                for (int i = 0; i < inputs * PANEL; i += LANES) store(to + i, from_bfloat16(from + i));
+        }
+        if (!wide) weights = scratch;
+        for (int one = 0, row = 0; one < tiles; one++) {
+            int last = (int)((int64_t)rows * (one + 1) / tiles);
+            const float *from = x + row * x_stride + first;
+            float *to = y + row * y_stride;
+            switch (last - row) {
+#define SOME(n) case n: tile(weights, gap, from, x_stride, to, y_stride, inputs, n, panels, FLOAT32, bias, becomes); break;
+#if MAX_ROWS == 6
+                SOME(6) SOME(5) SOME(4)
+#endif
+#if MAX_ROWS >= 3
                 SOME(3)
 #endif
 #if MAX_ROWS >= 2
                 SOME(2)
 #endif
-                default: panel_products(linear, panel, from_row, x_stride, 1, 1, format, found); some = 1;
+                SOME(1)
 #undef SOME
             }
-            for (int one = 0; one < some; one++, row++)
-                put(linear, panel, found[one], y + row * y_stride, activation, becomes);
+            row = last;
         }
     }
 }
 
-/* This thread's share of x W^T + b of `rows` rows; SwiGLU is applied later, by `gate`. */
+/* This thread's share of x W^T + b of `rows` rows, whose y are filled up to whole panels; SwiGLU is applied later. */
 static void linear_of(
     const Linear *linear, const float *x, int64_t x_stride, float *y, int64_t y_stride, int rows, int activation,
     int becomes, int thread, int threads
 ) {
     int panels = (linear->out + PANEL - 1) / PANEL;
-    int from = (int)((int64_t)panels * thread / threads), to = (int)((int64_t)panels * (thread + 1) / threads);
-    if (linear->format == FLOAT16)
-        panels_of(linear, from, to, x, x_stride, y, y_stride, rows, activation, becomes, FLOAT16);
-    else if (linear->format == BFLOAT16)
-        panels_of(linear, from, to, x, x_stride, y, y_stride, rows, activation, becomes, BFLOAT16);
-    else
-        panels_of(linear, from, to, x, x_stride, y, y_stride, rows, activation, becomes, FLOAT32);
+    int panel = share(panels, thread, threads), to = share(panels, thread + 1, threads);
+    while (panel < to) {
+        int some = panel + PAIR <= to ? PAIR : 1;
+        if (some == PAIR) panels_of(linear, panel, PAIR, x, x_stride, y, y_stride, rows, becomes);
+        else panels_of(linear, panel, 1, x, x_stride, y, y_stride, rows, becomes);
+        if (activation == RELU || activation == GELU)
+            for (int row = 0; row < rows; row++)
+                for (float *at = y + row * y_stride + panel * PANEL, *end = at + some * PANEL; at < end; at += LANES)
+                    store(at, activated(load(at), activation));
+        panel += some;
+    }
 }
 
 /* ---- norm, gate, softmax ------------------------------------------------------------------------------------------ */
@@ -480,31 +500,29 @@ INLINE float exponentials(float *scores, int count, float top) {
     return total(sum);
 }
 
+/* The largest of numbers [count], of whole vectors: four at a time, which hide each other's latency. */
 INLINE float top_of(const float *scores, int count) {
-    vector top = load(scores);
-    for (int i = LANES; i < count; i += LANES) top = larger(top, load(scores + i));
-    return highest(top);
+    vector top[4];
+    for (int one = 0; one < 4; one++) top[one] = load(scores);
+    for (int first = 0; first < count; first += 4 * LANES)
+        for (int one = 0; one < 4 && first + one * LANES < count; one++)
+            top[one] = larger(top[one], load(scores + first + one * LANES));
+    return highest(larger(larger(top[0], top[1]), larger(top[2], top[3])));
 }
 
-/* Logarithms of the softmax of logits [V], in place. */
+/* Logarithms of the softmax of logits [V filled up to whole panels], in place. */
 static void log_softmax(float *logits, int vocabulary) {
-    int vectors = vocabulary / LANES * LANES;
-    float top = -INFINITY;
-    if (vectors) top = top_of(logits, vectors);
-    for (int i = vectors; i < vocabulary; i++) top = logits[i] > top ? logits[i] : top;
+    int filled = (int)filled_up(vocabulary);
+    for (int i = vocabulary; i < filled; i++) logits[i] = -INFINITY;
+    float top = top_of(logits, filled);
     double sum = 0;
-    for (int first = 0; first < vectors; first += 64 * LANES) { /* some at a time in float32 */
+    for (int first = 0; first < filled; first += 64 * LANES) { /* some at a time in float32 */
         vector some = all(0);
-        for (int i = first; i < vectors && i < first + 64 * LANES; i += LANES) some += exponential(load(logits + i) - top);
+        for (int i = first; i < filled && i < first + 64 * LANES; i += LANES) some += exponential(load(logits + i) - top);
         sum += total(some);
     }
-    if (vectors < vocabulary) {
-        float rest[LANES];
-        for (int i = 0; i < LANES; i++) rest[i] = vectors + i < vocabulary ? logits[vectors + i] - top : -INFINITY;
-        sum += total(exponential(load(rest)));
-    }
     float shift = (float)log(sum);
-    for (int i = 0; i < vocabulary; i++) logits[i] = (logits[i] - top) - shift;
+    for (int i = 0; i < filled; i += LANES) store(logits + i, (load(logits + i) - top) - shift);
 }
 
 /* ---- attention ---------------------------------------------------------------------------------------------------- */
@@ -732,14 +750,10 @@ typedef struct {
     const Model *model;
     const Rows *rows;
     float *x, *read, *three, *inner, *mixed, *query, *scores;
-    int64_t wide, three_wide, inner_wide, query_wide, scores_wide;
+    int64_t wide, three_wide, inner_wide, words_wide, query_wide, scores_wide;
     int threads, failed;
     int32_t *counts; /* [R]: keys of each row */
 } Space;
-
-INLINE int64_t filled_up(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }
-
-INLINE int share(int count, int thread, int threads) { return (int)((int64_t)count * thread / threads); }
 
 /* Read norm(x) in a pre-norm model, x in another. */
 static const float *normed(Space *space, const Norm *norm, const float *x, int thread) {
@@ -922,9 +936,9 @@ static void categorical_head(Space *space, int position, int place, int thread) 
             network_of(space, model->patch + number, x, model->patch_feed_forward, thread);
         read = normed(space, &model->patch_norm, x, thread);
     }
-    linear_of(&model->output, read, space->wide, rows->log_probs, vocabulary, count, NONE, SET, thread, threads);
+    linear_of(&model->output, read, space->wide, rows->log_probs, space->words_wide, count, NONE, SET, thread, threads);
     meet(threads);
-    for (int row = from; row < to; row++) log_softmax(rows->log_probs + (int64_t)row * vocabulary, vocabulary);
+    for (int row = from; row < to; row++) log_softmax(rows->log_probs + row * space->words_wide, vocabulary);
 }
 
 /* Numbers of a mixture of a row, all [K] for each channel c: log weights; means [c]; inverse scales [c]; where components
@@ -1085,7 +1099,7 @@ static void keep_largest(double *weights, int vocabulary, int top_k, double top_
 /* One id of a row by its log-probabilities [V]. */
 static int draw_token(const Model *model, const Rows *rows, int row, double uniform, double *weights, int32_t *heap, int64_t *drawn) {
     int vocabulary = model->vocabulary, best = -1;
-    const float *log_probs = rows->log_probs + (int64_t)row * vocabulary;
+    const float *log_probs = rows->log_probs + row * filled_up(vocabulary);
     const uint8_t *allowed = rows->allowed ? rows->allowed + (int64_t)row * vocabulary : NULL;
     float top = -INFINITY, any = -INFINITY;
     for (int id = 0; id < vocabulary; id++) {
@@ -1183,6 +1197,7 @@ int triptych_run(const Model *model, Rows *rows) {
     space.wide = filled_up(model->width);
     space.three_wide = filled_up(3 * (int64_t)model->width);
     space.inner_wide = filled_up(model->inner_width);
+    space.words_wide = filled_up(model->vocabulary);
     space.query_wide = 2 * (int64_t)model->padded;
     space.scores_wide = filled_up(rows->most_keys > rows->source_positions ? rows->most_keys : rows->source_positions);
     space.x = rows->work;
@@ -1197,17 +1212,17 @@ int triptych_run(const Model *model, Rows *rows) {
     return space.failed;
 }
 
-/* The `count` largest of scores [groups][beams][V] + offsets [groups][beams], best first, of equals the lower beam, then
+/* The `count` largest of scores [groups][beams][V], rows `stride` apart, + offsets [groups][beams], best first, of equals the lower beam, then
  * the lower id: values, beams and ids [groups][count]. Returns -1, or a group in which a beam that is not off has NaN. */
 int64_t triptych_largest(
-    const float *scores, const double *offsets, int64_t groups, int64_t beams, int64_t vocabulary, int64_t count,
-    double *values, int64_t *beam_of, int64_t *ids
+    const float *scores, const double *offsets, int64_t groups, int64_t beams, int64_t vocabulary, int64_t stride,
+    int64_t count, double *values, int64_t *beam_of, int64_t *ids
 ) {
     for (int64_t group = 0; group < groups; group++, values += count, beam_of += count, ids += count) {
         int64_t held = 0;
         for (int64_t beam = 0; beam < beams; beam++) {
             double offset = offsets[group * beams + beam];
-            const float *row = scores + (group * beams + beam) * vocabulary;
+            const float *row = scores + (group * beams + beam) * stride;
             for (int64_t first = 0; first < vocabulary; first += LANES) {
                 int64_t last = first + LANES < vocabulary ? first + LANES : vocabulary;
                 if (held == count && last == first + LANES) { /* most vectors hold nothing that is large enough */

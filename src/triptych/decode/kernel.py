@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.decode.arithmetic import Floats
-from triptych.decode.flat import LANES, FlatModel, flat_model, structs
+from triptych.decode.flat import LANES, PANEL, FlatModel, aligned, filled, flat_model, structs
 from triptych.decode.history import Ids
 from triptych.decode.interpreter import QUIET, PlanCache, PlanDecoder
 from triptych.decode.plan import Plan
@@ -37,6 +38,7 @@ VARIABLE = "TRIPTYCH_KERNEL"
 LEVELS = {"avx512": ("AVX512_SKX", "FMA3", "F16C"), "avx2": ("AVX2", "FMA3", "F16C"), "portable": ()}
 NOT_FINITE, NOTHING_ALLOWED = 1, 2  # what a run returns
 MAX_THREADS = 64
+UNHELD = 2  # references to the memory of an array without views, while it is asked how many
 PLAIN: Mapping[str, float] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}  # no restriction
 
 
@@ -113,6 +115,7 @@ class KernelCache(PlanCache):
         cross: keys and values of the sources, [layers, 2, sources, H, Q, P]; seen: int32 [sources], how many of the
             positions are no padding; source_of: int32 [R].
         hidden: [R, W], the decoder's output at the present position.
+        log_probs: [R, V filled up to whole panels] of the last step.
         work: arrays that the kernel writes into, by name.
         call: the struct that points to all of these; moved: whether rows have changed places since it did.
     """
@@ -120,12 +123,19 @@ class KernelCache(PlanCache):
     memory: tuple[Floats, Floats] = field(init=False)
     rows_of: NDArray[np.int32] = field(init=False)
     hidden: Floats = field(init=False)
+    log_probs: Floats = field(init=False)
     cross: Floats | None = None
     seen: NDArray[np.int32] | None = None
     source_of: NDArray[np.int32] | None = None
     work: dict[str, NDArray[Any]] = field(default_factory=dict)
     call: _Rows | None = None
     moved: bool = False
+
+    def room(self) -> Floats:
+        """Where the next log-probabilities go: where the last ones lie, unless somebody holds these."""
+        if sys.getrefcount(self.log_probs.base) > UNHELD:
+            self.log_probs = aligned(self.log_probs.shape)
+        return self.log_probs
 
     def select(self, rows: Ids) -> None:
         """Let new row r continue old row `rows[r]`: nothing but numbers of rows is moved."""
@@ -177,7 +187,8 @@ class KernelDecoder(PlanDecoder):
         columns = history.ids.shape[1]
         slots, layers = max(1, ring(config.pattern, columns)), config.decoder_layers
         shape = layers, config.heads, rows, slots, flat.padded
-        cache.memory = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        cache.memory = aligned(shape), aligned(shape)
+        cache.log_probs = aligned((rows, filled(config.vocabulary, PANEL)))
         cache.rows_of = np.repeat(np.arange(rows, dtype=np.int32)[:, None], slots, 1)
         cache.hidden = np.zeros((rows, config.width), np.float32)
         return cache
@@ -188,7 +199,7 @@ class KernelDecoder(PlanDecoder):
         sources, positions = encoded.shape[:2]
         config = self.plan.config
         shape = config.decoder_layers, 2, sources, config.heads, positions, self._flat.padded
-        cache.cross = np.zeros(shape, np.float32)
+        cache.cross = aligned(shape)
         for layer, (key, value) in enumerate(cache.source):
             cache.cross[layer, 0, ..., : key.shape[3]] = key
             cache.cross[layer, 1, ..., : key.shape[3]] = value
@@ -219,7 +230,7 @@ class KernelDecoder(PlanDecoder):
             self._call(cache)
         cache.taken += 1
         if not self._itself:
-            return cache.work["log_probs"].copy()
+            return cache.log_probs[: cache.rows, : self.plan.config.vocabulary]
         if fresh or cache.begun is None:
             cache.begun = self.plan.head.begin(cache.hidden, cache.history)
         return self.plan.head.step(cache.begun, cache.history)
@@ -256,9 +267,11 @@ class KernelDecoder(PlanDecoder):
     ) -> tuple[NDArray[np.float64], Ids, Ids]:
         """What `generation.top.largest` finds of scores [groups, beams, V] of this decoder."""
         groups, beams, vocabulary = scores.shape
-        given = np.ascontiguousarray(scores, np.float32), np.ascontiguousarray(offset)
+        rows = scores.reshape(-1, vocabulary).astype(np.float32, copy=False)
+        rows = rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+        given = rows, np.ascontiguousarray(offset)
         found = (np.empty((groups, count)), np.empty((groups, count), np.int64), np.empty((groups, count), np.int64))
-        sizes = (ctypes.c_int64(size) for size in (groups, beams, vocabulary, count))
+        sizes = (ctypes.c_int64(size) for size in (groups, beams, vocabulary, rows.strides[0] // 4, count))
         places = [ctypes.c_void_p(_address(array)) for array in (*given, *found)]
         broken = self._kernel.triptych_largest(*places[:2], *sizes, *places[2:])
         if broken >= 0:
@@ -279,6 +292,7 @@ class KernelDecoder(PlanDecoder):
         call = cache.call = self._bound(cache) if cache.call is None else cache.call
         if cache.moved:
             self._bind_rows(cache, call)
+        call.log_probs = _address(cache.room())
         held: list[NDArray[Any]] = []  # while the library reads them
         if uniforms is None:
             call.uniforms = None
@@ -341,13 +355,11 @@ class KernelDecoder(PlanDecoder):
             floats = rows * flat.row_floats + self.threads * (2 * flat.padded + max(most, positions) + 2 * LANES)
             work["lists"] = np.zeros(rows * (1 + flat.relations) * most + positions, np.int32)
             work["counts"] = np.zeros(rows, np.int32)
-            work["work"] = np.zeros(floats, np.float32)
-            work["log_probs"] = np.zeros((rows, config.vocabulary), np.float32)
+            work["work"] = aligned((floats,))
             work["mixture"] = np.zeros((rows, flat.mixture_doubles))
             work["weights"] = np.zeros((self.threads, 2 * config.vocabulary))
         start = rows * (1 + flat.relations) * most
         work["lists"][start : start + positions] = np.arange(positions)
-        work["log_probs"] = work["log_probs"][:rows]
         return {name: array for name, array in work.items() if name != "drawn"}
 
 

@@ -36,8 +36,9 @@ class Linear:
 
     def __call__(self, hidden: Floats) -> Floats:
         """Hidden [..., in] -> [..., out]."""
-        found: Floats = np.dot(hidden, self.weight.T)
-        found += self.bias
+        rows = np.dot(hidden.reshape(-1, hidden.shape[-1]), self.weight.T)  # one product: of more axes it would be many
+        rows += self.bias
+        found: Floats = rows.reshape(*hidden.shape[:-1], -1)
         return found
 
 
