@@ -232,10 +232,7 @@ def test_arcs_lead_from_a_note_to_what_was_read(open_page: Any, axe: Any) -> Non
     page = opened(open_page, 1280, "dark")
     written(page, "Harmonize", 1)
     page.get_by_role("radio", name="Look").check()
-    note = page.locator(".roll-note").last
-    note.scroll_into_view_if_needed()
-    box = note.bounding_box()
-    page.mouse.move(box["x"] + 3, box["y"] + 4)
+    page.locator(".roll-note").last.hover(position={"x": 3, "y": 4}, force=True)  # notes may be drawn anew meanwhile
     expect(page.locator(".roll-arc").first).to_be_attached(timeout=PATIENCE)
     said = page.get_by_text("looks most at")
     last = said.inner_text()

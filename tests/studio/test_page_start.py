@@ -30,8 +30,12 @@ def held_page(studio: Any, browser: Any) -> Iterator[Callable[[str, str], tuple[
     def open_(fragment: str, pattern: str) -> tuple[Any, list[Any]]:
         page = browser.new_page()
         held: list[Any] = []
+
+        def hold(route: Any) -> None:
+            held.append(route)
+
         page.on("pageerror", lambda error: thrown.append(f"{fragment}: {error}"))
-        page.route(pattern, lambda route: held.append(route))
+        page.route(pattern, hold)
         page.goto(f"http://127.0.0.1:{studio.port}/{fragment}")
         pages.append(page)
         return page, held
