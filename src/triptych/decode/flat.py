@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -110,20 +110,14 @@ class FlatModel:
     """A plan laid out for the kernel. `kept` are the arrays that its pointers point to.
 
     Attributes:
-        padded: the width of a head, filled up to whole vectors.
-        relations: how many there are.
         row_floats: numbers that a row needs to be computed in.
         mixture_doubles: numbers of a row's mixture.
-        neighbours: whether the pixels to the left and above are asked for.
     """
 
     model: Model
-    padded: int
-    relations: int
     row_floats: int
     mixture_doubles: int
-    neighbours: bool
-    kept: list[Any] = field(default_factory=list)
+    kept: list[Any]
 
 
 def flat_model(plan: Plan, stored: Mapping[str, Array]) -> FlatModel | None:
@@ -148,6 +142,7 @@ def expressible(config: Config) -> bool:
 
 
 def filled(count: int, whole: int) -> int:
+    """The next multiple of `whole`."""
     return -(-count // whole) * whole
 
 
@@ -184,16 +179,8 @@ class _Layout:
         self._head(model, gates)
         width = filled(config.width, PANEL)
         row = 3 * width + filled(3 * config.width, PANEL) + filled(model.inner_width, PANEL)
-        channels, components = model.channels, model.components
-        return FlatModel(
-            model,
-            padded,
-            relations,
-            row,
-            components * (1 + 4 * channels + channels * channels),
-            isinstance(config.input, Pixels),
-            self.kept,
-        )
+        mixture = model.components * (1 + 4 * model.channels + model.channels**2)
+        return FlatModel(model, row, mixture, self.kept)
 
     def _pattern(self, model: Model) -> None:
         pattern = self.config.pattern

@@ -28,6 +28,7 @@
 #define KNOWN 3       /* pixels from which the components of a mixture begin in turn: of the source, left, above */
 #define MAX_CHANNELS 4
 #define MISSING (-1)
+#define BLOCK 128     /* ids whose largest score is compared first */
 #define EPSILON 1e-5f /* of a layer norm */
 
 /* Numbers of a vector, and rows and panels whose sums stay in registers. */
@@ -199,6 +200,13 @@ INLINE vector read_stored(const void *array, int64_t place, int format) {
     if (format == FLOAT16) return from_float16((const uint16_t *)array + place);
     if (format == BFLOAT16) return from_bfloat16((const uint16_t *)array + place);
     return load((const float *)array + place);
+}
+
+/* Add numbers [count] to others. */
+static void add_to(float *x, const float *added, int count) {
+    int i = 0;
+    for (; i + LANES <= count; i += LANES) store(x + i, load(x + i) + load(added + i));
+    for (; i < count; i++) x[i] += added[i];
 }
 
 /* exp by the quotient and remainder of log 2, and a polynomial of degree 6 on the remainder; 0 below -87.3. */
@@ -565,13 +573,16 @@ INLINE void add_products(const float *query, const void *array, const int32_t *r
     for (int at = 0; at < count; at++) {
         if (rows[at] < 0) continue;
         int64_t start = (int64_t)rows[at] * padded;
-        for (int i = 0; i < padded; i += LANES) parts[at] += load(query + i) * read_stored(array, start + i, format);
+        vector sum = parts[at];
+        for (int i = 0; i < padded; i += LANES) sum += load(query + i) * read_stored(array, start + i, format);
+        parts[at] = sum;
     }
 }
 
 /* out [16 parts] of values weighed by scores, of even and odd keys apart: two sums hide each other's latency. */
 INLINE void weigh(const float *values, const int32_t *rows, const float *scores, int count, int padded, int parts, float share, float *out) {
     vector even[8], odd[8];
+#pragma GCC unroll 8
     for (int part = 0; part < parts; part++) even[part] = odd[part] = all(0);
     int at = 0;
     for (; at + 2 <= count; at += 2) {
@@ -583,7 +594,9 @@ INLINE void weigh(const float *values, const int32_t *rows, const float *scores,
         }
     }
     for (; at < count; at++)
+#pragma GCC unroll 8
         for (int part = 0; part < parts; part++) even[part] += load(values + (int64_t)rows[at] * padded + part * LANES) * scores[at];
+#pragma GCC unroll 8
     for (int part = 0; part < parts; part++) store(out + part * LANES, (even[part] + odd[part]) * share);
 }
 
@@ -595,6 +608,7 @@ static void attend(
     for (int first = 0; first < count; first += LANES) {
         int some = count - first < LANES ? count - first : LANES;
         vector parts[LANES];
+#pragma GCC unroll 16
         for (int at = 0; at < LANES; at++) parts[at] = all(0);
         add_products(query, keys, rows + first, some, padded, FLOAT32, parts);
         for (int number = 0; number < relation_count; number++) {
@@ -614,8 +628,9 @@ static void attend(
     int filled = (count + LANES - 1) / LANES * LANES;
     for (int at = count; at < filled; at++) scores[at] = -INFINITY;
     float share = 1.0f / exponentials(scores, filled, top_of(scores, filled));
-    int first = 0; /* 64 numbers of a head at a time, then 16 */
+    int first = 0; /* 64 numbers of a head at a time, then 32, then 16 */
     for (; first + 64 <= padded && LANES >= 8; first += 64) weigh(values + first, rows, scores, count, padded, 64 / LANES, share, out + first);
+    for (; first + 32 <= padded; first += 32) weigh(values + first, rows, scores, count, padded, 32 / LANES, share, out + first);
     for (; first < padded; first += 16) weigh(values + first, rows, scores, count, padded, 16 / LANES, share, out + first);
 }
 
@@ -794,7 +809,7 @@ static void network_of(Space *space, const Network *network, float *x, int feed_
 
 /* The query of one head, scaled and filled up with zeros: [P]. */
 INLINE void scaled_query(const Model *model, const float *from, float *query) {
-    for (int i = 0; i < model->head_width; i++) query[i] = from[i] * model->query_scale;
+    for (int i = 0; i < model->padded; i += LANES) store(query + i, load(from + i) * model->query_scale);
     for (int i = model->head_width; i < model->padded; i++) query[i] = 0;
 }
 
@@ -868,13 +883,10 @@ static void column(Space *space, int position, int first_position, int thread) {
     }
     for (int row = from; row < to; row++) {
         float *of_row = x + row * space->wide;
-        for (int i = 0; i < width; i++) of_row[i] += vectors[i];
-        if (rows->added && position < rows->added_columns) {
-            const float *added = rows->added + ((int64_t)(rows->added_rows > 1 ? row : 0) * rows->added_columns + position) * width;
-            for (int i = 0; i < width; i++) of_row[i] += added[i];
-        }
-        if (rows->label)
-            for (int i = 0; i < width; i++) of_row[i] += rows->label[(int64_t)row * width + i];
+        add_to(of_row, vectors, width);
+        if (rows->added && position < rows->added_columns)
+            add_to(of_row, rows->added + ((int64_t)(rows->added_rows > 1 ? row : 0) * rows->added_columns + position) * width, width);
+        if (rows->label) add_to(of_row, rows->label + (int64_t)row * width, width);
     }
     meet(threads);
     for (int number = 0; number < model->layer_count; number++) {
@@ -1223,15 +1235,18 @@ int64_t triptych_largest(
         for (int64_t beam = 0; beam < beams; beam++) {
             double offset = offsets[group * beams + beam];
             const float *row = scores + (group * beams + beam) * stride;
-            for (int64_t first = 0; first < vocabulary; first += LANES) {
-                int64_t last = first + LANES < vocabulary ? first + LANES : vocabulary;
-                if (held == count && last == first + LANES) { /* most vectors hold nothing that is large enough */
+            if (offset == -INFINITY && held == count) continue;
+            for (int64_t first = 0; first < vocabulary; first += BLOCK) {
+                int64_t last = first + BLOCK < vocabulary ? first + BLOCK : vocabulary;
+                if (held == count && last == first + BLOCK) { /* most blocks hold nothing that is large enough */
                     float least = (float)(values[count - 1] - offset);
                     least -= fabsf(least) * 1e-6f; /* rounded down: what is close is compared exactly below */
-                    whole above = (whole)(load(row + first) < all(least)); /* NaN is not below */
-                    int some = 0;
-                    for (int lane = 0; lane < LANES; lane++) some |= !above[lane];
-                    if (!some) continue;
+                    vector top = all(-INFINITY), sum = all(0);
+                    for (int64_t id = first; id < last; id += LANES) {
+                        top = larger(top, load(row + id)); /* NaN is not */
+                        sum += load(row + id);
+                    }
+                    if (highest(top) < least && !isnan(total(sum))) continue;
                 }
                 for (int64_t id = first; id < last; id++) {
                     double value = (double)row[id] + offset;
@@ -1254,10 +1269,10 @@ int64_t triptych_largest(
     return -1;
 }
 
-/* Sizes of the structs, by which Python checks its own. */
-void triptych_sizes(int64_t sizes[8]) {
-    int64_t found[8] = {
-        sizeof(Linear), sizeof(Norm), sizeof(Network), sizeof(Relation), sizeof(Layer), sizeof(Table), sizeof(Model), sizeof(Rows)
+/* The revision of these functions and sizes of the structs, by which Python checks its own. */
+void triptych_sizes(int64_t sizes[9]) {
+    int64_t found[9] = {
+        2, sizeof(Linear), sizeof(Norm), sizeof(Network), sizeof(Relation), sizeof(Layer), sizeof(Table), sizeof(Model), sizeof(Rows)
     };
     memcpy(sizes, found, sizeof(found));
 }

@@ -30,7 +30,7 @@ from triptych.decode.steps.heads import LogProbs
 from triptych.decode.steps.inputs import TokenSteps, columns_of
 from triptych.errors import UserError
 from triptych.shape.config import Config
-from triptych.shape.parts import Mixture
+from triptych.shape.parts import Mixture, Pixels
 from triptych.shape.pattern import Local1D, Local2D, causal_neighbours, ring, table
 
 VARIABLE = "TRIPTYCH_KERNEL"
@@ -38,6 +38,7 @@ VARIABLE = "TRIPTYCH_KERNEL"
 LEVELS = {"avx512": ("AVX512_SKX", "FMA3", "F16C"), "avx2": ("AVX2", "FMA3", "F16C"), "portable": ()}
 NOT_FINITE, NOTHING_ALLOWED = 1, 2  # what a run returns
 MAX_THREADS = 64
+REVISION = 2  # of the functions of the library
 UNHELD = 2  # references to the memory of an array without views, while it is asked how many
 PLAIN: Mapping[str, float] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}  # no restriction
 
@@ -80,9 +81,8 @@ def _opened(level: str) -> ctypes.CDLL | None:
         found = ctypes.CDLL(str(Path(__file__).with_name(f"kernel_{level}.so")))
     except OSError:
         return None
-    every: list[type[ctypes.Structure]] = [*structs(), _Rows]
     found.triptych_largest.restype = ctypes.c_int64
-    ours = [ctypes.sizeof(each) for each in every]
+    ours = [REVISION, *map(ctypes.sizeof, structs()), ctypes.sizeof(_Rows)]
     sizes = (ctypes.c_int64 * len(ours))()
     found.triptych_sizes(sizes)
     return found if list(sizes) == ours else None  # of another version
@@ -131,7 +131,7 @@ class KernelCache(PlanCache):
     call: _Rows | None = None
     moved: bool = False
 
-    def room(self) -> Floats:
+    def unheld(self) -> Floats:
         """Where the next log-probabilities go: where the last ones lie, unless somebody holds these."""
         if sys.getrefcount(self.log_probs.base) > UNHELD:
             self.log_probs = aligned(self.log_probs.shape)
@@ -186,7 +186,7 @@ class KernelDecoder(PlanDecoder):
         cache = KernelCache(beams, history, reading, [], [])
         columns = history.ids.shape[1]
         slots, layers = max(1, ring(config.pattern, columns)), config.decoder_layers
-        shape = layers, config.heads, rows, slots, flat.padded
+        shape = layers, config.heads, rows, slots, flat.model.padded
         cache.memory = aligned(shape), aligned(shape)
         cache.log_probs = aligned((rows, filled(config.vocabulary, PANEL)))
         cache.rows_of = np.repeat(np.arange(rows, dtype=np.int32)[:, None], slots, 1)
@@ -198,15 +198,13 @@ class KernelDecoder(PlanDecoder):
         assert isinstance(cache, KernelCache)
         sources, positions = encoded.shape[:2]
         config = self.plan.config
-        shape = config.decoder_layers, 2, sources, config.heads, positions, self._flat.padded
+        shape = config.decoder_layers, 2, sources, config.heads, positions, self._flat.model.padded
         cache.cross = aligned(shape)
         for layer, (key, value) in enumerate(cache.source):
             cache.cross[layer, 0, ..., : key.shape[3]] = key
             cache.cross[layer, 1, ..., : key.shape[3]] = value
-        seen = np.full(sources, positions)
-        if lengths is not None:
-            seen = np.minimum(-(-lengths // config.input.size), positions)
-        cache.seen = seen.astype(np.int32)
+        lengths = np.full(sources, positions * config.input.size) if lengths is None else lengths
+        cache.seen = np.minimum(-(-lengths // config.input.size), positions).astype(np.int32)
         cache.source_of = np.arange(sources, dtype=np.int32).repeat(cache.beams)
 
     def _keep(self, cache: PlanCache, layer: int, columns: int, key: Floats, value: Floats) -> None:
@@ -292,7 +290,7 @@ class KernelDecoder(PlanDecoder):
         call = cache.call = self._bound(cache) if cache.call is None else cache.call
         if cache.moved:
             self._bind_rows(cache, call)
-        call.log_probs = _address(cache.room())
+        call.log_probs = _address(cache.unheld())
         held: list[NDArray[Any]] = []  # while the library reads them
         if uniforms is None:
             call.uniforms = None
@@ -322,7 +320,7 @@ class KernelDecoder(PlanDecoder):
         _bind(call, {"keys": cache.memory[0], "values": cache.memory[1], "cross": cache.cross, "seen": cache.seen})
         if isinstance(config.pattern, Local2D):
             _bind(call, {"table": _block_table(config, columns)})
-        if self._flat.neighbours:
+        if isinstance(config.input, Pixels):
             _bind(call, {"neighbours": causal_neighbours(config.pattern, columns_of(config), columns)})
         if cache.cross is not None:
             call.sources, call.source_positions = cache.cross.shape[2], cache.cross.shape[4]
@@ -352,13 +350,13 @@ class KernelDecoder(PlanDecoder):
         work, rows, config, flat, most = cache.work, cache.rows, self.plan.config, self._flat, self._most(cache)
         positions = 0 if cache.cross is None else cache.cross.shape[4]
         if not work:
-            floats = rows * flat.row_floats + self.threads * (2 * flat.padded + max(most, positions) + 2 * LANES)
-            work["lists"] = np.zeros(rows * (1 + flat.relations) * most + positions, np.int32)
+            floats = rows * flat.row_floats + self.threads * (2 * flat.model.padded + max(most, positions) + 2 * LANES)
+            work["lists"] = np.zeros(rows * (1 + flat.model.relation_count) * most + positions, np.int32)
             work["counts"] = np.zeros(rows, np.int32)
             work["work"] = aligned((floats,))
             work["mixture"] = np.zeros((rows, flat.mixture_doubles))
             work["weights"] = np.zeros((self.threads, 2 * config.vocabulary))
-        start = rows * (1 + flat.relations) * most
+        start = rows * (1 + flat.model.relation_count) * most
         work["lists"][start : start + positions] = np.arange(positions)
         return {name: array for name, array in work.items() if name != "drawn"}
 

@@ -148,6 +148,7 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
         if rows is not None:
             cache.select(rows)
         position += 1
+        del log_probs  # whose memory the model may use again
         log_probs = model.step(live.ids[:, -1], cache)
     return ledger.result()
 
