@@ -15,7 +15,7 @@ import pytest
 
 from triptych.cli import gallery
 from triptych.studio import app
-from triptych.studio.answers import canonical
+from triptych.studio.requests import canonical
 
 SMALL = Path(__file__).parent / "small_examples.json"
 

@@ -157,6 +157,72 @@ def test_a_client_that_leaves_ends_its_work(studio: Any, stream: bool) -> None:
     waited(lambda: busy(studio) == 0, 1.0)
 
 
+def sent(studio: Any, path: str, body: dict[str, Any]) -> socket.socket:
+    """A connection on which a stream was asked for."""
+    data = json.dumps({**body, "stream": True}).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{studio.port}\r\nContent-Type: application/json\r\n"
+    connection = socket.create_connection(("127.0.0.1", studio.port), timeout=60)
+    connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+    return connection
+
+
+def test_streams_that_are_dropped_hold_nobody_up(studio: Any) -> None:
+    """Four pianists, two of whom wait for a thread, are left in mid-stream or before it; the next begins at once."""
+    notes = [[0.2 * place, 60 + place % 12, 70, 0.2] for place in range(40)]
+    body = {"model": "piano", "piece": {"kind": "performance", "notes": notes}, "seconds": 120}
+    studio.post("/api/continue", {**body, "seconds": 1})  # the model is there
+    seconds = []
+    for number in range(6):
+        connections = [sent(studio, "/api/continue", {**body, "seed": seed}) for seed in range(4)]
+        if number % 2:
+            connections[0].recv(1_000)
+        time.sleep(0.05 * number)
+        for connection in connections:
+            connection.close()
+        began = time.monotonic()
+        with sent(studio, "/api/continue", {**body, "seconds": 1}) as connection:
+            answer = b""
+            while b"event: start" not in answer:
+                answer += connection.recv(100_000)
+        seconds.append(time.monotonic() - began)
+    assert sorted(seconds)[3] < 1, seconds  # one or two may meet a busy machine
+    waited(lambda: busy(studio) == 0)
+
+
+def test_whoever_does_not_read_or_wait_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work whose events are not read has its thread until it ends; who leaves the queue makes room in it."""
+    monkeypatch.setattr(work, "WAITING", 1)
+
+    async def ask() -> Any:
+        shop, release, left = work.Workshop(), threading.Event(), asyncio.Event()
+
+        async def stays() -> None:
+            await asyncio.sleep(60)
+
+        async def leaves() -> None:
+            await left.wait()
+
+        streams = [shop.stream(lambda job: job.send("pixels", {}), stays) for _ in range(work.CONCURRENT)]
+        assert [(await anext(one))[0] for one in streams] == ["pixels"] * work.CONCURRENT
+        assert await asyncio.wait_for(shop.answer(lambda _: 5, stays), 5) == 5
+        working = [asyncio.create_task(shop.answer(lambda _: release.wait(30), stays)) for _ in range(work.CONCURRENT)]
+        await asyncio.sleep(0.1)
+        queued = asyncio.create_task(shop.answer(lambda _: 6, leaves))
+        await asyncio.sleep(0.1)
+        with pytest.raises(work.RefusedError):
+            await shop.answer(lambda _: 7, stays)
+        left.set()
+        with pytest.raises(work.Stopped):
+            await queued
+        last = asyncio.create_task(shop.answer(lambda _: 8, stays))
+        await asyncio.sleep(0.1)
+        release.set()
+        assert await asyncio.gather(*working) == [True] * work.CONCURRENT
+        return await last
+
+    assert asyncio.run(ask()) == 8
+
+
 def test_too_many_requests_are_sent_away(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many work as there are threads, some wait, and the next one is refused."""
     monkeypatch.setattr(work, "WAITING", 1)

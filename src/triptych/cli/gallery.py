@@ -47,7 +47,7 @@ class Recorder:
 
     def post(self, name: str, **body: Any) -> Any:
         """Ask an endpoint, and record its answer."""
-        from triptych.studio.answers import canonical
+        from triptych.studio.requests import canonical
         from triptych.studio.work import Job
 
         answer = self.studio.read(name, {key: value for key, value in body.items() if value is not None})(Job())

@@ -8,7 +8,8 @@ import json
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triptych import __version__
 from triptych.errors import UserError
-from triptych.fields import JsonError, TooLargeError, one_of, parsed, read_json
+from triptych.fields import JsonError, TooLargeError, one_of, read_json
 from triptych.music.files.plain import MAX_STEPS
 from triptych.studio import requests as asked
 from triptych.studio.description import UPLOADS, description
@@ -48,34 +49,31 @@ HEADERS = {
 }
 
 
-# The kinds of requests of each endpoint, and what answers them: a module of the studio, and a function in it.
-ENDPOINTS: dict[str, dict[type, tuple[str, str]]] = {
-    "translate": {asked.Translate: ("words", "translate")},
-    "alternatives": {asked.Alternatives: ("words", "alternatives")},
-    "attention": {
-        asked.TextAttention: ("words", "attention"),
-        asked.PictureAttention: ("pixels", "attention"),
-        asked.ChoraleAttention: ("scores", "chorale_attention"),
-        asked.PlayedAttention: ("scores", "played_attention"),
-    },
-    "paint": {asked.Paint: ("pixels", "paint")},
-    "complete": {asked.Complete: ("pixels", "complete")},
-    "upscale": {asked.Upscale: ("pixels", "upscale")},
-    "example": {asked.Example: ("pixels", "example")},
-    "compose": {asked.Compose: ("notes", "compose")},
-    "continue": {asked.Continue: ("notes", "continue_")},
-    "harmonize": {asked.Harmonize: ("notes", "harmonize")},
-    "infill": {asked.Infill: ("notes", "infill")},
-    "similarity": {asked.Similarity: ("scores", "similarity")},
-    "voice_leading": {asked.VoiceLeading: ("scores", "voice_leading")},
-    "positions": {asked.Positions: ("scores", "positions")},
-    "export": {asked.Export: ("scores", "export")},
+# The kinds of requests of each endpoint: classes in the modules of the studio, imported at the first request.
+ENDPOINTS = {
+    "translate": "words.Translate",
+    "alternatives": "words.Alternatives",
+    "attention": "words.TextAttention pixels.PictureAttention scores.ChoraleAttention scores.PlayedAttention",
+    "paint": "pixels.Paint",
+    "complete": "pixels.Complete",
+    "upscale": "pixels.Upscale",
+    "example": "pixels.Example",
+    "compose": "notes.Compose",
+    "continue": "notes.Continue",
+    "harmonize": "notes.Harmonize",
+    "infill": "notes.Infill",
+    "similarity": "scores.Similarity",
+    "voice_leading": "scores.VoiceLeading",
+    "positions": "scores.Positions",
+    "export": "scores.Export",
 }
+LIBRETRANSLATE = "words.LibreTranslate"
 
 
-def _function(module: str, name: str) -> Callable[..., Any]:
-    """What answers, imported at its first request."""
-    return getattr(import_module(f"triptych.studio.{module}"), name)
+def found(names: str) -> list[Any]:
+    """The classes or functions of these names in the modules of the studio."""
+    places = (name.split(".") for name in names.split())
+    return [getattr(import_module(f"triptych.studio.{module}"), name) for module, name in places]
 
 
 class Studio:
@@ -88,7 +86,7 @@ class Studio:
                 Route("/api/models", self._listed),
                 Route("/api/complexity", lambda _: _file(COMPLEXITY, "application/json")),
                 Route("/api", lambda _: _file(PAGE / "api.html", "text/html")),
-                Route("/api/openapi.json", lambda _: JSONResponse(description(ENDPOINTS))),
+                Route("/api/openapi.json", self._described),
                 Route("/api/{name:path}", self._post, methods=["POST"]),
                 Route("/{place:path}", self._libretranslate, methods=["POST"]),
                 Route("/{place:path}", self._page),
@@ -110,17 +108,14 @@ class Studio:
 
     def read(self, name: str, body: Any) -> Callable[[Job], Any]:
         """The work of a request to an endpoint. UserError for one that cannot be."""
-        request: Any = one_of(list(ENDPOINTS[name]), body)
-        module, function = ENDPOINTS[name][type(request)]
-        return lambda job: _function(module, function)(self.models, request, job)
+        return partial(one_of(found(ENDPOINTS[name]), body), self.models)
 
     async def _post(self, request: Request) -> Response:
         name, query = request.path_params["name"], request.query_params
         if name in UPLOADS:
             data = await _body(request, asked.MAX_BYTES)
-            parameter, (module, function), _ = UPLOADS[name]
-            given = query.get(parameter, "")
-            read = _function(module, function)
+            parameter, reader, _ = UPLOADS[name]
+            (read,), given = found(reader), query.get(parameter, "")
             return JSONResponse(await self.shop.answer(lambda _: read(self.models, data, given), _leaving(request)))
         if name not in ENDPOINTS:
             raise HTTPException(404, f"expected one of /api/{', /api/'.join(ENDPOINTS)}, got another; see /api")
@@ -128,20 +123,23 @@ class Studio:
         work = self.read(name, body)
         if not body.get("stream"):
             return JSONResponse(await self.shop.answer(work, _leaving(request)))
-        events = self.shop.stream(work)
+        events = self.shop.stream(work, _leaving(request))
         first = await anext(events)  # what fails before has a status of its own
         return StreamingResponse(_sent(first, events), media_type="text/event-stream")
 
-    async def _listed(self, request: Request) -> Response:
+    async def _listed(self, _: Request) -> Response:
         return JSONResponse(self.listed())
+
+    async def _described(self, _: Request) -> Response:
+        kinds = {f"/api/{name}": found(names) for name, names in ENDPOINTS.items()}
+        return JSONResponse(description({**kinds, "/translate": found(LIBRETRANSLATE)}))
 
     async def _page(self, request: Request) -> Response:
         place = request.path_params["place"]
         if place in ("health", "api/health"):
             return JSONResponse({"status": "ok"})
         if place == "languages":
-            from triptych.studio.words import languages
-
+            (languages,) = found("words.languages")
             return JSONResponse(languages(self.models))
         if place in ("translate", *(f"api/{name}" for name in (*ENDPOINTS, "picture", "music"))):
             raise HTTPException(405, "expected POST, got GET; see /api")
@@ -157,17 +155,12 @@ class Studio:
             raise HTTPException(404, "expected /translate or /api, got another address; see /api")
         forms = ("application/x-www-form-urlencoded", "multipart/form-data")
         body = await (_form if _media(request) in forms else _json)(request)
-        several = isinstance(body, dict) and isinstance(body.get("q"), list)
-        if isinstance(body, dict) and isinstance(body.get("q"), str):
+        single = isinstance(body, dict) and isinstance(body.get("q"), str)
+        if single:
             body = {**body, "q": [body["q"]]}
-        given = parsed(asked.LibreTranslate, body)
-        work = _function("words", "libretranslate")
-        found = await self.shop.answer(lambda job: work(self.models, given, job), _leaving(request))
-        best, others = [one[0] for one in found], [one[1:] for one in found]
-        answer: dict[str, Any] = {"translatedText": best if several else best[0]}
-        if given.alternatives:
-            answer["alternatives"] = others if several else others[0]
-        return JSONResponse(answer)
+        work = partial(one_of(found(LIBRETRANSLATE), body), self.models)
+        answer = await self.shop.answer(work, _leaving(request))
+        return JSONResponse({name: value[0] if single else value for name, value in answer.items()})
 
 
 async def _form(request: Request) -> dict[str, Any]:
@@ -221,7 +214,7 @@ async def _json(request: Request) -> Any:
     return read_json(await _body(request, asked.MAX_JSON))
 
 
-def _leaving(request: Request) -> Callable[[], Any]:
+def _leaving(request: Request) -> Callable[[], Awaitable[None]]:
     async def leaving() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass

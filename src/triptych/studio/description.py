@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych import __version__
 from triptych.fields import schema
-from triptych.studio.requests import Drawn, LibreTranslate
+from triptych.studio.requests import Drawn
 
 ABOUT = """JSON in, JSON out. Errors are {error} with their status: 400 no JSON, 403 a foreign Host or Origin, 413 too
 large, 415 another type, 422 a wrong field, 503 busy (Retry-After), 504 too long. With stream true, answers are
@@ -20,26 +20,25 @@ GOT = {
     "/health": "Whether the server lives, as LibreTranslate has it.",
 }
 UPLOADS = {  # of a file's bytes: the parameter in the address, what answers, and what that is
-    "picture": ("model", ("pixels", "read_picture"), "A picture file in the size that a model reads."),
-    "music": ("kind", ("scores", "read_music"), "The notes of a MIDI or MusicXML file: kind chorale or performance."),
+    "picture": ("model", "pixels.read_picture", "A picture file in the size that a model reads."),
+    "music": ("kind", "scores.read_music", "The notes of a MIDI or MusicXML file: kind chorale or performance."),
 }
 
 
-def description(endpoints: Mapping[str, Iterable[type]]) -> dict[str, Any]:
-    """The API as OpenAPI. endpoints: the kinds of requests of each name."""
+def description(endpoints: Mapping[str, Sequence[type]]) -> dict[str, Any]:
+    """The API as OpenAPI. endpoints: the kinds of requests of each path."""
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {path: {"get": _operation(about)} for path, about in GOT.items()}
     for upload, (name, _, about) in UPLOADS.items():
         body = {"required": True, "content": {"application/octet-stream": {"schema": {}}}}
         parameter = {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
         paths[f"/api/{upload}"] = {"post": {**_operation(about), "requestBody": body, "parameters": [parameter]}}
-    for name, kinds in {**endpoints, "": []}.items():
-        path, types = (f"/api/{name}", list(kinds)) if name else ("/translate", [LibreTranslate])
-        found = [schema(kind, schemas) for kind in types]
+    for path, kinds in endpoints.items():
+        found = [schema(kind, schemas) for kind in kinds]
         one = found[0] if len(found) == 1 else {"anyOf": found}
         body = {"required": True, "content": {"application/json": {"schema": one}}}
-        about = " ".join(" ".join((kind.__doc__ or "").split()) for kind in types)
-        streams = any(issubclass(kind, Drawn) for kind in types)
+        about = " ".join(" ".join((kind.__doc__ or "").split()) for kind in kinds)
+        streams = any(issubclass(kind, Drawn) for kind in kinds)
         paths[path] = {"post": {**_operation(about, streams=streams), "requestBody": body}}
     info = {"title": "Triptych studio", "version": __version__, "description": ABOUT}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}

@@ -137,14 +137,9 @@ class Models:
 
     def find(self, name: str | None, *tasks: str) -> Entry:
         """The model of that name, or the first one, for one of these tasks. Refused where there is none."""
-        able = [entry for entry in self.entries.values() if entry.task in tasks]
-        what = f"a model to {' or '.join(tasks)}"
-        if name is None and able:
-            return able[0]
-        if name is None or name not in self.entries:
-            raise RefusedError(
-                f"expected {what}, got {name or 'none'}; {remedy(name or '', [one.name for one in able])}"
-            )
-        if self.entries[name] not in able:
-            raise RefusedError(f"expected {what}, got {name}; {remedy('', [one.name for one in able])}")
-        return self.entries[name]
+        able = {entry.name: entry for entry in self.entries.values() if entry.task in tasks}
+        name = next(iter(able), "") if name is None else name
+        if name not in able:
+            known = remedy("" if name in self.entries else name, list(able))
+            raise RefusedError(f"expected a model to {' or '.join(tasks)}, got {name or 'none'}; {known}")
+        return able[name]

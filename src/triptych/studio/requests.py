@@ -1,16 +1,23 @@
-"""What can be asked for: a dataclass of each request, with the defaults and limits of its fields."""
+"""What requests have in common: types and limits of their fields, how tokens are drawn, and the head of an answer."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import json
+import secrets
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Self, dataclass_transform
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
 
 from triptych.fields import Size
-from triptych.image.files.plain import Bytes, PlainPicture
-from triptych.music.files.plain import MAX_NOTES, MAX_STEPS, Chorale, Played
-
-if TYPE_CHECKING:
-    from triptych.generation.sampling import Sampling
+from triptych.music.files.plain import MAX_STEPS
+from triptych.shape.plain import packed
+from triptych.studio.models import Entry, Models
+from triptych.studio.work import Job
 
 MAX_TEXT, MAX_BEAM, MAX_COUNT, MAX_SECONDS, MAX_LINES = 2_000, 16, 16, 120.0, 64
 MAX_BYTES, MAX_JSON = 10_000_000, 4_000_000  # of an uploaded file, and of another body
@@ -20,213 +27,105 @@ Model = Annotated[str, Size(1, 200)]
 Text = Annotated[str, Size(0, MAX_TEXT, True)]
 Label = Annotated[str, Size(1, 100)]
 Ids = Annotated[list[Annotated[int, Size(0, 2**31)]], Size(0, 4_096, True)]
-Seed = Annotated[int, Size(0, 2**53 - 1)]
 Steps = Annotated[int, Size(1, MAX_STEPS, True)]
 Seconds = Annotated[float, Size(1, MAX_SECONDS, True)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Request:
+    """A request: its fields are those of the JSON, and calling it with the models and its job gives the answer."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class Drawn(Request):
     """How tokens are drawn. seed: null draws one. temperature: null is the usual one. stream: server-sent events."""
 
-    seed: Seed | None = None
+    model: Model | None = None
+    seed: Annotated[int, Size(0, 2**53 - 1)] | None = None
     temperature: Annotated[float, Size(0, 10)] | None = None
     top_k: Annotated[int, Size(0, 100_000)] = 0
     top_p: Annotated[float, Size(1e-9, 1)] = 1.0
     min_p: Annotated[float, Size(0, 1)] = 0.0
     stream: bool = False
 
-    def sampling(self) -> Sampling:
-        """The sampling that the fields describe."""
+    def drawing(self) -> dict[str, Any]:
+        """How a product draws: its arguments `sampling` and `seed`."""
         from triptych.generation.sampling import Sampling
 
         temperature = 1.0 if self.temperature is None else self.temperature
-        return Sampling(temperature=temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+        sampling = Sampling(temperature=temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+        return {"sampling": sampling, "seed": self.seed}
 
-    def settings(self) -> dict[str, Any]:
-        """All fields but `stream`, as plain values: the same request again."""
-        return {key: value for key, value in asdict(self).items() if key != "stream"}
+    def settled(self, entry: Entry, **usual: Any) -> Self:
+        """The same with its model, a seed where it has none, and the usual values where it leaves them out."""
+        usual = {"seed": secrets.randbits(32), "temperature": 1.0, **usual}
+        missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        return replace(self, model=entry.name, **missing)
 
+    def options(self, usual: float = 1.0) -> list[str]:
+        """The options of the command for label, count, seed and sampling, as far as they are not the defaults."""
+        usually = {
+            "label": None,
+            "count": None,
+            "seed": None,
+            "top_k": 0,
+            "top_p": 1.0,
+            "min_p": 0,
+            "temperature": usual,
+        }
+        given = {name: getattr(self, name, None) for name in usually}
+        pairs = (
+            (f"--{n.replace('_', '-')}", str(value)) for n, value in given.items() if value not in (None, usually[n])
+        )
+        return [word for pair in pairs for word in pair]
 
-@dataclass(frozen=True, kw_only=True)
-class Translate(Drawn):
-    """Translate a text. forced: ids with which the translation begins. sample: draw it instead of searching."""
-
-    text: Text
-    model: Model | None = None
-    beam: Annotated[int, Size(1, MAX_BEAM)] = 5
-    nbest: Annotated[int, Size(1, MAX_BEAM)] = 5
-    forced: Ids = field(default_factory=list)
-    sample: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alternatives:
-    """The most probable pieces at each place of a translation, given those before it."""
-
-    text: Text
-    ids: Ids
-    model: Model | None = None
-    count: Annotated[int, Size(1, 20)] = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextAttention:
-    """Attention while a translation, given as ids, is written."""
-
-    kind: Literal["text"]
-    text: Annotated[str, Size(1, MAX_TEXT, True)]
-    ids: Ids
-    model: Model | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureAttention:
-    """Attention of the pixel [row, column] when it was made; null: of every position."""
-
-    kind: Literal["picture"]
-    picture: PlainPicture
-    model: Model | None = None
-    label: Label | None = None
-    hidden: Bytes | None = None
-    pixel: Annotated[list[Annotated[int, Size(0, 63)]], Size(2, 2)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChoraleAttention:
-    """Attention of the sixteenth `step` to those before; null: of every one."""
-
-    kind: Literal["chorale"]
-    piece: Chorale
-    model: Model | None = None
-    step: Annotated[int, Size(0, MAX_STEPS)] | None = None
+    def envelope(self, entry: Entry, command: list[str] | None, *files: str) -> dict[str, Any]:
+        """The head of an answer. command: the words after `triptych`; None where no verb does the same, and a request
+        does. files: that the command reads.
+        """
+        endpoint = type(self).__name__.lower()
+        settings = {key: value for key, value in asdict(self).items() if key != "stream"}
+        if command is None:
+            body, files = json.dumps(settings, ensure_ascii=False), ()
+            words = [
+                "curl",
+                f"http://127.0.0.1:8765/api/{endpoint}",
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                body,
+            ]
+        else:
+            words = ["triptych", *command] if "--" in command else ["triptych", *command, f"--model={entry.given}"]
+        return {
+            "model": entry.name,
+            "seed": self.seed,
+            "settings": settings,
+            "command": shlex.join(words),
+            "files": list(files),
+            "address": f"#{endpoint}/{quote(canonical(settings), safe='')}",
+        }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlayedAttention:
-    """Attention of a note, counted from 0, when it was struck; null: of the last one."""
-
-    kind: Literal["performance"]
-    piece: Played
-    model: Model | None = None
-    note: Annotated[int, Size(0, MAX_NOTES)] | None = None
+def map_of(probabilities: NDArray[Any]) -> dict[str, Any]:
+    """Probabilities as bytes, with their shape and scale."""
+    data = np.rint(np.clip(probabilities, 0, 1) * 255)
+    return {"shape": list(probabilities.shape), "scale": 1 / 255, "data": packed(data)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Paint(Drawn):
-    """Paint pictures, of a class or of none."""
-
-    model: Model | None = None
-    label: Label | None = None
-    count: Annotated[int, Size(1, MAX_COUNT, True)] = 4
+def canonical(value: Any) -> str:
+    """JSON with sorted keys, without blanks, nulls and `stream`; whole numbers without a point, as browsers write."""
+    return json.dumps(_bare(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Complete(Drawn):
-    """Find the hidden part of a picture: hidden has a byte a pixel, 1 where it is to be found."""
-
-    picture: PlainPicture
-    hidden: Bytes
-    model: Model | None = None
-    label: Label | None = None
-    count: Annotated[int, Size(1, 8, True)] = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upscale(Drawn):
-    """Enlarge a small picture."""
-
-    picture: PlainPicture
-    model: Model | None = None
-    label: Label | None = None
-    count: Annotated[int, Size(1, 8, True)] = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compose(Drawn):
-    """Compose a piece. steps: sixteenths of a chorale, null where the model ends it. seconds: of a performance."""
-
-    model: Model | None = None
-    label: Label | None = None
-    steps: Annotated[int, Size(16, MAX_STEPS, True)] | None = None
-    seconds: Seconds | None = None
-    tempo: Annotated[float, Size(20, 400)] = 84.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Continue(Drawn):
-    """Continue a piece by so many steps, or seconds."""
-
-    piece: Chorale | Played
-    model: Model | None = None
-    label: Label | None = None
-    steps: Steps | None = None
-    seconds: Seconds | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Harmonize(Drawn):
-    """Give a melody, the soprano of the piece, three lower voices."""
-
-    piece: Chorale
-    model: Model | None = None
-    label: Label | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Infill(Drawn):
-    """Write spans [voice, start, end] anew; all else stays as it is."""
-
-    piece: Chorale
-    open: Annotated[list[Annotated[list[Annotated[int, Size(0, MAX_STEPS)]], Size(3, 3)]], Size(1, MAX_NOTES, True)]
-    model: Model | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Similarity:
-    """Compare all beats of a piece."""
-
-    piece: Chorale | Played
-
-
-@dataclass(frozen=True, kw_only=True)
-class VoiceLeading:
-    """Find parallel fifths and octaves, crossed voices and notes out of range."""
-
-    piece: Chorale
-
-
-@dataclass(frozen=True, kw_only=True)
-class Positions:
-    """The sinusoids of positions."""
-
-    length: Annotated[int, Size(1, 512, True)] = 64
-    width: Annotated[int, Size(2, 1_024, True)] = 128
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """A piece as a file."""
-
-    piece: Chorale | Played
-    format: Literal["mid", "musicxml", "wav", "svg"]
-    name: Annotated[str, Size(1, 60)] = "piece"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """A picture to begin with, for a model that completes or enlarges."""
-
-    model: Model
-
-
-@dataclass(frozen=True, kw_only=True)
-class LibreTranslate:
-    """Translate as LibreTranslate has it: q is a text or a list of texts; `auto` and html are refused."""
-
-    source: Annotated[str, Size(1, 20)]
-    target: Annotated[str, Size(1, 20)]
-    q: Annotated[list[Text], Size(0, MAX_LINES, True)]
-    format: Literal["text", "html"] = "text"
-    alternatives: Annotated[int, Size(0, MAX_BEAM - 1)] = 0
-    api_key: Annotated[str, Size(0, 200)] = ""
+def _bare(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _bare(item) for key, item in value.items() if item is not None and key != "stream"}
+    if isinstance(value, list | tuple):
+        return [_bare(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

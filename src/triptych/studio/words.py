@@ -4,121 +4,146 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from triptych.fields import Size
 from triptych.look.attention import attention_maps
-from triptych.studio.answers import draw_options, envelope, map_of, settled
 from triptych.studio.models import Models
-from triptych.studio.requests import Alternatives, LibreTranslate, TextAttention, Translate
+from triptych.studio.requests import MAX_BEAM, MAX_LINES, MAX_TEXT, Drawn, Ids, Model, Request, Text, map_of
 from triptych.studio.work import Job, RefusedError
 
 NAMES = {"en": "English", "de": "German", "fr": "French", "cs": "Czech", "es": "Spanish", "it": "Italian"}
 
 
-def translate(models: Models, asked: Translate, job: Job) -> dict[str, Any]:
-    """The translations of a text, best first; `partial` shows the leading one while it grows."""
-    entry, seed = models.find(asked.model, "translate"), asked.seed
-    asked = settled(replace(asked, nbest=1 if asked.sample else min(asked.beam, asked.nbest)), entry)
-    translator = entry.load()
-    codec, how = translator.codec, {"align": True, "prefix": asked.forced}
-    _check_ids(codec, asked.forced)
-    if asked.sample:  # the verb samples where one of its options is given
-        command = ["translate", *draw_options(asked, math.nan)]
-    else:
-        asked = replace(asked, seed=seed)  # nothing is drawn
-        command = ["translate", "--beam", str(asked.beam), "--nbest", str(asked.nbest)]
-    about = envelope(
-        "translate", asked, entry, None if asked.forced else [*command, f"--model={entry.given}", "--", asked.text]
-    )
-    about |= {} if asked.sample else {"seed": None}
-    job.send("start", about)
+class Translate(Drawn):
+    """Translate a text: the best, best first. forced: ids with which it begins. sample: draw it, do not search."""
 
-    def partial(cache: Any) -> None:
-        ids = cache.history.ids[0, : cache.history.length, 0].tolist()
-        job.send("partial", {"text": codec.decode(ids), "pieces": codec.pieces(ids)})
+    text: Text
+    beam: Annotated[int, Size(1, MAX_BEAM)] = 5
+    nbest: Annotated[int, Size(1, MAX_BEAM)] = 5
+    forced: Ids = field(default_factory=list)
+    sample: bool = False
 
-    with job.watched(partial, 0):  # a step is a word's part
-        if asked.sample:
-            found = translator.sample([asked.text], asked.sampling(), asked.seed, **how)
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        entry = models.find(self.model, "translate")
+        asked = replace(self.settled(entry), nbest=1 if self.sample else min(self.beam, self.nbest))
+        translator = entry.load()
+        codec, how = translator.codec, {"align": True, "prefix": self.forced}
+        _check_ids(codec, self.forced)
+        if self.sample:  # the verb samples where one of its options is given
+            command = ["translate", *asked.options(math.nan)]
         else:
-            found = translator.translate([asked.text], beam=asked.beam, nbest=asked.nbest, **how)[0]
-    translations = [
-        {
-            "text": one.text,
-            "score": one.score,
-            "log_prob": one.log_prob,
-            "ids": list(one.ids),
-            "pieces": list(one.tokens),
-            "probabilities": np.exp(one.log_probs).round(6).tolist(),
-            "alignment": [[target, source] for source, target in one.alignment],
-        }
-        for one in found
-    ]
-    return {
-        **about,
-        "source": _side(codec, codec.encode(asked.text)),
-        "translations": translations,
-        "forced": len(asked.forced),
-    }
+            asked = replace(asked, seed=self.seed)  # nothing is drawn
+            command = ["translate", "--beam", str(asked.beam), "--nbest", str(asked.nbest)]
+        command += [f"--model={entry.given}", "--", self.text]
+        about = asked.envelope(entry, None if self.forced else command) | ({} if self.sample else {"seed": None})
+        job.send("start", about)
 
+        def partial(cache: Any) -> None:
+            ids = cache.history.ids[0, : cache.history.length, 0].tolist()
+            job.send("partial", {"text": codec.decode(ids), "pieces": codec.pieces(ids)})
 
-def alternatives(models: Models, asked: Alternatives, job: Job) -> dict[str, Any]:
-    """The most probable pieces at each place of a translation."""
-    entry = models.find(asked.model, "translate")
-    translator = entry.load()
-    codec, found = translator.codec, []
-    _check_ids(codec, asked.ids)
-    places = asked.ids if codec.END in asked.ids else [*asked.ids, None]
-    for chosen, weighed in zip(places, translator.weighed(asked.text, asked.ids), strict=False):
-        order, probabilities = (-weighed).argsort(kind="stable"), np.exp(weighed).round(6)
-        own: dict[str, Any] = {"id": chosen, "piece": None, "probability": None, "rank": None}
-        if chosen is not None:
-            own |= {"piece": codec.pieces([chosen])[0], "probability": float(probabilities[chosen])}
-            own["rank"] = int((order == chosen).argmax())
-        best = [
+        with job.watched(partial, 0):  # a step is a word's part
+            if self.sample:
+                found = translator.sample([self.text], **asked.drawing(), **how)
+            else:
+                found = translator.translate([self.text], beam=asked.beam, nbest=asked.nbest, **how)[0]
+        translations = [
             {
-                "id": id_,
-                "piece": codec.pieces([id_])[0],
-                "text": codec.decode([id_]),
-                "probability": float(probabilities[id_]),
+                "text": one.text,
+                "score": one.score,
+                "log_prob": one.log_prob,
+                "ids": list(one.ids),
+                "pieces": list(one.tokens),
+                "probabilities": np.exp(one.log_probs).round(6).tolist(),
+                "alignment": [[target, source] for source, target in one.alignment],
             }
-            for id_ in order[: asked.count].tolist()
+            for one in found
         ]
-        found.append({**own, "alternatives": best})
-    return {"model": entry.name, "positions": found}
+        source = _side(codec, codec.encode(self.text))
+        return {**about, "source": source, "translations": translations, "forced": len(self.forced)}
 
 
-def attention(models: Models, asked: TextAttention, job: Job) -> dict[str, Any]:
-    """The maps of all three kinds of attention, of every layer and head."""
-    entry = models.find(asked.model, "translate")
-    translator = entry.load()
-    codec = translator.codec
-    _check_ids(codec, asked.ids)
-    ids = asked.ids if codec.END in asked.ids else [*asked.ids, codec.END]
-    source, target, recorded = translator.attention(asked.text, ids)
-    maps = attention_maps(recorded, codec.pieces(target), codec.pieces(source))
-    found = {name: map_of(maps[name].weights) if name in maps else None for name in ("encoder", "decoder", "cross")}
-    layers, heads = maps["decoder"].weights.shape[:2]
-    sides = {"source": _side(codec, source), "target": _side(codec, target)}
-    return {"model": entry.name, "kind": "text", "layers": layers, "heads": heads, **sides, **found}
+class Alternatives(Request):
+    """The most probable pieces at each place of a translation, given those before it."""
+
+    text: Text
+    ids: Ids
+    model: Model | None = None
+    count: Annotated[int, Size(1, 20)] = 8
+
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        entry = models.find(self.model, "translate")
+        translator = entry.load()
+        codec, found = translator.codec, []
+        _check_ids(codec, self.ids)
+        places = self.ids if codec.END in self.ids else [*self.ids, None]
+        for chosen, weighed in zip(places, translator.weighed(self.text, self.ids), strict=False):
+            order, probabilities = (-weighed).argsort(kind="stable").tolist(), np.exp(weighed).round(6).tolist()
+            pieces = [
+                {"id": id_, "piece": codec.pieces([id_])[0], "probability": probabilities[id_]}
+                for id_ in ([] if chosen is None else [chosen]) + order[: self.count]
+            ]
+            own = {"id": None, "piece": None, "probability": None, "rank": None}
+            if chosen is not None:
+                own = {**pieces.pop(0), "rank": order.index(chosen)}
+            best = [{**one, "text": codec.decode([one["id"]])} for one in pieces]
+            found.append({**own, "alternatives": best})
+        return {"model": entry.name, "positions": found}
 
 
-def libretranslate(models: Models, asked: LibreTranslate, job: Job) -> list[list[str]]:
-    """The translations of each text, best first."""
-    if asked.source == "auto":
-        raise RefusedError("expected a source language, got auto; languages are not detected here: see /languages", 400)
-    if asked.format == "html":
-        raise RefusedError("expected format text, got html; send plain text", 400)
-    pairs = _pairs(models)
-    if (asked.source, asked.target) not in pairs:
-        known = ", ".join(map("-".join, pairs)) or "none"
-        raise RefusedError(f"expected languages of {known}, got {asked.source}-{asked.target}; see /languages", 400)
-    count = asked.alternatives + 1
-    found = pairs[asked.source, asked.target].load().translate(asked.q, beam=max(5, count), nbest=count)
-    return [[one.text for one in choices] for choices in found]
+class TextAttention(Request):
+    """Attention of all three kinds, of every layer and head, while a translation, given as ids, is written."""
+
+    kind: Literal["text"]
+    text: Annotated[str, Size(1, MAX_TEXT, True)]
+    ids: Ids
+    model: Model | None = None
+
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        entry = models.find(self.model, "translate")
+        translator = entry.load()
+        codec = translator.codec
+        _check_ids(codec, self.ids)
+        ids = self.ids if codec.END in self.ids else [*self.ids, codec.END]
+        source, target, recorded = translator.attention(self.text, ids)
+        maps = attention_maps(recorded, codec.pieces(target), codec.pieces(source))
+        found = {name: map_of(maps[name].weights) if name in maps else None for name in ("encoder", "decoder", "cross")}
+        layers, heads = maps["decoder"].weights.shape[:2]
+        sides = {"source": _side(codec, source), "target": _side(codec, target)}
+        return {"model": entry.name, "kind": "text", "layers": layers, "heads": heads, **sides, **found}
+
+
+class LibreTranslate(Request):
+    """Translate as LibreTranslate has it: q is a text or a list of texts; `auto` and html are refused."""
+
+    source: Annotated[str, Size(1, 20)]
+    target: Annotated[str, Size(1, 20)]
+    q: Annotated[list[Text], Size(0, MAX_LINES, True)]
+    format: Literal["text", "html"] = "text"
+    alternatives: Annotated[int, Size(0, MAX_BEAM - 1)] = 0
+    api_key: Annotated[str, Size(0, 200)] = ""
+
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        pairs = _pairs(models)
+        fault = None
+        if self.source == "auto":
+            fault = "a source language, got auto; languages are not detected here: see /languages"
+        elif self.format == "html":
+            fault = "format text, got html; send plain text"
+        elif (self.source, self.target) not in pairs:
+            known = ", ".join(map("-".join, pairs)) or "none"
+            fault = f"languages of {known}, got {self.source}-{self.target}; see /languages"
+        if fault:
+            raise RefusedError(f"expected {fault}", 400)
+        count = self.alternatives + 1
+        found = pairs[self.source, self.target].load().translate(self.q, beam=max(5, count), nbest=count)
+        answer = {"translatedText": [choices[0].text for choices in found]}
+        others = [[one.text for one in choices[1:]] for choices in found]
+        return {**answer, "alternatives": others} if self.alternatives else answer
 
 
 def languages(models: Models) -> list[dict[str, Any]]:
@@ -147,10 +172,8 @@ def _side(codec: Any, ids: Sequence[int]) -> dict[str, Any]:
 def _check_ids(codec: Any, ids: Sequence[int]) -> None:
     wrong = next((one for one in ids if one >= codec.vocabulary), None)
     if wrong is not None:
-        raise RefusedError(
-            f"expected ids of pieces below {codec.vocabulary:,}, got {wrong:,}; take them from an answer"
-        )
+        known = f"ids of pieces below {codec.vocabulary:,}"
+        raise RefusedError(f"expected {known}, got {wrong:,}; take them from an answer")
     if codec.END in ids[:-1]:
-        raise RefusedError(
-            "expected the end of the sentence as the last piece alone, got pieces after it; leave them out"
-        )
+        end = "the end of the sentence as the last piece alone"
+        raise RefusedError(f"expected {end}, got pieces after it; leave them out")

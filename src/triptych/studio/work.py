@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,8 +16,6 @@ from triptych.errors import UserError
 CONCURRENT, WAITING = 2, 32  # requests at work, and before them
 SECONDS = 120.0  # that a request may work
 EVERY = 0.03  # seconds between two events that show progress
-Send = Callable[[str, dict[str, Any]], None]
-Answer = Callable[["Job"], Any]
 
 
 class RefusedError(UserError):
@@ -35,7 +33,7 @@ class Stopped(Exception):  # noqa: N818
 class Job:
     """One request: what it shows its client in between, if that listens, and whether it is to stop."""
 
-    def __init__(self, send: Send | None = None) -> None:
+    def __init__(self, send: Callable[[str, dict[str, Any]], object] | None = None) -> None:
         self._send, self._until, self._next = send, time.monotonic() + SECONDS, 0.0
         self._progress: Callable[[Any], None] | None = None
         self._every = EVERY
@@ -69,6 +67,8 @@ class Job:
 
 
 JOB: ContextVar[Job | None] = ContextVar("job", default=None)  # that this thread works for
+Work = Callable[[Job], Any]
+Gone = Callable[[], Awaitable[None]]  # ends when the client has gone
 
 
 def watch(cache: Any) -> None:
@@ -78,70 +78,63 @@ def watch(cache: Any) -> None:
 
 
 class Workshop:
-    """The threads that work, and the queue before them."""
+    """The threads that work, and the queue before them. Refused where too many wait; Stopped for clients that left."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(CONCURRENT, "studio")
         self._free, self._waiting = asyncio.Semaphore(CONCURRENT), 0
 
-    async def answer(self, work: Answer, gone: Callable[[], Any]) -> Any:
-        """The result of a request's work. gone: waits until the client has gone. Refused where too many wait."""
-        job = Job()
-        leaving = asyncio.create_task(gone())
-        try:
-            async with self._place():
-                running = self._begin(work, job)
-                await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if not running.done():
-                    job.stop.set()
-                return await running
-        finally:
-            leaving.cancel()
+    async def answer(self, work: Work, gone: Gone) -> Any:
+        """The result of a request's work."""
+        return await (await self._begun(work, Job(), gone))
 
-    async def stream(self, work: Answer) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """The events of a request's work, the last one `done`. Closing the iterator stops the work."""
+    async def stream(self, work: Work, gone: Gone) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """The events of a request's work, the last one `done`. Closing the iterator stops the work too."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        job = Job(lambda *event: loop.call_soon_threadsafe(events.put_nowait, event))
+        running = await self._begun(lambda job: job.send("done", work(job)), job, gone)
+        running.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            running.result()
+        finally:
+            job.stop.set()
 
-        def send(*event: Any) -> None:
-            loop.call_soon_threadsafe(events.put_nowait, event)
-
-        def ended(running: asyncio.Future[Any]) -> None:
-            events.put_nowait(None)
-            running.exception()  # which nobody may be there to ask for
-
-        job = Job(send)
-        async with self._place():
-            running = self._begin(lambda job: job.send("done", work(job)), job)
-            running.add_done_callback(ended)
-            try:
-                while (event := await events.get()) is not None:
-                    yield event
-                running.result()
-            finally:
-                job.stop.set()
-
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        """A free thread, for which a bounded number of requests wait."""
+    async def _begun(self, work: Work, job: Job, gone: Gone) -> asyncio.Future[Any]:
+        """The work in a free thread, which it keeps until it ends, however long its client takes to read. A client that
+        leaves gives up its place in the queue, or stops the work.
+        """
         if self._waiting >= WAITING:
             raise RefusedError("expected a free place in the queue, got none; try again in a second", 503)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
+        leaving = asyncio.ensure_future(gone())
+        if self._free.locked():
+            free = asyncio.ensure_future(self._free.acquire())
+            self._waiting += 1
+            await asyncio.wait({leaving, free}, return_when=asyncio.FIRST_COMPLETED)
             self._waiting -= 1
-        try:
-            yield
-        finally:
+            if not free.done():
+                free.cancel()
+                raise Stopped
+        else:
+            await self._free.acquire()
+        leaving.add_done_callback(lambda _: job.stop.set())
+
+        def ended(running: asyncio.Future[Any]) -> None:
             self._free.release()
+            leaving.cancel()
+            if not running.cancelled():
+                running.exception()  # which nobody may be there to ask for
 
-    def _begin(self, work: Answer, job: Job) -> asyncio.Future[Any]:
-        def run() -> Any:
-            JOB.set(job)
-            try:
-                job.check()
-                return work(job)
-            finally:
-                JOB.set(None)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, _run, work, job)
+        running.add_done_callback(ended)
+        return running
 
-        return asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+def _run(work: Work, job: Job) -> Any:
+    JOB.set(job)
+    try:
+        job.check()
+        return work(job)
+    finally:
+        JOB.set(None)
