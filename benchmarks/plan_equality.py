@@ -6,7 +6,8 @@ For every model, with 1, 2, 5, 16 and 64 rows: ids that the plan itself draws ar
 one in float32 and on the plan, over so many steps in all. The largest error of a log-probability, where the probability
 is above 1e-6, may be 1e-5 more than twice that of float32. Then 64 sequences are sampled by the plan and in float32
 through torch with the same seeds. Where two differ first, the uniform number must lie within the larger error of a
-boundary of the cumulative distribution in float64.
+boundary of the cumulative distribution in float64. What steps is what generates here: the kernel, or numpy with
+TRIPTYCH_KERNEL=off.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triptych.decode.interpreter import PlanDecoder
+from triptych.decode.kernel import decoder_of, engine
 from triptych.decode.plan import plan_of
 from triptych.generation.sample import generate
 from triptych.generation.seeds import row_keys, uniforms
@@ -61,7 +62,7 @@ def forced(decoder: Any, given: dict[str, Any], ids: NDArray[np.int64]) -> NDArr
 def compare(name: str, steps: int) -> bool:
     """Print the errors of a model; whether they are within the bar."""
     stored = read_model(name)
-    plan = PlanDecoder(plan_of(stored.config, stored.weights))
+    plan = decoder_of(plan_of(stored.config, stored.weights), stored.weights, 1)
     single, double = TorchDecoder(transformer_of(stored)), TorchDecoder(transformer_of(stored).double())
     errors = np.zeros(2)
     for rows in ROWS:
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4096)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    print(f"a plan steps by {engine()}")
     held = [compare(name, arguments.steps) for name in arguments.models]
     return 0 if all(held) else 1
 
