@@ -16,6 +16,7 @@ from torch import nn
 from triptych.decode import plan
 from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
+from triptych.generation.sampling import Sampling
 from triptych.model.batch import Batch
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
@@ -150,6 +151,21 @@ def test_fitting_makes_it_the_best_checkpoint(tmp_path: Path) -> None:
     assert not trained.module().training
     for name, value in trained.module().state_dict().items():
         assert np.array_equal(value.numpy(), best.weights[name])
+
+
+def test_a_card_has_the_usual_draw() -> None:
+    trained = new()
+    assert trained.usual == Sampling()
+    trained.card["sampling"] = {"temperature": 0.8, "min_p": 0.1}
+    assert trained.usual == Sampling(temperature=0.8, min_p=0.1)
+
+
+@pytest.mark.parametrize("sampling", [0.8, {"heat": 1}, {"min_p": 2}, {"temperature": "hot"}, {"top_k": 1.5}, []])
+def test_what_is_no_draw_is_refused(sampling: Any) -> None:
+    trained = new()
+    trained.card["sampling"] = sampling
+    with pytest.raises(UserError, match=r"expected|unknown field"):
+        _ = trained.usual
 
 
 @pytest.mark.parametrize("threads", [2, None])

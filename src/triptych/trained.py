@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeV
 
 from triptych.errors import UserError, expect, shown
 from triptych.extras import require
+from triptych.fields import parsed
 from triptych.model.device import check_device, use_device
 from triptych.shape.config import Config
 from triptych.shape.pattern import Pattern
@@ -20,6 +21,7 @@ from triptych.train.run.package import Package, card_of_run, unmeasured
 if TYPE_CHECKING:
     from triptych.decode.decoder import Decoder
     from triptych.decode.interpreter import PlanDecoder
+    from triptych.generation.sampling import Sampling
     from triptych.model.batch import Batch
     from triptych.model.transformer import Transformer
     from triptych.train.loop import Data, Measure
@@ -109,6 +111,15 @@ class Trained:
         if begin is not None:
             begin(model)
         return cls(model.to(where), files)
+
+    @property
+    def usual(self) -> Sampling:
+        """How the model draws where nothing else is asked for: by `sampling` of its card, else plainly. UserError for
+        what is no sampling.
+        """
+        from triptych.generation.sampling import Sampling
+
+        return parsed(Sampling, self.card.get("sampling", {}), "the sampling of the card")
 
     def module(self) -> Transformer:
         """The Transformer in torch, made at first use."""
@@ -253,6 +264,15 @@ class Product:
     def config(self) -> Config:
         """The configuration of the model."""
         return self.trained.config
+
+    @property
+    def usual(self) -> Sampling:
+        """How the model draws where nothing else is asked for: by `sampling` of its card, else plainly. UserError for
+        what is no sampling.
+        """
+        from triptych.generation.sampling import Sampling
+
+        return parsed(Sampling, self.card.get("sampling", {}), "the sampling of the card")
 
     def module(self) -> Transformer:
         """The Transformer in torch, made at first use."""

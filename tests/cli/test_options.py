@@ -1,11 +1,14 @@
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from types import SimpleNamespace
+from typing import Annotated, ClassVar, cast
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from triptych.cli.options import Draw, Machine, grouped
+from triptych.generation.sampling import Sampling
+from triptych.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,14 @@ def test_what_options_of_a_draw_mean() -> None:
     assert not Draw(seed=7).given and Draw(min_p=0.1).given
     plain = Draw().sampling()
     assert (plain.temperature, plain.top_k, plain.top_p, plain.min_p) == (1.0, 0, 1.0, 0.0)
-    assert Draw().sampling(0.7).temperature == 0.7 and Draw(temperature=0.5).sampling(0.7).temperature == 0.5
-    drawn = Draw(seed=3, top_k=4, top_p=0.9, min_p=0.05).arguments()
-    assert drawn["seed"] == 3
-    assert (drawn["sampling"].top_k, drawn["sampling"].top_p, drawn["sampling"].min_p) == (4, 0.9, 0.05)
+
+
+def test_an_option_of_a_draw_that_is_not_given_is_as_the_card_has_it() -> None:
+    trained = cast(Trained, SimpleNamespace(usual=Sampling(temperature=0.7, min_p=0.2)))
+    assert Draw().arguments(trained) == {"sampling": trained.usual, "seed": 0}
+    drawn = Draw(seed=3, top_k=4, top_p=0.9, min_p=0.05).arguments(trained)
+    assert drawn == {"sampling": Sampling(temperature=0.7, top_k=4, top_p=0.9, min_p=0.05), "seed": 3}
+    assert Draw(temperature=0.0).arguments(trained)["sampling"] == Sampling(temperature=0.0, min_p=0.2)
 
 
 def test_where_a_verb_computes() -> None:

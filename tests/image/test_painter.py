@@ -176,17 +176,14 @@ def test_small_pictures_become_large(pictures: Pictures, head: str, aligned: boo
         painter.upscale(pictures.pictures[0])
 
 
-def test_enlargements_are_drawn_at_the_temperature_of_the_card(pictures: Pictures) -> None:
+def test_pictures_are_drawn_as_the_card_has_it(pictures: Pictures) -> None:
     painter = make(pictures, "upscale", factor=4)
     small = np.zeros((2, 2, 2, 3), np.uint8)
-    assert painter.usual == Sampling()
     wild = painter.upscale_many(small)
-    painter.card["temperature"] = 0
+    painter.card["sampling"] = {"temperature": 0}
     tame = painter.upscale_many(small)
     assert np.array_equal(tame, painter.upscale_many(small, sampling=Sampling(0), seed=7)), "the likeliest, at any seed"
     assert np.array_equal(painter.upscale_many(small, sampling=Sampling()), wild)
-    painter.card["temperature"] = "hot"
-    assert painter.usual == Sampling()
 
 
 # -- training, files --------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_a_small_picture_is_enlarged(studio: Any) -> None:
     upscaler = Painter.load("emoji-upscale", threads=1)
     want = upscaler.upscale(pixels(small), seed=2)
     assert [pixels(one).tolist() for one in found["pictures"]] == want.tolist()
-    assert found["settings"]["temperature"] == upscaler.usual.temperature
+    assert found["settings"]["temperature"] == upscaler.trained.usual.temperature
     assert "--temperature" not in found["command"]
     warm = studio.post("/api/upscale", {"picture": small, "count": 1, "seed": 2, "temperature": 1})
     assert (

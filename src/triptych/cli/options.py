@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
@@ -14,6 +14,9 @@ import typer
 
 if TYPE_CHECKING:
     from triptych.generation.sampling import Sampling
+    from triptych.trained import Trained
+
+DRAWN = ("temperature", "top_k", "top_p", "min_p")  # the fields of a `Sampling`
 
 # Every verb that uses a model.
 Model = Annotated[str, typer.Option(metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name.")]
@@ -73,7 +76,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Draw:
-    """The options of every verb that samples; one that is not given restricts nothing."""
+    """The options of every verb that samples; one that is not given is as the card of the model has it."""
 
     PANEL: ClassVar = "Generation"
 
@@ -104,22 +107,18 @@ class Draw:
     @property
     def given(self) -> bool:
         """Whether any option but the seed was given."""
-        return any(option is not None for option in (self.temperature, self.top_k, self.top_p, self.min_p))
+        return any(getattr(self, name) is not None for name in DRAWN)
 
-    def sampling(self, usual: float = 1.0) -> Sampling:
-        """The draw that the options describe. usual: the temperature where none was given."""
+    def sampling(self, trained: Trained | None = None) -> Sampling:
+        """The draw that the options describe. trained: whose own draw it is where an option was not given."""
         from triptych.generation.sampling import Sampling
 
-        return Sampling(
-            temperature=usual if self.temperature is None else self.temperature,
-            top_k=self.top_k or 0,
-            top_p=1.0 if self.top_p is None else self.top_p,
-            min_p=self.min_p or 0.0,
-        )
+        given = {name: value for name in DRAWN if (value := getattr(self, name)) is not None}
+        return replace(Sampling() if trained is None else trained.usual, **given)
 
-    def arguments(self) -> dict[str, Any]:
-        """The draw and its seed, as the products take them."""
-        return {"sampling": self.sampling(), "seed": self.seed}
+    def arguments(self, trained: Trained) -> dict[str, Any]:
+        """The draw and its seed, as the products of `trained` take them."""
+        return {"sampling": self.sampling(trained), "seed": self.seed}
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from triptych.extras import require
 from triptych.generation.forced import FREE
 from triptych.generation.protocol import Ids
 from triptych.generation.sample import generate
-from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
 from triptych.image.augmentation import Augmentation
 from triptych.image.codec import FILE, HOLE, PictureCodec, Pixels
@@ -170,12 +170,6 @@ class Painter(Product):
             hidden = np.ones(pictures.pictures.shape[:3], bool)
         return likelihood(model, self._reads, pictures, hidden=hidden, progress=progress)
 
-    @property
-    def usual(self) -> Sampling:
-        """The default sampling of enlargements: at the `temperature` of the card, else at 1."""
-        temperature = self.card.get("temperature", 1.0)
-        return Sampling(float(temperature)) if type(temperature) in (int, float) else PLAIN
-
     def evaluate_enlargement(
         self,
         pictures: Pictures,
@@ -214,7 +208,12 @@ class Painter(Product):
         return np.stack(found)
 
     def paint(
-        self, count: int = 1, *, label: str | Sequence[str] | None = None, sampling: Sampling = PLAIN, seed: int = 0
+        self,
+        count: int = 1,
+        *,
+        label: str | Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
     ) -> Pixels:
         """New pictures: uint8 [count, height, width, channels]. label: the name of a class, or its number
         as text; or one for each picture.
@@ -227,7 +226,7 @@ class Painter(Product):
         count: int = 1,
         *,
         label: str | Sequence[str] | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         frames: int = 16,
     ) -> Iterator[Pixels]:
@@ -254,7 +253,7 @@ class Painter(Product):
         *,
         count: int = 1,
         label: str | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
     ) -> Pixels:
         """`count` pictures, uint8 [count, height, width, channels], each the given one [height, width, channels] with
@@ -278,7 +277,7 @@ class Painter(Product):
         seed: int = 0,
     ) -> Pixels:
         """`count` large pictures, uint8 [count, height, width, channels], of a small one [height / factor, width /
-        factor, channels]. label: what it shows, the name of a class. sampling: that of `usual`, if None.
+        factor, channels]. label: what it shows, the name of a class.
         """
         _check_count(count)
         expect(small, np.ndarray, *ARRAY)
@@ -302,7 +301,7 @@ class Painter(Product):
         assert source is not None
         prefix = np.tile(np.where(self.codec.inside, FREE, 0), (len(small), 1))
         classes = None if label is None else self._classes(label, len(small))
-        return fitted(self._whole(prefix, source, classes, sampling or self.usual, seed), small)
+        return fitted(self._whole(prefix, source, classes, sampling, seed), small)
 
     def attention(self, picture: Pixels, *, label: str | None = None, hidden: Mask | None = None) -> list[Map]:
         """Attention of the decoder's layers while it writes a picture: each [1, heads, positions, positions].
@@ -336,7 +335,7 @@ class Painter(Product):
         return np.array(numbers)
 
     def _columns(
-        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling, seed: int | Sequence[int]
+        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling | None, seed: int | Sequence[int]
     ) -> Iterator[Ids]:
         """Tokens [rows] of all pictures, one after another."""
         decoder, length = self.trained.decoder(), self.codec.tokens
@@ -344,13 +343,13 @@ class Painter(Product):
             decoder,
             decoder.start(length=length, rows=len(prefix), source=source, label=label),
             steps=length,
-            sampling=sampling,
+            sampling=sampling or self.trained.usual,
             seed=seed,
             prefix=prefix,
         )
 
     def _whole(
-        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling, seed: int | Sequence[int]
+        self, prefix: Ids, source: Ids | None, label: Ids | None, sampling: Sampling | None, seed: int | Sequence[int]
     ) -> Pixels:
         columns = list(self._columns(prefix, source, label, sampling, seed))
         return self.codec.decode(np.stack(columns, 1))

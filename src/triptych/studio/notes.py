@@ -14,7 +14,7 @@ from triptych.music.chorales.given import Given, given_melody, given_voices
 from triptych.music.files.plain import MAX_NOTES, MAX_STEPS, Chorale, Played
 from triptych.music.performances.codec import STEPS
 from triptych.music.piece.piece import Piece
-from triptych.studio.models import Models
+from triptych.studio.models import Entry, Models
 from triptych.studio.requests import Drawn, Label, Seconds, Steps
 from triptych.studio.work import Job, RefusedError
 
@@ -36,7 +36,7 @@ class Compose(Drawn):
         asked, product = self.settled(entry, **({"seconds": COMPOSED} if plays else {})), entry.load()
         how: dict[str, Any] = {"seconds": asked.seconds} if plays else {"steps": asked.steps, "tempo": asked.tempo}
         length = _length(asked, plays) + ([] if plays else ["--tempo", str(asked.tempo)])
-        about = asked.envelope(entry, ["compose", *length, *asked.options(), "--out", "composed.mid"])
+        about = asked.envelope(entry, ["compose", *length, *asked.options(entry), "--out", "composed.mid"])
         job.send("start", {**about, "given": None})
         with job.watched(_heard(job, product)):
             piece = product.compose(label=asked.label, **asked.drawing(), **how)
@@ -67,7 +67,7 @@ class Continue(Drawn):
             given, shown, since = given_voices(primer), Chorale.of(primer), primer.length
             how = {"steps": None if asked.steps is None else primer.length + asked.steps, "report": words.append}
             length += _upbeat(primer)
-        command = ["continue", GIVEN, *length, *asked.options(), "--out", "continued.mid"]
+        command = ["continue", GIVEN, *length, *asked.options(entry), "--out", "continued.mid"]
         about = asked.envelope(entry, command, GIVEN)
         job.send("start", {**about, "given": asdict(shown)})
         with job.watched(_heard(job, product, given, shown.notes)):
@@ -91,7 +91,7 @@ class Harmonize(Drawn):
             raise RefusedError("expected a melody in the soprano, got no notes there; write some")
         melody = replace(piece, notes=tune, voices=("melody",), length=0)
         shown = Chorale.of(melody)
-        command = ["harmonize", GIVEN, *_upbeat(melody), *asked.options(), "--out", "harmonized.mid"]
+        command = ["harmonize", GIVEN, *_upbeat(melody), *asked.options(entry), "--out", "harmonized.mid"]
         about = asked.envelope(entry, command, GIVEN)
         job.send("start", {**about, "given": asdict(shown)})
         with job.watched(_heard(job, composer, given_melody(melody), shown.notes)):
@@ -117,14 +117,14 @@ class Infill(Drawn):
                 raise RefusedError(f"expected {form} <= {piece.length} and voice to 3, got {span}; mend it")
             cells[start:end, voice] = True
         shown = Chorale.of(piece)
-        about = asked.envelope(entry, asked._command(piece, cells), GIVEN)
+        about = asked.envelope(entry, asked._command(entry, piece, cells), GIVEN)
         job.send("start", {**about, "given": asdict(shown)})
         given = given_voices(piece, begin=int(cells.any(1).argmax()))
         with job.watched(_heard(job, composer, given, shown.notes)):
             found = composer.infill_cells(piece, cells, report=words.append, **asked.drawing())
         return {**about, "piece": asdict(Chorale.of(found)), "words": words, "open": asked.open}
 
-    def _command(self, piece: Piece, cells: Any) -> list[str] | None:
+    def _command(self, entry: Entry, piece: Piece, cells: Any) -> list[str] | None:
         """The words of the command, where it can ask for these cells: whole bars of some voices."""
         voices, steps, bars = np.flatnonzero(cells.any(0)), np.flatnonzero(cells.any(1)), piece.bars
         if not piece.notes or steps[0] < piece.notes[0].start or max(note.end for note in piece.notes) < piece.length:
@@ -134,7 +134,7 @@ class Infill(Drawn):
         whole[span.start : span.stop, voices] = True
         named = [word for voice in voices for word in ("--voice", VOICES[voice])]
         where = ["--from", str(first), "--to", str(last), *_upbeat(piece)]
-        words = ["infill", GIVEN, *named, *where, *self.options(), "--out", "filled.mid"]
+        words = ["infill", GIVEN, *named, *where, *self.options(entry), "--out", "filled.mid"]
         return words if (whole == cells).all() else None
 
 

@@ -35,7 +35,7 @@ class Paint(Drawn):
         entry = models.find(self.model, "paint")
         asked, painter = self.settled(entry), entry.load()
         painter.check("paint", asked.label)
-        about = asked.envelope(entry, ["paint", *asked.options(), "--out", "painted"])
+        about = asked.envelope(entry, ["paint", *asked.options(entry), "--out", "painted"])
         return _made(job, painter, about, asked, painter.paint)
 
 
@@ -53,7 +53,7 @@ class Complete(Drawn):
         painter.check("complete", asked.label)
         picture = asked.picture.pixels(painter.codec.shape)
         hidden = plain_mask(asked.hidden, picture.shape[:2])
-        command = ["complete", GIVEN, "--mask", MASK, *asked.options(), "--out", "completed"]
+        command = ["complete", GIVEN, "--mask", MASK, *asked.options(entry), "--out", "completed"]
         about = asked.envelope(entry, command, GIVEN, MASK)
         made = _made(job, painter, about, asked, partial(painter.complete, picture, hidden))
         return {**made, "hidden": asked.hidden}
@@ -69,11 +69,10 @@ class Upscale(Drawn):
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
         entry = models.find(self.model, "upscale")
         painter = entry.load()
-        usual = painter.usual.temperature
-        asked = self.settled(entry, temperature=usual)
+        asked = self.settled(entry)
         painter.check("upscale", asked.label)
         small = asked.picture.pixels(painter.codec.small.shape)
-        about = asked.envelope(entry, ["upscale", GIVEN, *asked.options(usual), "--out", "large.png"], GIVEN)
+        about = asked.envelope(entry, ["upscale", GIVEN, *asked.options(entry), "--out", "large.png"], GIVEN)
         return _made(job, painter, about, asked, partial(painter.upscale, small))
 
 

@@ -6,7 +6,7 @@ import json
 import secrets
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Self, dataclass_transform
 from urllib.parse import quote
 
@@ -43,44 +43,43 @@ class Request:
 
 
 class Drawn(Request):
-    """How tokens are drawn. seed: null draws one. temperature: null is the usual one. stream: server-sent events."""
+    """How tokens are drawn. seed: null draws one. null leaves a restriction as the model's card has it.
+    stream: server-sent events.
+    """
 
     model: Model | None = None
     seed: Annotated[int, Size(0, 2**53 - 1)] | None = None
     temperature: Annotated[float, Size(0, 10)] | None = None
-    top_k: Annotated[int, Size(0, 100_000)] = 0
-    top_p: Annotated[float, Size(1e-9, 1)] = 1.0
-    min_p: Annotated[float, Size(0, 1)] = 0.0
+    top_k: Annotated[int, Size(0, 100_000)] | None = None
+    top_p: Annotated[float, Size(1e-9, 1)] | None = None
+    min_p: Annotated[float, Size(0, 1)] | None = None
     stream: bool = False
 
     def drawing(self) -> dict[str, Any]:
         """How a product draws: its arguments `sampling` and `seed`."""
         from triptych.generation.sampling import Sampling
 
-        temperature = 1.0 if self.temperature is None else self.temperature
-        sampling = Sampling(temperature=temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
-        return {"sampling": sampling, "seed": self.seed}
+        return {
+            "sampling": Sampling(**{one.name: getattr(self, one.name) for one in fields(Sampling)}),
+            "seed": self.seed,
+        }
 
     def settled(self, entry: Entry, **usual: Any) -> Self:
         """The same with its model, a seed where it has none, and the usual values where it leaves them out."""
-        usual = {"seed": secrets.randbits(32), "temperature": 1.0, **usual}
+        usual = {"seed": secrets.randbits(32), **asdict(entry.load().trained.usual), **usual}
         missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
         return replace(self, model=entry.name, **missing)
 
-    def options(self, usual: float = 1.0) -> list[str]:
-        """The options of the command for label, count, seed and sampling, as far as they are not the defaults."""
-        usually = {
-            "label": None,
-            "count": None,
-            "seed": None,
-            "top_k": 0,
-            "top_p": 1.0,
-            "min_p": 0,
-            "temperature": usual,
-        }
-        given = {name: getattr(self, name, None) for name in usually}
+    def options(self, entry: Entry, *told: str) -> list[str]:
+        """The options of the command for label, count, seed and sampling, as far as they are not the model's own or are
+        `told`.
+        """
+        usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().trained.usual)}
+        given = {name: getattr(self, name, None) for name in usual}
         pairs = (
-            (f"--{n.replace('_', '-')}", str(value)) for n, value in given.items() if value not in (None, usually[n])
+            (f"--{name.replace('_', '-')}", str(value))
+            for name, value in given.items()
+            if value is not None and (name in told or value != usual[name])
         )
         return [word for pair in pairs for word in pair]
 

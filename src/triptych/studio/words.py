@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal
@@ -34,7 +33,7 @@ class Translate(Drawn):
         codec, how = translator.codec, {"align": True, "prefix": self.forced}
         _check_ids(codec, self.forced)
         if self.sample:  # the verb samples where one of its options is given
-            command = ["translate", *asked.options(math.nan)]
+            command = ["translate", *asked.options(entry, "temperature")]
         else:
             asked = replace(asked, seed=self.seed)  # nothing is drawn
             command = ["translate", "--beam", str(asked.beam), "--nbest", str(asked.nbest)]

@@ -204,19 +204,21 @@ def compose(
     """Compose a piece from nothing."""
     from triptych.music.chorales.codec import TEMPO
 
-    how: dict[str, Any] = {"label": label, **draw.arguments()}
     if plays_performances(model):
         from triptych.music.performances.pianist import Pianist
 
         if tempo is not None:
             raise UserError(f"expected no --tempo for piano music, whose time is free, got {tempo:g}; leave it out")
-        piece = load(Pianist, model, machine).compose(seconds=length.seconds, tokens=length.tokens, **how)
+        pianist = load(Pianist, model, machine)
+        how = draw.arguments(pianist.trained)
+        piece = pianist.compose(label=label, seconds=length.seconds, tokens=length.tokens, **how)
     else:
         from triptych.music.chorales.composer import Composer
 
         tempo = TEMPO if tempo is None else tempo
         steps = length.sixteenths(tempo)
-        piece = load(Composer, model, machine).compose(steps=steps, tempo=tempo, **how)
+        composer = load(Composer, model, machine)
+        piece = composer.compose(label=label, steps=steps, tempo=tempo, **draw.arguments(composer.trained))
     files.write(bars.cut(piece), model, machine)
 
 
@@ -238,7 +240,7 @@ def continue_(
     from triptych.music.chorales.given import read_transpose
     from triptych.music.piece.bars import in_sixteenths
 
-    how: dict[str, Any] = {"label": label, "only_new": only_new, **draw.arguments()}
+    how: dict[str, Any] = {"label": label, "only_new": only_new}
     if plays_performances(model):
         from triptych.music.files.reading import read_performance
         from triptych.music.performances.pianist import Pianist
@@ -248,6 +250,7 @@ def continue_(
         pianist = load(Pianist, model, machine)
         played, words = read_performance(primer)
         say_about(primer, words)
+        how |= draw.arguments(pianist.trained)
         found = pianist.continue_(played, seconds=length.seconds, tokens=length.tokens, **how)
         given = played.seconds
         piece = _transcribed(found, primer, bars, begin=given if only_new else 0.0)
@@ -261,6 +264,7 @@ def continue_(
             say_about(
                 primer, "most of its notes begin between sixteenths, as they are played; --model piano fits better"
             )
+        how |= draw.arguments(composer.trained)
         more = length.sixteenths(read.tempo)
         steps = None if more is None else in_sixteenths(read).length + more
         piece = found = composer.continue_(
@@ -290,8 +294,8 @@ def accompany(
     from triptych.music.performances.pianist import Pianist
     from triptych.music.piece.transcription import in_time_of
 
-    how = draw.arguments()
     pianist = load(Pianist, model, machine)
+    how = draw.arguments(pianist.trained)
     with MusicReader() as reader:
         parts, words = reader.read_parts(melody, pedal=False)
     tune, more = melody_of_parts(parts)
@@ -317,9 +321,9 @@ def harmonize(
     from triptych.music.chorales.composer import Composer
     from triptych.music.chorales.given import read_transpose
 
-    how: dict[str, Any] = {"label": label, "only_new": only_new, **draw.arguments()}
-    how |= {"transpose": read_transpose(transpose), "report": partial(say_about, melody)}
+    how: dict[str, Any] = {"label": label, "only_new": only_new, "transpose": read_transpose(transpose)}
     composer = load(Composer, model, machine)
+    how |= {"report": partial(say_about, melody), **draw.arguments(composer.trained)}
     files.write(composer.harmonize(bars.read(melody), **how), model, machine)
 
 
@@ -343,9 +347,9 @@ def infill(
     from triptych.music.chorales.composer import Composer
     from triptych.music.chorales.given import read_transpose
 
-    how: dict[str, Any] = {"first": first, "last": last, **draw.arguments()}
-    how |= {"transpose": read_transpose(transpose), "report": partial(say_about, piece)}
+    how: dict[str, Any] = {"first": first, "last": last, "transpose": read_transpose(transpose)}
     composer = load(Composer, model, machine)
+    how |= {"report": partial(say_about, piece), **draw.arguments(composer.trained)}
     files.write(composer.infill(bars.read(piece), voice, **how), model, machine)
 
 

@@ -123,7 +123,7 @@ def image(
             judged = painter.evaluate_enlargement(
                 pictures, samples=samples, seed=seed, progress=lambda done, _: bar.update(task, completed=done)
             )
-            enlarged = {**asdict(judged), "temperature": painter.usual.temperature}
+            enlarged = {**asdict(judged), "temperature": painter.trained.usual.temperature}
     if heat is not None:
         from triptych.look.heat import draw
 

@@ -52,9 +52,9 @@ def paint(
     from triptych.image.painter import Painter
 
     earlier = _replaced(out, count)
-    how = {"label": label, **draw.arguments()}
     painter = load(Painter, model, machine)
     painter.check("paint", label)
+    how = {"label": label, **draw.arguments(painter.trained)}
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
     with _folder_of(out), progress() as bar:
         stream = painter.stream(count, frames=frames, **how)
@@ -91,9 +91,9 @@ def complete(
     if mask is not None and keep is not None:
         raise UserError("expected --mask or --keep, got both; leave one out")
     earlier = _replaced(out, count, picture, mask)
-    how = {"label": label, **draw.arguments()}
     painter = load(Painter, model, machine)
     painter.check("complete", label)
+    how = {"label": label, **draw.arguments(painter.trained)}
     given, hidden = _damaged(painter, picture, mask, keep)
     hole = given.copy()
     hole[hidden] = SHADE
@@ -137,7 +137,7 @@ def upscale(
     earlier = _earlier(out.parent, pattern, picture)
     painter = load(Painter, model, machine)
     painter.check("upscale", label)
-    sampling = draw.sampling(painter.usual.temperature)
+    sampling = draw.sampling(painter.trained)
     height, width, _ = painter.codec.shape
     factor = painter.codec.factor
     small, _ = read_for(picture, painter, (height // factor, width // factor))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.protocol import Ids
-from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.sampling import Sampling
 from triptych.generation.seeds import derive
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorales.codec import (
@@ -228,7 +228,7 @@ class Composer(Product):
         *,
         label: str | None = None,
         steps: int | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         tempo: float = TEMPO,
     ) -> Piece:
@@ -244,7 +244,7 @@ class Composer(Product):
         *,
         label: str | None = None,
         steps: int | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int | Sequence[int] = 0,
         tempo: float = TEMPO,
     ) -> list[Piece]:
@@ -269,7 +269,7 @@ class Composer(Product):
         steps: int | None = None,
         transpose: Transpose = "auto",
         only_new: bool = False,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         report: Report = silent,
     ) -> Piece:
@@ -293,7 +293,7 @@ class Composer(Product):
         return given.added(grid) if only_new else given.answer(grid)
 
     def stream(
-        self, *, label: str | None = None, steps: int | None = None, sampling: Sampling = PLAIN, seed: int = 0
+        self, *, label: str | None = None, steps: int | None = None, sampling: Sampling | None = None, seed: int = 0
     ) -> Iterator[Note]:
         """The notes of `compose` with the same settings, each as soon as its end is known (in sixteenths)."""
         return self.codec.heard(int(column[0]) for column in self._composed(label, steps, sampling, seed))
@@ -305,7 +305,7 @@ class Composer(Product):
         label: str | None = None,
         transpose: Transpose = "auto",
         only_new: bool = False,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         report: Report = silent,
     ) -> Piece:
@@ -327,7 +327,7 @@ class Composer(Product):
         first: int | None = None,
         last: int | None = None,
         transpose: Transpose = "auto",
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         report: Report = silent,
     ) -> Piece:
@@ -349,7 +349,7 @@ class Composer(Product):
         cells: NDArray[np.bool_],
         *,
         transpose: Transpose = "auto",
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
         report: Report = silent,
     ) -> Piece:
@@ -367,7 +367,7 @@ class Composer(Product):
         own[: given.early] = own[given.early]  # which repeat the first sixteenth
         return self._infilled(given, own, sampling, seed)
 
-    def fill(self, grid: Grid, *, sampling: Sampling = PLAIN, seed: int = 0) -> Grid:
+    def fill(self, grid: Grid, *, sampling: Sampling | None = None, seed: int = 0) -> Grid:
         """The grid [steps, 4] with its unknown notes (-2) found, given all the others, which stay as they are."""
         self._must("infill", "harmonizing and filling in", "chorales-infill")
         return self._sampler.fill(grid, sampling, seed)
@@ -389,7 +389,7 @@ class Composer(Product):
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _composed(
-        self, label: str | None, steps: int | None, sampling: Sampling, seed: int | Sequence[int], rows: int = 1
+        self, label: str | None, steps: int | None, sampling: Sampling | None, seed: int | Sequence[int], rows: int = 1
     ) -> Iterator[Ids]:
         """Tokens [rows] of one position after another."""
         self._must("compose", "composing and continuing", "chorales")
@@ -403,12 +403,12 @@ class Composer(Product):
         given = given.in_key(kind)
         return given, given.read_key()
 
-    def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling, seed: int) -> Grid:
+    def _filled(self, given: Given, grid: Grid, label: Label | None, sampling: Sampling | None, seed: int) -> Grid:
         """A grid of what is given with its unknown notes found, in its key: a model with labels has that label."""
         kind = given.read_key() if label is None and self._knows_labels else label
         return self._sampler.fill(grid, sampling, seed, label=kind, key=given.ending_key(), **given.place())
 
-    def _infilled(self, given: Given, cells: NDArray[np.bool_], sampling: Sampling, seed: int) -> Piece:
+    def _infilled(self, given: Given, cells: NDArray[np.bool_], sampling: Sampling | None, seed: int) -> Piece:
         """The answer with cells of the grid, bool [steps, 4], written anew."""
         imagined = np.repeat(given.missing[None], len(given.grid), 0) & ~cells
         found = self._filled(given, np.where(imagined | cells, UNKNOWN, given.grid), None, sampling, seed)

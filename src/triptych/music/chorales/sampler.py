@@ -39,7 +39,7 @@ class ChoraleSampler:
         self,
         label: Label | None,
         steps: int | None,
-        sampling: Sampling,
+        sampling: Sampling | None,
         seed: int | Sequence[int],
         *,
         rows: int = 1,
@@ -77,7 +77,7 @@ class ChoraleSampler:
             decoder.start(length=length, rows=rows, label=np.full(rows, class_of(label)), metre=metre),
             steps=length,
             end=END if steps is None else None,
-            sampling=sampling,
+            sampling=sampling or self.trained.usual,
             seed=seed,
             allow=ChoraleGrammar(self.codec, end=end, stop=stop, key=key, beat=_beat(bars, total), rules=self.rules),
             prefix=forced,
@@ -86,7 +86,7 @@ class ChoraleSampler:
     def fill(
         self,
         grid: Grid,
-        sampling: Sampling,
+        sampling: Sampling | None,
         seed: int,
         *,
         label: Label | None = None,
@@ -107,7 +107,7 @@ class ChoraleSampler:
             decoder,
             decoder.start(length=length, source=source, label=np.full(1, class_of(label)), metre=metre),
             steps=length,
-            sampling=sampling,
+            sampling=sampling or self.trained.usual,
             seed=seed,
             allow=ChoraleGrammar(
                 self.codec, known=grid, key=key, beat=_beat(bars, before + len(grid)), rules=self.rules

@@ -13,7 +13,7 @@ import numpy as np
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, number, whole_number
 from triptych.generation.sample import generate
-from triptych.generation.sampling import PLAIN, Sampling
+from triptych.generation.sampling import Sampling
 from triptych.music.files.reading import MusicReader, read_performance
 from triptych.music.likelihood import Likelihood
 from triptych.music.performances.codec import (
@@ -191,7 +191,7 @@ class Pianist(Product):
         label: str | None = None,
         seconds: float | None = None,
         tokens: int | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
     ) -> Piece:
         """Music from nothing, in milliseconds. label: one of the codec's. It is over after so many seconds or tokens,
@@ -206,7 +206,7 @@ class Pianist(Product):
         label: str | None = None,
         seconds: float | None = None,
         tokens: int | None = None,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
     ) -> Iterator[Note]:
         """The notes of `compose` with the same settings, each as soon as its end is known (in milliseconds)."""
@@ -222,7 +222,7 @@ class Pianist(Product):
         seconds: float | None = None,
         tokens: int | None = None,
         only_new: bool = False,
-        sampling: Sampling = PLAIN,
+        sampling: Sampling | None = None,
         seed: int = 0,
     ) -> Piece:
         """The primer and what the model adds, or with `only_new` what it adds alone; seconds and tokens count that.
@@ -236,7 +236,9 @@ class Pianist(Product):
         whole = self.codec.decode(chain(given, events))
         return (whole.after(int(shifts(given).sum()) / STEPS) if only_new else whole).to_piece()
 
-    def accompany(self, melody: Music, *, label: str | None = None, sampling: Sampling = PLAIN, seed: int = 0) -> Piece:
+    def accompany(
+        self, melody: Music, *, label: str | None = None, sampling: Sampling | None = None, seed: int = 0
+    ) -> Piece:
         """The melody (`melody_of_parts` of a file) and what the model plays with it.
 
         Every note of the melody is struck at its time, on the grid of 10 ms; the model chooses how loud it is and
@@ -274,7 +276,13 @@ class Pianist(Product):
             raise UserError(f"expected {kind} for {what}, got a model of the other kind; train one for the task {task}")
 
     def _events(
-        self, given: Ids, label: str | None, seconds: float | None, tokens: int | None, sampling: Sampling, seed: int
+        self,
+        given: Ids,
+        label: str | None,
+        seconds: float | None,
+        tokens: int | None,
+        sampling: Sampling | None,
+        seed: int,
     ) -> Iterator[int]:
         """Ids that follow those that are given, up to END or the length that is asked for."""
         self._must("compose", "composing and continuing")
@@ -288,7 +296,7 @@ class Pianist(Product):
         read: Ids,
         label: str | None,
         room: int,
-        sampling: Sampling,
+        sampling: Sampling | None,
         seed: int,
         grammar: PerformanceGrammar,
         melody: Performance | None = None,
@@ -302,7 +310,7 @@ class Pianist(Product):
             decoder.start(length=steps, rows=1, source=source, label=self._class(label)),
             steps=steps,
             end=END,
-            sampling=sampling,
+            sampling=sampling or self.trained.usual,
             seed=seed,
             allow=grammar,
             prefix=read[None] if len(read) else None,

@@ -54,10 +54,8 @@ export function mountPixels(panel, { api, facts, route, announce }) {
 
   function modelled(form) {
     form.label.setOptions(optionsOf(modelOf(form.model.value)?.labels ?? [], "anything"), "");
-    form.drawing.fill(usual(form));
+    form.drawing.fill({});
   }
-
-  function usual(form) { return { temperature: form.name === "upscale" ? "" : 1 }; } // an enlarging model has its own
 
   // A picture to begin with, in the size that the model reads; until it or another one is there, there is no easel.
   async function begin(form) {
@@ -87,7 +85,7 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     modelled(form);
     form.label.value = given.label ?? "";
     form.count.value = given.count ?? form.count.value;
-    form.drawing.fill({ ...given, ...more, temperature: given.temperature ?? usual(form).temperature });
+    form.drawing.fill({ ...given, ...more });
     if (given.picture && form.easel) give(form, pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
     form.example = given;
     form.filled = JSON.stringify(bodyOf(form));

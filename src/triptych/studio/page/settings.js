@@ -3,18 +3,19 @@ import { action, element, number } from "./widgets.js";
 
 // Temperature, top-p and seed: nodes for a form, what they say as fields of a request, and fill() from one.
 export function drawSettings() {
-  const temperature = number({ label: "Temperature", value: 1, min: 0, max: 10, step: 0.05, hint: "low: safe" });
-  const top = number({ label: "Top-p", value: 1, min: 0.05, max: 1, step: 0.05, hint: "1: all choices" });
+  const temperature = number({ label: "Temperature", value: "", min: 0, max: 10, step: 0.05, hint: "empty: as usual" });
+  const top = number({ label: "Top-p", value: "", min: 0.05, max: 1, step: 0.05, hint: "empty: as usual" });
+  const given = (one) => (Number.isFinite(one.value) ? one.value : null);
   const seed = number({ label: "Seed", value: "", min: 0, max: 2 ** 53 - 1, hint: "empty: a new one" });
   return {
     nodes: [temperature.node, top.node, seed.node],
     read: (take = 0) => ({
-      temperature: Number.isFinite(temperature.value) ? temperature.value : null, top_p: top.value,
+      temperature: given(temperature), top_p: given(top),
       seed: Number.isFinite(seed.value) ? seed.value + take : null,
     }),
     fill(body) {
-      temperature.value = body.temperature ?? 1;
-      top.value = body.top_p ?? 1;
+      temperature.value = body.temperature ?? "";
+      top.value = body.top_p ?? "";
       seed.value = body.seed ?? "";
     },
   };
@@ -42,8 +43,8 @@ export function fileInput({ label, accept, area, onfile }) {
 }
 
 // The settings of an answer that a reader wants to see under it.
-export function factsOf({ label: kind, temperature, top_p: top, count, steps: sixteenths, seconds }) {
-  return { kind, temperature, "top-p": top === 1 ? null : top, count, sixteenths, seconds };
+export function factsOf({ label: kind, temperature, top_p: top, min_p: least, count, steps: sixteenths, seconds }) {
+  return { kind, temperature, "top-p": top === 1 ? null : top, "min-p": least || null, count, sixteenths, seconds };
 }
 
 export function optionsOf(names, none) {

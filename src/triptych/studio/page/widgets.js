@@ -91,7 +91,7 @@ export function number({ label, value, min, max, step = 1, onchange, hint }) {
   const input = element("input", { type: "number", min, max, step, inputmode: "decimal", value });
   input.addEventListener("change", () => {
     const now = Number.isFinite(input.valueAsNumber) ? input.valueAsNumber : value;
-    input.value = Math.min(max ?? now, Math.max(min ?? now, now));
+    input.value = now === "" ? "" : Math.min(max ?? now, Math.max(min ?? now, now));
     onchange?.(input.valueAsNumber);
   });
   const node = labelled(label, input, hint);
