@@ -70,16 +70,16 @@ class Drawn(Request):
         missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
         return replace(self, model=entry.name, **missing)
 
-    def options(self, entry: Entry, *told: str) -> list[str]:
-        """The options of the command for label, count, seed and sampling, as far as they are not the model's own or are
-        `told`.
+    def options(self, entry: Entry, *always: str) -> list[str]:
+        """The options of the command for label, count, seed and sampling, as far as they are not the model's own; but
+        `always` those.
         """
         usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().trained.usual)}
         given = {name: getattr(self, name, None) for name in usual}
         pairs = (
             (f"--{name.replace('_', '-')}", str(value))
             for name, value in given.items()
-            if value is not None and (name in told or value != usual[name])
+            if value is not None and (name in always or value != usual[name])
         )
         return [word for pair in pairs for word in pair]
 
