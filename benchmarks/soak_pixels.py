@@ -31,7 +31,7 @@ NAMES = {
     "valid": ("valid", "Val", "validation", "DEV", "seg_val"),
     "test": ("test", "Test", "Testing", "testset", "seg_test"),
 }
-SUFFIXES = (".png", ".PNG", ".bmp", ".gif", ".tiff", ".apng")
+SUFFIXES = (".png", ".PNG", ".apng")  # which keep every pixel
 COLOURS = 40  # of which each picture has one; it tells them apart
 
 

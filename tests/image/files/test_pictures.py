@@ -89,19 +89,7 @@ EXACT: dict[str, tuple[Image.Image, dict[str, Any], NDArray[np.uint8]]] = {
     "bits.png": (image(GREY > 99), {}, np.where(GREY > 99, 255, 0)[..., None]),
     "rgb.png": (image(SMOOTH), {}, SMOOTH),
     "palette.png": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
-    "rgb.bmp": (image(SMOOTH), {}, SMOOTH),
-    "grey.bmp": (image(GREY), {}, GREY[..., None]),
     "rgb.webp": (image(SMOOTH), {"lossless": True}, SMOOTH),
-    "palette.gif": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
-    "rgb.ppm": (image(SMOOTH), {}, SMOOTH),
-    "grey.pgm": (image(GREY), {}, GREY[..., None]),
-    "bits.pbm": (image(GREY > 99), {}, np.where(GREY > 99, 255, 0)[..., None]),
-    "raw.tif": (image(SMOOTH), {}, SMOOTH),
-    "lzw.tiff": (image(SMOOTH), {"compression": "tiff_lzw"}, SMOOTH),
-    "deflate.tiff": (image(GREY), {"compression": "tiff_adobe_deflate"}, GREY[..., None]),
-    "packbits.tiff": (image(SMOOTH), {"compression": "packbits"}, SMOOTH),
-    "fax.tiff": (image(GREY > 99), {"compression": "group4"}, np.where(GREY > 99, 255, 0)[..., None]),
-    "palette.tiff": (image(SMOOTH).quantize(9), {}, np.asarray(image(SMOOTH).quantize(9).convert("RGB"))),
 }
 
 
@@ -140,7 +128,7 @@ def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.rint(pixels[..., :-1] * opacity + 255 * (1 - opacity)).astype(np.int64)
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("png", 4), ("png", 2), ("tiff", 4), ("tiff", 2), ("webp", 4)])
+@pytest.mark.parametrize(("kind", "channels"), [("png", 4), ("png", 2), ("webp", 4)])
 def test_transparency_is_put_on_white(tmp_path: Path, kind: str, channels: int) -> None:
     options = {"lossless": True, "exact": True} if kind == "webp" else {}
     pixels = noise(9, 8, channels)
@@ -159,7 +147,6 @@ def test_a_transparent_colour_is_white(tmp_path: Path) -> None:
     for name, transparency, hidden in [
         ("one.png", 3, places == 3),
         ("some.png", bytes([255, 0, 0, 255, 0, 255, 255, 255]), np.isin(places, (1, 2, 4))),
-        ("one.gif", 3, places == 3),
     ]:  # fmt: skip
         found, words = read_picture(save(tmp_path / name, palette, transparency=transparency))
         assert np.array_equal(found, np.where(hidden[..., None], 255, whole))
@@ -172,13 +159,12 @@ def test_a_transparent_colour_is_white(tmp_path: Path) -> None:
     assert np.array_equal(grey[..., 0], np.asarray(image(on_white(noise(5, 5, 4)).astype(np.uint8)).convert("L")))
 
 
-@pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
-def test_sixteen_bits_become_eight(tmp_path: Path, kind: str) -> None:
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     deep = np.array([[0, 127, 128, 129, 256, 32_767, 65_406, 65_407, 65_535]], np.uint16)
-    found, words = read_picture(save(tmp_path / f"a.{kind}", image(deep)))
+    found, words = read_picture(save(tmp_path / "a.png", image(deep)))
     assert np.array_equal(found[..., 0], np.rint(deep / 257))
     assert words == [SIXTEEN]
-    assert read_picture(tmp_path / f"a.{kind}", channels=3)[0].shape == (1, 9, 3)
+    assert read_picture(tmp_path / "a.png", channels=3)[0].shape == (1, 9, 3)
 
 
 def test_sixteen_bits_of_colour_or_with_a_transparent_shade(tmp_path: Path) -> None:
@@ -193,19 +179,7 @@ def test_sixteen_bits_of_colour_or_with_a_transparent_shade(tmp_path: Path) -> N
     assert words == [SIXTEEN, ON_WHITE]
 
 
-def test_other_depths_are_refused(tmp_path: Path) -> None:
-    for number, pixels in enumerate(
-        [np.full((3, 3), 0x10000, np.int32), np.full((3, 3), -1, np.int32), np.zeros((3, 3), np.float32)]
-    ):
-        path = save(tmp_path / f"{number}.tiff", image(pixels))
-        with pytest.raises(UserError, match="its channels have neither 8 nor 16 bits; save it anew as PNG"):
-            read_picture(path)
-    found, words = read_picture(save(tmp_path / "wide.tiff", image(np.full((3, 3), 0xFFFF, np.int32))))
-    assert found.min() == 255
-    assert words == [SIXTEEN]
-
-
-@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
 @pytest.mark.parametrize("orientation", range(10))
 def test_orientation_is_applied_as_pillow_does(tmp_path: Path, kind: str, orientation: int) -> None:
     exif = Image.Exif()
@@ -228,7 +202,7 @@ def test_a_damaged_note_about_the_orientation_is_no_damage_to_the_picture(tmp_pa
         assert read_picture(path)[0].shape == (20, 30, 3)
 
 
-@pytest.mark.parametrize("kind", ["png", "gif", "webp", "tiff"])
+@pytest.mark.parametrize("kind", ["png", "webp"])
 def test_of_several_pictures_the_first_is_read(tmp_path: Path, kind: str) -> None:
     frames = [image(np.full((6, 5, 3), shade, np.uint8)) for shade in (0, 60, 255)]
     options = {"lossless": True} if kind == "webp" else {}
@@ -299,6 +273,13 @@ def test_what_is_no_picture_is_one_line(tmp_path: Path, data: bytes) -> None:
     assert repr(str(path)) in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "ppm"])
+def test_other_formats_are_refused_with_the_remedy(tmp_path: Path, kind: str) -> None:
+    path = save(tmp_path / "a.png", image(SMOOTH), format=kind)
+    with pytest.raises(UserError, match=r"expected a whole PNG, JPEG or WebP file, got .*; save it anew as PNG"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("kept", [0.1, 0.4, 0.7])
 def test_a_truncated_file_is_refused(tmp_path: Path, name: str, kept: float) -> None:
@@ -343,25 +324,12 @@ def test_an_interrupt_is_no_error_of_the_file(tmp_path: Path, monkeypatch: pytes
         read_picture(tmp_path / "a.png")
 
 
-def tiff(width: int, height: int) -> bytes:
-    tags = ((256, width), (257, height), (258, 8), (262, 1), (273, 8), (279, 1))
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
-
-
 HUGE = {
     "png": (png(50_000, 50_000, 1, 0, bytes(1_000_000)), "50000 x 50000"),
-    "gif": (b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
-            + b"!\xf9\4\x08\0\0\0\0," + struct.pack("<HHHHB", 5, 0, 65530, 65535, 0) + b"\2\1\0\0;", "65535 x 65535"),
     "jpeg": (b"\xff\xd8\xff\xc0\0\x0b\x08" + struct.pack(">HH", 65500, 257) + b"\1\1\x11\0\xff\xd9", "257 x 65500"),
     "webp": (b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\0\0", "16777216 x 256"),
     "webp lossy": (b"RIFF\x1a\0\0\0WEBPVP8 \x0a\0\0\0\0\0\0\x9d\1\x2a\xff\x3f\xff\x3f", "16383 x 16383"),
     "webp lossless": (b"RIFF\x1a\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f", "16384 x 16384"),
-    "bmp": (b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 4097, -4096, 1, 24, 0), "4097 x 4096"),
-    "old bmp": (b"BM" + bytes(12) + struct.pack("<IHHHH", 12, 65535, 257, 1, 24), "65535 x 257"),
-    "tiff": (tiff(2**31, 2), "2147483648 x 2"),
-    "pgm": (b"P5 # large\n99999 99999 255\n", "99999 x 99999"),
-    "pbm": (b"P4 9999999999 2\n", "9999999999 x 2"),
 }  # fmt: skip
 
 

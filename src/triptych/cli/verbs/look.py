@@ -73,7 +73,7 @@ def text(
 @options.grouped
 def picture(
     *,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A picture: PNG, JPEG, WebP, ...")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A picture: PNG, JPEG or WebP.")],
     out: options.Picture,
     similarity: Annotated[
         bool, typer.Option("--similarity", help="Draw which places look alike instead; no model is asked.")

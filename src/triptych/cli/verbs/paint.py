@@ -67,7 +67,7 @@ def paint(
 @options.grouped
 def complete(
     *,
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG, JPEG, WebP, ...; the damaged picture.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The damaged picture: PNG, JPEG or WebP.")],
     out: Folder,
     mask: Annotated[
         Path | None, typer.Option(metavar="MASK.png", help="As large as the picture: its white part is filled.")
@@ -107,7 +107,7 @@ def complete(
 @options.grouped
 def upscale(
     *,
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The small picture: PNG, JPEG, WebP, ...")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The small picture: PNG, JPEG or WebP.")],
     out: Annotated[
         Path,
         typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from warnings import catch_warnings, filterwarnings
@@ -28,7 +27,6 @@ SCALES = (8, 4, 2)  # of which that decoder is capable
 STRIP = 2**20  # pixels that are converted at once
 # EXIF orientations as steps in rows and columns, after rows and columns were exchanged from 5 on.
 TURNS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
-KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, PBM, PGM or PPM"
 ON_WHITE = "transparency is put on white"
 
 
@@ -89,7 +87,7 @@ def read_header(data: bytes, name: str) -> Header:
 def _damaged(name: str, error: Exception) -> UserError:
     kind = type(error).__name__
     reason = "its header is damaged" if kind == "UnidentifiedImageError" else printable(str(error), 200) or kind
-    return UserError(f"expected a whole {KINDS} file, got {name!r}: {reason}; save it anew as PNG")
+    return UserError(f"expected a whole PNG, JPEG or WebP file, got {name!r}: {reason}; save it anew as PNG")
 
 
 def _decoded(first: FirstPicture, name: str, channels: int | None, behind: int, size: Size | None) -> Decoded:
@@ -140,9 +138,7 @@ def _pixels(
         del file
         if picture.size != (first.width, first.height):
             raise ValueError("its header contradicts itself")
-        if picture.mode == "F" or "I;12" in str(picture.tile):
-            raise ValueError("its channels have neither 8 nor 16 bits")
-        if picture.mode.startswith("I") or re.search(r"(?<!BGR);16[BLN]?'", str(picture.tile)):
+        if ";16B'" in str(picture.tile):
             warnings.append("16 bits a channel become 8")
         if scale > 1:
             picture.draft(None, (first.width // scale, first.height // scale))
@@ -191,12 +187,10 @@ def _flat(picture: Image.Image, warnings: list[str], behind: int) -> Image.Image
 
 
 def _eight_bits(picture: Image.Image, warnings: list[str], behind: int) -> Image.Image:
-    """Mode L of 16 bits grey, that may be in 32."""
+    """Mode L of 16 bits grey."""
     from PIL import Image
 
     values = np.asarray(picture)
-    if picture.mode == "I" and (values.min() < 0 or values.max() > 0xFFFF):
-        raise ValueError("its channels have neither 8 nor 16 bits")
     shades = ((np.arange(0x10000) * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8)[values]
     clear = values == picture.info.get("transparency", -1)
     if clear.any():

@@ -18,14 +18,12 @@ from triptych.splits import SPLITS, WORDS
 
 MAX_PICTURES = 2_000_000  # of a folder
 MAX_UNREADABLE = 1_000  # messages about pictures of a folder that cannot be read
-SUFFIXES = (
-    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm",
-)  # fmt: skip
+SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".mpo", ".webp")
 # Of pictures that are not read: they are left out with a remedy.
 OTHER_SUFFIXES = (
     ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".jxl", ".ico", ".cur", ".icns", ".tga", ".psd", ".pcx", ".qoi",
     ".dds", ".exr", ".hdr", ".svg", ".sgi", ".xpm", ".xbm", ".raw", ".dng", ".cr2", ".nef", ".arw", ".pfm", ".jps",
+    ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
 # What a folder of a split may be called besides.
 FILLING = ("set", "data", "dataset", "split", "images", "image", "imgs", "img", "pictures", "photos")

@@ -33,10 +33,10 @@ SAME = "left out of training, the same pixels are held out or tested"
 def read_picture(path: str | Path, *, channels: int | None = None) -> tuple[Picture, list[str]]:
     """One picture of a file, uint8 [height, width, channels], and a warning for each change.
 
-    PNG, JPEG, WebP, GIF, BMP, TIFF, and PBM, PGM, PPM. channels: 1 makes it grey, 3 makes it RGB; without, it keeps its
-    own. Transparency is put on white, 16 bits become 8, the orientation of EXIF or XMP is applied, and of several
-    pictures in a file the first is read. Raises UserError, which names the file, for any other file, a damaged one,
-    and one of more than `MAX_FILE_BYTES` bytes or `MAX_PIXELS` pixels.
+    PNG, JPEG or WebP. channels: 1 makes it grey, 3 makes it RGB; without, it keeps its own. Transparency is put on
+    white, 16 bits become 8, the orientation of EXIF is applied, and of several pictures in a file the first is read.
+    Raises UserError, which names the file, for any other file, a damaged one, and one of more than `MAX_FILE_BYTES`
+    bytes or `MAX_PIXELS` pixels.
     """
     found = read_whole(path, None, channels=channels)
     return found.pixels, found.warnings
