@@ -65,9 +65,6 @@ class Files:
             "again.",
         ),
     ] = None
-    soundfont: Annotated[
-        Path | None, typer.Option(metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont.")
-    ] = None
 
     def __post_init__(self) -> None:
         from triptych.music.files.save import check_suffix
@@ -93,7 +90,7 @@ class Files:
         failed: list[UserError] = []
         for path in self.out:
             try:
-                save_music(piece, path, soundfont=self.soundfont)
+                save_music(piece, path)
             except UserError as error:
                 failed.append(UserError(f"{path}: {error}"))
         if failed:
