@@ -92,15 +92,8 @@ def test_weights_of_a_model_are_float32() -> None:
     [
         ({"chosen": 0}, "a token from 1 to 127, got 0"),
         ({"chosen": 128}, "a token from 1 to 127, got 128"),
-        ({"pitches": np.arange(5)}, r"got \[128\] ticks and \[5\] pitches"),
-        ({"ticks": np.zeros((2, 2)), "pitches": np.zeros((2, 2))}, r"got \[2, 2\] ticks"),
-        ({"heads": ("head 1",)}, r"\[heads, chosen\] = \[1, 3\], got \[2, 3\]"),
         ({"heads": ()}, "1 to 8 heads, got 0"),
         ({"heads": ("head",) * 9}, "1 to 8 heads, got 9; choose some"),
-        ({"weights": np.zeros((2, 4))}, r"= \[2, 3\], got \[2, 4\]"),
-        ({"weights": np.array([[0.5, -0.1, 0], [0, 0, 0]])}, "none negative"),
-        ({"weights": np.array([[0.5, 0.6, 0], [0, 0, 0]])}, "sum at most 1"),
-        ({"weights": np.full((2, 3), np.nan)}, "expected attention weights"),
     ],
 )
 def test_bad_input(change: dict[str, Any], message: str) -> None:

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from triptych.errors import UserError
 from triptych.look.pixels import PixelAttention, draw
 
 
@@ -35,11 +34,3 @@ def test_numbers() -> None:
     plain = attention(heads=2).to_dict()
     assert json.loads(json.dumps(plain))["pixel"] == [3, 4]
     assert plain["start"] == pytest.approx([0.5, 0.5]) and (plain["query"], plain["memory"]) == (18, 27)
-
-
-def test_shapes_must_agree() -> None:
-    good = attention()
-    with pytest.raises(UserError, match="expected blocks"):
-        PixelAttention(good.picture, (0, 0), good.query[1:], good.memory, good.weights, "", good.heads)
-    with pytest.raises(UserError, match="expected blocks"):
-        PixelAttention(good.picture, (0, 0), good.query, good.memory, good.weights, "", good.heads[1:])

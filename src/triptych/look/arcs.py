@@ -67,22 +67,10 @@ class Arcs:
     begin: int = 0
 
     def __post_init__(self) -> None:
-        if self.ticks.ndim != 1 or self.ticks.shape != self.pitches.shape:
-            raise UserError(
-                "expected a tick and a pitch for every token, "
-                f"got {list(self.ticks.shape)} ticks and {list(self.pitches.shape)} pitches"
-            )
         if not 0 < self.chosen < len(self.ticks):
             raise UserError(f"expected a token from 1 to {len(self.ticks) - 1}, got {self.chosen}; the first sees none")
         if not 0 < len(self.heads) <= len(COLOURS):
             raise UserError(f"expected 1 to {len(COLOURS)} heads, got {len(self.heads)}; choose some")
-        if self.weights.shape != (len(self.heads), self.chosen):
-            raise UserError(
-                f"expected weights of the shape [heads, chosen] = {[len(self.heads), self.chosen]}, "
-                f"got {list(self.weights.shape)}"
-            )
-        if not (self.weights >= 0).all() or not (self.weights.sum(1) <= 1 + 1e-3).all():
-            raise UserError("expected attention weights: none negative, every head's sum at most 1")
 
     def strongest(self, count: int = STRONGEST) -> list[Arc]:
         """Largest `count` weights of all heads together, without zeros, falling; of equal ones the earlier first."""

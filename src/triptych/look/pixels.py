@@ -48,14 +48,6 @@ class PixelAttention:
     layer: str
     heads: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        size = self.picture.shape[:2]
-        if self.query.shape != size or self.memory.shape != size or self.weights.shape != (len(self.heads), *size):
-            raise UserError(
-                f"expected blocks {list(size)} and weights {[len(self.heads), *size]}, got {list(self.query.shape)}, "
-                f"{list(self.memory.shape)} and {list(self.weights.shape)}"
-            )
-
     def start(self) -> NDArray[np.float64]:
         """The attention of each head to the start: [heads]."""
         return np.asarray(np.clip(1 - self.weights.sum((1, 2), dtype=np.float64), 0, 1))

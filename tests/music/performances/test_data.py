@@ -31,7 +31,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
         start = np.cumsum(random.choice([0.0, 0.05, 0.3], count))
         end = start + random.uniform(0.02, 2, count)
         pitch = random.integers(40, 80, count) if number == 0 else random.integers(21, 109, count)
-        place = path / ("train" if number < 6 else "valid") / ("Bach", "Chopin")[number % 2] / f"{number}.mid"
+        split, composer = "train" if number < 6 else "valid", ("Bach", "Chopin")[number % 2]
+        place = path / split / str(number) / composer / "a.mid"  # in the order of the numbers
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(midi_bytes(Performance.of(start, end, pitch, random.integers(1, 128, count)).to_piece()))
     return prepare(path, path.with_name(f"{path.name}-out"), melody=True)[0]

@@ -88,10 +88,10 @@ def test_a_zip_is_the_same_whatever_the_number_of_workers(folder: Path, tmp_path
 def test_folders_may_be_splits(folder: Path, tmp_path: Path) -> None:
     places = ("train/Bach/a", "Valid/Bach/a", "test/a", "validation/Busoni/deep/a", "Training/a")
     for number, place in enumerate(places):
-        path = tmp_path / "music" / f"{place}.mid"
+        path = tmp_path / "split" / f"{place}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "Bach" / f"{2 * number:02}.mid", path)
-    shards, words = prepare(tmp_path / "music", tmp_path / "out")
+    shards, words = prepare(tmp_path / "split", tmp_path / "out")
     assert {entry.name: (entry.label, entry.split) for entry in shards.entries} == {
         "train/Bach/a.mid": ("Bach", "train"),
         "Valid/Bach/a.mid": ("Bach", "valid"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -56,10 +54,11 @@ def paint(
     painter.check("paint", label)
     how = {"label": label, **draw.arguments(painter.trained)}
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
-    with _folder_of(out), progress() as bar:
+    _make_folder(out)
+    with progress() as bar:
         stream = painter.stream(count, frames=frames, **how)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
-        files, shown = _write(made, out, earlier)
+    files, shown = _write(made, out, earlier)
     result = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
     answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
@@ -97,9 +96,9 @@ def complete(
     given, hidden = _damaged(painter, picture, mask, keep)
     hole = given.copy()
     hole[hidden] = SHADE
-    with _folder_of(out):
-        made = painter.complete(given, hidden, count=count, **how)
-        files, shown = _write(made, out, earlier, before=[hole])
+    _make_folder(out)
+    made = painter.complete(given, hidden, count=count, **how)
+    files, shown = _write(made, out, earlier, before=[hole])
     result = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
     answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
@@ -166,32 +165,22 @@ def _replaced(out: Path, count: int, *given: Path | None) -> list[Path]:
     return _earlier(out.parent, re.escape(out.name), *given)
 
 
-@contextmanager
-def _folder_of(out: Path) -> Iterator[None]:
-    """Make the folder of the pictures before any work is done; if that is interrupted, what is empty of it goes."""
-    folder = out.parent if _is_file(out) else out
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # it is not empty
-            for each in made:
-                each.rmdir()
-        raise
+def _make_folder(out: Path) -> None:
+    """Make the folder of the pictures, before they are: where it cannot be, no work is lost."""
+    (out.parent if _is_file(out) else out).mkdir(parents=True, exist_ok=True)
 
 
 def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:
     """Pictures that this program wrote into a folder before under names of that pattern, which new ones will replace.
     Raises UserError where anything else has such a name, or what is `given` to make the new ones of.
     """
-    from triptych.image.files.pictures import is_ours
+    from triptych.shape.marks import is_marked
 
     there = sorted(path for path in folder.iterdir() if re.fullmatch(pattern, path.name)) if folder.is_dir() else []
     for path in there:
         if any(name is not None and name.exists() and path.samefile(name) for name in given if path.exists()):
             raise UserError(f"expected new pictures beside {str(path)!r}, got --out that replaces it; change --out")
-        if not is_ours(path):
+        if not is_marked(path):
             raise UserError(
                 f"expected no other file under a name for new pictures, got {str(path)!r}, which is none that was "
                 "written here; change --out, or move it"

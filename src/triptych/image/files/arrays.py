@@ -9,6 +9,7 @@ import gzip
 import math
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -40,13 +41,8 @@ END_OF_DIRECTORY, END_OF_LARGE_DIRECTORY = b"PK\5\6", b"PK\6\7"  # the second is
 # What reading a damaged or encrypted file raises, depending on how it is compressed.
 DAMAGED = (
     zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, OverflowError, MemoryError, struct.error,
-    zlib.error,
+    zlib.error, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
-# The header of numbers or of text as NumPy writes it; so nothing in it has to be evaluated.
-NPY_HEADER = re.compile(
-    rb"\{'descr': '([<>|](?:b1|[iu][1248]|f[248]|[US][1-9]\d{0,4}))', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,19}, ?)*\d{0,19})\), ?\}\s*"
-)
 
 
 def has_idx(folder: Path) -> bool:
@@ -248,7 +244,11 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError("it is compressed as NumPy does not do it")  # others unpack without a limit
             with archive.open(member) as file:
-                dtype, fortran, shape = _npy_header(file)
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError("it is no array of numbers or text")
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                if dtype.kind not in "biufSU" or dtype.itemsize == 0 or min(shape, default=0) < 0:
+                    raise ValueError("it is no array of numbers or text")
                 size = math.prod(shape) * dtype.itemsize
                 if size != member.file_size - file.tell():
                     raise ValueError(f"its header gives {size:,} bytes, and the zip {member.file_size:,} in all")
@@ -256,16 +256,6 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
     except DAMAGED as error:
         raise _damaged(f"a whole array {name!r}", path, error) from None
     return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _npy_header(file: IO[bytes]) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
-    """Type, whether columns come first, and shape."""
-    magic, length = file.read(8), file.read(2)
-    found = NPY_HEADER.fullmatch(file.read(int.from_bytes(length, "little")))
-    if magic != b"\x93NUMPY\1\0" or not found:
-        raise ValueError("it is no array of numbers or text")
-    kind, fortran, shape = found.groups()
-    return np.dtype(kind.decode()), fortran == b"True", tuple(int(number) for number in shape.split(b",") if number)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from triptych.errors import UserError
 from triptych.image.files.arrays import HELD_OUT, MAX_ARRAY_BYTES, has_idx, idx_split, npz_split
 from triptych.image.files.decoding import MAX_PIXELS, Decoded, Picture, Size, decode, read_header
 from triptych.image.files.folders import Layout, Warnings, read_layout, split_of
-from triptych.image.files.resizing import is_cut, middle, resized, with_channels
+from triptych.image.files.resizing import image_of, is_cut, middle, resized, with_channels
 from triptych.shape.files import read_file, write_file
+from triptych.shape.marks import marked
 from triptych.splits import SPLITS, evenly
 
 MAX_FILE_BYTES = 100_000_000  # bytes
-MARK, MARK_BEFORE = re.compile(rb"tEXtSoftware\0triptych ([0-9a-f]{32})"), 200  # and within how many bytes it begins
 SAME = "left out of training, the same pixels are held out or tested"
 
 
@@ -81,29 +80,15 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 
     Raises UserError for another suffix than .png, and for what is no picture.
     """
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     path = Path(path)
     check_png(path)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
         raise UserError(
             f"expected uint8 [height, width, 1 or 3], got {picture.dtype} {list(picture.shape)}; convert it before"
         )
-    data, mark = io.BytesIO(), PngInfo()
-    mark.add_text("Software", f"triptych {_digest(picture).hex()}")
-    Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(data, "png", pnginfo=mark)
-    write_file(path, data.getvalue())
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a file is a picture that `write_picture` wrote and nobody has changed since."""
-    try:
-        data = _content(path, str(path))
-        found = MARK.search(data, 0, MARK_BEFORE)
-        return found is not None and found[1].decode() == _digest(read_picture(path)[0]).hex()
-    except UserError:
-        return False
+    data = io.BytesIO()
+    image_of(picture).save(data, "png")
+    write_file(path, marked(data.getvalue(), ".png"))
 
 
 def check_png(path: Path) -> None:

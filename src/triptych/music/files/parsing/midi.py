@@ -262,7 +262,10 @@ class _Track:
             self.port = content[0] % PORTS
             self._voices.clear()
         elif kind == 0x51 and len(content) >= 3:
-            found.tempos.extend((now, int.from_bytes(content[:3], "big")))
+            tempo = int.from_bytes(content[:3], "big")
+            if not tempo:
+                raise DamagedError("its tempo is out of range")
+            found.tempos.extend((now, tempo))
         elif kind == 0x58 and len(content) >= 2:
             if content[0] and content[1] <= MAX_UNIT:
                 found.metres.extend((now, content[0], 1 << content[1]))
