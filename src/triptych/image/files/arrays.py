@@ -244,7 +244,7 @@ def read_npz(path: Path, name: str) -> NDArray[Any]:
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError("it is compressed as NumPy does not do it")  # others unpack without a limit
             with archive.open(member) as file:
-                if np.lib.format.read_magic(file) != (1, 0):
+                if file.read(8) != b"\x93NUMPY\1\0":
                     raise ValueError("it is no array of numbers or text")
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
                 if dtype.kind not in "biufSU" or dtype.itemsize == 0 or min(shape, default=0) < 0:
