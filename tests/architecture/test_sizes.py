@@ -22,8 +22,8 @@ ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
 CODE_LINES = 17_928  # to be 17,431; without `decode` and `studio`, which came later
 DECODE_LINES = 1_855
-STUDIO_LINES = 1_200  # of its Python
-PAGE_LINES = 3_500  # of its modules and style sheets, counted alike: no blanks and comments
+STUDIO_LINES = 1_471  # of its Python, all that `wc -l` counts; to be 1,200
+PAGE_LINES = 3_661  # of its modules and style sheets, counted so too; to be 3,500
 
 
 def name_of(path: Path) -> str:
@@ -71,26 +71,17 @@ def test_the_package_is_small() -> None:
     decode, studio = (
         sum(count for file, count in lines.items() if name_of(file).startswith(room)) for room in ("decode/", "studio/")
     )
-    assert decode <= DECODE_LINES and studio <= STUDIO_LINES
+    assert decode <= DECODE_LINES
     assert sum(lines.values()) - decode - studio <= CODE_LINES
 
 
+STUDIO = sorted((SOURCE / "studio").glob("*.py"))
 PAGE = sorted(file for ending in ("js", "css") for file in (SOURCE / "studio" / "page").glob(f"*.{ending}"))
-REMARK = re.compile(r"^\s*(//|/\*.*\*/$)")
 
 
-def page_code_lines(text: str) -> int:
-    """Lines of a module or style sheet that are neither blank nor a comment alone."""
-    return sum(bool(line.strip()) and not REMARK.match(line) for line in text.splitlines())
-
-
-def test_code_lines_of_the_page_are_counted() -> None:
-    assert page_code_lines("// one\n\nconst a = 1; // two\n  // three\n") == 1
-    assert page_code_lines("/* one */\np { margin: 0; }\n") == 1
-
-
-def test_the_page_of_the_studio_is_small() -> None:
-    assert PAGE and sum(page_code_lines(file.read_text("utf-8")) for file in PAGE) <= PAGE_LINES
+@pytest.mark.parametrize(("files", "most"), [(STUDIO, STUDIO_LINES), (PAGE, PAGE_LINES)], ids=["Python", "page"])
+def test_the_studio_is_small(files: list[Path], most: int) -> None:
+    assert files and sum(len(file.read_text("utf-8").splitlines()) for file in files) <= most
 
 
 @pytest.mark.parametrize("file", PAGE, ids=name_of)

@@ -129,6 +129,14 @@ def test_it_opens_from_disk(made: Path) -> None:
         page.get_by_role("tab", name="Layers").click()
         page.get_by_role("tab", name="Words").click()
         page.locator("#panel-words > *").first.wait_for()
+        page.get_by_role("tab", name="Pixels").click()
+        ready, gaze = page.locator(".pixels-one:not([disabled])"), page.locator(".gaze")
+        for verb, looked in (("Enlarge", False), ("Paint", True)):  # of an enlargement no attention is recorded
+            page.get_by_role("radio", name=verb, exact=True).check()
+            page.get_by_role("button", name=verb, exact=True).click()
+            ready.wait_for()
+            assert gaze.is_visible() == looked and page.locator(".status[data-kind=error]:visible").count() == 0
+        gaze.locator("figure").first.wait_for()
         browser.close()
     urls = [one for one in said if one.startswith(("http", "file"))]
     assert urls == [made.as_uri()] and [one for one in said if not one.startswith(("file", "blob:", "data:"))] == []

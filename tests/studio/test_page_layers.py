@@ -109,6 +109,7 @@ def test_every_function_that_a_figure_names_exists(open_page: Any) -> None:
         if kind:
             page.get_by_role("radio", name=kind).check()
         figure = page.locator(".stepper").nth(place)
+        figure.wait_for()
         onward = figure.get_by_role("button", name="Next")
         while True:
             name, file = figure.locator("code").all_text_contents()

@@ -247,11 +247,14 @@ def test_arcs_lead_from_a_note_to_what_was_read(open_page: Any, axe: Any) -> Non
 def test_two_passages_that_resemble_each_other_are_played(open_page: Any) -> None:
     page = opened(open_page)
     written(page, "Harmonize", 1)
+    page.wait_for_timeout(600)  # the views follow the piece after half a second
+    page.wait_for_load_state("networkidle")
     matrix = page.locator(".alike canvas")
     expect(matrix).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("beats")).to_be_visible()
-    matrix.scroll_into_view_if_needed()
-    box = matrix.bounding_box()
+    frame = page.locator(".alike")  # which stays where the canvas is drawn anew
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
     page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.1 * box["height"])
     expect(page.get_by_text("% alike")).to_be_visible()
     expect(page.locator(".play")).to_have_text("Pause")

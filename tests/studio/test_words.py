@@ -139,6 +139,8 @@ def test_libretranslate(studio: Any, translator: Translator) -> None:
     kind = "application/x-www-form-urlencoded"
     status, _, answer = studio.ask("POST", "/translate", form.encode(), Content_Type=kind)
     assert status == 200 and want in answer.decode()
+    status, _, answer = studio.ask("POST", "/translate", f"{form}&alternatives=2".encode(), Content_Type=kind)
+    assert status == 422 and b"alternatives to be a whole number" in answer
     parts = "".join(
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in body.items()
     )

@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +27,7 @@ from triptych.errors import UserError
 from triptych.fields import JsonError, TooLargeError, one_of, read_json
 from triptych.music.files.plain import MAX_STEPS
 from triptych.studio import requests as asked
-from triptych.studio.description import UPLOADS, description
+from triptych.studio.description import ENDPOINTS, LIBRETRANSLATE, UPLOADS, description, found
 from triptych.studio.models import Models
 from triptych.studio.work import CONCURRENT, WAITING, Job, RefusedError, Stopped, Workshop
 
@@ -49,33 +48,6 @@ HEADERS = {
 }
 
 
-# The kinds of requests of each endpoint: classes in the modules of the studio, imported at the first request.
-ENDPOINTS = {
-    "translate": "words.Translate",
-    "alternatives": "words.Alternatives",
-    "attention": "words.TextAttention pixels.PictureAttention scores.ChoraleAttention scores.PlayedAttention",
-    "paint": "pixels.Paint",
-    "complete": "pixels.Complete",
-    "upscale": "pixels.Upscale",
-    "example": "pixels.Example",
-    "compose": "notes.Compose",
-    "continue": "notes.Continue",
-    "harmonize": "notes.Harmonize",
-    "infill": "notes.Infill",
-    "similarity": "scores.Similarity",
-    "voice_leading": "scores.VoiceLeading",
-    "positions": "scores.Positions",
-    "export": "scores.Export",
-}
-LIBRETRANSLATE = "words.LibreTranslate"
-
-
-def found(names: str) -> list[Any]:
-    """The classes or functions of these names in the modules of the studio."""
-    places = (name.split(".") for name in names.split())
-    return [getattr(import_module(f"triptych.studio.{module}"), name) for module, name in places]
-
-
 class Studio:
     """The studio of some models; `app` is what serves it."""
 
@@ -83,10 +55,10 @@ class Studio:
         self.models, self.shop = Models(given, threads), Workshop()
         self.app = Starlette(
             routes=[
-                Route("/api/models", self._listed),
+                Route("/api/models", lambda _: JSONResponse(self.listed())),
                 Route("/api/complexity", lambda _: _file(COMPLEXITY, "application/json")),
                 Route("/api", lambda _: _file(PAGE / "api.html", "text/html")),
-                Route("/api/openapi.json", self._described),
+                Route("/api/openapi.json", lambda _: JSONResponse(description())),
                 Route("/api/{name:path}", self._post, methods=["POST"]),
                 Route("/{place:path}", self._libretranslate, methods=["POST"]),
                 Route("/{place:path}", self._page),
@@ -126,13 +98,6 @@ class Studio:
         events = self.shop.stream(work, _leaving(request))
         first = await anext(events)  # what fails before has a status of its own
         return StreamingResponse(_sent(first, events), media_type="text/event-stream")
-
-    async def _listed(self, _: Request) -> Response:
-        return JSONResponse(self.listed())
-
-    async def _described(self, _: Request) -> Response:
-        kinds = {f"/api/{name}": found(names) for name, names in ENDPOINTS.items()}
-        return JSONResponse(description({**kinds, "/translate": found(LIBRETRANSLATE)}))
 
     async def _page(self, request: Request) -> Response:
         place = request.path_params["place"]
@@ -174,13 +139,11 @@ async def _form(request: Request) -> dict[str, Any]:
         form = await Request(request.scope, receive).form(max_files=0, max_fields=asked.MAX_LINES + 10)
     except (HTTPException, ValueError, KeyError):
         raise RefusedError("expected a form of text, got a damaged one; send JSON", 400) from None
-    found: dict[str, Any] = {}
-    for name in form:
-        texts = [str(value) for value in form.getlist(name)]
-        found[name] = texts if len(texts) > 1 else texts[0]
-    if found.get("alternatives", "").isdecimal():
-        found["alternatives"] = int(found["alternatives"][:9])
-    return found
+    texts = {name: [str(value) for value in form.getlist(name)] for name in form}
+    fields: dict[str, Any] = {name: several if len(several) > 1 else several[0] for name, several in texts.items()}
+    if isinstance(count := fields.get("alternatives"), str) and count.isdecimal():
+        fields["alternatives"] = int(count[:9])
+    return fields
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -198,9 +161,7 @@ async def _body(request: Request, most: int) -> bytes:
                 if size > most:
                     raise too_large
     except TimeoutError:
-        raise RefusedError(
-            f"expected the body within {BODY_SECONDS:.0f} seconds, got a part of it; send it anew", 408
-        ) from None
+        raise RefusedError(f"expected the body in {BODY_SECONDS:.0f} seconds, got a part; send it anew", 408) from None
     return b"".join(parts)
 
 

@@ -1,8 +1,8 @@
-"""The description of the API: OpenAPI 3.1, made of the dataclasses of requests, and a page to read."""
+"""The endpoints of the API, and their description, OpenAPI 3.1, made of the classes of requests."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from triptych import __version__
@@ -24,18 +24,45 @@ UPLOADS = {  # of a file's bytes: the parameter in the address, what answers, an
     "music": ("kind", "scores.read_music", "The notes of a MIDI or MusicXML file: kind chorale or performance."),
 }
 
+# The kinds of requests of each endpoint: classes in the modules of the studio, imported at the first request.
+ENDPOINTS = {
+    "translate": "words.Translate",
+    "alternatives": "words.Alternatives",
+    "attention": "words.TextAttention pixels.PictureAttention scores.ChoraleAttention scores.PlayedAttention",
+    "paint": "pixels.Paint",
+    "complete": "pixels.Complete",
+    "upscale": "pixels.Upscale",
+    "example": "pixels.Example",
+    "compose": "notes.Compose",
+    "continue": "notes.Continue",
+    "harmonize": "notes.Harmonize",
+    "infill": "notes.Infill",
+    "similarity": "scores.Similarity",
+    "voice_leading": "scores.VoiceLeading",
+    "positions": "scores.Positions",
+    "export": "scores.Export",
+}
+LIBRETRANSLATE = "words.LibreTranslate"
 
-def description(endpoints: Mapping[str, Sequence[type]]) -> dict[str, Any]:
-    """The API as OpenAPI. endpoints: the kinds of requests of each path."""
+
+def found(names: str) -> list[Any]:
+    """The classes or functions of these names in the modules of the studio."""
+    places = (name.split(".") for name in names.split())
+    return [getattr(import_module(f"triptych.studio.{module}"), name) for module, name in places]
+
+
+def description() -> dict[str, Any]:
+    """The API as OpenAPI."""
     schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {path: {"get": _operation(about)} for path, about in GOT.items()}
     for upload, (name, _, about) in UPLOADS.items():
         body = {"required": True, "content": {"application/octet-stream": {"schema": {}}}}
         parameter = {"name": name, "in": "query", "required": True, "schema": {"type": "string"}}
         paths[f"/api/{upload}"] = {"post": {**_operation(about), "requestBody": body, "parameters": [parameter]}}
-    for path, kinds in endpoints.items():
-        found = [schema(kind, schemas) for kind in kinds]
-        one = found[0] if len(found) == 1 else {"anyOf": found}
+    requests = {f"/api/{name}": kinds for name, kinds in ENDPOINTS.items()} | {"/translate": LIBRETRANSLATE}
+    for path, kinds in ((path, found(names)) for path, names in requests.items()):
+        several = [schema(kind, schemas) for kind in kinds]
+        one = several[0] if len(kinds) == 1 else {"anyOf": several}
         body = {"required": True, "content": {"application/json": {"schema": one}}}
         about = " ".join(" ".join((kind.__doc__ or "").split()) for kind in kinds)
         streams = any(issubclass(kind, Drawn) for kind in kinds)

@@ -118,20 +118,15 @@ class PictureAttention(Request):
         hidden = None if self.hidden is None else plain_mask(self.hidden, picture.shape[:2])
         count, (row, column) = codec.positions, self.pixel or (0, 0)
         if (whole and count > MAX_MAPPED) or 4 * config.decoder_layers * config.heads * count**2 > MAX_MAP_BYTES:
-            raise RefusedError(
-                f"expected a pixel, and not too many positions, got {count:,} positions; name a pixel", 413
-            )
+            raise RefusedError(f"expected a pixel of few positions, got {count:,} positions; name a pixel", 413)
         if row >= codec.height or column >= codec.width:
-            raise RefusedError(
-                f"expected a pixel in {codec.height} rows and {codec.width} columns, got {row}, {column}"
-            )
+            size = f"{codec.height} rows and {codec.width} columns"
+            raise RefusedError(f"expected a pixel in {size}, got {row}, {column}; choose another")
         chosen = list(range(count)) if whole else [int(codec.places[row, column, 0])]
         blocks = [blocks_of(config.pattern, position, count) for position in chosen]
         own, seen = np.array(blocks).swapaxes(0, 1)
         first = codec.places[..., 0]
-        pixels = (
-            [list(divmod(int((first == each).argmax()), codec.width)) for each in chosen] if whole else [[row, column]]
-        )
+        pixels = [list(divmod(int((first == each).argmax()), codec.width)) for each in chosen]
         return {
             "model": entry.name,
             "kind": "picture",
@@ -140,7 +135,7 @@ class PictureAttention(Request):
             "positions": count,
             "places": packed(codec.places, "<u4"),
             "pattern": config.to_dict()["pattern"],
-            "pixels": pixels,
+            "pixels": pixels if whole else [[row, column]],
             "weights": map_of(all_layers(painter, picture, chosen, label=self.label, hidden=hidden)),
             "query": "" if whole else packed(own[:, codec.places].any(3)),
             "memory": "" if whole else packed(seen[:, codec.places].any(3)),

@@ -4,12 +4,9 @@ export function isAbort(error) { return error?.name === "AbortError"; }
 
 // JSON of a request with its keys sorted and without what is null or only about streaming: equal requests, equal texts.
 export function canonical(value) {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  if (value && typeof value === "object") {
-    const keys = Object.keys(value).filter((key) => key !== "stream" && (value[key] ?? null) !== null).sort();
-    return `{${keys.map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
-  }
-  return value === undefined ? "null" : JSON.stringify(value);
+  const bare = (one) => Object.fromEntries(Object.keys(one).sort().map((key) => [key, one[key]]).filter(([key, item]) =>
+    key !== "stream" && (item ?? null) !== null));
+  return JSON.stringify(value, (_, one) => (one && typeof one === "object" && !Array.isArray(one) ? bare(one) : one));
 }
 
 // The bytes of base64 text: "u8[...]" of the API.
@@ -59,7 +56,7 @@ export function createApi(recorded) {
 
     // Events {event, data} of a request as they come: start, those of the endpoint, done. "error" is thrown.
     async *stream(name, body, { signal }) {
-      const events = recorded ? replayed(answerOf("POST", name, body))
+      const events = recorded ? ["start", "done"].map((event) => ({ event, data: answerOf("POST", name, body) }))
         : eventsOf(await send(name, sent({ ...body, stream: true }, "text/event-stream", signal)));
       for await (const one of events) {
         if (one.event === "error") throw new Error(one.data.error);
@@ -67,11 +64,6 @@ export function createApi(recorded) {
       }
     },
   };
-}
-
-function* replayed(data) {
-  yield { event: "start", data };
-  yield { event: "done", data };
 }
 
 // A block of a stream is a line of its event and a line of its data, and an empty line.

@@ -1,9 +1,9 @@
 // A closer look at a piece: arcs of attention from a note, passages that resemble each other, voice leading, the score.
-import { bytesOf, isAbort } from "./api.js";
+import { bytesOf } from "./api.js";
 import { cellCursor, decodedMap, heatCanvas, percent } from "./maps.js";
 import { noteName, pitchName, placeName, writtenPiece } from "./piece.js";
-import { action, card, check, choice, createReadout, element, faint, inBar, layerOptions, notice } from "./widgets.js";
-import { saveButtons, scrolled, svg, upTo } from "./widgets.js";
+import { action, card, check, choice, createReadout, createTurn, element, faint, inBar } from "./widgets.js";
+import { layerOptions, notice, saveButtons, scrolled, svg, upTo } from "./widgets.js";
 
 const CLOSER_ARCS = 14; // that are drawn, the strongest first
 const CLOSER_LEAST = 0.015; // of the attention of a head, for an arc
@@ -15,25 +15,21 @@ const CLOSER_WAIT = 500; // milliseconds after an edit
 const CLOSER_HELP = "Choose the tool “Look”, then point at a note: arcs lead to what the model had read there.";
 
 export function createCloser({ api, roll, player, announce, hasScore }) {
-  let [piece, model] = [null, null];
+  let [piece, model, chosen] = [null, null, null]; // chosen: the note whose arcs are shown
   let known = new Map(); // answers about attention in this piece, by what was asked
-  let chosen = null; // the note whose arcs are shown
-  let reading = null; // its attention, by layer and head
-  let [asked, waiting] = [new AbortController(), new AbortController()];
-  let timer = null;
   let alike = null; // {values, count, edges}
-  let marks = [];
+  let [marks, timer] = [[], null];
   const plays = () => piece.kind === "performance";
 
-  // -- arcs -------------------------------------------------------------------------------------------------------
   const says = createReadout();
   const layer = choice({ label: "Layer", onchange: draw });
   const heads = element("div", { class: "bar heads", role: "group", "aria-label": "Heads" });
+  const controls = inBar(layer.node, heads);
 
   function options(layers, count) {
-    const last = String(layers - 1);
-    layer.setOptions([...layerOptions(layers), { value: "mean", label: "mean of all" }],
-      Number(layer.value) > last ? last : layer.value || last);
+    controls.hidden = false;
+    if (layer.input.options.length !== layers + 1) layer.setOptions([...layerOptions(layers),
+      { value: "mean", label: "mean of all" }], layers - 1);
     if (heads.children.length === count) return;
     heads.replaceChildren(...upTo(count).map((head) => {
       const number = head % 4 + 1;
@@ -43,48 +39,37 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     }));
   }
 
-  // at(layer, head) -> bytes of attention of a note to the moments of a chorale or the notes of a performance.
-  async function attention(note, place) {
-    const whole = !plays() && piece.length <= CLOSER_WHOLE;
-    const about = plays() ? { note: place } : { step: whole ? null : note.start };
-    const key = JSON.stringify(about);
-    if (!known.has(key)) {
-      asked.abort();
-      asked = new AbortController();
-      const body = { kind: piece.kind, model, piece: writtenPiece(piece), ...about };
-      known.set(key, api.post("attention", body, { signal: asked.signal }));
-      known.get(key).catch(() => known.delete(key));
-    }
-    const { weights } = await known.get(key);
-    const [, layers, count, width] = weights.shape;
-    const bytes = bytesOf(weights.data).subarray((whole ? note.start : 0) * layers * count * width);
-    const at = (one, head) => bytes.subarray((one * count + head) * width, (one * count + head + 1) * width);
-    return { layers, count, at };
-  }
+  const pointing = createTurn((error) => { says.textContent = error.message; });
 
-  async function point(place) {
+  function point(place) {
     chosen = place;
-    if (place === null || !model) return roll.set({ arcs: [] });
-    try {
-      const found = await attention(piece.notes[place], place);
-      if (chosen !== place) return undefined;
-      reading = found;
-      options(found.layers, found.count);
-      return draw();
-    } catch (error) {
-      if (!isAbort(error)) says.textContent = error.message;
-      return undefined;
-    }
+    draw();
   }
 
+  // The arcs of the chosen note, as soon as its attention is known.
   function draw() {
     const note = piece?.notes[chosen];
-    if (!note || !reading) return;
-    const layers = layer.value === "mean" ? upTo(reading.layers) : [Number(layer.value)];
+    if (!note || !model) return roll.set({ arcs: [] });
+    const [whole, answers] = [!plays() && piece.length <= CLOSER_WHOLE, known];
+    const about = plays() ? { note: chosen } : { step: whole ? null : note.start };
+    const key = JSON.stringify(about);
+    if (!answers.has(key)) {
+      const body = { kind: piece.kind, model, piece: writtenPiece(piece), ...about };
+      return pointing.run(async (signal) => {
+        answers.set(key, (await api.post("attention", body, { signal })).weights);
+        if (answers === known) draw();
+      }, key);
+    }
+    // Bytes of attention of a layer and head to the moments of a chorale or the notes of a performance.
+    const { shape: [, all, count, width], data } = answers.get(key);
+    const bytes = bytesOf(data).subarray((whole ? note.start : 0) * all * count * width);
+    const at = (one, head) => bytes.subarray((one * count + head) * width, (one * count + head + 1) * width);
+    options(all, count);
+    const layers = layer.value === "mean" ? upTo(all) : [Number(layer.value)];
     const found = new Map();
     for (const [head, { checked }] of [...heads.querySelectorAll("input")].entries()) {
       for (const one of checked ? layers : []) {
-        reading.at(one, head).forEach((byte, key) => {
+        at(one, head).forEach((byte, key) => {
           const to = byte ? target(note, key) : null;
           if (!to) return;
           const id = `${head} ${to.tick} ${to.pitch}`;
@@ -111,10 +96,9 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     return to ? { tick: to.start, pitch: to.pitch } : { tick: key, pitch: note.pitch };
   }
 
-  // -- what resembles what ----------------------------------------------------------------------------------------
   const cross = { row: 0, column: 0 };
   const crossSays = createReadout();
-  const frame = element("div", { class: "alike", tabindex: 0, role: "application",
+  const frame = element("div", { class: "alike", tabindex: 0, role: "application", onclick: hear,
     onkeydown: (event) => { if (event.key === "Enter") hear(); },
     "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages." });
   const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikePicture });
@@ -138,7 +122,6 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
       const [one, other] = [row, column].map((beat) => placeName(piece, alike.edges[beat]));
       crossSays.textContent = `${one} and ${other}: ${percent(values[row * count + column])} alike`;
     });
-    canvas.addEventListener("click", hear);
   }
 
   function noneAlike(text) {
@@ -168,10 +151,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     announce(`Playing ${ranges.map((one) => placeName(piece, one.from)).join(", then ")}`);
   }
 
-  // -- voice leading and the score --------------------------------------------------------------------------------
-  const marksNode = element("div", { class: "marks" });
+  const [marksNode, scoreStatus] = [element("div", { class: "marks" }), notice()];
   const marked = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: leading });
-  const scoreStatus = notice();
   const score = element("img", { class: "score", alt: "" });
   const scoreNode = card("Score", scoreStatus.node, scrolled("Score", score));
 
@@ -188,35 +169,32 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     scoreStatus.clear();
   }
 
-  // -- all of it --------------------------------------------------------------------------------------------------
-  async function fetched(name, more, use, fail) {
-    const [now, { signal }] = [piece, waiting];
-    try {
-      const answer = await api.post(name, { piece: writtenPiece(now), ...more }, { signal });
-      if (now === piece) use(answer);
-    } catch (error) {
-      if (!isAbort(error) && now === piece) fail(error);
-    }
+  const turns = {
+    similarity: createTurn((error) => noneAlike(error.message)), voice_leading: createTurn(() => {}),
+    export: createTurn((error) => { score.removeAttribute("src"); scoreStatus.fail(error); }),
+  };
+
+  function fetched(name, use, more = {}) {
+    turns[name].run(async (signal) => use(await api.post(name, { piece: writtenPiece(piece), ...more }, { signal })));
   }
 
   function look() {
-    fetched("similarity", {}, showAlike, (error) => noneAlike(error.message));
-    if (hasScore) fetched("export", { format: "svg" }, showScore, (error) => {
-      score.removeAttribute("src");
-      scoreStatus.fail(error);
-    });
-    if (!plays()) fetched("voice_leading", {}, (answer) => { ({ marks } = answer); leading(); }, () => {});
+    fetched("similarity", showAlike);
+    if (hasScore) fetched("export", showScore, { format: "svg" });
+    if (!plays()) fetched("voice_leading", (answer) => { ({ marks } = answer); leading(); });
   }
 
-  function stop() { clearTimeout(timer); waiting.abort(); asked.abort(); }
+  function stop() {
+    clearTimeout(timer);
+    for (const turn of [pointing, ...Object.values(turns)]) turn.stop();
+  }
 
-  options(6, 4);
+  controls.hidden = true; // until there is something to choose
   noneAlike("");
   return {
-    below: [marked.node, marksNode, inBar(layer.node, heads), says],
+    below: [marked.node, marksNode, controls, says],
     beside: [alikeNode, scoreNode],
-    point,
-    stop,
+    point, stop,
     update(now, by) {
       stop();
       says.textContent = CLOSER_HELP;
@@ -224,7 +202,7 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
         noneAlike("");
         score.removeAttribute("src");
       }
-      [piece, model, known, chosen, marks, waiting] = [now, by, new Map(), null, [], new AbortController()];
+      [piece, model, chosen, known, marks] = [now, by, null, new Map(), []];
       roll.set({ arcs: [], passages: [], marks: [] });
       marksNode.replaceChildren();
       marked.node.hidden = plays();

@@ -3,20 +3,9 @@ import { bytesOf } from "./api.js";
 import { arrowStep, element, svg, tokenColour } from "./widgets.js";
 
 // Ours: {height, width, channels, bytes}; the API's has base64 `data`.
-export function pixelsOf({ height, width, channels, data }) {
-  return { height, width, channels, bytes: bytesOf(data) };
-}
-
-export function base64Of(bytes) {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return btoa(text);
-}
-
-export function writtenPicture({ height, width, channels, bytes }) {
-  return { height, width, channels, data: base64Of(bytes) };
-}
-
+export function pixelsOf({ data, ...size }) { return { ...size, bytes: bytesOf(data) }; }
+export function writtenPicture({ bytes, ...size }) { return { ...size, data: base64Of(bytes) }; }
+export function base64Of(bytes) { return btoa(Array.from(bytes, (one) => String.fromCharCode(one)).join("")); }
 export function blankPicture(height, width, channels, value = 255) {
   return { height, width, channels, bytes: new Uint8Array(height * width * channels).fill(value) };
 }
@@ -72,16 +61,17 @@ function easelLine(from, to) {
 // or Shift with arrow keys pass over; onwalk(row, column) where pointer or keys are; name(row, column) is spoken.
 export function createBoard({ label, hint, announce, name, onstroke = null, onwalk = () => {} }) {
   let size = { height: 1, width: 1 };
-  let cursor = null;
-  let stroke = null; // where a stroke began, and where it is
+  let [cursor, stroke] = [null, null]; // stroke: where it began, and where it is
+  const lift = () => { stroke = null; };
   const canvas = element("canvas", { "aria-hidden": "true" });
   const overlay = svg("svg", { "aria-hidden": "true" });
   const frame = svg("rect", { class: "board-cursor", width: 1, height: 1, visibility: "hidden" });
   const node = element("div", { class: onstroke ? "board drawable" : "board", tabindex: 0, role: "application",
-    "aria-label": `${label}. ${hint}` }, canvas, overlay);
+    "aria-label": `${label}. ${hint}`, onpointerdown: press, onpointermove: move, onpointerup: lift, onkeydown: type,
+    onpointercancel: lift, onkeyup: (event) => { if (event.key === "Shift") lift(); } }, canvas, overlay);
 
-  function walk(row, column) {
-    cursor = [Math.min(size.height - 1, Math.max(0, row)), Math.min(size.width - 1, Math.max(0, column))];
+  function walk(...place) {
+    cursor = place.map((at, axis) => Math.min([size.height, size.width][axis] - 1, Math.max(0, at)));
     frame.setAttribute("transform", `translate(${cursor[1]} ${cursor[0]})`);
     frame.setAttribute("visibility", "visible");
     onwalk(...cursor);
@@ -94,29 +84,27 @@ export function createBoard({ label, hint, announce, name, onstroke = null, onwa
     onstroke(easelLine(from, cursor), { begin, ...stroke });
   }
 
-  const lift = () => { stroke = null; };
-  const spot = (event) => {
+  function spot(event) {
     const box = node.getBoundingClientRect();
     return [Math.floor((event.clientY - box.top) / box.height * size.height),
       Math.floor((event.clientX - box.left) / box.width * size.width)];
-  };
+  }
 
-  node.addEventListener("pointerdown", (event) => {
+  function press(event) {
     if (event.button !== 0) return;
     if (onstroke) node.setPointerCapture(event.pointerId);
     walk(...spot(event));
     draw(true);
-  });
-  node.addEventListener("pointermove", (event) => {
+  }
+
+  function move(event) {
     const [row, column] = spot(event);
     if (cursor && row === cursor[0] && column === cursor[1]) return;
     walk(row, column);
     if (stroke) draw(false);
-  });
-  node.addEventListener("pointerup", lift);
-  node.addEventListener("pointercancel", lift);
-  node.addEventListener("keyup", (event) => { if (event.key === "Shift") lift(); });
-  node.addEventListener("keydown", (event) => {
+  }
+
+  function type(event) {
     const step = arrowStep(event);
     const presses = onstroke && (event.key === " " || event.key === "Enter");
     if (!step && !presses) return;
@@ -127,11 +115,10 @@ export function createBoard({ label, hint, announce, name, onstroke = null, onwa
     else walk(cursor[0] + step[0], cursor[1] + step[1]);
     if (stroke) draw(false);
     announce(name(...cursor));
-  });
+  }
 
   return {
-    node,
-    walk,
+    node, walk,
     show(picture, { veil = null, tones, drawn = [] } = {}) {
       size = picture;
       pictureCanvas(picture, { canvas, veil, tones });

@@ -1,6 +1,6 @@
 // Two figures in steps: the skew of relative attention and the blocks of local attention, each with its function.
 import { action, card, element, faint, freshId, hatched, inBar, resultFooter, saveButtons } from "./widgets.js";
-import { segmented, svg, tokenColour, upTo } from "./widgets.js";
+import { segmented, svg, upTo } from "./widgets.js";
 
 const SKEW_LENGTH = 4;
 const FIGURE_CELL = 46;
@@ -11,17 +11,17 @@ function cellsPicture({ rows, left = [], above = [], size = FIGURE_CELL, label }
   const width = indent + Math.max(...rows.map((row) => row.length)) * size + 8;
   const height = top + rows.length * size + 8;
   const hatch = freshId("hatch");
-  const text = (x, y, content, more) => svg("text", { x, y, fill: tokenColour("--ink"), "text-anchor": "middle",
+  const text = (x, y, content, more) => svg("text", { x, y, fill: "--ink", "text-anchor": "middle",
     "font-size": Math.min(15, size * 0.4), text: content, ...more });
   const square = (x, y, edge, more) => svg("rect", { x, y, width: edge, height: edge, ...more });
   const drawn = (cell, x, y) => [
-    square(x, y, size, { fill: cell.hidden ? `url(#${hatch})` : tokenColour(cell.fill ?? "--card"),
-      "fill-opacity": cell.faded ? 0.35 : 1, stroke: tokenColour("--edge"), "stroke-width": 1 }),
-    cell.text && text(x + size / 2, y + size / 2 + 5, cell.text, cell.ink && { fill: tokenColour(cell.ink) }),
-    cell.strong && square(x + 2, y + 2, size - 4, { fill: "none", stroke: tokenColour("--warn"), "stroke-width": 3 })];
+    square(x, y, size, { fill: cell.hidden ? `url(#${hatch})` : cell.fill ?? "--card",
+      "fill-opacity": cell.faded ? 0.35 : 1, stroke: "--edge", "stroke-width": 1 }),
+    cell.text && text(x + size / 2, y + size / 2 + 5, cell.text, cell.ink && { fill: cell.ink }),
+    cell.strong && square(x + 2, y + 2, size - 4, { fill: "none", stroke: "--warn", "stroke-width": 3 })];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "figure", role: "img", "aria-label": label,
     "font-family": "system-ui, sans-serif" },
-  hatched(hatch), svg("rect", { width, height, fill: tokenColour("--card") }),
+  hatched(hatch), svg("rect", { width, height, fill: "--card" }),
   ...above.map((one, column) => text(indent + (column + 0.5) * size, 22, one)),
   ...left.map((one, row) => text(indent - 8, top + (row + 0.5) * size + 5, one, { "text-anchor": "end" })),
   ...rows.flatMap((row, down) => row.flatMap((cell, across) =>
@@ -40,38 +40,30 @@ function skewSteps() {
   const products = squareOf(SKEW_LENGTH, (query, column) => ({ text: `q${query}·r${last - column}`,
     fill: ["--soft", "--card"][query % 2] }));
   const padded = products.map((row) => [{ text: "0", hidden: true }, ...row]);
-  const flat = padded.flat();
-  const shaped = upTo(SKEW_LENGTH + 1).map((row) => flat.slice(row * SKEW_LENGTH, (row + 1) * SKEW_LENGTH));
+  const shaped = upTo(SKEW_LENGTH + 1).map((row) => padded.flat().slice(row * SKEW_LENGTH, (row + 1) * SKEW_LENGTH));
   const marked = squareOf(SKEW_LENGTH, (query, key) =>
     (key <= query ? { ...shaped[query + 1][key], strong: true } : { hidden: true }));
   const seen = squareOf(SKEW_LENGTH, (query, column) => ({ ...products[query][column],
     ...(column >= last - query ? { strong: true } : { faded: true }) }));
   const logits = squareOf(SKEW_LENGTH, (query, key) =>
     (key <= query ? { text: `${query},${key}`, fill: "--soft" } : { hidden: true }));
+  const [naive, chunked, left] = ["benchmarks/speed/naive.py", "attention/chunked.py", names("query")];
   return [
-    { title: "Products with every distance", code: "by_distance", file: "attention/relation.py", rows: products,
-      left: names("query"), above: distances,
-      text: "Each query is multiplied with the vector of every distance: r3 is three positions back, r0 its own. In " +
-        "row 0 the right columns are of use, in row 3 all of them; but a column means a distance, and attention " +
-        "needs a column to mean a key." },
-    { title: "Pad one column", code: "skew", file: "benchmarks/speed/naive.py", rows: padded, left: names("query"),
+    { title: "Products with every distance", code: "by_distance", file: "attention/relation.py", rows: products, left,
+      above: distances, text: "Each query is multiplied with the vector of every distance: r3 is three positions " +
+        "back, r0 its own. But a column means a distance here, and attention needs a column to mean a key." },
+    { title: "Pad one column", code: "skew", file: naive, rows: padded, left,
       text: "One column of zeros is put at the left. Every row is now one longer than the number of keys." },
-    { title: "Read it in rows of the old length", code: "skew", file: "benchmarks/speed/naive.py", rows: shaped,
-      text: "The same numbers in memory, read as five rows of four: each row begins one place further to the left " +
-        "than the one before." },
-    { title: "Cut the first row off", code: "skew", file: "benchmarks/speed/naive.py", rows: marked,
-      left: names("query"), above: names("key"),
-      text: "What remains is in its place: query i and key j meet at the distance i − j. The hatched cells hold " +
-        "other numbers, of keys that come later; the mask hides them." },
-    { title: "Ours: no copy at all", code: "_sheared", file: "attention/chunked.py", rows: seen, left: names("query"),
-      above: distances,
-      text: "Padding and reshaping move every number once. We read the first matrix where it is, through a view " +
-        "whose rows begin one place further to the left each (the framed cells), for a chunk of queries at a time: " +
-        "memory grows with n, not with n²." },
-    { title: "Add, mask, softmax", code: "_Walk.probabilities", file: "attention/chunked.py", rows: logits,
-      left: names("query"), above: names("key"),
-      text: "The relative term joins the product of query and key; the future is masked; the softmax makes weights " +
-        "of it. The definition that it must equal is `weights` in attention/dense.py." },
+    { title: "Read it in rows of the old length", code: "skew", file: naive, rows: shaped,
+      text: "The same numbers, read as five rows of four: each begins one place further to the left." },
+    { title: "Cut the first row off", code: "skew", file: naive, rows: marked, left, above: names("key"),
+      text: "Query i and key j now meet at the distance i − j. The mask hides the hatched cells, of later keys." },
+    { title: "Ours: no copy at all", code: "_sheared", file: chunked, rows: seen, left, above: distances,
+      text: "Padding and reshaping move every number. We read the first matrix where it is, through a view whose " +
+        "rows begin further and further left (framed), a chunk of queries at a time: memory grows with n, not n²." },
+    { title: "Add, mask, softmax", code: "_Walk.probabilities", file: chunked, rows: logits, left, above: names("key"),
+      text: "The relative term joins the product of query and key, the future is masked, and the softmax makes " +
+        "weights. The definition that they must equal is `weights` in attention/dense.py." },
   ];
 }
 
@@ -83,23 +75,18 @@ function lineSteps() {
     if (key > query) return { hidden: true };
     return key < begin - memory ? {} : { fill: key >= begin ? "--series-3" : "--series-1" };
   };
-  const rows = (block) => squareOf(length, (query, key) => ({ ...shade(query, key),
-    faded: key <= query && Math.floor(query / size) !== block }));
-  const step = (block, title, text, code, file) => ({ title, text, code, file, rows: rows(block), size: 24 });
+  const step = (block, title, text, code, file = "shape/pattern.py") => ({ title, text, code, file, size: 24,
+    rows: squareOf(length, (query, key) => ({ ...shade(query, key),
+      faded: key <= query && Math.floor(query / size) !== block })) });
   return [
-    step(0, "The first block",
-      "Rows are queries, columns keys. The first four positions see each other, up to themselves (green); the " +
-        "future is hatched. Nothing lies before them.", "Local1D(query=4, memory=4)", "shape/pattern.py"),
-    step(1, "The second block",
-      "Its queries see the four positions before the block (blue) and their own block up to themselves (green).",
-      "table", "shape/pattern.py"),
-    step(2, "Every block alike",
-      "Each row of the table lists the keys that one block may look at: always 8 of them, however long the " +
-        "sequence. So the cost grows with n, not with n².", "table", "shape/pattern.py"),
-    step(3, "Blocks become a batch",
-      "Queries and keys of a block are folded into a row of a larger batch, and all blocks are computed at once. " +
-        "For blocks that see as much before them as they hold there is a faster way: `neighbours`.", "_Fold",
-        "attention/blockwise.py"),
+    step(0, "The first block", "Rows are queries, columns keys. The first four positions see each other, up to " +
+      "themselves (green); the future is hatched.", "Local1D(query=4, memory=4)"),
+    step(1, "The second block", "It sees the four positions before it (blue), and itself (green).", "table"),
+    step(2, "Every block alike", "Each row of the table lists the keys of one block: always 8, however long the " +
+      "sequence. So the cost grows with n, not with n².", "table"),
+    step(3, "Blocks become a batch", "Each block becomes a row of a larger batch, and all are computed at once. " +
+      "Blocks that see as much before them as they hold have a faster way, `neighbours`.", "_Fold",
+    "attention/blockwise.py"),
   ];
 }
 
@@ -117,31 +104,25 @@ function pictureSteps() {
     const beside = row >= top && row < top + size && column >= begin - memory && column < begin;
     return above || beside ? { text, fill: "--series-1", ink: "--card" } : { text };
   });
-  const step = (block, title, text, code) => ({ title, text, code, file: "shape/pattern.py", rows: rows(block),
-    size: 38 });
+  const step = (block, title, text, code) => ({ title, text, code, file: "shape/pattern.py", size: 38,
+    rows: rows(block) });
   return [
-    step(0, "Generation order",
-      "A picture is painted block by block, row by row inside a block: the numbers. Then “before” means a smaller " +
-        "number, as in one dimension. The first block (green) sees itself alone.", "order"),
+    step(0, "Generation order", "A picture is painted block by block, row by row inside a block: the numbers. " +
+      "“Before” means a smaller number. The first block (green) sees itself alone.", "order"),
     step(1, "A block to the right", "It sees two columns to its left (blue), and its own pixels up to each one.",
       "Local2D(8, 8, 4, 4, 2, 2)"),
-    step(2, "A block below",
-      "It sees the strip of two rows above it, with two more columns at each side as far as there is a picture.",
-        "table"),
-    step(3, "The last block",
-      "Both: the strip above, with the corner, and the columns to its left. The same table serves every way of " +
-        "computing, and each step of painting reads one row of it (`visible`).", "table"),
+    step(2, "A block below", "It sees two rows above it, with two more columns at each side where there are any.",
+      "table"),
+    step(3, "The last block", "Both. The same table serves every way of computing, and each step of painting reads " +
+      "one row of it (`visible`).", "table"),
   ];
 }
 
 // One figure with its buttons; `changed(step)` is called when a person moves it.
 function createStepper({ steps, changed }) {
   let at = 0;
-  const count = faint("", "small step-count");
-  const heading = element("h4");
-  const text = element("p");
-  const code = element("p", { class: "small" });
-  const frame = element("div");
+  const [count, heading, text] = [faint("", "small step-count"), element("h4"), element("p")];
+  const [code, frame] = [element("p", { class: "small" }), element("div")];
   const back = action("← Previous", () => move(-1));
   const on = action("Next →", () => move(1), { class: "primary" });
   const picture = () => frame.firstChild;
@@ -169,10 +150,10 @@ function createStepper({ steps, changed }) {
     on.disabled = at === all.length - 1;
   }
   show(0);
-  return { node, show, draw: () => show(at), get at() { return at; } };
+  return { node, show, get at() { return at; } };
 }
 
-// Both figures; show({figure, step}) opens one at a step, draw() paints them anew in the theme's colours.
+// Both figures; show({figure, step}) opens one at a step.
 export function createFigures(route) {
   const kinds = { line: lineSteps, picture: pictureSteps };
   const which = segmented({ label: "Local attention of", value: "line",
@@ -183,12 +164,10 @@ export function createFigures(route) {
   const local = createStepper({ steps: () => kinds[which.value](), changed: (step) => address(which.value, step) });
   const foot = (figure, stepper) => resultFooter({
     address: () => route.address("figure", { figure: figure(), step: stepper.at + 1 }) });
-  const skewed = card("Relative attention: the skew",
-    faint("Music Transformer, section 3.4.1: how a table of distances becomes a term for each query and key without " +
-      "writing n × n vectors down."), skew.node, foot(() => "skew", skew));
-  const blocks = card("Local attention: the blocks",
-    faint("Image Transformer, section 3.2: a block of queries (green) sees itself and a memory before it (blue), and " +
-      "nothing else."), which.node, local.node, foot(() => which.value, local));
+  const skewed = card("Relative attention: the skew", faint("Music Transformer, section 3.4.1: how a table of " +
+    "distances becomes a term for each query and key, without n × n vectors."), skew.node, foot(() => "skew", skew));
+  const blocks = card("Local attention: the blocks", faint("Image Transformer, section 3.2: a block of queries " +
+    "(green) sees itself and a memory before it (blue)."), which.node, local.node, foot(() => which.value, local));
   return {
     nodes: [skewed, blocks],
     show({ figure, step = 1 }) {
@@ -197,6 +176,5 @@ export function createFigures(route) {
       (figure === "skew" ? skew : local).show(step - 1);
       (figure === "skew" ? skewed : blocks).scrollIntoView();
     },
-    draw() { skew.draw(); local.draw(); },
   };
 }

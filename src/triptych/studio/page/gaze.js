@@ -1,9 +1,9 @@
 // What a pixel looked at when it was made: its query block, its memory block, and each head's attention.
-import { bytesOf, isAbort } from "./api.js";
+import { bytesOf } from "./api.js";
 import { createBoard, outlineOf, pictureSvg, writtenPicture } from "./easel.js";
 import { heatCanvas, mapLegend, mapMost, percent } from "./maps.js";
-import { card, choice, createReadout, element, faint, layerOptions, notice, saveButtons, svg } from "./widgets.js";
-import { tokenColour } from "./widgets.js";
+import { card, choice, createReadout, createTurn, element, faint, layerOptions, notice } from "./widgets.js";
+import { saveButtons, svg } from "./widgets.js";
 
 const GAZE_WHOLE = 256; // positions of a picture whose attention is fetched at once
 const GAZE_WAIT = 90; // milliseconds on a pixel before it is asked for by itself
@@ -14,11 +14,10 @@ const GAZE_KINDS = {
 
 export function createGaze({ api, announce }) {
   let shown = null; // {picture, model, label, hidden, facts}
-  let pixel = [0, 0];
-  let answers = new Map();
-  let asked = new AbortController();
-  let timer = null;
+  let [pixel, timer] = [[0, 0], null];
+  let known = new Map(); // what is known of it, by pixel or of all
   const status = notice();
+  const asking = createTurn(status.fail);
   const layer = choice({ label: "Layer", onchange: () => look(pixel) });
   const says = createReadout();
   const heads = element("div", { class: "gaze-heads" });
@@ -37,20 +36,8 @@ export function createGaze({ api, announce }) {
   node.classList.add("gaze");
   node.hidden = true;
 
-  function answerOf([row, column]) {
-    const { picture, model, label, hidden, facts } = shown;
-    const whole = facts.picture.positions <= GAZE_WHOLE && facts.config.pattern.kind !== "local_2d";
-    const key = whole ? "all" : `${row} ${column}`;
-    if (!answers.has(key)) {
-      asked.abort();
-      asked = new AbortController();
-      const body = { kind: "picture", model, label, hidden, pixel: whole ? null : [row, column] };
-      const answer = api.post("attention", { ...body, picture: writtenPicture(picture) }, { signal: asked.signal })
-        .then((found) => unpacked(found, picture));
-      answers.set(key, answer);
-      answer.catch(() => answers.delete(key));
-    }
-    return answers.get(key);
+  function isWhole({ picture, config }) {
+    return picture.positions <= GAZE_WHOLE && config.pattern.kind !== "local_2d";
   }
 
   // read(pixel, layer) -> the pixels of its two blocks, and of each head its map and what went to the start.
@@ -77,25 +64,30 @@ export function createGaze({ api, announce }) {
   function look(now) {
     pixel = now;
     clearTimeout(timer);
-    if (shown) timer = setTimeout(ask, answers.has("all") ? 0 : GAZE_WAIT);
+    if (!shown) return;
+    const key = isWhole(shown.facts) ? "all" : String(pixel);
+    if (known.has(key)) render(known.get(key));
+    else timer = setTimeout(ask, GAZE_WAIT, key);
   }
 
-  async function ask() {
-    const [now, about] = [pixel, shown];
-    try {
-      const answer = await answerOf(now);
-      if (now === pixel && about === shown) render(answer);
-    } catch (error) {
-      if (!isAbort(error) && about === shown) status.fail(error);
-    }
+  function ask(key) {
+    const [{ facts, picture, ...about }, answers] = [shown, known];
+    const body = { kind: "picture", ...about, pixel: key === "all" ? null : pixel, picture: writtenPicture(picture) };
+    asking.run(async (signal) => {
+      answers.set(key, unpacked(await api.post("attention", body, { signal }), picture));
+      look(pixel);
+    }, key);
+  }
+
+  function stop() {
+    clearTimeout(timer);
+    asking.stop();
   }
 
   function render({ layers, read }) {
     const { picture } = shown;
     const { height, width } = picture;
-    if (layer.input.options.length !== layers) {
-      layer.setOptions(layerOptions(layers), layers - 1);
-    }
+    if (layer.input.options.length !== layers) layer.setOptions(layerOptions(layers), layers - 1);
     const found = read(pixel[0] * width + pixel[1], Number(layer.value));
     const outlines = (...kinds) => kinds.map((kind) =>
       svg("path", { class: `gaze-${kind}`, d: outlineOf(found[kind], height, width) }));
@@ -104,7 +96,7 @@ export function createGaze({ api, announce }) {
       element("div", { class: "gaze-map" }, heatCanvas({ values, rows: height, columns: width, most: mapMost(values) }),
         svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...outlines("memory", "own"))),
       element("figcaption", { class: "small", text: `head ${head + 1}: ${percent(start)} to the start` }))));
-    const count = (mask) => mask.reduce((sum, one) => sum + one, 0);
+    const count = (mask) => mask.filter(Boolean).length;
     says.textContent = `Row ${pixel[0] + 1}, column ${pixel[1] + 1}: it sees ${count(found.memory)} pixels; ` +
       `its block has ${count(found.query)}.`;
     status.clear();
@@ -118,7 +110,7 @@ export function createGaze({ api, announce }) {
     const canvases = [...heads.querySelectorAll("canvas")];
     found.setAttribute("viewBox", `0 0 ${(width + 2) * (canvases.length + 1)} ${height}`);
     found.append(...["memory", "query", "own"].map((kind) => svg("path", { fill: "none", "stroke-width": 0.25,
-      stroke: tokenColour(GAZE_KINDS[kind][1]), d: board.node.querySelector(`.gaze-${kind}`).getAttribute("d") })),
+      stroke: GAZE_KINDS[kind][1], d: board.node.querySelector(`.gaze-${kind}`).getAttribute("d") })),
     ...canvases.map((canvas, place) => svg("image", { href: canvas.toDataURL(), x: (width + 2) * (place + 1),
       width, height, "image-rendering": "pixelated" })));
     return found;
@@ -129,8 +121,11 @@ export function createGaze({ api, announce }) {
     node,
     // facts: the model's, of /api/models.
     show(now) {
-      [shown, answers] = [now, new Map()];
-      node.hidden = false;
+      stop();
+      known = new Map();
+      node.hidden = api.recorded && !isWhole(now.facts); // a recorded page has no answer for every single pixel
+      shown = node.hidden ? null : now;
+      if (!shown) return;
       layer.node.hidden = saves.hidden = true; // until there is something to choose or save
       heads.replaceChildren();
       says.textContent = "";
@@ -138,11 +133,10 @@ export function createGaze({ api, announce }) {
       board.walk(Math.floor(now.picture.height / 2), Math.floor(now.picture.width / 2));
     },
     clear() {
+      stop();
       shown = null;
-      asked.abort();
-      clearTimeout(timer);
       node.hidden = true;
     },
-    stop: () => asked.abort(),
+    stop,
   };
 }

@@ -9,10 +9,8 @@ const KEYS_SHORTEST = 30; // milliseconds
 
 // onnotes(notes) gets all notes so far, in milliseconds from the first, after each that ends.
 export function createKeys({ touch, onnotes, announce }) {
-  let on = false;
-  let base = 60;
-  let begin = null; // the time of the first note
-  let notes = [];
+  let [on, base] = [false, 60];
+  let [begin, notes] = [null, []]; // the time of the first note, and all of them
   const down = new Map(); // what is held: pitch -> {start, stop}
   const now = () => Math.round(performance.now() - begin);
 
@@ -77,8 +75,7 @@ export function createKeys({ touch, onnotes, announce }) {
       for (const pitch of [...down.keys()]) lift(pitch);
       if (wanted) [begin, notes] = [null, []];
       on = wanted;
-      const change = on ? "addEventListener" : "removeEventListener";
-      for (const kind of ["keydown", "keyup"]) document[change](kind, heard, true);
+      for (const kind of ["keydown", "keyup"]) document[`${on ? "add" : "remove"}EventListener`](kind, heard, true);
     },
   };
 }

@@ -11,14 +11,15 @@ const ENDPOINTS = {
   words: ["translate"], pixels: ["paint", "complete", "upscale"], layers: ["figure"],
   notes: ["compose", "continue", "harmonize", "infill"],
 };
+const addresses = {}; // the last address of each tab, to come back to
+const byId = (id) => document.getElementById(id);
 
 // "#translate/{...}" -> {tab: "words", request: {endpoint: "translate", body: {...}}}; "#words" -> no request.
 function parsedFragment(fragment) {
   const [, name, text] = /^#\/?(\w+)(?:\/(.*))?$/.exec(fragment) ?? [];
-  if (name in TABS) return { tab: name, request: null };
-  const tab = Object.keys(TABS).find((one) => ENDPOINTS[one].includes(name));
+  const tab = name in TABS ? name : Object.keys(TABS).find((one) => ENDPOINTS[one].includes(name));
   try {
-    const body = JSON.parse(decodeURIComponent(text));
+    const body = name in TABS ? null : JSON.parse(decodeURIComponent(text));
     if (tab && body && typeof body === "object") return { tab, request: { endpoint: name, body } };
   } catch { /* an address that was cut short opens the tab alone */ }
   return { tab: tab ?? "words", request: null };
@@ -41,17 +42,12 @@ function createRoute(tab) {
   };
 }
 
-const addresses = {}; // the last address of each tab, to come back to
-
-function announce(text) {
-  document.getElementById("live").textContent = text;
-}
-
 function startTabs(api) {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const mounted = {};
   const status = notice();
   const retry = action("Try again", load, { hidden: true });
+  const announce = (text) => { byId("live").textContent = text; };
   let facts = null; // the answer of /api/models; a panel is mounted with it, so that no control lacks what it needs
   let current = null;
 
@@ -75,15 +71,14 @@ function startTabs(api) {
       const chosen = tab.id === `tab-${name}`;
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
-      document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
+      byId(tab.getAttribute("aria-controls")).hidden = !chosen;
     }
     const known = name in mounted && addresses[name] === location.hash;
     current = name;
     addresses[name] = location.hash;
     document.title = `${capital(name)} · Triptych`;
     if (!facts) return;
-    const parts = { api, facts, route: createRoute(name), announce };
-    mounted[name] ??= TABS[name](document.getElementById(`panel-${name}`), parts);
+    mounted[name] ??= TABS[name](byId(`panel-${name}`), { api, facts, route: createRoute(name), announce });
     if (!known) mounted[name].show(request);
   }
 
@@ -105,30 +100,35 @@ function startTabs(api) {
   window.addEventListener("hashchange", open);
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the fragment holds the address of a result
-    document.getElementById("main").focus();
+    byId("main").focus();
   });
-  document.getElementById("main").append(status.node, retry);
+  byId("main").append(status.node, retry);
   open();
   load();
 }
 
-function startTheme() {
-  const button = document.getElementById("theme");
-  const root = document.documentElement;
+// The theme that a person has chosen, if the browser keeps it.
+function keptTheme(now) {
+  try {
+    if (now) localStorage.setItem("triptych-theme", now);
+    return localStorage.getItem("triptych-theme");
+  } catch { return now; /* a browser that keeps nothing */ }
+}
 
+function startTheme() {
+  const [button, { dataset }] = [byId("theme"), document.documentElement];
   function show() {
     button.textContent = isDark() ? "Light" : "Dark";
     button.setAttribute("aria-label", `${button.textContent} theme`);
     document.dispatchEvent(new CustomEvent("themechange"));
   }
   button.addEventListener("click", () => {
-    root.dataset.theme = button.textContent.toLowerCase();
-    try { localStorage.setItem("triptych-theme", root.dataset.theme); } catch { /* a browser that keeps nothing */ }
+    dataset.theme = button.textContent.toLowerCase();
+    keptTheme(dataset.theme);
     show();
   });
-  let kept = null;
-  try { kept = localStorage.getItem("triptych-theme"); } catch { /* a browser that keeps nothing */ }
-  if (kept) root.dataset.theme = kept;
+  const kept = keptTheme();
+  if (kept) dataset.theme = kept;
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
   show();
 }

@@ -1,7 +1,7 @@
 // Attention maps: small canvases in a grid of layers and heads, one large with its labels, and a cell to read out.
 import { bytesOf } from "./api.js";
 import { arrowStep, capital, createReadout, element, freshId, hatched, isDark, saveButtons, svg } from "./widgets.js";
-import { tokenColour, upTo } from "./widgets.js";
+import { upTo } from "./widgets.js";
 
 // Light means little in light, dark in dark; brightness is monotone, so that it is read without telling hues apart.
 const MAP_LIGHT = [[255, 255, 255], [207, 225, 242], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
@@ -27,8 +27,7 @@ export function signedColour(value) {
 // A map of the API as probabilities: at(layer, head) -> Float32Array [queries x keys]; head -1: the mean.
 export function decodedMap({ shape, scale, data }) {
   const [layers, heads, queries, keys] = shape;
-  const bytes = bytesOf(data);
-  const size = queries * keys;
+  const [bytes, size] = [bytesOf(data), queries * keys];
   function at(layer, head) {
     const chosen = head < 0 ? upTo(heads) : [head];
     const found = new Float32Array(size);
@@ -62,11 +61,9 @@ export function mapName(layer, head) {
 // Small maps, a row a layer, a column a head (the last: their mean), each a button; arrow keys move among them.
 export function gridOfMaps({ map, hidden, chosen, onchoose }) {
   const columns = map.heads + 1;
-  const headOf = (place) => (place % columns === map.heads ? -1 : place % columns);
-  const layerOf = (place) => Math.floor(place / columns);
+  const of = (place) => [Math.floor(place / columns), place % columns === map.heads ? -1 : place % columns];
   const buttons = upTo(map.layers * columns).map((place) => {
-    const values = map.at(layerOf(place), headOf(place));
-    const title = capital(mapName(layerOf(place), headOf(place)));
+    const [values, title] = [map.at(...of(place)), capital(mapName(...of(place)))];
     return element("button", { type: "button", class: "small-map", "aria-label": title, title,
       onclick: () => choose(place) },
     heatCanvas({ values, rows: map.queries, columns: map.keys, hidden, most: mapMost(values) }));
@@ -83,7 +80,7 @@ export function gridOfMaps({ map, hidden, chosen, onchoose }) {
       button.tabIndex = one === place ? 0 : -1;
     }
     if (focus) buttons[place].focus();
-    onchoose(layerOf(place), headOf(place), place);
+    onchoose(...of(place), place);
   }
   node.addEventListener("keydown", (event) => {
     const [down, right] = arrowStep(event) ?? [];
@@ -110,37 +107,35 @@ export function largeMap({ values, queries, keys, hidden = () => false, title, a
   const grid = { x: left, y: top, width: keys.length * cell, height: queries.length * cell };
   const width = Math.ceil(Math.max(left + grid.width, 20 + 8 * title.length) + 12);
   const height = Math.ceil(top + grid.height + 12);
-  const most = mapMost(values);
-  const hatch = freshId("hatch");
-  const text = (x, y, content, more) => svg("text", { x, y, fill: tokenColour("--ink"), "font-size": font,
+  const [most, hatch] = [mapMost(values), freshId("hatch")];
+  const text = (x, y, content, more) => svg("text", { x, y, fill: "--ink", "font-size": font,
     text: content, ...more });
-  const small = { fill: tokenColour("--faint"), "font-size": 12 };
+  const small = { fill: "--faint", "font-size": 12 };
   const shared = { width: cell, height: cell };
   const cells = upTo(values.length).map((place) => {
     const [row, column] = [Math.floor(place / keys.length), place % keys.length];
     const fill = hidden(row, column) ? `url(#${hatch})` : `rgb(${heatColour(values[place] / most).join()})`;
     return svg("rect", { x: left + column * cell, y: top + row * cell, ...shared, fill });
   });
-  const frame = svg("rect", { ...shared, fill: "none", stroke: tokenColour("--warn"), "stroke-width": 3,
+  const frame = svg("rect", { ...shared, fill: "none", stroke: "--warn", "stroke-width": 3,
     visibility: "hidden" });
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "large-map",
     "font-family": "system-ui, sans-serif", "aria-hidden": "true" },
-  hatched(hatch), svg("rect", { width, height, fill: tokenColour("--card") }),
+  hatched(hatch), svg("rect", { width, height, fill: "--card" }),
   text(10, 20, title, { "font-size": 14, "font-weight": 600 }), text(left, 42, `${axes[1]} →`, small),
   text(14, top + grid.height, `← ${axes[0]}`, { ...small, transform: `rotate(-90 14 ${top + grid.height})` }), ...cells,
   ...queries.map((name, row) => text(left - 6, top + (row + 0.5) * cell + font * 0.35, name, { "text-anchor": "end" })),
   ...keys.map((name, column) => text(0, 0, name, {
     transform: `translate(${left + (column + 0.5) * cell + font * 0.35} ${top - 6}) rotate(-90)` })),
-  svg("rect", { ...grid, fill: "none", stroke: tokenColour("--line") }), frame);
+  svg("rect", { ...grid, fill: "none", stroke: "--line" }), frame);
   picture.style.setProperty("--natural", `${width}px`);
 
   const says = createReadout("Point at a cell, or focus the map and use the arrow keys.");
   const node = element("div", { class: "large-map-frame scroll", tabindex: 0, role: "group",
     "aria-label": `${title}. Arrow keys read out one cell after another.` }, picture);
   cellCursor(node, picture, { grid, rows: queries.length, columns: keys.length }, (row, column) => {
-    frame.setAttribute("visibility", "visible");
-    frame.setAttribute("x", left + column * cell);
-    frame.setAttribute("y", top + row * cell);
+    const place = { visibility: "visible", x: left + column * cell, y: top + row * cell };
+    for (const [name, value] of Object.entries(place)) frame.setAttribute(name, value);
     says.textContent = hidden(row, column)
       ? `${queries[row]} must not look at ${keys[column]}: it comes later (look-ahead mask).`
       : `${queries[row]} looks at ${keys[column]}: ${percent(values[row * keys.length + column])}`;
@@ -169,13 +164,12 @@ export function cellCursor(node, picture, { grid, rows, columns }, onmove) {
     const down = ((event.clientY - box.top) / box.height * all.height - y) / height;
     if (across >= 0 && down >= 0 && across < 1 && down < 1) move(Math.floor(down * rows), Math.floor(across * columns));
   });
-  node.addEventListener("keydown", (event) => {
+  node.onkeydown = (event) => { // of the picture that is shown now
     const step = arrowStep(event);
     if (!step) return;
     event.preventDefault();
-    if (place) move(place[0] + step[0], place[1] + step[1]);
-    else move(0, 0);
-  });
+    move(...place ? place.map((at, axis) => at + step[axis]) : [0, 0]);
+  };
 }
 
 // The scale below maps: from nothing to the strongest, and the mask where there is one.

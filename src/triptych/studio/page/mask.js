@@ -10,8 +10,7 @@ const MASK_PARTS = {
 // onchange(whether anything is hidden); read() -> the fields of a request.
 export function createMask({ announce, onchange }) {
   let picture = blankPicture(28, 28, 1, 0);
-  let mask = new Uint8Array(0);
-  let before = mask; // the mask where a rectangle began
+  let [mask, before] = [new Uint8Array(0), null]; // before: the mask where a rectangle began
   const tool = segmented({ label: "Mask", value: "brush",
     options: { brush: "Brush", box: "Rectangle", rubber: "Rubber" } });
   const reach = number({ label: "Brush", value: 4, min: 1, max: 16 });
@@ -61,8 +60,7 @@ export function createMask({ announce, onchange }) {
         ...Object.entries(MASK_PARTS).map(([name, part]) => action(name, () => hide(part), { class: "quiet" }))),
       faint("The checkerboard is hidden: the model fills it in, and leaves every other pixel as it is. Drop a " +
         "picture of your own anywhere here.", "small"))),
-    render,
-    focus: () => board.node.focus(),
+    render, focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture), hidden: base64Of(mask) }),
     set(now, hidden = null) {
       picture = now;

@@ -1,5 +1,5 @@
 // Notes: a piano roll that is edited, composed, continued, harmonized and filled in, played, and looked into.
-import { bytesOf, canonical, isAbort } from "./api.js";
+import { bytesOf, canonical } from "./api.js";
 import { createCloser } from "./closer.js";
 import { createKeys } from "./keys.js";
 import { barTicks, cleared, lockedCells, openCells, openSpans, pieceOf, placeName, VOICES } from "./piece.js";
@@ -7,8 +7,8 @@ import { withCells, writtenPiece } from "./piece.js";
 import { createRoll } from "./roll.js";
 import { drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
 import { createPlayer, secondsOf } from "./sound.js";
-import { action, capital, check, choice, download, element, folded, inBar, notice, number } from "./widgets.js";
-import { panelHead, resultFooter, saveButtons, segmented, svg, tokenColour, upTo } from "./widgets.js";
+import { action, capital, check, choice, createTurn, download, element, folded, inBar, notice } from "./widgets.js";
+import { number, panelHead, resultFooter, saveButtons, segmented, svg, upTo } from "./widgets.js";
 
 const NOTES_VERBS = { compose: "Compose", continue: "Continue", harmonize: "Harmonize", infill: "Fill in what's open" };
 const NOTES_EMPTY = { kind: "chorale", steps: 64, notes: [] };
@@ -18,19 +18,19 @@ const NOTES_PAST = 200; // steps that can be undone
 export function mountNotes(panel, { api, facts, route, announce }) {
   let state = { piece: pieceOf(NOTES_EMPTY), open: [], about: null, take: null };
   let takes = [];
-  let running = null; // an AbortController while models write
   const [past, future] = [[], []];
   const piano = () => state.piece.kind === "performance";
   const namesOf = (task) => facts.models.filter((one) => one.task === task).map((one) => one.name);
   const nameOf = (task) => namesOf(task)[0] ?? null;
 
-  // -- parts ---------------------------------------------------------------------------------------------------------
   const status = notice();
+  const writing = createTurn(status.fail, () => status.say("Stopped."));
+  const opening = createTurn(status.fail); // a file that is read or saved
   const player = createPlayer({ onstate: playing });
   const keys = createKeys({ touch: player.touch, announce, onnotes: played });
   const roll = createRoll({
     announce, onseek: seek, onplay: toggle,
-    onedit: (piece, open) => { if (!running) change({ ...state, piece, open }); },
+    onedit: (piece, open) => { if (!writing.busy) change({ ...state, piece, open }); },
     onpoint: (place) => closer.point(place), onspan: () => { spoken(); looped(); },
     onhear: ({ pitch, voice, velocity }) => player.touch(pitch, { voice, velocity, seconds: 0.35 }),
     onvoice: (voice) => { voices.value = String(voice); spoken(); announce(VOICES[voice]); },
@@ -48,7 +48,7 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   const drawing = drawSettings();
   const verbs = Object.fromEntries(Object.entries(NOTES_VERBS).map(([verb, text]) =>
     [verb, action(text, () => ask(verb))]));
-  const stop = action("Stop", () => running?.abort(), { hidden: true });
+  const stop = action("Stop", writing.stop, { hidden: true });
   const listen = action("Play on the computer's keys", () => listening(!keys.on), { "aria-pressed": "false" });
   const opener = fileInput({ label: "Open a MIDI or MusicXML file", accept: ".mid,.midi,.kar,.xml,.musicxml,.mxl",
     area: panel, onfile: read });
@@ -76,7 +76,6 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     tempo.node];
   const footer = element("div");
 
-  // -- the piece and its history -------------------------------------------------------------------------------------
   function change(now, remember = true) {
     if (remember) {
       past.push(state);
@@ -88,7 +87,7 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   }
 
   function travel(from, to, said) {
-    if (!from.length || running) return;
+    if (!from.length || writing.busy) return;
     to.push(state);
     state = from.pop();
     shown();
@@ -115,8 +114,8 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     for (const name of about?.files ?? []) saves.push(action(`Save ${name} (what was given)`,
       () => save("mid", about.settings.piece, name), { class: "quiet" }));
     footer.replaceChildren(resultFooter(!about ? { model: "none yet: these notes are yours", saves }
-      : { model: about.model, seed: about.seed, settings: factsOf(about.settings), command: about.command,
-        address: route.address(about.verb, about.settings), saves }));
+      : { ...about, settings: factsOf(about.settings), saves,
+        address: () => route.address(about.verb, about.settings) }));
   }
 
   function enabled() {
@@ -129,12 +128,12 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     const best = piano() ? (notes.length && !about ? "continue" : "compose")
       : tune ? "harmonize" : can.infill && notes.length ? "infill" : "compose";
     for (const [verb, button] of Object.entries(verbs)) {
-      button.disabled = running !== null || !can[verb];
+      button.disabled = writing.busy || !can[verb];
       button.classList.toggle("primary", verb === best);
     }
-    stop.hidden = running === null;
-    undo.disabled = !past.length || running !== null;
-    redo.disabled = !future.length || running !== null;
+    stop.hidden = !writing.busy;
+    undo.disabled = !past.length || writing.busy;
+    redo.disabled = !future.length || writing.busy;
   }
 
   // Lock (0) or open (1) the chosen voices in the span, or in the whole piece; and take their notes away.
@@ -153,7 +152,6 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     where.textContent = `${VOICES[voices.value] ?? "all voices"}, ${span}:`;
   }
 
-  // -- playing -------------------------------------------------------------------------------------------------------
   function toggle() {
     if (player.playing()) return player.pause();
     roll.set({ passages: [] });
@@ -184,7 +182,6 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   function looped() { player.loop(loop.value ? roll.span ?? whole() : null); }
   function whole() { return { from: 0, until: state.piece.length }; }
 
-  // -- asking the models ---------------------------------------------------------------------------------------------
   function bodyOf(verb, take) {
     const { piece, open } = state;
     const length = piano() ? { seconds: seconds.value } : { steps: bars.value * barTicks(piece) };
@@ -204,33 +201,24 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   }
 
   async function start(verb, bodies) {
-    running?.abort();
-    const own = running = new AbortController();
-    const before = state;
     player.pause();
     listening(false);
-    takes = bodies.map((body) => ({ verb, body, node: element("div") }));
+    const own = takes = bodies.map((body) => ({ verb, body, node: element("div") }));
     strip.replaceChildren(...takes.map((take) => take.node));
     status.busy(`${NOTES_VERBS[verb]}: the model is writing …`);
+    const run = writing.run(async (signal) => {
+      const ends = await Promise.allSettled(own.map((take, place) => follow(take, place, signal)));
+      const failed = ends.find(({ reason }) => reason);
+      if (failed) throw failed.reason;
+      status.say([...new Set(own.flatMap((take) => take.about.words))].join(" ") ||
+        (own.length > 1 ? "Choose a take; Undo brings back what was there before." : ""));
+      announce(`${NOTES_VERBS[verb]}: ${own.length} take${own.length > 1 ? "s" : ""} ready`);
+    });
     enabled();
-    const failed = [];
-    await Promise.all(takes.map((take, place) => follow(take, place, own.signal).catch((error) => {
-      if (!isAbort(error)) failed.push(error);
-      take.node.remove();
-    })));
-    if (running !== own) return;
-    running = null;
-    state = before;
-    takes = takes.filter((take) => take.about?.piece);
-    if (failed.length) status.fail(failed[0]);
-    else if (!takes.length) status.say("Stopped.");
-    else {
-      status.say([...new Set(takes.flatMap((take) => take.about.words))].join(" ") ||
-        (takes.length > 1 ? "Choose a take; Undo brings back what was there before." : ""));
-      announce(`${NOTES_VERBS[verb]}: ${takes.length} take${takes.length > 1 ? "s" : ""} ready`);
-    }
-    if (takes.length) adopt(takes[0]);
-    else shown();
+    await run;
+    if (takes !== own) return enabled();
+    takes = own.filter((take) => take.about || take.node.remove());
+    return takes.length ? adopt(takes[0]) : shown();
   }
 
   // The first take is seen in the roll while it is written, all of them in their strip.
@@ -241,9 +229,9 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     for await (const { event, data } of api.stream(verb, body, { signal })) {
       if (event === "start" && data.given && !open.length) take.live = pieceOf(data.given);
       if (event === "notes") {
-        const { notes, length } = pieceOf({ kind: take.live.kind, steps: 0, notes: data.notes });
-        const last = notes.reduce((most, note) => Math.max(most, note.end), length);
-        take.live = { ...take.live, notes: [...take.live.notes, ...notes], length: Math.max(take.live.length, last) };
+        const { notes } = pieceOf({ kind: take.live.kind, steps: 0, notes: data.notes });
+        const length = Math.max(take.live.length, ...notes.map((note) => note.end));
+        take.live = { ...take.live, notes: [...take.live.notes, ...notes], length };
       }
       if (event === "done") [take.about, take.live] = [{ ...data, verb }, pieceOf(data.piece)];
       card(take, place);
@@ -263,10 +251,9 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   function small({ notes, length }) {
     const pitches = notes.map((note) => note.pitch);
     const [low, high, wide] = [Math.min(48, ...pitches), Math.max(72, ...pitches), 200 / Math.max(length, 32)];
-    const colours = NOTES_ALL.map((voice) => tokenColour(`--series-${voice + 1}`));
     return svg("svg", { viewBox: "0 0 200 60", "aria-hidden": "true", preserveAspectRatio: "none" },
       ...notes.map((note) => svg("rect", { x: wide * note.start, y: 56 * (high - note.pitch) / (high - low), height: 3,
-        width: Math.max(1, wide * (note.end - note.start)), fill: colours[note.voice] })));
+        width: Math.max(1, wide * (note.end - note.start)), fill: `--series-${note.voice + 1}` })));
   }
 
   function adopt(take) {
@@ -277,26 +264,21 @@ export function mountNotes(panel, { api, facts, route, announce }) {
     route.set(verb, about.settings, { push: true });
   }
 
-  // -- files and keys ------------------------------------------------------------------------------------------------
-  async function read(file) {
+  function read(file) {
     status.busy(`Reading ${file.name} …`);
-    try {
+    opening.run(async () => {
       const { piece, words } = await api.upload(`music?kind=${kind.value}`, file);
       give(pieceOf(piece));
       status.say([`${file.name}: ${state.piece.notes.length} notes.`, ...words].join(" "));
       announce(`${file.name} is open`);
-    } catch (error) {
-      status.fail(error);
-    }
+    });
   }
 
-  async function save(format, piece = writtenPiece(state.piece), name = null) {
-    try {
+  function save(format, piece = writtenPiece(state.piece), name = null) {
+    opening.run(async () => {
       const answer = await api.post("export", { piece, format });
       download(name ?? answer.name, new Blob([bytesOf(answer.data)], { type: answer.type }));
-    } catch (error) {
-      status.fail(error);
-    }
+    });
   }
 
   function listening(now) {
@@ -307,7 +289,7 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   }
 
   function played(notes) {
-    const length = notes.reduce((most, note) => Math.max(most, note.end), 0);
+    const length = Math.max(0, ...notes.map((note) => note.end));
     change({ piece: { ...pieceOf({ kind: "performance", notes: [] }), notes, length }, open: [] }, notes.length === 1);
   }
 
@@ -387,7 +369,7 @@ export function mountNotes(panel, { api, facts, route, announce }) {
   }
 
   function hide() {
-    running?.abort();
+    writing.stop();
     player.pause();
     listening(false);
     closer.stop();

@@ -1,6 +1,6 @@
 // A small picture drawn with a palette: pencil, fill, undo.
 import { blankPicture, colourAt, createBoard, writtenPicture } from "./easel.js";
-import { action, element, faint, inBar, segmented, svg } from "./widgets.js";
+import { action, element, faint, inBar, segmented, svg, upTo } from "./widgets.js";
 
 const PALETTE = { black: "#000000", grey: "#6b6f76", "light grey": "#c9ccd1", white: "#ffffff", red: "#c62f2f",
   orange: "#ef8a2c", yellow: "#ffd23f", cream: "#f7e7b5", green: "#3f9b4b", "light green": "#a6d96a", blue: "#1f6fb5",
@@ -51,9 +51,8 @@ export function createPalette({ announce, onchange }) {
 
   function render() {
     const { height, width } = picture;
-    const lines = Array.from({ length: width - 1 }, (_, one) => `M${one + 1} 0V${height}`).join("") +
-      Array.from({ length: height - 1 }, (_, one) => `M0 ${one + 1}H${width}`).join("");
-    board.show(picture, { drawn: [svg("path", { class: "board-lines", d: lines })] });
+    const [down, across] = [upTo(width).map((x) => `M${x} 0V${height}`), upTo(height).map((y) => `M0 ${y}H${width}`)];
+    board.show(picture, { drawn: [svg("path", { class: "board-lines", d: [...down, ...across].join("") })] });
     undo.disabled = !past.length;
     onchange(true);
   }
@@ -64,13 +63,8 @@ export function createPalette({ announce, onchange }) {
       inBar(tool.node, undo, action("Clear", clear)),
       faint("Draw a small picture, or drop one anywhere here: the model invents the details of a large one that " +
         "becomes yours again when it is shrunk.", "small"))),
-    render,
-    focus: () => board.node.focus(),
+    render, focus: () => board.node.focus(),
     read: () => ({ picture: writtenPicture(picture) }),
-    set(now) {
-      past.length = 0;
-      picture = now;
-      render();
-    },
+    set(now) { past.length = 0; picture = now; render(); },
   };
 }

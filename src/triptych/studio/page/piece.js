@@ -11,8 +11,7 @@ export function pieceOf(given) {
       const start = Math.round(onset * PIECE_MILLI);
       return { start, end: start + Math.max(1, Math.round(duration * PIECE_MILLI)), pitch, velocity, voice: 0 };
     });
-    const last = notes.reduce((most, note) => Math.max(most, note.end), 0);
-    const length = Math.max(last, Math.round((given.seconds ?? 0) * PIECE_MILLI));
+    const length = Math.max(Math.round((given.seconds ?? 0) * PIECE_MILLI), ...notes.map((note) => note.end));
     return { kind: "performance", notes, length, voices: ["piano"], tempo: 60, resolution: PIECE_MILLI, pickup: 0 };
   }
   const notes = given.notes.map(([start, end, pitch, voice]) => ({ start, end, pitch, velocity: 80, voice }));
@@ -22,15 +21,14 @@ export function pieceOf(given) {
 
 // The API's form, notes in its order.
 export function writtenPiece(piece) {
-  const notes = [...piece.notes].sort((one, other) => one.start - other.start || one.end - other.end ||
-    one.pitch - other.pitch || one.voice - other.voice);
-  const { kind, length, tempo, pickup, metre, key } = piece;
+  const { kind, length, tempo, pickup, metre, key, notes } = piece;
   if (kind === "performance") {
-    return { kind, seconds: length / PIECE_MILLI, notes: piece.notes.map(({ start, end, pitch, velocity }) =>
+    return { kind, seconds: length / PIECE_MILLI, notes: notes.map(({ start, end, pitch, velocity }) =>
       [start / PIECE_MILLI, pitch, velocity, (end - start) / PIECE_MILLI]) };
   }
-  return { kind, steps: length, tempo, pickup, metre, key,
-    notes: notes.map((note) => [note.start, note.end, note.pitch, note.voice]) };
+  const plain = notes.map((note) => [note.start, note.end, note.pitch, note.voice]);
+  plain.sort((one, other) => one.map((value, place) => value - other[place]).find(Boolean) ?? 0);
+  return { kind, steps: length, tempo, pickup, metre, key, notes: plain };
 }
 
 export function barTicks(piece) {
@@ -56,9 +54,7 @@ export function placeName(piece, tick) {
 }
 
 export function isBlack(pitch) { return [1, 3, 6, 8, 10].includes(pitch % 12); }
-
 export function pitchName(pitch) { return `${PIECE_NAMES[pitch % 12]}${Math.floor(pitch / 12) - 1}`; }
-
 export function noteName(piece, note) {
   const length = piece.kind === "performance" ? `${((note.end - note.start) / PIECE_MILLI).toFixed(2)} s`
     : `${note.end - note.start} sixteenth${note.end - note.start > 1 ? "s" : ""}`;
@@ -87,8 +83,6 @@ export function openCells(piece) {
   return VOICES.map((_, voice) => new Uint8Array(piece.length).fill(
     piece.notes.length > 0 && piece.notes.every((note) => note.voice !== voice) ? 1 : 0));
 }
-
-// All of them locked.
 export function lockedCells(piece) { return openCells(piece).map((row) => row.fill(0)); }
 
 // The same with a span opened (1) or locked (0), as long as the piece: what is added at the end is open.

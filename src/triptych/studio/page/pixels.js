@@ -1,12 +1,12 @@
 // Pixels: paint by class, complete what a mask opens, enlarge a drawing, and look at what a pixel looked at.
-import { bytesOf, isAbort } from "./api.js";
-import { blankPicture, base64Of, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
+import { bytesOf } from "./api.js";
+import { blankPicture, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
 import { createGaze } from "./gaze.js";
 import { createMask } from "./mask.js";
 import { createPalette } from "./palette.js";
 import { drawSettings, factsOf, fileInput, optionsOf } from "./settings.js";
-import { action, choice, element, folded, inBar, notice, number, panelHead, resultFooter } from "./widgets.js";
-import { saveButtons, segmented } from "./widgets.js";
+import { action, choice, createTurn, element, folded, inBar, notice, number, panelHead } from "./widgets.js";
+import { resultFooter, saveButtons, segmented } from "./widgets.js";
 
 const PIXELS_TASKS = {
   paint: { verb: "Paint", noun: "picture", count: 8, label: "Picture of" },
@@ -16,29 +16,28 @@ const PIXELS_TASKS = {
 const PIXELS_FRAMES = 60; // of a recorded answer that is shown as if it were made now
 
 export function mountPixels(panel, { api, facts, route, announce }) {
-  let running = null; // an AbortController while a model draws
-  let paused = null; // {promise, resolve} while nothing is shown of what comes
   const forms = {}; // of each task: controls, what is given, what was made
   const gaze = createGaze({ api, announce });
-  const status = notice();
-  const body = element("div");
+  const [status, body] = [notice(), element("div")];
   const task = segmented({ label: "What to do", value: "paint", onchange: open,
     options: Object.fromEntries(Object.entries(PIXELS_TASKS).map(([value, { verb }]) => [value, verb])) });
   const opener = fileInput({ label: "Open a picture", accept: "image/*", area: panel, onfile: read });
   const modelOf = (name) => facts.models.find((one) => one.name === name);
 
-  // -- forms ------------------------------------------------------------------------------------------------------
   function formOf(name) {
     const { verb, noun, count, label, easel } = PIXELS_TASKS[name];
     const names = facts.models.filter((one) => one.task === name).map((one) => one.name);
-    const form = { name, noun, status: notice(), drawing: drawSettings(), made: [], answer: null, chosen: 0,
-      can: !easel, // whether there is something to ask about
+    const status = notice();
+    const form = { name, noun, status, turn: createTurn(status.fail, () => status.say("Stopped.")), made: [], chosen: 0,
+      opening: createTurn(status.fail), // an example or a file
+      drawing: drawSettings(), can: !easel, // whether there is something to ask about
+      paused: null, // {promise, resolve} while nothing is shown of what comes
       model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
       label: choice({ label }),
       count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
       go: action(verb, () => ask(form), { class: "primary" }),
       pause: action("Pause", () => pause(form), { hidden: true }),
-      stop: action("Stop", () => running?.abort(), { hidden: true }),
+      stop: action("Stop", () => form.turn.stop(), { hidden: true }),
       results: element("div", { class: "pictures", role: "group", "aria-label": "Results" }),
       one: element("p", { class: "one" }), footer: element("div") };
     form.easel = easel?.({ announce, onchange: (can) => { form.can = can; enabled(form); } });
@@ -47,7 +46,7 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     form.node = element("div", {}, element("div", { class: "card" }, inBar(form.label.node, form.count.node, form.go,
       form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
         action(`Example ${place + 1}`, () => fill(form, one), { class: "quiet" }))),
-    folded("More settings", inBar(form.model.node, ...form.drawing.nodes)), form.status.node),
+    folded("More settings", inBar(form.model.node, ...form.drawing.nodes)), status.node),
     form.easel?.node, form.output);
     return form;
   }
@@ -58,27 +57,25 @@ export function mountPixels(panel, { api, facts, route, announce }) {
   }
 
   // A picture to begin with, in the size that the model reads; until it or another one is there, there is no easel.
-  async function begin(form) {
+  function begin(form) {
     if (!form.easel) return;
-    const asked = form.beginning = form.model.value;
     form.easel.node.hidden = true;
     form.can = false;
     enabled(form);
-    try {
-      const { picture } = await api.post("example", { model: asked });
-      if (form.beginning === asked) give(form, pixelsOf(picture));
-    } catch (error) {
-      if (form.beginning === asked) form.status.fail(error);
-    }
+    form.opening.run(async (signal) =>
+      give(form, pixelsOf((await api.post("example", { model: form.model.value }, { signal })).picture)));
   }
 
   function give(form, picture, hidden = null) {
-    form.beginning = null;
+    form.opening.stop();
     form.easel.node.hidden = false;
     form.easel.set(picture, hidden);
   }
 
-  function enabled(form) { form.go.disabled = !form.can || running !== null; }
+  function enabled({ go, pause: hold, stop, can, turn: { busy } }) {
+    go.disabled = !can || busy;
+    hold.hidden = stop.hidden = !busy;
+  }
 
   function fill(form, given, more = { seed: null }) {
     if (modelOf(given.model)) form.model.value = given.model;
@@ -102,49 +99,38 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     start(form, api.recorded && JSON.stringify(now) === form.filled ? form.example : now);
   }
 
-  // -- making pictures --------------------------------------------------------------------------------------------
   function pause(form) {
-    paused?.resolve();
-    paused = paused ? null : Promise.withResolvers();
-    form.pause.textContent = paused ? "Go on" : "Pause";
+    form.paused?.resolve();
+    form.paused = form.paused ? null : Promise.withResolvers();
+    form.pause.textContent = form.paused ? "Go on" : "Pause";
   }
 
-  function busy(form, on) {
-    enabled(form);
-    form.pause.hidden = form.stop.hidden = !on;
-  }
-
-  async function start(form, request) {
-    running?.abort();
-    const own = running = new AbortController();
-    own.signal.addEventListener("abort", () => paused?.resolve());
-    paused = null;
-    form.pause.textContent = "Pause";
-    busy(form, true);
-    form.status.busy("The model draws, one position after another …");
-    try {
-      await follow(form, request, own.signal);
-      form.status.clear();
-      announce(`${form.made.length} ${form.noun}${form.made.length > 1 ? "s" : ""} ready`);
-    } catch (error) {
-      if (isAbort(error)) form.status.say("Stopped.");
-      else form.status.fail(error);
-    }
-    if (running !== own) return;
-    running = paused = null;
-    busy(form, false);
+  async function held(form, signal) {
+    await Promise.race([form.paused?.promise, new Promise((resolve) => { signal.onabort = resolve; })]);
+    signal.throwIfAborted();
   }
 
   // Pictures as they come: what is not made yet is a checkerboard.
-  async function follow(form, request, signal) {
-    let going = null;
-    for await (const { event, data } of slowly(api.stream(form.name, request, { signal }))) {
-      await paused?.promise;
-      signal.throwIfAborted();
-      if (event === "start") going = begun(form, data);
-      else if (event === "pixels") going(data.first, bytesOf(data.values));
-      else if (event === "done") finish(form, data);
-    }
+  async function start(form, request) {
+    if (form.paused) pause(form);
+    form.status.busy("The model draws, one position after another …");
+    const run = form.turn.run(async (signal) => {
+      let going = null;
+      for await (const { event, data } of api.stream(form.name, request, { signal })) {
+        await held(form, signal);
+        if (event === "start") going = begun(form, data);
+        else if (event === "pixels") going(data.first, bytesOf(data.values));
+        else if (event === "done") {
+          if (api.recorded) await replay(form, data, going, signal);
+          finish(form, data);
+        }
+      }
+      form.status.clear();
+      announce(`${form.made.length} ${form.noun}${form.made.length > 1 ? "s" : ""} ready`);
+    });
+    enabled(form);
+    await run;
+    enabled(form);
   }
 
   // Canvases for the pictures of an answer; gives what draws tokens of all pictures from the `first` one on.
@@ -178,29 +164,24 @@ export function mountPixels(panel, { api, facts, route, announce }) {
   }
 
   // A recorded answer comes at once: it is shown in the order in which it was made.
-  async function* slowly(events) {
-    for await (const { event, data } of events) {
-      if (api.recorded && event === "done" && matchMedia("(prefers-reduced-motion: no-preference)").matches) {
-        const places = new Uint32Array(bytesOf(data.order).buffer);
-        const all = data.pictures.map((picture) => bytesOf(picture.data));
-        const step = Math.ceil(places.length / PIXELS_FRAMES);
-        for (let first = 0; first < places.length; first += step) {
-          const values = all.flatMap((bytes) => [...places.subarray(first, first + step)].map((at) => bytes[at] ?? 0));
-          yield { event: "pixels", data: { first, values: base64Of(values) } };
-          await new Promise((resolve) => { setTimeout(resolve, 25); });
-        }
-      }
-      yield { event, data };
+  async function replay(form, { order, pictures }, going, signal) {
+    if (!matchMedia("(prefers-reduced-motion: no-preference)").matches) return;
+    const [places, all] = [new Uint32Array(bytesOf(order).buffer), pictures.map(({ data }) => bytesOf(data))];
+    const step = Math.ceil(places.length / PIXELS_FRAMES);
+    for (let first = 0; first < places.length; first += step) {
+      going(first, all.flatMap((bytes) => [...places.subarray(first, first + step)].map((at) => bytes[at] ?? 0)));
+      await new Promise((resolve) => { setTimeout(resolve, 25); });
+      await held(form, signal);
     }
   }
 
   function finish(form, answer) {
-    const { settings, model, seed, command, files } = answer;
+    const { settings, files } = answer;
     Object.assign(form, { answer, made: answer.pictures.map(pixelsOf) });
     form.results.replaceChildren(...form.made.map((picture, place) =>
       pictureButton(form, place, pictureCanvas(picture), () => choose(form, place))));
-    form.footer.replaceChildren(resultFooter({ model, seed, settings: factsOf(settings), command,
-      address: route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
+    form.footer.replaceChildren(resultFooter({ ...answer, settings: factsOf(settings),
+      address: () => route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
     route.set(form.name, settings, { push: true });
     choose(form, 0);
   }
@@ -228,32 +209,30 @@ export function mountPixels(panel, { api, facts, route, announce }) {
   }
 
   function onward(picture, label) {
-    task.value = "complete";
     open("complete");
     forms.complete.label.value = label ?? "";
     give(forms.complete, picture);
     forms.complete.easel.focus();
   }
 
-  // -- the panel --------------------------------------------------------------------------------------------------
-  async function read(file) {
+  function read(file) {
     const name = task.value === "paint" ? "complete" : task.value;
     const form = forms[name];
     if (!form) return;
-    if (name !== task.value) open(task.value = name);
+    if (name !== task.value) open(name);
     form.status.busy(`Reading ${file.name} …`);
-    try {
+    form.opening.run(async () => {
       const { picture, words } = await api.upload(`picture?model=${encodeURIComponent(form.model.value)}`, file);
       give(form, pixelsOf(picture));
       form.status.say([`${file.name} is open.`, ...words].join(" "));
-    } catch (error) {
-      form.status.fail(error);
-    }
+    });
   }
 
+  function stop() { for (const { turn } of Object.values(forms)) turn.stop(); }
+
   function open(name) {
-    const form = forms[name];
-    running?.abort();
+    const form = forms[task.value = name];
+    stop();
     gaze.clear();
     if (form.easel) form.go.after(opener);
     body.replaceChildren(form.node);
@@ -275,15 +254,12 @@ export function mountPixels(panel, { api, facts, route, announce }) {
   return {
     show(request) {
       const name = request?.endpoint ?? task.value;
+      status.clear();
       if (!(name in forms)) return status.say("No model for this is here: start the studio with --model.");
-      open(task.value = name);
-      if (!request) return undefined;
-      fill(forms[name], request.body, {});
-      return start(forms[name], request.body);
+      open(name);
+      if (request) fill(forms[name], request.body, {});
+      return request && start(forms[name], request.body);
     },
-    hide() {
-      running?.abort();
-      gaze.stop();
-    },
+    hide() { stop(); gaze.stop(); },
   };
 }

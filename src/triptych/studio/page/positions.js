@@ -1,23 +1,20 @@
 // Sinusoidal positions as a picture: a row a position, a column a dimension, and the wave of the column pointed at.
 import { bytesOf } from "./api.js";
 import { cellCursor, heatCanvas, signedColour } from "./maps.js";
-import { card, createReadout, element, faint, notice, saveButtons, svg, tokenColour, upTo } from "./widgets.js";
+import { card, createReadout, createTurn, element, faint, notice, saveButtons, svg, upTo } from "./widgets.js";
 
 const POSITIONS_SHOWN = 64;
 
 export function createPositions(api) {
   const frame = element("div", { class: "positions-frame", tabindex: 0, role: "group",
     "aria-label": "Sinusoidal positions. Arrow keys read out one value after another." });
-  const wave = element("div", { class: "wave" });
-  const says = createReadout();
-  const saves = element("div");
-  const status = notice();
+  const [wave, saves] = [element("div", { class: "wave" }), element("div")];
+  const [says, status] = [createReadout(), notice()];
   const node = card("How it knows where a word is",
     faint("Attention alone does not see order. So to each word's vector a pattern of its position is added: waves, " +
       "quick ones in the first dimensions, ever slower ones in the later. A row is a position, a column a " +
       "dimension; blue is +1, orange −1."), status.node, frame, says, wave, saves);
-  let answer = null;
-  let chosen = [10, 8];
+  let [answer, chosen] = [null, [10, 8]];
 
   function draw() {
     if (!answer) return;
@@ -39,9 +36,9 @@ export function createPositions(api) {
       marker.style.setProperty("--at", dimension);
       const points = upTo(length).map((row) => `${row * 8 + 4},${height(row, dimension)}`).join(" ");
       wave.replaceChildren(svg("svg", { viewBox: `0 0 ${length * 8} 80`, "aria-hidden": "true" },
-        svg("path", { d: `M0 40H${length * 8}`, stroke: tokenColour("--line") }),
-        svg("polyline", { points, fill: "none", stroke: tokenColour("--accent"), "stroke-width": 2 }),
-        svg("circle", { cx: position * 8 + 4, cy: height(position, dimension), r: 5, fill: tokenColour("--warn") })));
+        svg("path", { d: `M0 40H${length * 8}`, stroke: "--line" }),
+        svg("polyline", { points, fill: "none", stroke: "--accent", "stroke-width": 2 }),
+        svg("circle", { cx: position * 8 + 4, cy: height(position, dimension), r: 5, fill: "--warn" })));
     };
     cellCursor(frame, canvas, { rows: length, columns: width }, read);
     read(...chosen);
@@ -54,14 +51,10 @@ export function createPositions(api) {
   document.addEventListener("themechange", draw);
   return {
     node,
-    async show(width) {
-      try {
-        answer = await api.post("positions", { length: POSITIONS_SHOWN, width });
-        chosen[1] = Math.min(chosen[1], width - 1);
-        draw();
-      } catch (error) {
-        status.fail(error);
-      }
-    },
+    show: (width) => createTurn(status.fail).run(async () => {
+      answer = await api.post("positions", { length: POSITIONS_SHOWN, width });
+      chosen[1] = Math.min(chosen[1], width - 1);
+      draw();
+    }),
   };
 }

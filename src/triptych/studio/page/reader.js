@@ -1,41 +1,32 @@
 // The page of the API: the description in openapi.json as headings and tables.
+import { element, tableOf } from "./widgets.js";
 
-function made(tag, text, ...children) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  element.append(...children);
-  return element;
-}
-
-function kindOf(field) {
-  const { description, default: _, ...kind } = field;
+function kindOf({ description, default: _, ...kind }) {
   return JSON.stringify(kind).replaceAll("#/components/schemas/", "");
 }
 
-function tableOf(body) {
-  const head = made("tr", "", ...["field", "default", "values"].map((name) => made("th", name)));
-  const rows = Object.entries(body.properties).map(([name, field]) => {
-    const usual = body.required.includes(name) ? "required" : JSON.stringify(field.default ?? null);
-    return made("tr", "", ...[name, usual, kindOf(field)].map((text) => made("td", "", made("code", text))));
-  });
-  return made("table", "", head, ...rows);
+function fieldsOf({ properties, required }) {
+  return tableOf(["field", "default", "values"], Object.entries(properties).map(([name, field]) => {
+    const usual = required.includes(name) ? "required" : JSON.stringify(field.default ?? null);
+    return element("tr", {}, ...[name, usual, kindOf(field)].map((text) =>
+      element("td", {}, element("code", { text }))));
+  }));
 }
 
-const answer = await (await fetch("/api/openapi.json")).json();
+const { info, paths, components: { schemas } } = await (await fetch("/api/openapi.json")).json();
 const page = document.getElementById("api");
-page.append(made("p", answer.info.description));
-for (const [path, methods] of Object.entries(answer.paths)) {
-  for (const [method, operation] of Object.entries(methods)) {
-    page.append(made("h2", "", made("code", `${method.toUpperCase()} ${path}`)), made("p", operation.summary));
-    const kind = operation.requestBody?.content?.["application/json"]?.schema ?? {};
-    for (const one of kind.anyOf ?? [kind]) {
-      const name = one.$ref?.split("/").at(-1);
-      if (name) page.append(tableOf(answer.components.schemas[name]));
-    }
+page.append(element("p", { text: info.description }));
+for (const [path, methods] of Object.entries(paths)) {
+  for (const [method, { summary, requestBody }] of Object.entries(methods)) {
+    page.append(element("h2", {}, element("code", { text: `${method.toUpperCase()} ${path}` })),
+      element("p", { text: summary }));
+    const kind = requestBody?.content?.["application/json"]?.schema ?? {};
+    const names = (kind.anyOf ?? [kind]).map(({ $ref }) => $ref?.split("/").at(-1));
+    page.append(...names.filter(Boolean).map((name) => fieldsOf(schemas[name])));
   }
 }
-page.append(made("h2", "Parts of requests"));
+page.append(element("h2", { text: "Parts of requests" }));
 for (const name of ["PlainPicture", "Chorale", "Played", "PlainKey"]) {
-  page.append(made("h3", name), made("p", answer.components.schemas[name].description),
-    tableOf(answer.components.schemas[name]));
+  const { description: text } = schemas[name];
+  page.append(element("h3", { text: name }), element("p", { text }), fieldsOf(schemas[name]));
 }

@@ -1,13 +1,12 @@
 // The piano roll that is an editor: draw, move, lengthen and erase notes by pointer or keys, choose a span, see arcs.
 import { barsOf, barTicks, isBlack, noteName, openSpans, pitchName, placeName, withCells, withNote } from "./piece.js";
-import { element, freshId, svg, tokenColour, upTo } from "./widgets.js";
+import { arrowStep, element, freshId, svg, upTo } from "./widgets.js";
 
 const ROLL_RULER = 24; // dots
 const ROLL_LANE = 11; // a row a voice: what is locked and what is open
 const ROLL_KEYS = 46; // width of the keys at the left
 const ROLL_EDGE = 8; // dots at the end of a note by which it is made longer
 const ROLL_MOST = 1_024; // sixteenths of a chorale
-const ROLL_INKS = "line faint ink card paper accent warn edge glow series-1 series-2 series-3 series-4".split(" ");
 const ROLL_SIGNS = { "parallel fifths": "5", "parallel octaves": "8", crossing: "×" };
 const ROLL_DASHES = ["", "7 4", "2 4", "9 3 2 3"]; // of the arcs of each head
 const ROLL_HELP = "Arrow keys move the cursor, Page Up and Page Down by a bar. Enter draws a note. Alt with arrow " +
@@ -16,26 +15,25 @@ const ROLL_HELP = "Arrow keys move the cursor, Page Up and Page Down by a bar. E
 
 export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, onvoice, onspan }) {
   let [piece, open, marks, arcs, passages, tool, voice] = [null, [], [], [], [], "draw", 0];
-  let span = null; // {from, until}
-  let zoom = 1;
-  let head = 0; // ticks of the playhead
+  let [span, zoom, head] = [null, 1, 0]; // span: {from, until}; head: ticks of the playhead
   let cell = { tick: 0, pitch: 67 };
   let held = null; // a note in the hand: {note, base}, base being the piece without it
   let pressed = null; // what the pointer does
   let [lowest, highest, row, scale] = [36, 81, 9, 14];
-  let colour = {};
 
   const help = element("p", { class: "hidden-text", id: freshId("help"), text: ROLL_HELP });
   const picture = svg("svg", { class: "roll-picture", tabindex: 0, role: "application", "aria-label": "Piano roll",
-    "aria-roledescription": "piano roll editor", "aria-describedby": help.id });
+    "aria-roledescription": "piano roll editor", "aria-describedby": help.id, onkeydown: typed, onpointerdown: press,
+    onpointermove: drag, onpointerup: release, onpointercancel: () => { held = pressed = null; render(); },
+    onpointerleave: () => { if (!pressed && tool === "look") onpoint(null); },
+    oncontextmenu: (event) => { if (tool === "draw") event.preventDefault(); } });
   const keys = svg("svg", { class: "roll-keys", "aria-hidden": "true" });
-  const playhead = svg("line", { "stroke-width": 2 });
+  const playhead = svg("line", { stroke: "--warn", "stroke-width": 2 });
   const scroller = element("div", { class: "roll-scroll" }, picture);
   const node = element("div", { class: "roll" }, keys, scroller, help);
 
   const plays = () => piece.kind === "performance";
-  const grid = () => (plays() ? 50 : 1);
-  const beat = () => (plays() ? 500 : 16 / piece.metre[1]);
+  const [grid, beat] = [() => (plays() ? 50 : 1), () => (plays() ? 500 : 16 / piece.metre[1])];
   const top = () => ROLL_RULER + (open.length ? open.length * ROLL_LANE + 4 : 0);
   const x = (tick) => tick * scale;
   const y = (pitch) => top() + (highest - pitch) * row;
@@ -45,15 +43,13 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     note.pitch === pitch);
   const initial = (own) => piece.voices[own][0].toUpperCase();
 
-  // -- drawing ----------------------------------------------------------------------------------------------------
   const box = (left, up, width, height, fill, more) => svg("rect", { x: left, y: up, width, height, fill, ...more });
   const path = (d, stroke, more) => svg("path", { d, stroke, fill: "none", ...more });
-  const words = (left, up, text, more) => svg("text", { x: left, y: up, text, fill: colour.faint, "font-size": 11,
+  const words = (left, up, text, more) => svg("text", { x: left, y: up, text, fill: "--faint", "font-size": 11,
     "font-family": "system-ui, sans-serif", ...more });
 
   function render() {
     if (!piece) return;
-    colour = Object.fromEntries(ROLL_INKS.map((name) => [name, tokenColour(`--${name}`)]));
     const pitches = piece.notes.map((note) => note.pitch);
     [lowest, highest, row] = plays() ? [Math.min(48, ...pitches) - 2, Math.max(79, ...pitches) + 2, 7]
       : [Math.min(36, ...pitches), Math.max(81, ...pitches), 9];
@@ -66,18 +62,17 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
       [one.style.width, one.style.height] = [`${wide}px`, `${height}px`];
     }
     playhead.setAttribute("y2", height);
-    playhead.setAttribute("stroke", colour.warn);
     keys.replaceChildren(...keyboard(height));
     picture.replaceChildren(...paper(room, width, height), ...lanes(),
       ...(held ? withNote(held.base, held.note) : piece).notes.flatMap(block), ...marks.flatMap(sign), ...arcs.map(bow),
-      box(x(cell.tick), y(cell.pitch), Math.max(4, x(grid())), row, "none", { class: "roll-cell", stroke: colour.accent,
+      box(x(cell.tick), y(cell.pitch), Math.max(4, x(grid())), row, "none", { class: "roll-cell", stroke: "--accent",
         "stroke-width": 2 }), playhead);
     moveHead();
   }
 
   function keyboard(height) {
     const pitches = upTo(highest - lowest + 1).map((step) => lowest + step);
-    return [box(0, 0, ROLL_KEYS, height, colour.card), ...pitches.map((pitch) => box(ROLL_KEYS - 14, y(pitch), 14, row,
+    return [box(0, 0, ROLL_KEYS, height, "--card"), ...pitches.map((pitch) => box(ROLL_KEYS - 14, y(pitch), 14, row,
       isBlack(pitch) ? "#24282e" : "#f7f6f3", { stroke: "#9a9da2", "stroke-width": 0.5 })),
     ...pitches.filter((pitch) => pitch % 12 === 0).map((pitch) =>
       words(ROLL_KEYS - 18, y(pitch) + row, pitchName(pitch), { "text-anchor": "end" })),
@@ -87,46 +82,44 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
 
   // What lies under the notes: black keys, octaves, beats, bars with their numbers, the span, the end of the piece.
   function paper(room, width, height) {
-    const found = [box(0, 0, width, height, colour.card)];
-    let octaves = "";
+    const found = [box(0, 0, width, height, "--card")];
+    let [octaves, beats] = ["", ""];
     for (let pitch = lowest; pitch <= highest; pitch += 1) {
-      if (isBlack(pitch)) found.push(box(0, y(pitch), width, row, colour.paper));
+      if (isBlack(pitch)) found.push(box(0, y(pitch), width, row, "--paper"));
       if (pitch % 12 === 0) octaves += `M0 ${y(pitch) + row}H${width}`;
     }
-    let beats = "";
     for (let tick = piece.pickup % beat(); tick <= room; tick += beat()) beats += `M${x(tick)} ${top()}V${height}`;
     const bars = barsOf(piece);
     const every = Math.ceil(26 / x(barTicks(piece)));
-    found.push(path(octaves, colour.line), path(beats, colour.line, { "stroke-opacity": 0.5 }),
-      path(bars.map(({ start }) => `M${x(start)} 4V${height}`).join(""), colour.edge, { "stroke-opacity": 0.7 }),
+    found.push(path(octaves, "--line"), path(beats, "--line", { "stroke-opacity": 0.5 }),
+      path(bars.map(({ start }) => `M${x(start)} 4V${height}`).join(""), "--edge", { "stroke-opacity": 0.7 }),
       ...bars.filter(({ number }) => number && number % every === 0).map(({ start, number }) =>
         words(x(start) + 4, 16, plays() ? `${number} s` : number)));
-    const tint = { "fill-opacity": 0.14 };
-    if (span) found.push(box(x(span.from), 0, x(span.until - span.from), height, colour.accent, tint));
+    if (span) found.push(box(x(span.from), 0, x(span.until - span.from), height, "--accent", { "fill-opacity": 0.14 }));
     passages.forEach(({ from, until }, place) => found.push(
-      box(x(from), top(), x(until - from), height - top(), colour.glow, { "fill-opacity": 0.55 }),
-      words(x(from) + 4, top() + 14, "AB"[place], { fill: colour.ink, "font-weight": 700 })));
-    return [...found, path(`M${x(piece.length)} 0V${height}`, colour.ink, { "stroke-width": 2 })];
+      box(x(from), top(), x(until - from), height - top(), "--glow", { "fill-opacity": 0.55 }),
+      words(x(from) + 4, top() + 14, "AB"[place], { fill: "--ink", "font-weight": 700 })));
+    return [...found, path(`M${x(piece.length)} 0V${height}`, "--ink", { "stroke-width": 2 })];
   }
 
   function lanes() {
     const hatch = svg("pattern", { id: "roll-open", width: 5, height: 5, patternUnits: "userSpaceOnUse",
-      patternTransform: "rotate(45)" }, box(0, 0, 2, 5, colour.accent));
+      patternTransform: "rotate(45)" }, box(0, 0, 2, 5, "--accent"));
     const bar = (own, from, until, fill, more) =>
       box(x(from), ROLL_RULER + own * ROLL_LANE, x(until - from), ROLL_LANE - 2, fill, more);
-    return [svg("defs", {}, hatch), ...open.map((_, own) => bar(own, 0, piece.length, colour.line)),
-      ...openSpans(open).flatMap((one) => [bar(...one, colour.card),
+    return [svg("defs", {}, hatch), ...open.map((_, own) => bar(own, 0, piece.length, "--line")),
+      ...openSpans(open).flatMap((one) => [bar(...one, "--card"),
         bar(...one, "url(#roll-open)", { class: "roll-open" })])];
   }
 
   function block(note) {
     const width = Math.max(2, x(note.end - note.start) - 1);
     const [left, up] = [x(note.start), y(note.pitch)];
-    const found = box(left, up + 0.5, width, row - 1, colour[`series-${note.voice + 1}`], { class: "roll-note", rx: 2,
+    const found = box(left, up + 0.5, width, row - 1, `--series-${note.voice + 1}`, { class: "roll-note", rx: 2,
       "fill-opacity": plays() ? 0.45 + 0.55 * note.velocity / 127 : 1,
-      ...(held?.note === note && { stroke: colour.ink, "stroke-width": 2 }) });
+      ...(held?.note === note && { stroke: "--ink", "stroke-width": 2 }) });
     return piece.voices.length === 1 || width < 13 ? [found] : [found, words(left + 3, up + row - 1.5,
-      initial(note.voice), { fill: colour.card, "font-size": 8, "font-weight": 700 })];
+      initial(note.voice), { fill: "--card", "font-size": 8, "font-weight": 700 })];
   }
 
   function sign({ kind, voices, step, text }) {
@@ -135,15 +128,15 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     if (!heights.length) return [];
     const [high, low, at] = [y(Math.max(...heights)) + row, y(Math.min(...heights)), x(step) + 5];
     const middle = (high + low) / 2;
-    return [path(`M${at} ${high}V${low}`, colour.warn, { "stroke-width": 1.5, "stroke-dasharray": "3 3" }),
-      svg("circle", { cx: at, cy: middle, r: 7, fill: colour.card, stroke: colour.warn }, svg("title", { text })),
-      words(at, middle + 4, ROLL_SIGNS[kind] ?? "!", { fill: colour.warn, "text-anchor": "middle" })];
+    return [path(`M${at} ${high}V${low}`, "--warn", { "stroke-width": 1.5, "stroke-dasharray": "3 3" }),
+      svg("circle", { cx: at, cy: middle, r: 7, fill: "--card", stroke: "--warn" }, svg("title", { text })),
+      words(at, middle + 4, ROLL_SIGNS[kind] ?? "!", { fill: "--warn", "text-anchor": "middle" })];
   }
 
   function bow({ from, to, head: number, share }) {
     const [x1, y1, x2, y2] = [x(from.tick), y(from.pitch) + row / 2, x(to.tick) + 3, y(to.pitch) + row / 2];
     const lift = Math.max(ROLL_RULER, Math.min(y1, y2) - 20 - Math.abs(x1 - x2) / 5 - 6 * number);
-    return path(`M${x1} ${y1}Q${(x1 + x2) / 2} ${lift} ${x2} ${y2}`, colour[`series-${number % 4 + 1}`], {
+    return path(`M${x1} ${y1}Q${(x1 + x2) / 2} ${lift} ${x2} ${y2}`, `--series-${number % 4 + 1}`, {
       class: "roll-arc", "stroke-width": 1 + 6 * share, "stroke-opacity": 0.35 + 0.6 * share, "stroke-linecap": "round",
       "stroke-dasharray": ROLL_DASHES[number % 4] });
   }
@@ -154,7 +147,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     if (follow && (x(head) < from || x(head) > from + wide - 24)) scroller.scrollLeft = Math.max(0, x(head) - 40);
   }
 
-  // -- editing ----------------------------------------------------------------------------------------------------
   const without = (place) => ({ ...piece, notes: piece.notes.filter((_, one) => one !== place) });
   const fresh = (tick, pitch) => ({ start: tick, end: tick + (plays() ? 500 : 4), pitch, velocity: 80,
     voice: piece.voices.length > 1 ? voice : 0 });
@@ -188,7 +180,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
 
   function choose(range) { span = range; onspan(span); render(); }
 
-  // -- pointer ----------------------------------------------------------------------------------------------------
   function under(event) {
     const frame = picture.getBoundingClientRect();
     const down = event.clientY - frame.top - top();
@@ -252,7 +243,6 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     render();
   }
 
-  // -- keys -------------------------------------------------------------------------------------------------------
   function go(tick, pitch) {
     cell = { tick: Math.max(0, tick), pitch: within(pitch) };
     render();
@@ -282,44 +272,37 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
     keep();
   }
 
-  function arrow(ticks, semitones, event) {
+  function arrow(event) {
+    const [down, right] = arrowStep(event);
+    const [ticks, semitones] = [right * grid(), -down];
     if (event.altKey) put({ ticks, semitones });
     else if (event.shiftKey) put({ longer: ticks });
     else go(cell.tick + ticks, cell.pitch + semitones);
   }
 
+  const rub = () => erase(noteAt(cell.tick, cell.pitch));
   const acts = {
-    ArrowLeft: (event) => arrow(-grid(), 0, event), ArrowRight: (event) => arrow(grid(), 0, event),
-    ArrowUp: (event) => arrow(0, 1, event), ArrowDown: (event) => arrow(0, -1, event),
+    ArrowLeft: arrow, ArrowRight: arrow, ArrowUp: arrow, ArrowDown: arrow, Delete: rub, Backspace: rub,
     PageDown: () => go(cell.tick + barTicks(piece), cell.pitch),
     PageUp: () => go(cell.tick - barTicks(piece), cell.pitch),
     Home: () => go(0, cell.pitch), End: () => go(piece.length - grid(), cell.pitch),
-    Delete: () => erase(noteAt(cell.tick, cell.pitch)), Backspace: () => erase(noteAt(cell.tick, cell.pitch)),
     "[": () => choose({ from: cell.tick, until: Math.max(span?.until ?? 0, cell.tick + beat()) }),
     "]": () => choose({ from: Math.min(span?.from ?? cell.tick, cell.tick), until: cell.tick + grid() }),
     Enter: () => put(), Escape: () => choose(null), " ": () => onplay(), n: () => hop(1), p: () => hop(-1),
   };
 
-  picture.addEventListener("keydown", (event) => {
+  function typed(event) {
     if (!piece || event.ctrlKey || event.metaKey) return;
-    const names = piece.voices.length > 1 && piece.voices[event.key - 1];
-    const act = acts[event.key] ?? (names && (() => onvoice(event.key - 1)));
+    const named = piece.voices.length > 1 && piece.voices[event.key - 1];
+    const act = acts[event.key] ?? (named && (() => onvoice(event.key - 1)));
     if (!act) return;
     event.preventDefault();
     act(event);
-  });
-  picture.addEventListener("pointerdown", press);
-  picture.addEventListener("pointermove", drag);
-  picture.addEventListener("pointerup", release);
-  picture.addEventListener("pointercancel", () => { held = pressed = null; render(); });
-  picture.addEventListener("pointerleave", () => { if (!pressed && tool === "look") onpoint(null); });
-  picture.addEventListener("contextmenu", (event) => { if (tool === "draw") event.preventDefault(); });
-  document.addEventListener("themechange", render);
+  }
   new ResizeObserver(render).observe(scroller);
 
   return {
-    node,
-    picture,
+    node, picture,
     get span() { return span; },
     zoom(factor) { zoom = Math.min(4, Math.max(0.4, zoom * factor)); render(); },
     head(tick, follow) { head = tick; moveHead(follow); },

@@ -5,18 +5,13 @@ import { action, element, number } from "./widgets.js";
 export function drawSettings() {
   const temperature = number({ label: "Temperature", value: "", min: 0, max: 10, step: 0.05, hint: "empty: as usual" });
   const top = number({ label: "Top-p", value: "", min: 0.05, max: 1, step: 0.05, hint: "empty: as usual" });
-  const given = (one) => (Number.isFinite(one.value) ? one.value : null);
   const seed = number({ label: "Seed", value: "", min: 0, max: 2 ** 53 - 1, hint: "empty: a new one" });
   return {
     nodes: [temperature.node, top.node, seed.node],
-    read: (take = 0) => ({
-      temperature: given(temperature), top_p: given(top),
-      seed: Number.isFinite(seed.value) ? seed.value + take : null,
-    }),
+    read: (take = 0) => ({ temperature: temperature.value, top_p: top.value,
+      seed: seed.value === null ? null : seed.value + take }),
     fill(body) {
-      temperature.value = body.temperature ?? "";
-      top.value = body.top_p ?? "";
-      seed.value = body.seed ?? "";
+      [temperature.value, top.value, seed.value] = [body.temperature ?? "", body.top_p ?? "", body.seed ?? ""];
     },
   };
 }
@@ -31,14 +26,14 @@ export function fileInput({ label, accept, area, onfile }) {
     onfile(file);
     input.value = "";
   };
-  input.addEventListener("change", (event) => given(event, input.files));
-  area.addEventListener("drop", (event) => given(event, event.dataTransfer.files));
-  area.addEventListener("dragover", (event) => {
+  input.onchange = (event) => given(event, input.files);
+  area.ondrop = (event) => given(event, event.dataTransfer.files);
+  area.ondragleave = () => area.toggleAttribute("data-dropping", false);
+  area.ondragover = (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     area.toggleAttribute("data-dropping", true);
-  });
-  area.addEventListener("dragleave", () => area.toggleAttribute("data-dropping", false));
+  };
   return element("span", {}, input, action(label, () => input.click()));
 }
 

@@ -13,8 +13,7 @@ function soundInstruments(context, voices) {
   const wave = (partials) => context.createPeriodicWave(new Float32Array(partials), new Float32Array(partials.length));
   const organ = wave(SOUND_ORGAN);
   const channels = voices.map((_, voice) => {
-    const gain = context.createGain();
-    const pan = context.createStereoPanner();
+    const [gain, pan] = [context.createGain(), context.createStereoPanner()];
     pan.pan.value = voices.length > 1 ? 0.5 * (2 * voice / (voices.length - 1) - 1) : 0;
     gain.connect(pan).connect(master);
     return gain;
@@ -30,10 +29,8 @@ function soundInstruments(context, voices) {
 
   function strike({ pitch, velocity = 80, voice = 0 }, when, seconds) {
     const place = Math.min(voice, channels.length - 1);
-    const choir = VOICES.includes(voices[place]);
-    const source = context.createOscillator();
-    const level = context.createGain();
-    const force = velocity / 127;
+    const [choir, force] = [VOICES.includes(voices[place]), velocity / 127];
+    const [source, level] = [context.createOscillator(), context.createGain()];
     source.frequency.value = soundHertz(pitch);
     source.setPeriodicWave(choir ? organ : strings(pitch, force));
     source.connect(level).connect(channels[place]);
@@ -61,15 +58,11 @@ export function secondsOf(piece, ticks) { return ticks * 60 / (piece.tempo * pie
 // A player of pieces. `onstate(playing)` is told when it starts and stops; ask `position()` (ticks) while it plays.
 export function createPlayer({ onstate }) {
   let [context, instruments, instrumentsFor, piece, notes] = [null, null, "", null, []];
-  let speed = 1;
-  let loop = null; // {from, until} in ticks
+  let [speed, loop, timer] = [1, null, null]; // loop: {from, until} in ticks
   let place = 0; // ticks, while it does not play
-  let timer = null;
   let ranges = []; // what is left to play, in ticks
-  let segments = []; // what was scheduled: {time, from, until} with the time of the context
-  let next = 0;
-  const muted = new Set();
-  const sounding = new Set();
+  let [segments, next] = [[], 0]; // what was scheduled: {time, from, until} with the time of the context
+  const [muted, sounding] = [new Set(), new Set()];
 
   function ready() {
     context ??= new AudioContext();
@@ -90,10 +83,8 @@ export function createPlayer({ onstate }) {
   const length = ({ from, until }) => secondsOf(piece, until - from) / speed;
 
   function begin(range, time) {
-    segments.push({ ...range, time });
-    if (segments.length > 8) segments.shift();
-    next = notes.findIndex((note) => note.start >= range.from);
-    if (next < 0) next = notes.length;
+    segments = [...segments.slice(-7), { ...range, time }];
+    next = notes.filter((note) => note.start < range.from).length;
     for (const note of notes.slice(0, next)) if (note.end > range.from) sound(note, segments.at(-1));
   }
 
@@ -159,9 +150,7 @@ export function createPlayer({ onstate }) {
   }
 
   return {
-    play,
-    position,
-    mute,
+    play, position, mute,
     pause: () => { if (timer !== null) halt(position()); },
     playing: () => timer !== null,
     seek: (tick) => again(() => { place = Math.max(0, Math.min(tick, piece?.length ?? 0)); }),

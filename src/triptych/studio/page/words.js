@@ -1,9 +1,8 @@
 // Words: type and watch the translation come, force what it weighed, and see all that it looked at.
-import { isAbort } from "./api.js";
 import { decodedMap, gridOfMaps, largeMap, mapLegend, mapName, percent } from "./maps.js";
 import { createPositions } from "./positions.js";
-import { action, card, check, choice, element, faint, folded, inBar, notice, number, panelHead } from "./widgets.js";
-import { resultFooter, segmented } from "./widgets.js";
+import { action, card, check, choice, createTurn, element, faint, folded, inBar, notice, number } from "./widgets.js";
+import { panelHead, resultFooter, segmented } from "./widgets.js";
 
 const WORD_MARK = "\u2581"; // SentencePiece's mark of a word's beginning
 const WORD_END = "</s>";
@@ -11,13 +10,12 @@ const WORD_PAUSE = 450; // milliseconds after the last key before a translation 
 const LANGUAGES = { en: "English", de: "German", fr: "French", cs: "Czech", es: "Spanish", it: "Italian", nl: "Dutch" };
 const KINDS = {
   cross: { label: "Encoder-decoder", axes: ["the word being written", "source words it reads"],
-    text: "While it writes a piece of the translation (a row), how much it reads each piece of the source (a " +
-      "column)." },
+    text: "While it writes a piece of the translation (a row), how much it reads each of the source (a column)." },
   encoder: { label: "Encoder self-attention", axes: ["source", "source, both ways"],
     text: "How much each piece of the source (a row) reads every other piece of it (a column), before and after it." },
   decoder: { label: "Masked decoder self-attention", axes: ["the word being written", "what is written so far"],
     text: "While it writes a piece (a row), how much it reads what it has written before. The hatched triangle is " +
-      "the look-ahead mask: what comes later is hidden, in training too, where it is there to be seen." },
+      "the look-ahead mask: what comes later is hidden, in training too." },
 };
 
 // Pieces as words: {text, from, to, glued}, with the places of their pieces; marks and the end are words of their own.
@@ -33,12 +31,8 @@ function wordsOf(pieces) {
 
 // The text of pieces; a character that has none of its own is spelled in bytes, <0xE2>.
 function pieceText(pieces) {
-  const bytes = [];
-  const encoder = new TextEncoder();
-  for (const piece of pieces) {
-    const [, byte] = /^<0x([0-9A-F]{2})>$/.exec(piece) ?? [];
-    bytes.push(...(byte ? [parseInt(byte, 16)] : encoder.encode(piece.replaceAll(WORD_MARK, " "))));
-  }
+  const bytes = pieces.flatMap((piece) => (/^<0x[0-9A-F]{2}>$/.test(piece) ? [Number(piece.slice(1, 5))]
+    : [...new TextEncoder().encode(piece.replaceAll(WORD_MARK, " "))]));
   return new TextDecoder().decode(new Uint8Array(bytes)).trim();
 }
 
@@ -60,21 +54,13 @@ export function mountWords(panel, { api, facts, route, announce }) {
     panel.append(...panelHead("Words", "No translator is here. Give one: triptych studio --model FOLDER"));
     return { show() {}, hide() {} };
   }
-  let body = null; // of the request whose answer is shown
-  let answer = null;
-  let weighed = null; // alternatives of the shown translation, asked for when first opened
-  let attention = null; // of the shown translation
+  let [body, answer, shown] = [null, null, 0]; // a request and its answer, of which a translation is looked into:
+  let [weighed, attention] = [null, null]; // what was weighed there, asked for when first opened; and looked at
   let chosenMap; // which of the small maps is large: kept from one translation to the next
-  let shown = 0; // which of the translations is looked into
-  let stopping = null; // ends the translation that runs
-  let looking = null; // ends the look into a translation
-  let waiting = 0;
+  let [opposite, waiting] = [null, 0]; // the model that translates back
 
   const text = element("textarea", { rows: 3, class: "source-text", id: "words-source", spellcheck: "false",
-    oninput: () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(now, WORD_PAUSE);
-    },
+    oninput: () => { clearTimeout(waiting); waiting = setTimeout(now, WORD_PAUSE); },
     onkeydown: (event) => {
       if (event.key !== "Enter" || event.shiftKey) return;
       event.preventDefault();
@@ -88,7 +74,7 @@ export function mountWords(panel, { api, facts, route, announce }) {
     onchange: (place) => { if (place !== "") run(sentences[place], { push: true }); } });
   const swap = action("Translate it back", () => {
     const { text: turned } = answer.translations[shown];
-    run({ ...wordsBody(settings()), model: opposite().name, text: turned }, { push: true });
+    run({ ...wordsBody(settings()), model: opposite.name, text: turned }, { push: true });
   });
   const fields = {
     beam: number({ label: "Beam: hypotheses kept", value: 5, min: 1, max: 16, onchange }),
@@ -103,12 +89,12 @@ export function mountWords(panel, { api, facts, route, announce }) {
   const target = element("div", { class: "target-words", role: "group",
     "aria-label": "The translation, word by word" });
   const status = notice();
-  const opened = element("div");
+  const translates = createTurn((error) => { cleared(); status.fail(error); });
+  const looks = createTurn((error) => { looked.hidden = true; status.fail(error); });
+  const [opened, foot, maps] = [element("div"), element("div"), element("div")];
   const list = element("ol", { class: "nbest" });
-  const foot = element("div");
   const result = card("Other translations it considered",
     faint("The best of the hypotheses that the search kept. Choose one to look into it."), list, foot);
-  const maps = element("div");
   const kind = segmented({ label: "Which attention", value: "cross", onchange: drawMaps,
     options: Object.fromEntries(Object.entries(KINDS).map(([value, { label }]) => [value, label])) });
   const looked = card("Where it looked", faint("Every layer and head has attention of its own. Darker (in the dark " +
@@ -125,27 +111,20 @@ export function mountWords(panel, { api, facts, route, announce }) {
   result, looked, positions.node);
   document.addEventListener("themechange", drawMaps);
 
+  function languageName(code) { return LANGUAGES[code] ?? code; }
   function modelLabel({ name, languages, shipped }) {
     const pair = languages ? `${languageName(languages.source)} to ${languageName(languages.target)} · ` : "";
     return `${pair}${name}${shipped ? "" : " (yours)"}`;
   }
 
-  function languageName(code) { return LANGUAGES[code] ?? code; }
-
-  function languagesNow() { return models.find((one) => one.name === model.value)?.languages ?? {}; }
-
-  function opposite() {
-    const { source, target: to } = languagesNow();
-    return models.find(({ languages }) => languages?.source === to && languages?.target === source);
-  }
-
   function titles() {
-    const { source, target: to } = languagesNow();
+    const { source, target: to } = models.find((one) => one.name === model.value)?.languages ?? {};
+    opposite = models.find(({ languages }) => languages?.source === to && languages?.target === source);
     sourceLabel.textContent = languageName(source) ?? "Source";
     targetLabel.textContent = languageName(to) ?? "Translation";
     for (const node of [text, sourceWords]) node.lang = source ?? "";
     for (const node of [target, list]) node.lang = to ?? "";
-    swap.hidden = !opposite();
+    swap.hidden = !opposite;
   }
 
   function settings() {
@@ -163,10 +142,7 @@ export function mountWords(panel, { api, facts, route, announce }) {
     titles();
   }
 
-  function now(options) {
-    clearTimeout(waiting);
-    return run(wordsBody(settings()), options);
-  }
+  function now(options) { run(wordsBody(settings()), options); }
 
   // What is shown would be of another text.
   function cleared() {
@@ -177,29 +153,27 @@ export function mountWords(panel, { api, facts, route, announce }) {
   }
 
   // Translate what `request` asks for, and show it as it comes.
-  async function run(request, { push = false } = {}) {
-    stopping?.abort();
-    looking?.abort();
-    stopping = new AbortController();
-    const { signal } = stopping;
+  function run(request, { push = false } = {}) {
+    stop();
+    looks.stop();
     fill(request);
     opened.replaceChildren();
     if (!text.value.trim()) {
       cleared();
-      status.say("The translation appears here while you type.");
-      return;
+      return status.say("The translation appears here while you type.");
     }
     status.busy("Translating …");
-    try {
+    return translates.run(async (signal) => {
       for await (const { event, data } of api.stream("translate", request, { signal })) {
         if (event === "partial") target.replaceChildren(element("span", { class: "partial", text: data.text }));
         if (event === "done") finish(data, request, push);
       }
-    } catch (error) {
-      if (isAbort(error)) return;
-      cleared();
-      status.fail(error);
-    }
+    });
+  }
+
+  function stop() {
+    clearTimeout(waiting);
+    translates.stop();
   }
 
   function finish(data, request, push) {
@@ -208,8 +182,8 @@ export function mountWords(panel, { api, facts, route, announce }) {
     shown = 0;
     status.clear();
     route.set("translate", wordsBody(data.settings), { push });
-    const { model: name, seed, command, settings: { sample, temperature, beam } } = data;
-    foot.replaceChildren(resultFooter({ model: name, seed, command, address: () => location.href,
+    const { settings: { sample, temperature, beam } } = data;
+    foot.replaceChildren(resultFooter({ ...data, address: () => location.href,
       settings: sample ? { temperature } : { beam } }));
     result.hidden = false;
     announce(`Translation: ${data.translations[0].text}`);
@@ -220,34 +194,32 @@ export function mountWords(panel, { api, facts, route, announce }) {
     const one = answer.translations[shown];
     const sources = wordsOf(answer.source.pieces).filter((word) => word.text !== WORD_END);
     const targets = wordsOf(one.pieces);
-    const links = new Map(targets.map((word) => [word, sources.filter((source) => one.alignment.some(([to, from]) =>
-      to >= word.from && to < word.to && from >= source.from && from < source.to))]));
-    const marks = new Map();
-    const light = (words, on) => words.forEach((word) => marks.get(word)?.classList.toggle("lit", on));
-    const lit = (node, words) => {
+    const linked = (source, word) => one.alignment.some(([to, from]) =>
+      to >= word.from && to < word.to && from >= source.from && from < source.to);
+    const nodes = new Map(); // of the words
+    // A word and the blank before it; it lights up with others.
+    const spaced = (word, node, others) => {
+      nodes.set(word, node);
+      node.classList.toggle("glued", word.glued);
       for (const [event, on] of [["pointerenter", true], ["focus", true], ["pointerleave", false], ["blur", false]]) {
-        node.addEventListener(event, () => { light(words(), on); node.classList.toggle("lit", on); });
+        node.addEventListener(event, () =>
+          [word, ...others].forEach((each) => nodes.get(each).classList.toggle("lit", on)));
       }
-      return node;
-    };
-    const spaced = (word, node) => {
-      marks.set(word, node);
-      node.classList.toggle("glued", Boolean(word.glued));
       return [word.glued ? "" : " ", node];
     };
-    sourceWords.replaceChildren(...sources.flatMap((word) => spaced(word,
-      lit(element("span", { class: "source-word", text: word.text }),
-        () => targets.filter((each) => links.get(each).includes(word))))));
+    sourceWords.replaceChildren(...sources.flatMap((word) => spaced(word, element("span", { class: "source-word",
+      text: word.text }), targets.filter((each) => linked(word, each)))));
     target.replaceChildren(...targets.flatMap((word) => {
       const sure = one.probabilities.slice(word.from, word.to).reduce((product, each) => product * each, 1);
       const [end, fixed] = [word.text === WORD_END, word.from < answer.forced];
-      const from = links.get(word).map((source) => source.text).join(" ");
+      const origins = sources.filter((each) => linked(each, word));
+      const from = origins.map((source) => source.text).join(" ");
       const button = action(end ? "end" : word.text, () => openWord(word, button), {
         class: `target-word${end ? " end" : ""}${fixed ? " forced" : ""}`, vars: { "--sure": `${100 * sure}%` },
         "aria-expanded": "false",
         "aria-label": `${end ? "End of the sentence" : word.text}, probability ${percent(sure)}` +
           `${from ? `, read from ${from}` : ""}${fixed ? ", chosen by you" : ""}. Open the alternatives.` });
-      return spaced(word, lit(button, () => links.get(word)));
+      return spaced(word, button, origins);
     }));
     list.replaceChildren(...answer.translations.map((each, place) => element("li", {},
       element("button", { type: "button", "aria-pressed": String(place === shown),
@@ -265,9 +237,9 @@ export function mountWords(panel, { api, facts, route, announce }) {
     opened.replaceChildren();
     if (close) return;
     button.setAttribute("aria-expanded", "true");
-    const { ids } = answer.translations[shown];
+    const { ids } = shownIds();
     try {
-      weighed ??= api.post("alternatives", { model: answer.model, text: answer.settings.text, ids });
+      weighed ??= api.post("alternatives", shownIds());
       const { positions: places } = await weighed;
       if (button.getAttribute("aria-expanded") !== "true") return;
       opened.replaceChildren(element("div", { class: "alternatives" },
@@ -303,37 +275,26 @@ export function mountWords(panel, { api, facts, route, announce }) {
     target.querySelectorAll("button")[place]?.focus();
   }
 
-  async function look() {
-    looking?.abort();
-    looking = new AbortController();
-    const { signal } = looking;
+  function look() {
     weighed = null;
-    const { ids } = answer.translations[shown];
-    try {
-      const found = await api.post("attention", { kind: "text", model: answer.model, text: answer.settings.text, ids },
-        { signal });
-      if (signal.aborted) return;
-      attention = found;
+    looks.run(async (signal) => {
+      attention = await api.post("attention", { kind: "text", ...shownIds() }, { signal });
       looked.hidden = false;
       drawMaps();
-    } catch (error) {
-      if (isAbort(error)) return;
-      attention = null;
-      looked.hidden = true;
-      status.fail(error);
-    }
+    });
+  }
+
+  function shownIds() {
+    return { model: answer.model, text: answer.settings.text, ids: answer.translations[shown].ids };
   }
 
   function drawMaps() {
     const found = attention?.[kind.value];
     if (!found) return;
-    const map = decodedMap(found);
-    const name = KINDS[kind.value];
-    const read = attention.source.pieces.map(pieceLabel);
-    const written = attention.target.pieces.map(pieceLabel);
+    const [map, name, masked] = [decodedMap(found), KINDS[kind.value], kind.value === "decoder"];
+    const [read, written] = [attention.source, attention.target].map(({ pieces }) => pieces.map(pieceLabel));
     const queries = kind.value === "encoder" ? read : written;
-    const keys = kind.value === "decoder" ? ["(start)", ...written.slice(0, -1)] : read;
-    const masked = kind.value === "decoder";
+    const keys = masked ? ["(start)", ...written.slice(0, -1)] : read;
     const hidden = (row, column) => masked && column > row;
     const large = element("div", { class: "large" });
     const grid = gridOfMaps({ map, hidden, chosen: chosenMap, onchoose(layer, head, place) {
@@ -354,9 +315,6 @@ export function mountWords(panel, { api, facts, route, announce }) {
       const known = api.recorded && sentences.find((one) => one.text === asked?.text && one.model === asked?.model);
       run(known ? { ...known, forced: asked.forced } : asked ?? sentences[0] ?? { text: "" });
     },
-    hide() {
-      clearTimeout(waiting);
-      stopping?.abort();
-    },
+    hide: stop,
   };
 }
