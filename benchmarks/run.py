@@ -26,7 +26,8 @@ from triptych.look.measure import circumstances
 from triptych.train.memory import keep_freed_memory
 
 FORMATS = ("float32", "bfloat16")
-CASES = {"train": (*train.CASES, "lengths"), "generate": ("composing", "painting")}
+COMPARED = ("piano", "subpixels")  # cases of `generate` that are measured beside another checkout alone
+CASES = {"train": (*train.CASES, "lengths"), "generate": ("composing", "painting", *COMPARED)}
 
 
 def positive(text: str) -> int:
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
         if verb != "attention":
             options.add_argument("--beside", type=Path, metavar="FOLDER", help="another checkout: this against that")
         if verb in CASES:
-            cases = tuple(train.CASES) if verb == "train" else CASES[verb]
+            cases = tuple(train.CASES) if verb == "train" else CASES[verb][: -len(COMPARED)]
             options.add_argument("--case", nargs="+", choices=CASES[verb], default=cases)
     made["attention"].add_argument(
         "--memory-length",
@@ -93,6 +94,8 @@ def tables(options: argparse.Namespace, settings: Settings) -> Iterator[Table]:
         yield from translate.tables(settings, sentences=options.sentences)
     else:
         length = options.length
+        if alone := next((case for case in options.case if case in COMPARED), None):
+            raise UserError(f"expected --beside FOLDER with --case {alone}, got none; give another checkout")
         if "composing" in options.case:
             yield from composing.tables(settings, model=options.model, tokens=length or composing.TOKENS)
         if "painting" in options.case:

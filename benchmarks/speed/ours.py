@@ -12,17 +12,20 @@ from __future__ import annotations
 import json
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import triptych
-from triptych import Composer, Config, Painter, Recipe, Transformer, Translator, UserError
+from triptych import Composer, Config, Painter, Pianist, Recipe, Transformer, Translator, UserError
+from triptych.image.files.pictures import Pictures
 from triptych.model.batch import Batch
 from triptych.train.memory import keep_freed_memory
 from triptych.train.optimizer import optimizers
@@ -37,6 +40,7 @@ SMOOTHING = 0.1  # of the labels, for text
 LENGTHS = (10, 13, 16, 22)  # of sentences: those of picture captions, in buckets
 TOKENS = 4096  # of the target, an update of text
 WINDOW = 256
+LOCAL = {"kind": "local_1d", "query": WINDOW, "memory": WINDOW}
 DECODER = {"width": 256, "heads": 8, "feed_forward": 1024, "encoder_layers": 0}
 TEXT = Config.preset("tiny", 10_000)
 RELATIVE = Config.from_dict({"vocabulary": 400, "decoder_layers": 5, **DECODER})
@@ -45,7 +49,7 @@ PIXELS = Config.from_dict(
         "vocabulary": 256,
         "decoder_layers": 6,
         **DECODER,
-        "pattern": {"kind": "local_1d", "query": WINDOW, "memory": WINDOW},
+        "pattern": LOCAL,
     }
 )
 RELATIVE_SIZES = ((8, 512), (1, 2048))  # rows and tokens of a batch
@@ -149,10 +153,27 @@ def train() -> dict[str, Run]:
     }
 
 
+def subpixels(*, mixture: bool) -> Painter:
+    """A model of 32 x 32 RGB pictures as it is loaded: 3,072 positions, or by a mixture a position a pixel."""
+    blank = Pictures(np.zeros((1, 32, 32, 3), np.uint8), None, ())
+    shape: dict[str, Any] = {"width": 256, "heads": 8, "feed_forward": 1024, "decoder_layers": 6}
+    cell: dict[str, Any] = (
+        {"cell": "pixel", "head": {"kind": "mixture"}} if mixture else {"cell": (1, 1), "head": "tied"}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Painter.new(blank, device="cpu", **cell, **shape, pattern=LOCAL).save(f"{folder}/model")
+        return Painter.load(f"{folder}/model", device="cpu")
+
+
 def generate() -> dict[str, Run]:
-    """Composing and painting with models that ship, in pieces and pictures."""
+    """Composing and painting with models that ship, and pictures by subpixels; in pieces and pictures."""
     composer, painter = Composer.load("chorales", device="cpu"), Painter.load("fashion", device="cpu")
+    pianist = Pianist.load("piano", device="cpu")
+    plain, mixed = (subpixels(mixture=mixture) for mixture in (False, True))
     return {
+        "piano, two minutes": lambda: float(pianist.compose(seconds=120.0).length > 0),
+        "subpixels, one picture": lambda: float(len(plain.paint(1))),
+        "subpixels, one picture by a mixture": lambda: float(len(mixed.paint(1))),
         "composing, one piece": lambda: float(composer.compose(steps=128).length > 0),
         "composing, 8 pieces": lambda: float(len(composer.compose_many(8, steps=64))),
         "painting, one picture": lambda: float(len(painter.paint(1))),

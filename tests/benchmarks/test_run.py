@@ -119,15 +119,14 @@ def test_a_batch_of_sources_is_sorted_and_padded() -> None:
 
 
 def test_beside_itself(measured: Measured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two processes, of which each runs its own tree."""
+    """Two processes, of which each runs the package of its own tree."""
     other = tmp_path / "other"
     (other / "src").mkdir(parents=True)
     (other / "src" / "triptych").symlink_to(TREE / "src" / "triptych")
-    monkeypatch.setattr(beside, "CASES", Path("ours.py"))
+    monkeypatch.setattr(beside, "CASES", tmp_path / "ours.py")
     monkeypatch.setattr(beside, "HERE", tmp_path)
     (tmp_path / "src").symlink_to(other / "src")
     (tmp_path / "ours.py").write_text(SCRIPT)
-    (other / "ours.py").write_text(SCRIPT.replace("8.0", "2.0").replace("here", "there"))
     (table,) = measured("train", "--beside", other, "--case", "relative")["tables"]
     (row,) = table["rows"]
     assert (row["name"], row["median"], row["other"], row["ratio"]) == ("relative, both", 4, 1, 4)
@@ -139,10 +138,11 @@ import json, sys
 from pathlib import Path
 import triptych
 package = str(Path(sys.path[1]) / "triptych")
-print(json.dumps({"package": package, "names": ["relative, both", "relative, here", "pixels"]}), flush=True)
+units = 2.0 if "other" in package else 8.0
+print(json.dumps({"package": package, "names": ["relative, both", "pixels"]}), flush=True)
 for line in sys.stdin:
     assert line == "relative, both\\n"
-    print(json.dumps({"units": 8.0, "seconds": 2.0}), flush=True)
+    print(json.dumps({"units": units, "seconds": 2.0}), flush=True)
 """
 
 
@@ -159,6 +159,7 @@ for line in sys.stdin:
         (["train", "--beside", "/", "--length", "8"], "expected --beside or --length, got both"),
         (["generate", "--length", "9"], "expected --length in multiples of 64 with the case composing, got 9"),
         (["generate", "--case", "painting", "--length", "4000"], "expected --length from 1 to 3,072"),
+        (["generate", "--case", "composing", "piano"], "expected --beside FOLDER with --case piano, got none"),
     ],
 )
 def test_mistakes(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
