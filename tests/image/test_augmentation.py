@@ -1,4 +1,4 @@
-"""Augmentation: mirrored and moved pictures."""
+"""Augmentation: mirrored, moved and turned pictures."""
 
 import numpy as np
 import pytest
@@ -36,14 +36,33 @@ def test_moved_pictures_repeat_their_edge() -> None:
         np.testing.assert_array_equal(after, padded[2 - down : 10 - down, 2 - right : 10 - right])
 
 
+def test_a_turn_of_hue_leaves_greys_and_permutes_channels_at_120_degrees() -> None:
+    grey = np.repeat(pictures()[..., :1], 3, axis=-1)
+    np.testing.assert_array_equal(Augmentation(hue=30)(grey, np.random.default_rng(1)), grey)
+
+    class Third:
+        def uniform(self, low: float, high: float, count: int) -> np.ndarray:
+            assert (low, high) == (-120, 120)
+            return np.full(count, 120.0)
+
+    some = pictures()
+    got = Augmentation(hue=120)(some, Third())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(got, some[..., [2, 0, 1]])
+
+
 @pytest.mark.parametrize(
     ("wrong", "shape", "words"),
     [
-        (Augmentation(shift=8), (8, 9), "a shift from 0 to 7 pixels, got 8"),
-        (Augmentation(shift=-1), (8, 8), "a shift from 0 to 7 pixels, got -1"),
+        (Augmentation(shift=8), (8, 9, 3), "a shift from 0 to 7 pixels, got 8"),
+        (Augmentation(shift=-1), (8, 8, 3), "a shift from 0 to 7 pixels, got -1"),
+        (Augmentation(hue=181), (8, 8, 3), "a hue from 0 to 180 degrees, got 181"),
+        (Augmentation(hue=float("nan")), (8, 8, 3), "a hue from 0 to 180 degrees, got nan"),
+        (Augmentation(hue=10), (8, 8, 1), "pictures in RGB with a hue, got 1 channel"),
     ],
 )
-def test_what_does_not_suit_the_pictures_is_one_line(wrong: Augmentation, shape: tuple[int, int], words: str) -> None:
+def test_what_does_not_suit_the_pictures_is_one_line(
+    wrong: Augmentation, shape: tuple[int, int, int], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         wrong.check(*shape)
-    Augmentation(mirror=True, shift=7).check(8, 8)
+    Augmentation(mirror=True, shift=7, hue=180).check(8, 8, 3)

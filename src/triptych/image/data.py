@@ -161,7 +161,7 @@ class PictureData:
     ) -> None:
         self.pictures, self.model, self.seed = pictures, model, seed
         self.augmentation = augmentation or Augmentation()
-        self.augmentation.check(*model.codec.shape[:2])
+        self.augmentation.check(*model.codec.shape)
         self.rows = max(1, tokens_per_batch // model.codec.tokens)
 
     def __len__(self) -> int:

@@ -373,6 +373,7 @@ def test_evaluating_without_labels_or_with_others(run: Any, folder: Path, tmp_pa
         (["data.size=7"], "data.size to be [height, width]"),
         (["data.mirror=1"], "data.mirror to be true or false"),
         (["data.shift=0.5"], "data.shift to be a whole number"),
+        (["data.hue=wide"], "data.hue to be a number"),
         (["data.held_out=0"], "data.held_out"),
         (["data.task=draw"], "data.task to be one of paint, complete, upscale, got 'draw'"),
         (["data.miror=true"], "did you mean 'mirror'"),

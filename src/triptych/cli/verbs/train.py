@@ -61,10 +61,11 @@ def image(*, data: options.PictureSets, setup: Setup, out: Out = Path("runs/imag
     their counts are printed before training. Settings of the table data: task (paint, complete, upscale) and for
     upscaling its factor (4); size, a list of height and width, to have all resized, and channels (1, 3), without
     which both are what most pictures have; mirror (false): pictures are turned left to right as often as not; shift
-    (0): they move by up to so many pixels; held_out, so many pictures of the validation split at most (2,000). The
-    table model also takes cell, the rows and subpixel columns at one position, or "pixel"; its preset is small-pixels
-    for colour and small for grey. With --from, the pictures are resized to the model's size, and classes that it has
-    not are added; dropout and input.word_dropout may change.
+    (0): they move by up to so many pixels; hue (0): their colours turn by up to so many degrees; held_out, so many
+    pictures of the validation split at most (2,000). The table model also takes cell, the rows and subpixel columns
+    at one position, or "pixel"; its preset is small-pixels for colour and small for grey. With --from, the pictures
+    are resized to the model's size, and classes that it has not are added; dropout and input.word_dropout may
+    change.
     """
     from triptych.cli.training.image import PictureUse, train
     from triptych.image.augmentation import Augmentation
