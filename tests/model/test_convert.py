@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import UserError
-from triptych.model.convert import with_dropout, with_encoder, with_keyboard, with_pattern
+from triptych.model.convert import with_dropout, with_encoder, with_keyboard, with_order, with_pattern
 from triptych.model.transformer import Transformer
 from triptych.shape.config import Config
 from triptych.shape.parts import Patches, PatchNetwork, Tokens
@@ -92,3 +92,13 @@ def test_another_dropout_and_word_dropout() -> None:
     assert with_dropout(model).config == model.config
     with pytest.raises(UserError, match=r"a model of patches for input\.word_dropout=0\.1"):
         with_dropout(make(), word_dropout=0.1)
+
+
+def test_another_order_reads_the_same_patch() -> None:
+    model = make(encoder_layers=0, **PATCHES)
+    turned = with_order(model, [3, 0, 1, 2])
+    whole = ids(1, 8)
+    other = whole.view(1, 2, 4)[:, :, [3, 0, 1, 2]].flatten(1)
+    torch.testing.assert_close(turned.input.read(other), model.input.read(whole))
+    with pytest.raises(UserError, match="expected a model with several tokens"):
+        with_order(make(), [1, 0])

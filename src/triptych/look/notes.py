@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError
 from triptych.look.arcs import COLOURS, Arcs
 from triptych.look.attention import row_of
-from triptych.music.chorales.codec import VOICES, from_piece, to_piece, to_sixteenths
+from triptych.music.chorales.codec import from_piece, to_piece, to_sixteenths
 from triptych.music.performances.codec import NOTE_OFF, TIME_SHIFT, shifts
 from triptych.music.piece.performance import LOWEST
 from triptych.music.piece.upbeat import in_bars
@@ -43,7 +43,8 @@ def arcs_of(
     steps = len(grid)
     if not 1 <= (step or steps) <= steps:
         raise UserError(f"expected --step from 1 to {steps}, got {step}")
-    chosen = 4 * ((step or steps) - 1) + VOICES.index(voice)
+    codec = composer.codec
+    chosen = 4 * ((step or steps) - 1) + codec.order.index(voice)
     # The query that writes `chosen` has read the positions before its own.
     size = composer.config.input.size
     read, name, heads = _read(composer.attention(grid[: chosen // 4 + 1]), chosen // size, layer, head, warn)
@@ -52,7 +53,7 @@ def arcs_of(
     weights[:, chosen % size :: size][:, : read.shape[1]] = read
     barred, _ = in_bars(to_sixteenths(piece)[0])
     shown = to_piece(grid, barred.tempo, pickup=barred.pickup, like=barred)
-    return Arcs(shown, np.repeat(np.arange(steps), 4), grid.reshape(-1), chosen, weights, name, heads)
+    return Arcs(shown, np.repeat(np.arange(steps), 4), codec.ordered(grid), chosen, weights, name, heads)
 
 
 def arcs_of_performance(

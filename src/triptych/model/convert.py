@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from triptych.errors import UserError
+from triptych.model.heads.patch import PatchHead
 from triptych.model.inputs.patches import PatchInput
 from triptych.model.inputs.tokens import TokenInput
 from triptych.model.transformer import Transformer
@@ -106,6 +108,27 @@ def with_encoder(model: Transformer, source_vocabulary: int, layers: int, *, see
             ours[:, :shared] = theirs[:, :shared]
             if source.places.repeats is not None and reads.places.repeats is not None:
                 source.places.repeats.weight.copy_(reads.places.repeats.weight)
+    return copy
+
+
+def with_order(model: Transformer, places: Sequence[int]) -> Transformer:
+    """A copy whose tokens follow each other in another order within a patch: what was at places[i] is at i.
+
+    What is read of a patch stays as it is; which of its tokens each one depends on has to be learned. UserError for a
+    model of a token a position.
+    """
+    copy = deepcopy(model)
+    source = copy.condition.source
+    if not isinstance(copy.input, PatchInput) or not isinstance(copy.head, PatchHead):
+        raise UserError("expected a model with several tokens at a position to put them in order, got one; train anew")
+    embeddings = [copy.input.places, copy.head.before]
+    embeddings += [] if copy.head.repeats is None else [copy.head.repeats]
+    embeddings += [source.places] if isinstance(source, PatchInput) else []
+    tables = [table.weight for each in embeddings for table in (each.tokens, each.repeats) if table is not None]
+    with torch.no_grad():
+        for table in (*tables, copy.head.places.weight):
+            rows = table.view(len(places), -1, table.size(1))
+            table.copy_(rows[list(places)].flatten(0, 1))
     return copy
 
 

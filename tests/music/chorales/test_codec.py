@@ -82,6 +82,28 @@ def test_what_is_no_grid(grid: object, got: str) -> None:
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
 
 
+@settings(deadline=None, max_examples=40)
+@given(grids(UNKNOWN), st.permutations(VOICES))
+def test_voices_in_any_order(grid: Grid, order: list[str]) -> None:
+    codec = ChoraleCodec(order)
+    ids = codec.encode(grid, holes=True).reshape(-1, 4)
+    plain = CODEC.encode(grid, holes=True).reshape(-1, 4)
+    for place, name in enumerate(order):
+        np.testing.assert_array_equal(ids[:, place], plain[:, VOICES.index(name)])
+    sounding = np.where(grid == UNKNOWN, SILENT, grid)
+    np.testing.assert_array_equal(codec.decode(codec.encode(sounding).tolist()), sounding)
+    np.testing.assert_array_equal(codec.ordered(grid == UNKNOWN), codec.encode(grid, holes=True) == HOLE)
+    assert ChoraleCodec.from_bytes(codec.to_bytes()).order == tuple(order)
+
+
+@pytest.mark.parametrize(
+    "order", [(), VOICES[:3], (*VOICES, "alto"), ("alto",) * 4, (1, 2, 3, 4), ("a", "b", "c", "d")]
+)
+def test_what_is_no_order_of_four_voices(order: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="expected each of soprano, alto, tenor, bass once"):
+        ChoraleCodec(order)
+
+
 def test_a_hole_is_known_where_it_is_meant_alone() -> None:
     grid = check_grid(np.array([[60, UNKNOWN, SILENT, 48]], np.int8), holes=True)
     assert grid.dtype == np.int64

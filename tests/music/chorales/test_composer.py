@@ -13,6 +13,7 @@ from torch import Tensor
 from triptych.decode.interpreter import PlanDecoder
 from triptych.errors import UserError
 from triptych.generation.sampling import Sampling
+from triptych.look.notes import arcs_of
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.model.weights import save_transformer
@@ -259,6 +260,57 @@ def test_longer_than_any_piece_of_the_training(changes: dict[str, Any], tmp_path
             piece = to_piece(model.fill(np.full((40, 4), UNKNOWN), sampling=GREEDY))
         assert piece.length == 40 and in_ranges(piece)
         assert np.isfinite(model.evaluate([grid_of(2, 40)]).nll)
+
+
+ORDERS = [VOICES[::-1], ("bass", "soprano", "alto", "tenor"), ("tenor", "alto", "bass", "soprano")]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("changes", [{}, NOTES], ids=["four voices a position", "a note a position"])
+def test_voices_in_another_order(order: tuple[str, ...], changes: dict[str, Any], tmp_path: Path) -> None:
+    composer, filler = (make(task, order=order, **changes) for task in ("compose", "infill"))
+    recipe = Recipe(epochs=1, tokens_per_batch=64, dtype="float32", warmup=1)
+    for untrained in (composer, filler):
+        task = untrained.task
+        data: dict[str, Any] = {
+            "held_out": [grid_of(1, 8)],
+            "recipe": recipe,
+            "out": tmp_path / task,
+            "quiet": True,
+        }
+        untrained.fit([grid_of(0, 16)], **data)
+        model = Composer.load(tmp_path / task, device="cpu")
+        assert model.codec.order == order
+        per_voice = model.evaluate([grid_of(2, 8)]).per_voice
+        assert list(per_voice) == list(VOICES if task == "compose" else VOICES[1:])
+    grid = grid_of(3, 8)
+    piece = composer.compose(seed=1, steps=16, sampling=WILD)
+    assert in_ranges(piece) and sorted(composer.stream(seed=1, steps=16, sampling=WILD)) == list(piece.notes)
+    whole = composer.continue_(to_piece(grid), steps=12)
+    np.testing.assert_array_equal(from_piece(whole)[0][:8], grid)
+    holed = grid.copy()
+    holed[2:6, 1:3] = UNKNOWN
+    filled = filler.fill(holed)
+    np.testing.assert_array_equal(filled[holed != UNKNOWN], grid[holed != UNKNOWN])
+    assert (filled != UNKNOWN).all() and in_ranges(to_piece(filled[2:6]))
+    tune = [Note(0, 4, 67), Note(4, 8, 72)]
+    for voice in VOICES:
+        arcs = arcs_of(composer, to_piece(grid), step=6, voice=voice, warn=print)
+        assert arcs.pitches[arcs.chosen] == grid[5, VOICES.index(voice)]
+    harmony = filler.harmonize(Piece(tuple(tune)))
+    assert [note for note in harmony.notes if note.voice == 0] == tune and in_ranges(harmony)
+    assert len({note.voice for note in harmony.notes}) == 4
+
+
+def test_a_model_is_given_another_order(composer: Composer) -> None:
+    """What it reads of past moments is what it read before: it looks at them as it did."""
+    grid, order = grid_of(5, 9), ("bass", "tenor", "soprano", "alto")
+    turned = composer.with_order(order)
+    assert turned.codec.order == order and turned.with_order(VOICES).evaluate([grid]) == composer.evaluate([grid])
+    for one, other in zip(composer.attention(grid), turned.attention(grid), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    with pytest.raises(UserError, match="expected a model with several tokens at a position"):
+        make(**NOTES).with_order(order)
 
 
 # -- filling in -------------------------------------------------------------------------------------------------------

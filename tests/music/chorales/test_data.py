@@ -257,6 +257,71 @@ def test_every_kind_of_hole_is_drawn() -> None:
     assert min(shares) == 0 and max(shares) == 1 and 0.3 < np.mean(shares) < 0.6
 
 
+PIECES = st.builds(
+    lambda seed, steps: np.random.default_rng(seed).integers(60, 66, (steps, 4)), st.integers(0, 99), st.integers(1, 80)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(PIECES, st.integers(0, 2**31), st.sampled_from(["rests", "shift", "thin"]))
+def test_a_change_of_one_kind(grid: Grid, seed: int, kind: str) -> None:
+    found = Augmentation(**{kind: 1.0}).changed(grid, np.random.default_rng(seed))  # type: ignore[arg-type]
+    if kind == "shift" and len(grid) <= 16:
+        assert found is None
+        return
+    assert found is not None
+    changed, empty = found
+    assert changed.shape == empty.shape and changed.dtype == np.int64
+    if kind == "rests":
+        rests = len(changed) - len(grid)
+        assert rests in range(4, 33, 4) and (changed[:rests] == SILENT).all() and not empty.any()
+        np.testing.assert_array_equal(changed[rests:], grid)
+    elif kind == "shift":
+        assert len(grid) - len(changed) in (4, 8, 12) and not empty.any()
+        np.testing.assert_array_equal(changed, grid[len(grid) - len(changed) :])
+    else:
+        assert 1 <= empty.any(0).sum() <= 3 and (changed[empty] == SILENT).all()
+        np.testing.assert_array_equal(changed[~empty], grid[~empty])
+        stops = {int(empty[:, voice].sum()) for voice in range(4)} - {0}
+        assert len(stops) == 1 and (stops == {len(grid)} or stops.pop() % 16 == 0)
+
+
+def test_without_a_share_nothing_is_drawn_and_shares_are_shares() -> None:
+    random = np.random.default_rng(1)
+    assert Augmentation().changed(np.full((32, 4), 60), random) is None
+    assert random.random() == np.random.default_rng(1).random()
+    half = Augmentation(rests=0.5)
+    assert 60 < sum(half.changed(np.full((32, 4), 60), random) is not None for _ in range(160)) < 100
+    wrong: list[dict[str, object]] = [{"rests": -0.1}, {"shift": 1.5}, {"thin": True}, {"rests": "x"}, {"label": 1}]
+    for settings_ in wrong:
+        with pytest.raises(UserError, match=f"expected data.{next(iter(settings_))} "):
+            Augmentation(**settings_)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", ["compose", "infill"])
+def test_batches_of_changed_pieces(task: str) -> None:
+    grids = [np.random.default_rng(seed).integers(60, 66, (40, 4)) for seed in range(4)]
+    still = Augmentation(transpose=False, label=False, rests=1.0, thin=1.0)
+    codec = ChoraleCodec(("bass", "soprano", "alto", "tenor"))
+    data = ChoraleData(grids, codec, task=task, tokens_per_batch=10_000, augmentation=still)  # type: ignore[arg-type]
+    for number in range(4):
+        first, again = data.epoch(number)[0], data.epoch(number)[0]
+        assert torch.equal(first.target, again.target)
+        for row, length in zip(range(len(first)), first.lengths.tolist(), strict=True):
+            ids = first.target[row, :length].numpy()
+            grid = codec.decode(ids)
+            assert (grid[:4] == SILENT).all() and len(grid) > 40
+            if first.source is None:
+                assert ids[-1] == END
+                continue
+            source = first.source[row, :length].numpy()
+            np.testing.assert_array_equal(source[source != HOLE], ids[source != HOLE])
+            sung = grid[int((grid >= 0).any(1).argmax()) :]
+            thin = (sung == SILENT).all(0)
+            hidden = codec.decode(np.where(source == HOLE, 0, END - 1).tolist()) >= 0
+            assert not hidden[-len(sung) :][:, thin].any(), "a voice that rests throughout is known to"
+
+
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 

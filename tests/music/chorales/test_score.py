@@ -71,6 +71,21 @@ def test_likelihood_is_the_mean_over_tokens(task: str) -> None:
         assert mean == pytest.approx(np.mean(terms["voice"][voice]))
 
 
+@settings(deadline=None, max_examples=8)
+@given(st.permutations(VOICES), st.sampled_from(list(MODELS)))
+def test_voices_are_distinguished_in_any_order(order: list[str], task: str) -> None:
+    codec, grid = ChoraleCodec(order), grid_of(7, 5)
+    (batch,) = held_out_pieces([grid], codec, task)  # type: ignore[arg-type]
+    found = likelihood(MODELS[task], [batch], codec=codec)
+    nll = token_nll(MODELS[task], batch)[0].numpy().reshape(-1, 4)
+    assert list(found.per_voice) == list(VOICES if task == "compose" else VOICES[1:])
+    for name, mean in found.per_voice.items():
+        assert mean == pytest.approx(nll[:, order.index(name)].mean(), rel=1e-5)
+    if batch.source is not None:
+        known = batch.source[0].numpy().reshape(-1, 4)[:, order.index("soprano")]
+        np.testing.assert_array_equal(known, CODEC.encode(grid).reshape(-1, 4)[:, 0])
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.sampled_from(list(MODELS)))
 def test_padding_does_not_count(lengths: list[int], task: str) -> None:

@@ -33,11 +33,12 @@ SHARE = 0.75  # of the soft targets, unless [data] has another
 class ChoraleUse(MusicKind):
     """The settings of [data] for chorales, beside those of `Augmentation`.
 
-    length: of the crops in tokens.
+    length: of the crops in tokens. order: of the voices within a moment.
     """
 
     task: Literal["compose", "infill"] | None = None
     length: Annotated[int, "a number of tokens"] = 1024
+    order: Annotated[tuple[str, ...], 'a list of voices, ["bass", "soprano", ...]'] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def train(run: Run, data: Path) -> Outcome:
     if run.start_from is not None:
         composer = _changed(run, use)
     else:
-        composer = Composer.new(task=use.task or "compose", **run.new())
+        order: dict[str, Any] = {} if use.order is None else {"order": use.order}
+        composer = Composer.new(task=use.task or "compose", **order, **run.new())
     grids: Sequence[Grid] = load_chorales(data, "train")
     held_out = load_chorales(data, "valid")
     distillation = None
@@ -121,6 +123,7 @@ def _changed(run: Run, use: ChoraleUse) -> Composer:
     composer = composer.with_dropout(changes.dropout, changes.input.word_dropout)
     composer = composer if pattern is None else composer.with_pattern(pattern)
     composer = composer if metre is None else composer.with_metre(metre)
+    composer = composer if use.order in (None, composer.codec.order) else composer.with_order(use.order)
     run.check_task(use.task, composer.task)
     return composer
 
@@ -138,13 +141,19 @@ def _taught(
     digests = {name: str(read_card(locate(named(name)))["sha256"]["weights.safetensors"]) for name in loaded}
     run.out.keep("teachers", digests)
     teachers, composed = [loaded[name] for name in teaching.teachers], teaching.composed
-    models, task = [teacher.module() for teacher in teachers], pupil.task
+    models, task, codec = [teacher.module() for teacher in teachers], pupil.task, pupil.codec
 
     def how() -> dict[str, Any]:
         dtype = dtype_of_teachers(models[0], run.recipe, run.out.state)
         part = SHARE if teaching.share is None else teaching.share
-        return {"share": part, "dtype": dtype, "progress": _asked}
+        return {"share": part, "codec": codec, "dtype": dtype, "progress": _asked}
 
+    for teacher in teachers:
+        if teacher.codec.order != codec.order:
+            raise UserError(
+                f"expected teachers with the voices in the order {', '.join(codec.order)}, got "
+                f"{', '.join(teacher.codec.order)}; probabilities of a voice depend on those before it"
+            )
     if run.recipe.label_smoothing and (task != "infill" or any(teacher.task == "infill" for teacher in teachers)):
         raise UserError(SMOOTHED)
     if any(teacher.task == "infill" for teacher in teachers):

@@ -86,11 +86,13 @@ def music(*, data: options.Music, setup: Setup, out: Out = Path("runs/music"), m
     Settings of that table for a pianist: task (compose, accompany), length of the crops in tokens, stretch (0.05) and
     semitones (3) that they are changed by at most, unlabelled (0.1), the share of them whose label is hidden, and
     held_out, the number of pieces to measure on, if not on all.
-    For a composer: task (compose, infill), length of the crops in tokens, transpose and label (true, false);
+    For a composer: task (compose, infill), length of the crops in tokens, order of the voices within a moment (["bass",
+    "soprano", "alto", "tenor"]), transpose and label (true, false); shares of the pieces, of which none is changed
+    unless asked for: rests (begin with rests), shift (begin elsewhere in the bar), thin (have voices that rest);
     teachers, a list of trained composers, and composed, a number of pieces that the first of them makes: to compose,
     their probabilities of all pieces are soft targets to a share (0.75); to fill in, the composed pieces join the data,
     or the teachers' probabilities are soft targets in the same way, if one of them fills in.
-    With --from, dropout and pattern may change. A pianist may then be given the keyboard, input =
+    With --from, dropout, pattern and order may change. A pianist may then be given the keyboard, input =
     {keyboard = [88, 100, 32]}, and a composer the metre, positions = {metre = 48}, sixteenths of the longest bar. Of a
     composer input.word_dropout may change, and one that composes is given an encoder by task = "infill", as deep as its
     decoder unless encoder_layers of the table model is given. Labels are not smoothed unless asked for:

@@ -1,4 +1,4 @@
-"""Chorales <-> token ids: four voices a sixteenth (Huang et al. 2018, section 4.1: S1 A1 T1 B1 S2 ...).
+"""Chorales <-> token ids: four voices a sixteenth (Huang et al. 2018, section 4.1: S1 A1 T1 B1 S2 ...), in any order.
 
 A chorale is a grid: int64 [steps, 4] of MIDI pitches, a step a sixteenth, -1 a rest. Held and repeated notes are one
 and the same in it, as in the data set of that paper; `onsets` separates them in a grid that was read from a piece.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from triptych.music.piece.key import key_of
 from triptych.music.piece.piece import Note, Piece
 
 Grid = NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
 
 VOICES = ("soprano", "alto", "tenor", "bass")
 STEPS_PER_QUARTER = 4
@@ -37,11 +39,24 @@ FILE = "chorale.json"
 
 
 class ChoraleCodec:
-    """The vocabulary of four-part chorales: a pitch an id (0 is C2), then REST and END; HOLE in sources alone."""
+    """The vocabulary of four-part chorales: a pitch an id (0 is C2), then REST and END; HOLE in sources alone.
+
+    order: the four voices as they follow each other within a moment. A model that writes the bass first conditions
+    the alto on it; likelihoods of different orders are of the same pieces and can be compared.
+    """
 
     vocabulary = END + 1
     source_vocabulary = HOLE + 1
-    columns = (0, 1, 2, 3)  # of a grid, by their place in a moment
+
+    def __init__(self, order: Sequence[str] = VOICES) -> None:
+        if not all(isinstance(name, str) for name in order) or sorted(order) != sorted(VOICES):
+            raise UserError(f"expected each of {', '.join(VOICES)} once, in some order, got {order!r}; name all four")
+        self.order = tuple(order)
+        self.columns = tuple(VOICES.index(name) for name in order)  # of a grid, by their place in a moment
+
+    def ordered(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Values [steps, 4] of the voices as those of the tokens [4 * steps]."""
+        return values[:, self.columns].reshape(-1)
 
     def encode(self, grid: Grid, *, holes: bool = False) -> NDArray[np.int64]:
         """Ids [4 * steps] of a grid, without END. With `holes`, -2 is a note that is to be found.
@@ -50,7 +65,7 @@ class ChoraleCodec:
         """
         grid = check_grid(grid, holes=holes)
         ids = np.where(grid >= 0, grid - LOWEST, REST)
-        return np.where(grid == UNKNOWN, HOLE, ids).reshape(-1)
+        return self.ordered(np.where(grid == UNKNOWN, HOLE, ids))
 
     def decode(self, ids: Iterable[int]) -> Grid:
         """The grid of any ids at all: up to END; what is no pitch is a rest; an unfinished step ends with rests."""
@@ -60,7 +75,7 @@ class ChoraleCodec:
                 break
             kept.append(token + LOWEST if 0 <= token < REST else SILENT)
         kept += [SILENT] * (-len(kept) % 4)
-        return np.array(kept, np.int64).reshape(-1, 4)
+        return np.array(kept, np.int64).reshape(-1, 4)[:, [self.order.index(name) for name in VOICES]]
 
     def heard(self, ids: Iterable[int]) -> Iterator[Note]:
         """The notes of ids up to END, each as soon as its end is known (in sixteenths)."""
@@ -69,7 +84,8 @@ class ChoraleCodec:
         for number, token in enumerate(ids):
             if token == END:
                 break
-            step, voice = divmod(number, 4)
+            step, place = divmod(number, 4)
+            voice = self.columns[place]
             pitch = token + LOWEST if token < REST else SILENT
             before = sounding[voice]
             if before is not None and before[1] != pitch:
@@ -81,19 +97,21 @@ class ChoraleCodec:
                 yield Note(held[0], step + 1, held[1], voice=voice)
 
     def to_bytes(self) -> bytes:
-        """What a model folder keeps of the codec: the lowest and the highest pitch, and the voices."""
-        return (json.dumps({"lowest": LOWEST, "highest": HIGHEST, "voices": VOICES}) + "\n").encode()
+        """What a model folder keeps of the codec: the lowest and the highest pitch, and the voices in their order."""
+        return (json.dumps({"lowest": LOWEST, "highest": HIGHEST, "voices": self.order}) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ChoraleCodec:
         """The codec of a model folder; one of another kind is a UserError."""
         try:
-            known = json.loads(data) == json.loads(cls().to_bytes())
-        except (ValueError, RecursionError):
+            read = json.loads(data)
+            codec = cls(read["voices"])
+            known = read == json.loads(codec.to_bytes())
+        except (ValueError, RecursionError, KeyError, TypeError, UserError):
             known = False
         if not known:
             raise UserError(f"expected a codec of chorales in {FILE}, got another; use the version that wrote it")
-        return cls()
+        return codec
 
 
 def check_grid(grid: Grid, *, holes: bool = False) -> Grid:

@@ -100,15 +100,16 @@ class Composer(Product):
         *,
         task: Task = "compose",
         preset: str = "small",
+        order: Sequence[str] = VOICES,
         seed: int = 1,
         device: str = "auto",
         threads: int | None = None,
         **changes: Any,
     ) -> Composer:
-        """An untrained composer. `changes` are fields of `Config`, by name; for
+        """An untrained composer. order: of the voices within a moment. `changes` are fields of `Config`, by name; for
         infilling, an encoder as deep as the decoder unless they say otherwise.
         """
-        config, files = shaped(preset, task, changes), {FILE: ChoraleCodec().to_bytes()}
+        config, files = shaped(preset, task, changes), {FILE: ChoraleCodec(order).to_bytes()}
         return cls(Trained.new(config, files, seed=seed, device=device, threads=threads))
 
     def with_encoder(self, layers: int, *, seed: int = 1) -> Composer:
@@ -133,9 +134,20 @@ class Composer(Product):
             raise UserError(f"expected positions.metre={known}, as the model has it, got {longest}; leave it out")
         return self._unmeasured(with_metre(module, longest))
 
-    def _unmeasured(self, model: Transformer, **card: str) -> Composer:
+    def with_order(self, order: Sequence[str]) -> Composer:
+        """A copy whose voices follow each other in another order within a moment: what is read of a moment stays as it
+        is, and which of its voices a note may depend on has to be learned. UserError for a model of a note a position.
+        """
+        module = self.module()
+        from triptych.model.convert import with_order
+
+        codec = ChoraleCodec(order)
+        model = with_order(module, [self.codec.order.index(name) for name in codec.order])
+        return self._unmeasured(model, {FILE: codec.to_bytes()})
+
+    def _unmeasured(self, model: Transformer, files: Mapping[str, bytes] | None = None, **card: str) -> Composer:
         """The composer with another Transformer, of which no scores are known."""
-        return Composer(self.trained.changed(model, card={**unmeasured(self.card), **card}))
+        return Composer(self.trained.changed(model, files=files, card={**unmeasured(self.card), **card}))
 
     @property
     def task(self) -> Task:
@@ -180,6 +192,8 @@ class Composer(Product):
         )
         facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
         facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
+        shares = {name: getattr(augmentation, name) for name in ("rests", "shift", "thin")}
+        facts |= {name: share for name, share in shares.items() if share}
         examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out)}
         settings = {} if distillation is None else {"share": distillation.share, "composed": len(distillation.composed)}
         package = self.trained.package(card, facts, examples, settings)
@@ -202,12 +216,12 @@ class Composer(Product):
         """
         model, grids = self.trained.measured(), listed(grids)
         pieces = held_out_pieces(grids, self.codec, self.task)
-        found = likelihood(model, pieces, ensemble=transposition_ensemble)
+        found = likelihood(model, pieces, codec=self.codec, ensemble=transposition_ensemble)
         metre = self.config.positions.metre
         if not metre or transposition_ensemble:
             return found
         known = held_out_pieces(grids, self.codec, self.task, metre=metre)
-        return replace(found, with_metre=likelihood(model, known))
+        return replace(found, with_metre=likelihood(model, known, codec=self.codec))
 
     def compose(
         self,

@@ -239,7 +239,9 @@ class ChoraleData:
         drawn = random.permutation(len(self._composed))[: len(self._pieces) // 2].tolist()
         for piece in [*self._pieces, *(self._composed[place] for place in drawn)]:
             shift = int(random.choice(piece.shifts)) if self.augmentation.transpose else 0
-            moved, key = transposed(piece.grid, shift), piece.key.transposed(shift)
+            changed = self.augmentation.changed(piece.grid, random)
+            grid, empty = (piece.grid, np.zeros(piece.grid.shape, bool)) if changed is None else changed
+            moved, key = transposed(grid, shift), piece.key.transposed(shift)
             for start in self._starts(4 * len(moved), random):
                 crop = self.codec.encode(moved[start // 4 : (start + self.length) // 4])
                 whole = start + self.length >= 4 * len(moved) and self.task == "compose"
@@ -247,18 +249,22 @@ class ChoraleData:
                 kind = self._kind(random)
                 labels.append((-1, label_of(key, mode_only=True), label_of(key))[kind])
                 if self.task == "infill":
-                    if piece.masks:  # teachers were given these alone, without a label
+                    if piece.masks and changed is None:  # teachers were given these alone, without a label
                         kind, labels[-1] = int(random.integers(len(piece.masks))), -1
-                        hidden = piece.masks[kind].reshape(-1)[start : start + len(crop)]
+                        hidden = self.codec.ordered(piece.masks[kind])[start : start + len(crop)]
                     else:
-                        hidden = draw_holes(len(crop) // 4, random).reshape(-1)
+                        holes = draw_holes(len(crop) // 4, random)
+                        hidden = self.codec.ordered(holes & ~empty[start // 4 : (start + len(crop)) // 4])
                     sources.append(np.where(hidden, HOLE, crop))
                 if self.metre:
                     known = piece.places is not None and random.random() >= WITHHELD
-                    metres.append(_crop(piece.places if known else None, start // 4, -(-len(targets[-1]) // 4)))
-                if piece.soft_targets:
+                    first = start // 4 - len(grid) + len(piece.grid)  # steps come and go at the beginning alone
+                    metres.append(_crop(piece.places if known else None, first, -(-len(targets[-1]) // 4)))
+                if piece.soft_targets and changed is None:
                     part = piece.soft_targets[kind][start : start + len(targets[-1])]
                     soft_targets.append(interpolated(part, targets[-1], shift, piece.share))
+                elif piece.soft_targets:  # no teacher was given what the piece has become
+                    soft_targets.append(np.eye(self.codec.vocabulary, dtype=np.float32)[targets[-1]])
         groups = grouped([len(target) for target in targets], self.tokens_per_batch, random)
         return Batches(Examples(targets, sources or None, labels, soft_targets or None, metres or None).batch, groups)
 
@@ -280,11 +286,11 @@ class ChoraleData:
 
 
 def _crop(places: Ids | None, first: int, steps: int) -> Ids:
-    """The places of some steps, [steps, 2]; where there are none, and past the last, withheld."""
+    """The places of some steps, [steps, 2]; where there are none, before the first and past the last, withheld."""
     found = np.zeros((steps, 2), np.int64)
     if places is not None:
-        part = places[first : first + steps]
-        found[: len(part)] = part
+        part = places[max(0, first) : max(0, first + steps)]
+        found[max(0, -first) : max(0, -first) + len(part)] = part
     return found
 
 
@@ -329,7 +335,7 @@ def held_out_pieces(
         ids = codec.encode(grid)
         hidden = np.zeros_like(grid, dtype=bool)
         hidden[:, 1:] = True
-        sources = [np.where(hidden.reshape(-1), HOLE, ids)] if task == "infill" else None
+        sources = [np.where(codec.ordered(hidden), HOLE, ids)] if task == "infill" else None
         metres = [known_places(grid, metre)] if metre else []
         found.append(Examples([ids], sources, [-1], metres=metres or None).batch(np.array([0])))
     return found

@@ -37,14 +37,16 @@ def distilled(
     composed: Sequence[Grid],
     *,
     share: float,
+    codec: ChoraleCodec | None = None,
     dtype: torch.dtype | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Distillation:
     """The teachers' probabilities of every piece, without label, with its mode and with its key.
 
+    codec: that of the teachers and of the pupil: probabilities of a voice depend on the voices before it in a moment.
     dtype: of the teachers' matrix products, float32 if None. progress: gets the number of pieces done, and of all.
     """
-    codec, total = ChoraleCodec(), len(grids) + len(composed)
+    codec, total = codec or ChoraleCodec(), len(grids) + len(composed)
     found: list[Sequence[Probabilities]] = []
     for grid in map(whole_quarters, (*grids, *composed)):
         ids, key = np.append(codec.encode(grid), END), key_of(grid)
@@ -60,6 +62,7 @@ def distilled_to_infill(
     grids: Sequence[Grid],
     *,
     share: float,
+    codec: ChoraleCodec | None = None,
     seed: int = 1,
     dtype: torch.dtype | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -70,7 +73,7 @@ def distilled_to_infill(
     Those that compose read no source; one that is named twice is asked once and counts twice. The targets of known
     notes are the notes.
     """
-    codec, random = ChoraleCodec(), np.random.default_rng(seed)
+    codec, random = codec or ChoraleCodec(), np.random.default_rng(seed)
     found: list[list[Probabilities]] = []
     masks: list[Sequence[Mask]] = []
     for grid in map(whole_quarters, grids):
@@ -79,7 +82,7 @@ def distilled_to_infill(
         asked = {one: _endless(_asked(one, ids, -1, dtype)) for one in set(teachers) if not one.config.encoder_layers}
         found.append([])
         for mask in masks[-1]:
-            hidden = mask.reshape(-1)
+            hidden = codec.ordered(mask)
             source = np.where(hidden, HOLE, ids)
             asked |= {one: _asked(one, ids, -1, dtype, source) for one in set(teachers) if one.config.encoder_layers}
             mean = _mean([asked[one] for one in teachers])

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from triptych.model.batch import Batch
-from triptych.music.chorales.codec import HOLE, REST, VOICES
+from triptych.music.chorales.codec import HOLE, REST, VOICES, ChoraleCodec
 from triptych.music.chorales.data import MAX_SEMITONES, moved_pitches
 from triptych.music.chorales.labels import moved_label
 from triptych.music.likelihood import Likelihood
@@ -78,13 +78,17 @@ def _moved(ids: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
     return moved.masked_fill(outside, REST), outside
 
 
-def likelihood(model: Transformer, pieces: Iterable[Batch], *, ensemble: bool = False) -> Likelihood:
+def likelihood(
+    model: Transformer, pieces: Iterable[Batch], *, codec: ChoraleCodec | None = None, ensemble: bool = False
+) -> Likelihood:
     """The likelihood of all tokens of all pieces, or with sources of the tokens hidden there.
 
+    codec: that of the pieces, whose voices may follow each other in another order than soprano, alto, tenor, bass.
     ensemble: by the transposition ensemble; the pieces are then of one row each.
     """
     import torch
 
+    columns = (codec or ChoraleCodec()).columns
     measure = ensemble_nll if ensemble else token_nll
     voices = torch.zeros(4, 2, dtype=torch.float64)  # sum and number of each voice
     count, means = 0, []
@@ -94,9 +98,9 @@ def likelihood(model: Transformer, pieces: Iterable[Batch], *, ensemble: bool = 
         counted = torch.arange(nll.size(1)) < batch.lengths.cpu()[:, None]
         if batch.source is not None:
             counted &= batch.source.cpu() == HOLE
-        for voice in range(4):
-            mine = counted[:, voice::4]
-            voices[voice] += torch.stack([nll[:, voice::4][mine].sum(), mine.sum().double()])
+        for place, voice in enumerate(columns):
+            mine = counted[:, place::4]
+            voices[voice] += torch.stack([nll[:, place::4][mine].sum(), mine.sum().double()])
         means += [float(row[chosen].mean()) for row, chosen in zip(nll, counted, strict=True) if bool(chosen.any())]
     total, number = voices.sum(0).tolist()
     return Likelihood(
