@@ -44,7 +44,7 @@ def remedy(name: str, known: Iterable[str], otherwise: str | None = None) -> str
     """Return the remedy for an unknown name: the nearest known one, else `otherwise`, or all of them if None."""
     known = list(known)
     near = closest(name, known)
-    return f"did you mean {near!r}?" if near else otherwise or f"known are {', '.join(known) or 'none'}"
+    return f"did you mean {near!r}?" if near else otherwise or f"known are {', '.join(known)}"
 
 
 def expect(value: object, kinds: type | UnionType, what: str, remedy: str) -> None:

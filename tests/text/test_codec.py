@@ -2,6 +2,7 @@ import io
 import random
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import given, settings
@@ -136,6 +137,33 @@ def test_pieces_are_named(codec: TextCodec) -> None:
 
 def test_lone_surrogates_do_not_stop_encoding(codec: TextCodec) -> None:
     assert codec.decode(codec.encode("a \ud800dog")).endswith("dog")
+
+
+def test_sampling_is_a_function_of_the_seed(codec: TextCodec) -> None:
+    lines = corpus(60)
+    best = codec.encode_lines(lines)
+    drawn = codec.segmentations(best, 0.2)
+
+    def sampled(seed: int) -> list[list[int]]:
+        ids, lengths = drawn.draw([seed])
+        return [row.tolist() for row in np.split(ids, lengths.cumsum()[:-1])]
+
+    first = sampled(1)
+    assert sampled(1) == first != sampled(2)
+    assert first != best
+    assert [codec.decode(ids) for ids in first] == lines
+    assert all(ids[-1] == TextCodec.END and TextCodec.END not in ids[:-1] for ids in first)
+
+
+def test_sampling_needs_a_unigram_vocabulary(byte_pairs: TextCodec) -> None:
+    with pytest.raises(UserError, match="expected a unigram vocabulary"):
+        byte_pairs.segmentations(byte_pairs.encode_lines(["a dog"]), 0.2)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
+def test_alpha_out_of_range(codec: TextCodec, alpha: float) -> None:
+    with pytest.raises(UserError, match="expected alpha from 0 to 1"):
+        codec.segmentations(codec.encode_lines(["a dog"]), alpha)
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "], ["\u200b"]])

@@ -240,15 +240,16 @@ def equal(one: Batch, other: Batch) -> bool:
     count=st.integers(1, 80),
     tokens=st.integers(8, 200),
     multiple=st.integers(1, 8),
+    alpha=st.sampled_from([0.0, 0.2]),
     number=st.integers(0, 3),
     shuffle=st.booleans(),
 )
 def test_an_epoch_holds_each_pair_once_within_the_budget(
-    count: int, tokens: int, multiple: int, number: int, shuffle: bool
+    count: int, tokens: int, multiple: int, alpha: float, number: int, shuffle: bool
 ) -> None:
     codec = shared_codec()
     pairs = Pairs(["ka", *make_pairs(count).source], ["KA", *make_pairs(count).target])
-    data = PairData(pairs, codec, tokens_per_batch=tokens, multiple=multiple, seed=3, shuffle=shuffle)
+    data = PairData(pairs, codec, tokens_per_batch=tokens, multiple=multiple, alpha=alpha, seed=3, shuffle=shuffle)
     assert len(data) + data.pairs.report.skipped == len(pairs)
     epoch = data.epoch(number)
     assert sorted(row for rows in epoch.parts for row in rows) == list(range(len(data)))
@@ -271,9 +272,10 @@ def test_an_epoch_holds_each_pair_once_within_the_budget(
                 assert codec.decode(row[:length]) == lines[line]
 
 
-def test_an_epoch_is_a_function_of_seed_and_number(codec: TextCodec) -> None:
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_an_epoch_is_a_function_of_seed_and_number(codec: TextCodec, alpha: float) -> None:
     def data(seed: int) -> PairData:
-        return PairData(make_pairs(200), codec, tokens_per_batch=200, seed=seed)
+        return PairData(make_pairs(200), codec, tokens_per_batch=200, alpha=alpha, seed=seed)
 
     def same(one: PairData, number: int, other: PairData, other_number: int) -> bool:
         first, second = one.epoch(number), other.epoch(other_number)
@@ -287,7 +289,7 @@ def test_an_epoch_is_a_function_of_seed_and_number(codec: TextCodec) -> None:
 
 
 def test_an_epoch_resumes_in_the_middle(codec: TextCodec) -> None:
-    data = PairData(make_pairs(200), codec, tokens_per_batch=200)
+    data = PairData(make_pairs(200), codec, tokens_per_batch=200, alpha=0.3)
     epoch = data.epoch(2)
     rest = data.epoch(2)[3:]
     assert len(rest) == len(epoch) - 3
@@ -301,6 +303,15 @@ def test_neighbours_and_order_change_every_epoch(codec: TextCodec) -> None:
     assert len(set(first) & set(second)) < len(first) / 2
     widths = [batch.target.shape[1] for batch in data.epoch(0)]
     assert widths != sorted(widths)
+
+
+def test_sampling_changes_the_ids_but_not_the_text(codec: TextCodec) -> None:
+    pairs = make_pairs(100)
+    best = [ids for line in pairs.target for ids in codec.encode(line)]
+    data = PairData(pairs, codec, tokens_per_batch=200, alpha=0.2)
+    drawn = [sum(int(batch.lengths.sum()) for batch in data.epoch(number)) for number in range(2)]
+    assert min(drawn) > len(best)
+    assert drawn[0] != drawn[1]
 
 
 def test_held_out_data_is_in_a_stable_order(codec: TextCodec) -> None:
@@ -340,6 +351,15 @@ def test_pairs_larger_than_a_batch_are_left_out(codec: TextCodec) -> None:
 def test_a_text_that_normalises_to_nothing_is_empty(codec: TextCodec) -> None:
     data = PairData(Pairs(["ka", "\u200b\x01"], ["ka", "lo"]), codec)
     assert data.pairs.report.first == {"empty source": [2]}
+
+
+def test_a_drawn_segmentation_never_exceeds_the_limit(codec: TextCodec) -> None:
+    pairs = make_pairs(60)
+    longest = max(len(codec.encode(line)) for line in [*pairs.source, *pairs.target])
+    data = PairData(pairs, codec, alpha=0.05, longest=longest, multiple=1)
+    assert len(data) == 60
+    widths = {batch.target.shape[1] for number in range(4) for batch in data.epoch(number)}
+    assert max(widths) <= longest
 
 
 def test_no_usable_pair_is_refused(codec: TextCodec) -> None:

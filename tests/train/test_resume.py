@@ -108,6 +108,8 @@ def test_changed_data_are_named(place: Path, tmp_path: Path, capsys: pytest.Capt
         assert message.startswith(f"error: a resumed run keeps its data: {path} has changed (sha256 differs)")
         path.write_bytes(data)
     assert (tmp_path / "run" / "resume.safetensors").read_bytes() == state
+    code, message = train("--resume", "--set", "data.sampling=0.3")
+    assert code == 2 and "sampling" in message.splitlines()[-1]
     left_out = {option: files.pop(option) for option in ("--held-out-source", "--held-out-target")}
     code, message = train("--resume")
     assert code == 2 and "a resumed run keeps its data" in message.splitlines()[-1]

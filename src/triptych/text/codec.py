@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import sentencepiece
 
 from triptych.errors import UserError, shown
+from triptych.text.segmentation import Segmentations
 
 BYTES = 256  # byte fallback: one piece for each byte, so that nothing is unknown
 MINIMUM_VOCABULARY = BYTES + 2 + 6  # the bytes, UNKNOWN and END, and a few pieces to begin with
@@ -101,7 +102,7 @@ class TextCodec:
         return self._model
 
     def encode(self, text: str) -> list[int]:
-        """Encode one text into the ids of its pieces, ending with END."""
+        """Encode one text into the ids of its best segmentation, ending with END."""
         return self.encode_lines([text])[0]
 
     def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
@@ -116,6 +117,16 @@ class TextCodec:
         known = self._processor
         foreign = {self.UNKNOWN, *(token for token in range(self.vocabulary) if known.is_byte(token))}
         return [place for place, line in enumerate(text_lines(lines)) if not foreign.isdisjoint(self.encode(line))]
+
+    def segmentations(self, encoded: Sequence[Sequence[int]], alpha: float) -> Segmentations:
+        """Analyse encoded texts once, to draw segmentations of them again and again: subword regularisation.
+
+        One is drawn with probability proportional to p ** alpha (Kudo 2018, section 3.3): the smaller alpha, the wilder
+        and the longer (0.2 gives about a third more tokens, 0.3 an eighth, 0.5 a thirtieth).
+        """
+        if not 0.0 < alpha <= 1.0:
+            raise UserError(f"expected alpha from 0 to 1, got {alpha}; 0 switches sampling off, 0.3 is usual")
+        return Segmentations(self._processor, encoded, alpha)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids up to the first END into one line of text; ids that mean nothing are skipped. Never raises.

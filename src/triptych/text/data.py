@@ -212,7 +212,8 @@ class PairData:
 
     A batch holds at most `tokens_per_batch` target positions, END and padding included, and at most twice as many
     source positions; widths are rounded up to `multiple`, so that few shapes occur. Each pair comes exactly once an
-    epoch. With ``shuffle=False`` batches run from short to long: for held-out data.
+    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.segmentations`); it needs a
+    unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
 
     Pairs of more than `longest` tokens on a side, or more than a batch holds, are left out and added to the report in
     `pairs.report`. `pairs` are those in use, `kept` their places among those given. If none is left, that is a
@@ -225,6 +226,7 @@ class PairData:
         codec: TextCodec,
         *,
         tokens_per_batch: int = 4096,
+        alpha: float = 0.0,
         seed: int = 0,
         longest: int = MAX_TOKENS,
         multiple: int = 4,
@@ -240,11 +242,13 @@ class PairData:
             raise UserError(f"expected a seed of 0 or more, got {seed}; choose another")
         self.codec = codec
         self.tokens_per_batch = tokens_per_batch
+        self.alpha = alpha
         self.seed = seed
         self._multiple = multiple
         self._shuffle = shuffle
         self._longest = min(longest, tokens_per_batch // multiple * multiple)
-        self.kept, self.pairs, self._sides = self._encoded(pairs, what)
+        self.kept, self.pairs, self._best = self._encoded(pairs, what)
+        self._segmentations = [codec.segmentations(side.lists(), alpha) for side in self._best] if alpha else []
 
     def __len__(self) -> int:
         """Return the number of pairs in use."""
@@ -254,7 +258,7 @@ class PairData:
         """Return the batches of epoch `number` (from 0): a function of it, data, settings and seed alone. Their parts
         are places in `pairs`.
         """
-        source, target = self._sides
+        source, target = (self._sampled(side, number) for side in (0, 1)) if self.alpha else self._best
         generator = np.random.default_rng([self.seed, number]) if self._shuffle else None
         groups = self._cut(self._order(source, target, generator), source, target)
         if generator is not None:
@@ -282,6 +286,14 @@ class PairData:
         used = replace(pairs.only(kept), report=report)
         sides = _Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept])
         return kept, used, sides
+
+    def _sampled(self, side: int, number: int) -> _Ragged:
+        """Draw segmentations of side 0 or 1; one that is too long falls back to the best one."""
+        drawn = _Ragged(*self._segmentations[side].draw([self.seed, number, side]))
+        if drawn.lengths.max() <= self._longest:
+            return drawn
+        best = self._best[side]
+        return _Ragged.of([(drawn if drawn.lengths[row] <= self._longest else best)[row] for row in range(len(self))])
 
     def _order(self, source: _Ragged, target: _Ragged, generator: np.random.Generator | None) -> Indices:
         """Order pairs by the bucket of the target length, then by the source length.
@@ -317,9 +329,12 @@ class _Ragged:
         self._ends: Indices = np.cumsum(lengths)
 
     @classmethod
-    def of(cls, lists: Sequence[Sequence[int]]) -> _Ragged:
+    def of(cls, lists: Sequence[Sequence[int] | Indices]) -> _Ragged:
         lengths = np.fromiter(map(len, lists), np.int64, len(lists))
         return cls(np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths)
+
+    def lists(self) -> list[list[int]]:
+        return [self[row].tolist() for row in range(len(self.lengths))]
 
     def __getitem__(self, row: int) -> Indices:
         end = self._ends[row]

@@ -133,15 +133,17 @@ class Translator(Product):
         recipe: Recipe,
         out: str | Path | RunFolder,
         resume: bool = False,
+        subword_sampling: float = 0.0,
         card: Mapping[str, Any] | None = None,
         quiet: bool = False,
     ) -> Outcome:
         """Train on sentence pairs and become the best checkpoint.
 
-        Without `held_out`, every hundredth pair (at most 1,000) of those that are not too long is held out. The best
-        checkpoint is the one with the highest BLEU of translations of the held-out pairs (beam 5, as they are used)
-        where the `eval` extra is installed and has the language, else the one with the lowest held-out loss. Pairs that
-        are too long are left out and listed on standard error unless `quiet`.
+        `subword_sampling` is the alpha of subword regularisation (0: none). Without `held_out`, every hundredth pair
+        (at most 1,000) of those that are not too long is held out. The best checkpoint is the one with the highest BLEU
+        of translations of the held-out pairs (beam 5, as they are used) where the `eval` extra is installed and has
+        the language, else the one with the lowest held-out loss. Pairs that are too long are left out and listed on
+        standard error unless `quiet`.
         """
         _expect_pairs(pairs)
         check_recipe(recipe)
@@ -153,13 +155,14 @@ class Translator(Product):
             usable, held_out = split(PairData(pairs, self.codec, **shape).pairs)
             _report(f"held out of these: {len(held_out):,}, one in every {step(len(usable) + len(held_out)):,}", quiet)
         _expect_pairs(held_out)
-        data = PairData(usable, self.codec, seed=recipe.seed, **shape)
+        data = PairData(usable, self.codec, alpha=subword_sampling, seed=recipe.seed, **shape)
         checked = PairData(held_out, self.codec, shuffle=False, what="held-out pairs", **shape)
         if data.pairs.report.skipped > pairs.report.skipped:
             _report(f"by tokens, {data.pairs.report}", quiet)
         if usable is pairs and checked.pairs.report.skipped > held_out.report.skipped:
             _report(f"held out, by tokens, {checked.pairs.report}", quiet)
         facts: dict[str, Any] = {"task": "translation", "pairs": len(data), "held_out_pairs": len(checked)}
+        facts["sampling"] = subword_sampling
         try:
             metric = bleu_metric(_language({**self.card, **(card or {})}))
         except UserError as missing:

@@ -9,11 +9,11 @@ from triptych.errors import UserError
 def test_settings_of_a_file_and_of_the_command(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     recipe.write_text('[model]\npreset = "tiny"\nvocabulary = 4000\n[training]\nepochs = 3\n', "utf-8")
-    tables = read_settings(recipe, ["epochs=5", "optimizer=adam", "model.vocabulary=8000", "data.length=64"])
+    tables = read_settings(recipe, ["epochs=5", "optimizer=adam", "model.vocabulary=8000", "data.sampling=0.3"])
     assert tables == {
         "card": {},
         "model": {"preset": "tiny", "vocabulary": 8000},
-        "data": {"length": 64},
+        "data": {"sampling": 0.3},
         "training": {"epochs": 5, "optimizer": "adam"},
     }
 

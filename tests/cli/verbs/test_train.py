@@ -44,6 +44,10 @@ def test_mistakes(run: Any, translator: Any, pairs: list[str]) -> None:
     assert "did you mean 'width'" in run("train", "text", *pairs, "--set", "epochs=1", "--set", "model.wdth=8").err
     assert "setting data.pairs" in run("train", "text", *pairs, "--set", "epochs=1", "--set", "data.pairs=8").err
     assert (
+        "data.sampling to be a number, got 'x'"
+        in run("train", "text", *pairs, "--set", "epochs=1", "--set", "data.sampling=x").err
+    )
+    assert (
         "number of pieces, got 1.5"
         in run("train", "text", *pairs, "--set", "epochs=1", "--set", "model.vocabulary=1.5").err
     )

@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 from triptych.cli.output import say
 from triptych.cli.training.settings import Changes, Run
+from triptych.shape.bounds import share
 from triptych.shape.settings import settings_from
 
 if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
+
+
+@dataclass(frozen=True)
+class TextUse:
+    """The settings of [data] for sentence pairs. sampling: the share of words that are cut into other pieces."""
+
+    sampling: float = 0.0
+
+    def __post_init__(self) -> None:
+        share("data.sampling", self.sampling)
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
 
+    use = run.use(TextUse)
     settings_from(Vocabulary, "model", run.tables["model"])
     for name, path in files.items():
         if path is not None:
@@ -46,4 +58,4 @@ def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
         say(f"note: {odd:,} sentences have characters that the vocabulary of {run.start_from} lacks")
     if held_out is not None and held_out.report.skipped:
         say(f"held out: {held_out.report}")
-    return translator.fit(pairs, held_out=held_out, **run.fit())
+    return translator.fit(pairs, held_out=held_out, subword_sampling=use.sampling, **run.fit())

@@ -39,7 +39,7 @@ def text(
     """Train a translator on sentence pairs."""
     if held_out_target is not None and held_out_source is None:
         raise UserError("expected --held-out-source with --held-out-target, got the target alone; give both")
-    from triptych.cli.training.text import train
+    from triptych.cli.training.text import TextUse, train
 
     files = {
         "--source": source,
@@ -47,7 +47,7 @@ def text(
         "--held-out-source": held_out_source,
         "--held-out-target": held_out_target,
     }
-    with setup.begun(setup.tables(machine), out, machine, []) as run:
+    with setup.begun(setup.tables(machine), out, machine, [TextUse]) as run:
         outcome = train(run, files)
     _finish(outcome, machine)
 
