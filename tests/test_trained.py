@@ -199,6 +199,10 @@ def test_batches_are_worked_on_together_and_stay_in_order(folder: Path, threads:
         list(trained.together(lambda item: 1 // item, [1, 0, 1]))
 
 
-def test_a_slip_in_where_to_compute_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=re.escape("did you mean 'device'?")):
-        loaded(folder, devise="cpu")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"engine": "plam"}, "an engine auto, plan or torch, got 'plam'"), ({"devise": "cpu"}, "did you mean 'device'?")],
+)
+def test_a_slip_in_where_to_compute_is_refused(folder: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        loaded(folder, **settings)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, TypeVar, Unpack, get_args
 
-from triptych.errors import UserError, expect
+from triptych.errors import UserError, expect, shown
 from triptych.extras import require
 from triptych.fields import parsed
 from triptych.model.device import check_device, use_device
@@ -28,22 +28,25 @@ if TYPE_CHECKING:
     from triptych.train.run.folder import RunFolder
     from triptych.train.run.package import Outcome
 
+Engine = Literal["auto", "plan", "torch"]
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 class Place(TypedDict, total=False):
-    """Where and how a stored model computes: it generates with a plan, without torch, on the CPU, unless another device
-    or a dtype is asked for, which takes torch; torch measures.
+    """Where and how a stored model computes.
 
     device: auto, cpu, cuda, cuda:1, mps. threads: of the processor. None: a plan takes one, and
     for batches of lines all there are; torch chooses.
     dtype: auto, float32, bfloat16, float16, float64.
+    engine: "auto" generates with the plan, in numpy on the CPU, unless another device or dtype is asked for, which
+    takes torch, and measures with torch; "plan" and "torch" do both.
     """
 
     device: str
     threads: int | None
     dtype: str
+    engine: Engine
 
 
 class Trained:
@@ -78,7 +81,7 @@ class Trained:
         """
         _check_place(place)
         if not _plans(place):
-            require("torch", f"dtype {place.get('dtype', 'auto')}")
+            require("torch", f"dtype {place.get('dtype', 'auto')} and engine {place.get('engine', 'auto')}")
         stored = read_model(name)
         if file not in stored.files:
             raise another_kind(what, name, stored.card)
@@ -158,7 +161,11 @@ class Trained:
     def measured(self) -> Transformer:
         """The model for measuring likelihoods. UserError where there is no torch."""
         require("torch", "measuring a model", "eval")
-        return self.module()
+        if self._stored is None or self._place.get("engine") != "plan":
+            return self.module()
+        from triptych.model.planned import PlannedTransformer
+
+        return PlannedTransformer(self._planned(self._stored))
 
     def _planned(self, stored: Stored) -> PlanDecoder:
         """The plan, made at first use."""
@@ -305,6 +312,8 @@ def check_recipe(recipe: object) -> None:
 def _check_place(place: Place) -> None:
     """Raise UserError for a name that is none of `Place`, or a value that cannot be."""
     check_names("place", place, list(Place.__annotations__))
+    if place.get("engine", "auto") not in get_args(Engine):
+        raise UserError(f"expected an engine auto, plan or torch, got {shown(place['engine'])}; leave it out")
     check_device(*_asked(place))
 
 
@@ -326,7 +335,8 @@ def _check_fit(stored: Stored, place: Place) -> None:
 def _plans(place: Place) -> bool:
     """Whether the plan of stored weights generates."""
     device, _, dtype = _asked(place)
-    return device in ("auto", "cpu") and dtype == "auto"
+    engine = place.get("engine", "auto")
+    return engine == "plan" or (engine == "auto" and device in ("auto", "cpu") and dtype == "auto")
 
 
 def _asked(place: Place) -> tuple[str, int | None, str]:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from triptych.cli import gallery
-from triptych.shape.marks import check_out
 from triptych.studio import app
 from triptych.studio.requests import canonical
 
@@ -40,7 +39,7 @@ def answers(page: Path) -> Any:
 
 def test_one_file_stands_alone(made: Path) -> None:
     text = made.read_text("utf-8")
-    assert sorted(path.name for path in made.parent.iterdir()) == ["index.html"]
+    assert sorted(path.name for path in made.parent.iterdir()) == ["contents.json", "index.html"]
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     for tag, directive in (("style", "style-src"), ('script type="module"', "script-src")):
         (inner,) = re.findall(rf"<{tag}>(.*?)</{tag.split()[0]}>", text, re.DOTALL)
@@ -89,17 +88,26 @@ def test_pieces_can_be_forced_and_every_note_looked_at(made: Path) -> None:
     assert kinds.count("chorale") == 1 and kinds.count("picture") == 1
 
 
-def test_only_a_page_as_it_was_made_is_replaced(run: Any, made: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_no_gallery(run: Any, made: Path, tmp_path: Path) -> None:
+    """A gallery is replaced only as it was made; one that was ended in the middle leaves nothing in the way."""
     out = tmp_path / "gallery"
     out.mkdir()
     (out / "index.html").write_text("my home page")
-    for _ in range(2):
-        before = (out / "index.html").read_bytes()
+    ran = run("demo", "--out", out)
+    assert ran.code == 2 and "which holds other things" in ran.err.splitlines()[-1]
+    assert (out / "index.html").read_text() == "my home page" and len(list(tmp_path.iterdir())) == 1
+    (out / "index.html").unlink()
+    (tmp_path / ".gallery.triptych-part").mkdir()
+    (tmp_path / ".gallery.triptych-part" / "half.png").touch()
+    for page in ("first", "second"):
+        gallery.finished(gallery.renewed(out), out, page)
+        assert sorted(path.name for path in out.iterdir()) == ["contents.json", "index.html"]
+        assert len(list(tmp_path.iterdir())) == 1 and (out / "index.html").read_text() == page
+    for name, content in (("note.txt", b"mine"), ("index.html", b"second, changed")):
+        (out / name).write_bytes(content)
         ran = run("demo", "--out", out)
-        assert ran.code == 2 and "or one that was written here and not changed since" in ran.err.splitlines()[-1]
-        assert (out / "index.html").read_bytes() == before
-        (out / "index.html").write_bytes(made.read_bytes() + b"changed")
-    check_out(made)
+        assert ran.code == 2 and (out / name).read_bytes() == content
+        (out / "note.txt").unlink(missing_ok=True)
 
 
 def test_a_build_without_models_has_a_gallery_of_those_there(monkeypatch: pytest.MonkeyPatch) -> None:

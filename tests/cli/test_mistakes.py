@@ -16,7 +16,7 @@ import pytest
         ),
         (["compose"], "expected --out, got none; see triptych compose --help"),
         (["infill", "--out", "x.mid"], "expected PIECE.mid, got none; see triptych infill --help"),
-        (["train", "music", "--data", "x", "--recipe", "no.toml"], "file 'no.toml' does not exist; see"),
+        (["prepare", "music", "--data", "x", "--out", "y", "--index", "no.csv"], "file 'no.csv' does not exist; see"),
         (["paint", "--top-p", "0", "--out", "x"], "expected top_p above 0 and at most 1, got 0.0; 1 is no limit"),
         (["look", "text", " ", "--out", "x.png"], "expected a sentence, got none; try: triptych look text"),
         (["models", "--device", "cpu"], "expected a known option, got --device"),

@@ -1,7 +1,6 @@
 """The verbs on piano performances, on small untrained models: what goes in, what comes out, and a person's mistakes."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "music" / ("Bach", "Chopin")[number // 10] / f"{number:02}.mid"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_music(notes(number).to_piece(), path)
+    (folder / "index.csv").write_text("file,composer,split\n00.mid,Bach,train\n01.mid,Liszt,valid\n")
     (folder / "broken.mid").write_bytes(b"no music")
     save_music(notes(99).to_piece(), folder / "piece.mid")
     tune = Performance.of([0, 0.5, 1], [0.5, 1, 2], [72, 74, 76], [80] * 3)
@@ -169,14 +169,11 @@ def test_training_on_files_prepares_them_once(run: Any, folder: Path, tmp_path: 
     assert report_of(run(*asked))["tokens"] > 0
 
 
-def test_what_is_left_out_is_said_and_what_is_prepared_kept(run: Any, folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "music", tmp_path / "music")
-    for number in range(12):
-        (tmp_path / "music" / f"bad{number}.mid").write_bytes(b"no music")
-    asked = ["prepare", "music", "--data", tmp_path / "music", "--workers", 1]
+def test_an_index_chooses_the_files(run: Any, folder: Path, tmp_path: Path) -> None:
+    asked = ["prepare", "music", "--data", folder / "music", "--index", folder / "index.csv", "--workers", 1]
     ran = run(*asked, "--melody", "--out", tmp_path / "ready")
-    assert ran.code == 0 and ran.out.startswith(f"{tmp_path / 'ready'}: 20 pieces, ")
-    assert "and 2 more words of this kind about these files" in ran.err
+    assert ran.code == 0 and ran.out.startswith(f"{tmp_path / 'ready'}: 2 pieces, ")
+    assert "and 8 more words of this kind about these files" in ran.err
     ran = run(*asked, "--out", tmp_path / "ready")
     assert ran.code == 2 and "expected a new folder" in ran.err
 

@@ -35,10 +35,10 @@ NEEDS = {
     "train music --data tunes/chorales": ('"triptych train"', "train"),
     "train music --data prepared": ('"triptych train"', "train"),
     "evaluate text --source none": ('"triptych evaluate text"', "eval"),
-    "evaluate image --data none": ('"triptych evaluate image"', "eval"),
+    "evaluate image --data none --engine plan": ('"triptych evaluate image"', "eval"),
     "evaluate music --data none": ('"triptych evaluate music"', "eval"),
     "look complexity --out c.png": ('"triptych look complexity"', "train"),
-    "translate dog --dtype bfloat16": ("dtype bfloat16", "train"),
+    "translate dog --dtype bfloat16": ("dtype bfloat16 and engine auto", "train"),
     "paint --device cuda --out out": ("the device cuda", "train"),
 }
 KINDS = {"Translator": "captions-en-de", "Painter": "fashion", "Composer": "chorales", "Pianist": "piano"}
@@ -51,7 +51,7 @@ CLASSES = {
     "Composer.load('chorales').module()": ("training, changing or saving a model", "train"),
     "Composer.load('chorales').with_pattern(Full())": ("training, changing or saving a model", "train"),
     "Composer.load('chorales').save('saved')": ("training, changing or saving a model", "train"),
-    "Composer.load('chorales', dtype='float32')": ("dtype float32", "train"),
+    "Composer.load('chorales', engine='torch')": ("dtype auto and engine torch", "train"),
     **{f"{kind}.fit(None, data[{kind}], held_out=None, **run)": ("training a model", "train") for kind in KINDS},
     **{f"{kind}.load({name!r}).evaluate(None)": ("measuring a model", "eval") for kind, name in KINDS.items()},
 }

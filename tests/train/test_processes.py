@@ -137,14 +137,17 @@ def prepared(tmp_path: Path) -> Path:
     from triptych.music.piece.performance import Performance
 
     random = np.random.default_rng(0)
+    for split in ("train", "valid"):
+        (tmp_path / "midi" / split).mkdir(parents=True)
+    lines = ["file,composer,split"]
     for number in range(6):
         start = np.cumsum(random.integers(0, 30, 30)) / 100
         played = Performance.of(start, start + 0.5, random.integers(30, 90, 30), random.integers(1, 128, 30))
         split = "train" if number < 4 else "valid"
-        place = tmp_path / "midi" / split / "ab"[number % 2] / f"{number}.mid"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(midi_bytes(played.to_piece()))
-    prepare(tmp_path / "midi", tmp_path / "shards", melody=True, workers=1)
+        (tmp_path / "midi" / split / f"{number}.mid").write_bytes(midi_bytes(played.to_piece()))
+        lines.append(f"{split}/{number}.mid,{'ab'[number % 2]},{split}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    prepare(tmp_path / "midi", tmp_path / "shards", index=tmp_path / "index.csv", melody=True, workers=1)
     return tmp_path / "shards"
 
 

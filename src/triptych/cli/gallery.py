@@ -6,15 +6,20 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from triptych.errors import UserError
+from triptych.shape.files import MARK, read_sealed, sealed, temporary_of, write_file
+
 if TYPE_CHECKING:
     from triptych.studio.app import Studio
 
-PAGE = "index.html"
+PAGE, CONTENTS = "index.html", "contents.json"  # the page, and its digest
 FORCED = 3  # pieces at each place of a translation, of which one can be forced
 IMPORT = re.compile(r'^import [^;]* from "\./([\w.]+)";\n', re.MULTILINE)
 LINKED = re.compile(r'<link rel="stylesheet" href="([\w.]+)">\n')
@@ -168,3 +173,45 @@ def _joined(folder: Path) -> Iterator[str]:
             yield re.sub(r"^export ", "", IMPORT.sub("", text), flags=re.MULTILINE)
 
     yield from visit("main.js")
+
+
+def renewed(out: Path) -> Path:
+    """A folder beside `out` to make the gallery in. Raises UserError where `out` is neither new nor empty nor a gallery
+    as it was made.
+    """
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not _own(out))):
+        raise UserError(f"expected a new folder or a gallery as it was made, got {out}, which holds other things")
+    making = temporary_of(out.absolute(), MARK)
+    if making.is_dir() and not making.is_symlink():
+        shutil.rmtree(making)  # which a gallery was being made in, when that was ended
+    making.mkdir(parents=True)
+    return making
+
+
+def finished(making: Path, out: Path, page: str) -> Path:
+    """Put the page in its place, and the gallery before away; returns its path."""
+    write_file(making / PAGE, page.encode())
+    write_file(making / CONTENTS, sealed({"sha256": {PAGE: hashlib.sha256(page.encode()).hexdigest()}}))
+    for path in _own(out) if out.is_dir() else ():
+        path.rmdir() if path.is_dir() else path.unlink()
+    out.mkdir(exist_ok=True)  # which may be where the person is
+    for name in (CONTENTS, PAGE):
+        (making / name).rename(out / name)
+    making.rmdir()
+    return out / PAGE
+
+
+def _own(out: Path) -> list[Path]:
+    """All that is in a gallery, the inner things first, if it is as it was made; else nothing."""
+    try:
+        digests = {**read_sealed(out / CONTENTS)["sha256"], CONTENTS: None}
+    except (UserError, OSError, LookupError, TypeError):
+        return []
+    found = sorted(out.rglob("*"), reverse=True)
+    for path in found:
+        name = path.relative_to(out).as_posix()
+        if path.is_symlink() or (path.is_file() and name not in digests):
+            return []
+        if path.is_file() and name != CONTENTS and hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
+            return []
+    return found

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from triptych.music.performances.pianist import Pianist
     from triptych.music.performances.shards import Shards
     from triptych.text.translator import Translator
+    from triptych.trained import Engine
 
 Loaded = TypeVar("Loaded", "Translator", "Painter", "Composer", "Pianist")
 MAX_WORDS = 10  # printed about the files of a split
 MAX_NAME_LENGTH = 50  # characters of a model's name, as far as it is part of a file's name: the system takes 255 bytes
 
 
-def load(kind: type[Loaded], model: str, machine: Machine) -> Loaded:
+def load(kind: type[Loaded], model: str, machine: Machine, engine: Engine = "auto") -> Loaded:
     """Load the model of that name as a product of a kind, and print its terms at their first use."""
-    loaded = kind.load(named(model), dtype=machine.dtype, **machine.place)
+    loaded = kind.load(named(model), dtype=machine.dtype, engine=engine, **machine.place)
     say_terms(loaded.card)
     return loaded
 

@@ -21,6 +21,13 @@ DRAWN = ("temperature", "top_k", "top_p", "min_p")  # the fields of a `Sampling`
 # Every verb that uses a model.
 Model = Annotated[str, typer.Option(metavar="NAME", help="A name of `triptych models`, a folder, or hf:owner/name.")]
 Split = Annotated[str, typer.Option(metavar="NAME", help="train, valid (where none is named: every tenth) or test.")]
+Engine = Annotated[
+    Literal["auto", "plan", "torch"],
+    typer.Option(
+        help="plan: likelihoods too by what generates, in numpy; torch: all in torch; auto: likelihoods in torch, "
+        "the rest in numpy. All need torch to be installed."
+    ),
+]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="So many of all, evenly from first to last.")]
 # The data of training and measuring.
 Source = Annotated[Path, typer.Option(metavar="FILE", help="Sentences, one a line; or pairs as TSV or JSONL.")]

@@ -9,7 +9,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from triptych.errors import one_line
 from triptych.model.device import is_first
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
 # Control characters that a terminal obeys, but for the tab and the end of a line.
 ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -76,12 +77,42 @@ def say_about(path: Path | str, words: str | Iterable[str]) -> None:
 
 def progress() -> Progress:
     """Make a bar with an estimate on standard error, to be used with `with`; none when that is not a terminal."""
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
+    return _bar(MofNCompleteColumn(), TimeRemainingColumn())
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A bar with its description and these columns; without effect where standard error is not a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    described = TextColumn("{task.description}"), BarColumn()
+    return Progress(*described, *columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def parts(shares: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
+    """Show how far a long verb is: a bar over all of its parts, or a line a part where stderr is not a terminal.
+
+    shares: the parts by name, in their order, and what each takes of the time, in any unit. Yields the function to call
+    with a part's name when it begins.
+    """
+    from rich.progress import TaskProgressColumn, TimeElapsedColumn
+
+    names = list(shares)
+    with _bar(TaskProgressColumn(), TimeElapsedColumn()) as bar:
+        task = bar.add_task("loading", total=sum(shares.values()))
+
+        def begin(name: str) -> None:
+            number = names.index(name)
+            line = f"{number + 1} of {len(names)}: {name}"
+            if bar.disable:
+                say(line)
+            bar.update(task, description=line, completed=sum(shares[before] for before in names[:number]))
+
+        yield begin
 
 
 def _escaped(found: re.Match[str]) -> str:

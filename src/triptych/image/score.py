@@ -60,6 +60,11 @@ class Likelihood:
         each = self.bits.sum((0, 1)) / np.maximum(1, self.times.sum((0, 1)))
         return [float(bits) for bits in each]
 
+    @property
+    def heat(self) -> NDArray[np.float64]:
+        """Where the bits go: those of every pixel [height, width], all channels together, a picture."""
+        return np.asarray((self.bits / np.maximum(1, self.times)).sum(2))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain figures: `bits_per_dim`, `interval`, `nats` (a picture), `pictures`, `labelled`, `subpixels`,
         `per_channel`.

@@ -83,7 +83,7 @@ class Entry:
 
                 module, name = KINDS[self.file][2].rsplit(".", 1)
                 kind = getattr(import_module(module), name)
-                loaded = _Watched.load(self.given, kind.codec_file, kind.kind, threads=self.threads)
+                loaded = _Watched.load(self.given, kind.codec_file, kind.kind, threads=self.threads, engine="plan")
                 loaded.decoder()  # so that weights which do not fit are known now
                 self.product = kind(loaded)
             return self.product

@@ -212,7 +212,7 @@ class PairData:
 
     A batch holds at most `tokens_per_batch` target positions, END and padding included, and at most twice as many
     source positions; widths are rounded up to `multiple`, so that few shapes occur. Each pair comes exactly once an
-    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.segmentations`); it needs a
+    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.encode_sampled`); it needs a
     unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
 
     Pairs of more than `longest` tokens on a side, or more than a batch holds, are left out and added to the report in

@@ -272,9 +272,10 @@ def test_train_and_evaluate(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run(*asked, "--data", folder / "set.npz", "--out", tmp_path / "paint")
     assert ran.code == 0 and "training on 18 pictures, 1 held out" in ran.err
     model = ["--model", tmp_path / "paint", "--threads", 1, "--json", "--data", folder / "set.npz"]
-    report = json.loads(run("evaluate", "image", *model, "--split", "train").out)
+    report = json.loads(run("evaluate", "image", *model, "--split", "train", "--heat", tmp_path / "heat.png").out)
     assert (report["pictures"], report["subpixels"], report["split"]) == (9, 9 * 192, "train")
     assert report["bits_per_dim"] == pytest.approx(report["nats"] / 192 / np.log(2)) and len(report["per_channel"]) == 3
+    assert read_picture(tmp_path / "heat.png")[0].size
     report = json.loads(run("evaluate", "image", *model, "--split", "train", "--hide", "top", "--limit", 4).out)
     assert (report["pictures"], report["subpixels"], report["hidden"]) == (4, 4 * 96, "top")
     assert json.loads(run("evaluate", "image", *model, "--hide", "random").out)["subpixels"] in range(70, 160)

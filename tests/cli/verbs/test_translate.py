@@ -72,7 +72,7 @@ def test_options_arrive(run: Any, translator: Any) -> None:
     machine = ["--dtype", "float32", "--threads", 2, "--device", "cpu", "--model", "m"]
     assert run("translate", "a", *search, *machine).code == 0
     (_, loaded), (_, asked) = translator.calls
-    assert loaded == {"name": "m", "device": "cpu", "threads": 2, "dtype": "float32"}
+    assert loaded == {"name": "m", "device": "cpu", "threads": 2, "dtype": "float32", "engine": "auto"}
     assert asked["beam"] == 7
     assert (asked["length_penalty"].convention, asked["length_penalty"].alpha) == ("power", 1.0)
 

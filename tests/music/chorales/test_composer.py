@@ -607,12 +607,21 @@ def test_attention_of_a_piece(task: str, changes: dict[str, Any], positions: int
 def test_a_model_folder_generates_by_its_plan_unless_torch_is_asked_for(tmp_path: Path) -> None:
     composer = make()
     composer.save(tmp_path / "model")
-    kinds: dict[str, type[Any]] = {"auto": PlanDecoder, "float32": TorchDecoder}
-    for dtype, kind in kinds.items():
-        loaded = Composer.load(tmp_path / "model", dtype=dtype)
+    kinds: dict[tuple[str, str], type[Any]] = {
+        ("auto", "auto"): PlanDecoder,
+        ("float32", "auto"): TorchDecoder,
+        ("auto", "torch"): TorchDecoder,
+        ("auto", "plan"): PlanDecoder,
+    }
+    for (dtype, engine), kind in kinds.items():
+        loaded = Composer.load(tmp_path / "model", dtype=dtype, engine=engine)
         assert isinstance(loaded.trained.decoder(), kind)
         assert loaded.compose(steps=8, seed=3) == composer.compose(steps=8, seed=3)
     assert type(composer.trained.decoder()) is TorchDecoder
+    by_plan, by_torch = (
+        Composer.load(tmp_path / "model", engine=engine).evaluate([grid_of(3, 40)]).nll for engine in ("plan", "torch")
+    )
+    assert by_plan == pytest.approx(by_torch, abs=1e-5)
 
 
 def test_positions_that_end_are_refused_and_so_are_labels_never_learned() -> None:

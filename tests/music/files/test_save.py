@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from triptych.errors import UserError
+from triptych.music.files import sound
 from triptych.music.files.save import SUFFIXES, check_suffix, save_music
 from triptych.music.piece.performance import Performance
 from triptych.music.piece.piece import Note, Piece
@@ -29,6 +30,13 @@ def test_the_suffix_chooses_the_format(tmp_path: Path, name: str, begins: bytes)
     assert begins in first[:200]
     save_music(SHORT, str(tmp_path / name))
     assert (tmp_path / name).read_bytes() == first, "the same piece gives the same bytes"
+
+
+def test_a_soundfont_is_for_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sound, "wav_bytes", lambda piece, soundfont: asked.append(soundfont) or b"RIFF")
+    save_music(SHORT, tmp_path / "a.wav", soundfont="a.sf2")
+    assert asked == ["a.sf2"] and (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
 
 
 @pytest.mark.parametrize("name", ["a", "a.mp3", "a.mid.txt", ".mid"])

@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -202,7 +204,7 @@ def test_a_piece_that_fills_no_memory(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at most an hour"):
         render(endless)
     with pytest.raises(UserError, match="at most an hour"):
-        save_music(endless, tmp_path / "a.wav")
+        save_music(endless, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
     assert not list(tmp_path.iterdir())
 
 
@@ -227,3 +229,101 @@ def test_one_piece_gives_one_file_in_every_process(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.fixture
+def font(tmp_path: Path) -> Path:
+    path = tmp_path / "a font.sf2"
+    path.write_bytes(b"RIFF\x04\x00\x00\x00sfbk")
+    return path
+
+
+@pytest.fixture
+def fluidsynth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a program of this name in front of the path; its text sees `arguments`."""
+
+    def install(text: str) -> None:
+        program = tmp_path / "bin" / "fluidsynth"
+        program.parent.mkdir()
+        program.write_text(f"#!{sys.executable} -IS\nimport sys\narguments = sys.argv[1:]\n{text}")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+
+    return install
+
+
+NOTE = piece(Note(0, 16, 60))
+
+
+def playing(samples: str) -> str:
+    """Program that writes these 32-bit samples, an expression."""
+    return (
+        "import array, wave\n"
+        "file = wave.open(arguments[arguments.index('-F') + 1], 'wb')\n"
+        "file.setparams((2, 4, 44100, 0, 'NONE', ''))\n"
+        f"file.writeframes(array.array('i', {samples}).tobytes())\n"
+        "file.close()\n"
+    )
+
+
+def test_fluidsynth_plays(tmp_path: Path, font: Path, fluidsynth: Callable[[str], None]) -> None:
+    fluidsynth(
+        playing("[2**27, 2**25, -2**26, 0]") + "import json, pathlib\n"
+        "arguments.append(pathlib.Path(arguments[-1]).read_bytes()[:4].decode())\n"
+        f"pathlib.Path({str(tmp_path / 'seen')!r}).write_text(json.dumps(arguments))\n"
+    )
+    save_music(NOTE, tmp_path / "a.wav", soundfont=font)
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, 44_100)
+        written = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32_767
+    np.testing.assert_allclose(written, [PEAK, PEAK / 4, -PEAK / 2, 0], atol=1e-4)
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen[-3] == str(font) and seen[-1] == "MThd"
+    assert not Path(seen[-2]).parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("sys.exit('no such thing')", "got: no such thing"),
+        ("sys.exit(3)", "got: exit status 3"),
+        ("print('no such thing\\n', file=sys.stderr)", "got: no such thing"),
+        (playing("[]"), "got silence"),
+        (playing("[60_000, 0]"), "got silence"),
+    ],
+)
+def test_fluidsynth_fails(
+    text: str, reason: str, tmp_path: Path, font: Path, fluidsynth: Callable[[str], None]
+) -> None:
+    fluidsynth(text)
+    with pytest.raises(UserError, match=f"{reason}.*; try another font"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
+    assert not (tmp_path / "a.wav").exists()
+
+
+def test_fluidsynth_never_ends(
+    tmp_path: Path, font: Path, fluidsynth: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fluidsynth("import time; time.sleep(60)")
+    run = subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *given, timeout, **named: run(*given, timeout=timeout / 1_000, **named)
+    )
+    with pytest.raises(UserError, match="got no end"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
+
+
+def test_fluidsynth_is_not_there(tmp_path: Path, font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="install fluidsynth"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=font)
+
+
+def test_a_font_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.sf2': No such file"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
+    with pytest.raises(UserError, match="Is a directory"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=tmp_path)
+    (tmp_path / "a.sf2").write_text("RIFF, but no font")
+    with pytest.raises(UserError, match="another kind of file"):
+        save_music(NOTE, tmp_path / "a.wav", soundfont=str(tmp_path / "a.sf2"))

@@ -26,16 +26,18 @@ COUNTS = [3, 40, 90, 150, 30, 60]  # notes
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     """Six pieces for training by two composers, and two held out."""
     path = tmp_path_factory.mktemp("music")
+    lines = ["file,composer,split"]
     for number, count in enumerate([*COUNTS, 100, 7]):
         random = np.random.default_rng(number)
         start = np.cumsum(random.choice([0.0, 0.05, 0.3], count))
         end = start + random.uniform(0.02, 2, count)
         pitch = random.integers(40, 80, count) if number == 0 else random.integers(21, 109, count)
-        split, composer = "train" if number < 6 else "valid", ("Bach", "Chopin")[number % 2]
-        place = path / split / str(number) / composer / "a.mid"  # in the order of the numbers
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(midi_bytes(Performance.of(start, end, pitch, random.integers(1, 128, count)).to_piece()))
-    return prepare(path, path.with_name(f"{path.name}-out"), melody=True)[0]
+        (path / f"{number}.mid").write_bytes(
+            midi_bytes(Performance.of(start, end, pitch, random.integers(1, 128, count)).to_piece())
+        )
+        lines.append(f"{number}.mid,{('Bach', 'Chopin')[number % 2]},{'train' if number < 6 else 'valid'}")
+    (path / "index.csv").write_text("\n".join(lines))
+    return prepare(path, path / "out", index=path / "index.csv", melody=True)[0]
 
 
 def data(shards: Shards, **settings: object) -> PerformanceData:

@@ -74,11 +74,12 @@ def random_notes(seed: int, count: int) -> Performance:
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     """Four pieces for training by two composers, and two held out, with their melodies."""
     path = tmp_path_factory.mktemp("music")
+    lines = ["file,composer,split"]
     for number, count in enumerate([20, 40, 60, 30, 12, 25]):
-        place = path / ("train" if number < 4 else "valid") / LABELS[number % 2] / f"{number}.mid"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(midi_bytes(random_notes(number, count).to_piece()))
-    return prepare(path, path.with_name(f"{path.name}-out"), melody=True)[0]
+        (path / f"{number}.mid").write_bytes(midi_bytes(random_notes(number, count).to_piece()))
+        lines.append(f"{number}.mid,{LABELS[number % 2]},{'train' if number < 4 else 'valid'}")
+    (path / "index.csv").write_text("\n".join(lines))
+    return prepare(path, path / "out", index=path / "index.csv", melody=True)[0]
 
 
 # -- composing --------------------------------------------------------------------------------------------------------

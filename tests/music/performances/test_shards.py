@@ -85,21 +85,32 @@ def test_a_zip_is_the_same_whatever_the_number_of_workers(folder: Path, tmp_path
         assert path.read_bytes() == (tmp_path / "three" / path.name).read_bytes()
 
 
-def test_folders_may_be_splits(folder: Path, tmp_path: Path) -> None:
-    places = ("train/Bach/a", "Valid/Bach/a", "test/a", "validation/Busoni/deep/a", "Training/a")
-    for number, place in enumerate(places):
-        path = tmp_path / "split" / f"{place}.mid"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / "Bach" / f"{2 * number:02}.mid", path)
-    shards, words = prepare(tmp_path / "split", tmp_path / "out")
-    assert {entry.name: (entry.label, entry.split) for entry in shards.entries} == {
-        "train/Bach/a.mid": ("Bach", "train"),
-        "Valid/Bach/a.mid": ("Bach", "valid"),
-        "test/a.mid": (None, "test"),
-        "validation/Busoni/deep/a.mid": ("deep", "valid"),
-        "Training/a.mid": (None, "train"),
-    }
-    assert words == []
+@pytest.mark.parametrize(
+    "header", ["file,composer,title,split", "midi_filename,canonical_composer,year,split", "file,label,title,split"]
+)
+def test_an_index_has_what_the_files_lack(folder: Path, tmp_path: Path, header: str) -> None:
+    (tmp_path / "index.csv").write_text(
+        "\ufeff" + f'{header}\n00.mid,"Bach, J. S.",a,validation\n'
+        "Bach/02.mid,Busoni,b,train\n04.mid,,c,test\n06.mid,Busoni,d,\nnone.mid,Bach,e,train\n",
+        "utf-8",
+    )
+    shards, words = prepare(folder, tmp_path / "out", index=tmp_path / "index.csv")
+    check(shards, {f"Bach/{number:02}.mid": number for number in (0, 2, 4, 6)})
+    assert [(entry.label, entry.split) for entry in shards.entries] == [
+        ("Bach, J. S.", "valid"), ("Busoni", "train"), (None, "test"), ("Busoni", "train"),
+    ]  # fmt: skip
+    assert shards.labels == ("Bach, J. S.", "Busoni")
+    assert len(words) == 17 and words[0] == f"'Bach/08.mid': not in {tmp_path / 'index.csv'}"
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\xff", b"file\n"])
+def test_what_is_no_index(folder: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "index.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"^expected a CSV file with a column 'file', got .*index\.csv") as caught:
+        prepare(folder, tmp_path / "out", index=tmp_path / "index.csv")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match=r"got .*none\.csv: No such file"):
+        prepare(folder, tmp_path / "out", index=tmp_path / "none.csv")
 
 
 def test_one_label_is_none(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ class Files:
             "again.",
         ),
     ] = None
+    soundfont: Annotated[
+        Path | None, typer.Option(metavar="FILE.sf2", help="For .wav: play through FluidSynth with this soundfont.")
+    ] = None
 
     def __post_init__(self) -> None:
         from triptych.music.files.save import check_suffix
@@ -90,7 +93,7 @@ class Files:
         failed: list[UserError] = []
         for path in self.out:
             try:
-                save_music(piece, path)
+                save_music(piece, path, soundfont=self.soundfont)
             except UserError as error:
                 failed.append(UserError(f"{path}: {error}"))
         if failed:

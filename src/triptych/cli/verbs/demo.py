@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triptych.cli import options
-from triptych.cli.output import answer, progress, say
+from triptych.cli.output import answer, parts
 from triptych.extras import require
 
 PARTS = {"words": 3, "pixels": 9, "notes": 12, "layers": 1}  # and their shares of the time
@@ -28,22 +28,15 @@ def demo(
     where a second thread mostly waits for the first.
     """
     require("starlette", "the page of the studio")
-    from triptych.cli.gallery import PAGE, Recorder, page_of, recorded
-    from triptych.shape.files import write_file
-    from triptych.shape.marks import check_out, marked
+    from triptych.cli.gallery import Recorder, finished, page_of, recorded, renewed
     from triptych.studio.app import Studio
 
-    page = out / PAGE
-    check_out(page)
+    making = renewed(out)
     recorder = Recorder(Studio(threads=machine.threads or 1))
-    with progress() as bar:
-        task = bar.add_task("loading", total=sum(PARTS.values()))
-        for number, part in enumerate(recorded(recorder)):
-            line = f"{number + 1} of {len(PARTS)}: {part}"
-            if bar.disable:
-                say(line)
-            bar.update(task, description=line, completed=sum([*PARTS.values()][:number]))
-    write_file(page, marked(page_of(recorder.answers).encode(), page.suffix))
+    with parts(PARTS) as begin:
+        for part in recorded(recorder):
+            begin(part)
+    page = finished(making, out, page_of(recorder.answers))
     result = {"page": str(page), "answers": len(recorder.answers), "bytes": page.stat().st_size}
     answer(
         result,

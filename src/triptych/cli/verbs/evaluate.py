@@ -43,6 +43,7 @@ def text(
     ] = None,
     limit: options.Limit = None,
     beam: options.Beam = 5,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a translator: BLEU and chrF (sacreBLEU) of its translations, perplexity of the references."""
@@ -55,7 +56,7 @@ def text(
     if pairs.report.skipped:
         say(str(pairs.report))
     tokenised = None if reference_tokenised is None else _aligned(reference_tokenised, pairs)
-    translator = load(Translator, model, machine)
+    translator = load(Translator, model, machine, engine)
     if strange := len(translator.codec.unfamiliar(pairs.evenly(limit).source)):
         say(f"note: {strange:,} source sentences have characters that {model} never learned; such lines come out badly")
     result = translator.evaluate(pairs, beam=beam, limit=limit, tokenised_references=tokenised, language=language)
@@ -87,6 +88,10 @@ def image(
         int, typer.Option(min=1, metavar="N", help="Of an upscaling model: tries for each picture.")
     ] = 5,
     seed: options.Seed = 0,
+    heat: Annotated[
+        Path | None, typer.Option(dir_okay=False, metavar="FILE.png", help="Draw where the bits go: .png, .svg, .pdf.")
+    ] = None,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a painter: bits a dimension with their 95 % interval, nats a picture, bits of each channel.
@@ -99,8 +104,11 @@ def image(
     from triptych.image.data import hiding
     from triptych.image.painter import Painter
     from triptych.image.score import missing, worded
+    from triptych.picture import check_picture, save
 
-    painter = load(Painter, model, machine)
+    if heat is not None:
+        check_picture(heat)
+    painter = load(Painter, model, machine, engine)
     height, width, channels = painter.codec.shape
     pictures = load_pictures(data, split, channels=channels, size=(height, width))
     pictures = pictures.evenly(limit)
@@ -116,6 +124,10 @@ def image(
                 pictures, samples=samples, seed=seed, progress=lambda done, _: bar.update(task, completed=done)
             )
             enlarged = {**asdict(judged), "temperature": painter.trained.usual.temperature}
+    if heat is not None:
+        from triptych.look.heat import draw
+
+        save(draw(found.heat), heat)
     figures = {**found.to_dict(), **enlarged}
     for word in missing(figures, min(height, width)):
         say(f"note: {word}")
@@ -138,6 +150,7 @@ def music(
             "--transposition-ensemble", help="By the mean of the probabilities in twelve keys: 12 times as long."
         ),
     ] = False,
+    engine: options.Engine = "auto",
     machine: options.Machine,
 ) -> None:
     """Measure a composer: negative log-likelihood in nats a token of whole pieces, rests counted, and of each voice.
@@ -153,7 +166,7 @@ def music(
             )
         from triptych.music.performances.pianist import Pianist
 
-        pianist = load(Pianist, model, machine)
+        pianist = load(Pianist, model, machine, engine)
         with TemporaryDirectory() as folder:
             shards = load_shards(data, Path(folder) / "notes", melody=pianist.task == "accompany")
             found = pianist.evaluate(shards, split, limit=limit)
@@ -164,7 +177,7 @@ def music(
 
     grids = load_chorales(data, split)
     grids = [grids[place] for place in evenly(len(grids), limit)]
-    composer = load(Composer, model, machine)
+    composer = load(Composer, model, machine, engine)
     result = composer.evaluate(grids, transposition_ensemble=transposition_ensemble)
     if data.suffix.lower() != ".json":
         say(f"{split}: {len(grids):,} pieces; of a folder or zip every tenth by name is held out")

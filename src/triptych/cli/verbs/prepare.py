@@ -20,6 +20,15 @@ def music(
     *,
     data: Annotated[Path, typer.Option(metavar="PATH", help="A folder or zip of MIDI (or MusicXML) files.")],
     out: Annotated[Path, typer.Option(file_okay=False, metavar="DIR", help="A new folder for the arrays.")],
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE.csv",
+            help="Columns file, composer and split of the files to take; else all, by folder, every tenth held out.",
+        ),
+    ] = None,
     melody: Annotated[
         bool, typer.Option("--melody", help="Keep the melodies too (a part named melody, else the highest notes).")
     ] = False,
@@ -28,12 +37,8 @@ def music(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist.
-
-    The folder of a file is its label, such as a composer. In folders train, valid and test it is of that split, else
-    every tenth file by name is held out.
-    """
-    shards, words = prepared(data, out, melody=melody, workers=workers)
+    """Read piano performances from MIDI files: for `train music` and `evaluate music` of a pianist."""
+    shards, words = prepared(data, out, index=index, melody=melody, workers=workers)
     say_some(words, "about these files")
     result = {
         "out": str(out),

@@ -21,10 +21,10 @@ SUFFIXES = {  # of the files that music becomes, and their media types
 }
 
 
-def save_music(music: Piece | Performance, path: str | Path) -> None:
+def save_music(music: Piece | Performance, path: str | Path, *, soundfont: str | Path | None = None) -> None:
     """Write a piece or a performance to a file, whole or not at all; the suffix names the format.
 
-    .mid: Standard MIDI File. .wav: sound, by our own synthesizer. .musicxml: a
+    .mid: Standard MIDI File. .wav: sound, by our own synthesizer or, with `soundfont`, by FluidSynth. .musicxml: a
     score. .svg: engraved sheet music (needs verovio). .png: a piano roll. Raises UserError for other suffixes.
     """
     expect(music, Piece | Performance, "a Piece or a Performance", "compose or read one")
@@ -37,10 +37,10 @@ def save_music(music: Piece | Performance, path: str | Path) -> None:
 
         save(draw_roll(piece), path)
     else:
-        write_file(path, marked(music_bytes(piece, suffix), suffix))
+        write_file(path, marked(music_bytes(piece, suffix, soundfont=soundfont), suffix))
 
 
-def music_bytes(piece: Piece, suffix: str) -> bytes:
+def music_bytes(piece: Piece, suffix: str, *, soundfont: str | Path | None = None) -> bytes:
     """The file that `save_music` writes of a piece for a suffix, but for pictures."""
     if suffix in (".mid", ".midi"):
         from triptych.music.files.midi import midi_bytes
@@ -49,7 +49,7 @@ def music_bytes(piece: Piece, suffix: str) -> bytes:
     if suffix == ".wav":
         from triptych.music.files.sound import wav_bytes
 
-        return wav_bytes(piece)
+        return wav_bytes(piece, soundfont=soundfont)
     from triptych.music.files.notation import musicxml, svg
 
     if suffix == ".svg":

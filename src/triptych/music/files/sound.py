@@ -1,16 +1,20 @@
 """The sound of a piece: an organ for the voices of a choir, a piano for everything else, both sums of sine waves.
 
 A stiff string's partials: Fletcher and Rossing 1998, "The Physics of Musical Instruments", section 2.18; how stiff a
-piano's strings are from key to key: Rigaud, David and Daudet 2013.
+piano's strings are from key to key: Rigaud, David and Daudet 2013. FluidSynth plays instead where a SoundFont is given.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import shutil
+import subprocess
+import tempfile
 import wave
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +27,7 @@ LOWEST, HIGHEST = 20.0, 0.45  # partials in between sound: hertz, and cycles a s
 ROOM = 1.2  # seconds until an echo has died away by 60 decibels
 WET = 0.2  # loudness of the room beside the instrument
 TAIL = 1.5  # seconds after the piece, for the last release and the room
+SILENCE = 1e-4  # FluidSynth's dither is below it
 PEAK = 10 ** (-1.5 / 20)  # the loudest sample: 1.5 decibels below full scale
 MAX_SECONDS = 3_600.0  # seconds; an hour takes some 5 gigabytes of memory
 BLOCK = 512  # samples
@@ -53,8 +58,7 @@ def render(piece: Piece, *, rate: int = 44_100) -> NDArray[np.float32]:
     """
     if not 8_000 <= rate <= 192_000:
         raise UserError(f"expected a rate of 8,000 to 192,000 samples a second, got {rate}; 44100 is that of a CD")
-    if piece.seconds > MAX_SECONDS:
-        raise UserError(f"expected a piece of at most an hour, got {piece.seconds / 60:,.0f} minutes; cut it")
+    _check_length(piece)
     if not piece.notes:
         return np.zeros((math.ceil(max(1.0, piece.seconds) * rate), 2), np.float32)
     mix = np.zeros((2, math.ceil((piece.seconds + TAIL) * rate)), np.float32)
@@ -70,15 +74,25 @@ def render(piece: Piece, *, rate: int = 44_100) -> NDArray[np.float32]:
     return np.ascontiguousarray(_normalise(mix).T)
 
 
-def wav_bytes(piece: Piece) -> bytes:
-    """WAV file of 16-bit stereo at 44,100 samples a second. Raises UserError for a piece of more than an hour."""
-    samples, buffer = render(piece), io.BytesIO()
+def wav_bytes(piece: Piece, *, soundfont: str | Path | None = None) -> bytes:
+    """WAV file of 16-bit stereo at 44,100 samples a second, played by FluidSynth where a `soundfont` is given.
+
+    Raises UserError for a piece of more than an hour, and where FluidSynth or the SoundFont is missing or fails.
+    """
+    _check_length(piece)
+    samples = render(piece) if soundfont is None else _fluidsynth(piece, Path(soundfont))
+    buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)
         file.setframerate(44_100)
         file.writeframes(np.rint(samples * 32_767).astype("<i2").tobytes())
     return buffer.getvalue()
+
+
+def _check_length(piece: Piece) -> None:
+    if piece.seconds > MAX_SECONDS:
+        raise UserError(f"expected a piece of at most an hour, got {piece.seconds / 60:,.0f} minutes; cut it")
 
 
 @cache
@@ -205,3 +219,47 @@ def _normalise(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if peak > 0:
         samples *= np.float32(PEAK) / peak
     return samples
+
+
+def _fluidsynth(piece: Piece, soundfont: Path) -> NDArray[np.float32]:
+    """Sound of the piece as FluidSynth plays it, [samples, 2], as loud as our own."""
+    from triptych.music.files.midi import midi_bytes
+
+    program = _find_fluidsynth(soundfont)
+    with tempfile.TemporaryDirectory() as folder:
+        score, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
+        score.write_bytes(midi_bytes(piece))
+        # FluidSynth plays softly lest it clip: 32 bits leave room to make it louder without noise.
+        command = [program, "-ni", "-O", "s32", "-F", str(sound), "-r", "44100", str(soundfont.resolve()), str(score)]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60 + piece.seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError("expected FluidSynth to keep up with real time, got no end; try another font") from None
+        if done.returncode or not sound.is_file():
+            lines = done.stderr.decode(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(lines) if line.strip()), f"exit status {done.returncode}")
+            raise UserError(f"expected FluidSynth to play the piece, got: {reason}; try another font")
+        with wave.open(str(sound)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i4").reshape(-1, 2)
+    mix = samples.astype(np.float32) / np.float32(2**31)
+    # A font that it cannot load is no failure to FluidSynth.
+    if piece.notes and np.abs(mix).max(initial=0) < SILENCE:
+        raise UserError(f"expected FluidSynth to play the piece, got silence from {str(soundfont)!r}; try another font")
+    return _normalise(mix)
+
+
+def _find_fluidsynth(soundfont: Path) -> str:
+    """Path of the program, once the font is known to be one."""
+    try:
+        with soundfont.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise UserError(f"expected a SoundFont, got {str(soundfont)!r}: {error.strerror}; check the path") from None
+    if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+        raise UserError(f"expected a SoundFont (.sf2, .sf3), got another kind of file: {str(soundfont)!r}")
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise UserError("expected FluidSynth to play a SoundFont, got none; install fluidsynth or leave the font out")
+    return program

@@ -6,11 +6,12 @@ events once, after the stretch, as in Magenta's code, and not a second time. Enc
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +34,8 @@ PART = re.compile(rf"\.(notes-\d{{4,}}\.npy|index\.json)\.{MARK}")
 VERSION = 1
 SHARD = 1 << 20  # notes of an array, at least, but for the last: 21 MB
 TRAIN, VALID = "train", "valid"
+# Columns of an index, as people call them: the second of each are those of MAESTRO.
+FILE, LABEL = ("file", "midi_filename"), ("composer", "canonical_composer", "label")
 
 
 @dataclass(frozen=True)
@@ -126,25 +129,28 @@ def prepare(
     source: str | Path,
     out: str | Path,
     *,
+    index: str | Path | None = None,
     melody: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> tuple[Shards, list[str]]:
     """Read all MIDI files of a folder or a zip into shards, and say a word about each that was left out or changed.
 
-    A piece begins with its first note. Its label is the name of the folder above it. A folder train, valid or test (or
-    training, validation, dev, ...) in its path is its split, and no label; elsewhere every tenth piece by name is of
+    A piece begins with its first note. Its label is the name of the folder above it; every tenth piece by name is of
     the split "valid", the others of "train".
 
     Args:
         source: the folder or zip; what is in its folders belongs to it.
         out: a folder for the arrays and the index, which is written last: without it the folder is not prepared.
+        index: a CSV file with labels and splits instead: a column `file` or `midi_filename` (a path inside of the
+            source, or the last part of one), and columns `composer`, `canonical_composer` or `label`, and `split`,
+            where they are known. Files that it does not name are left out.
         melody: keep the melodies too (`melody_of_parts`, of keys as they were played), to learn to accompany them.
         workers: processes that parse; as many as there are processors if None.
         progress: gets the number of files that are done, and of all, after each.
 
     Raises:
-        UserError: nothing can be read, or `out` is prepared already.
+        UserError: nothing can be read, `out` is prepared already, or `index` is no such file.
     """
     out = Path(out)
     if (out / INDEX).exists():
@@ -163,8 +169,9 @@ def prepare(
         return performance, tune.after(begin), len(codec.encode(performance)), notices
 
     with MusicFiles(source) as files:
-        described = _described(files.names)
-        for done, (name, found) in enumerate(read_many(files.names, read, workers=workers or os.cpu_count() or 1)):
+        described = _described(files.names, index)
+        words += [f"{name!r}: not in {index}" for name in files.names if name not in described]
+        for done, (name, found) in enumerate(read_many(list(described), read, workers=workers or os.cpu_count() or 1)):
             if isinstance(found, UserError):  # which names the file
                 words.append(str(found))
             else:
@@ -172,7 +179,7 @@ def prepare(
                 words += [f"{name!r}: {word}" for word in notices]
                 label, split = described[name]
                 writer.add(name, label, split, performance, tune, tokens)
-            progress(done + 1, len(files.names))
+            progress(done + 1, len(described))
     if not writer.entries:
         reason = f"first: {words[0]}" if words else "give a folder with .mid files"
         raise UserError(f"expected MIDI files in {source}, got none that can be read; {reason}")
@@ -227,12 +234,32 @@ class _Writer:
         self._waiting, self._count = [], 0
 
 
-def _described(names: Sequence[str]) -> dict[str, tuple[str | None, str]]:
-    """Label and split of the files, by name."""
+def _described(names: Sequence[str], index: str | Path | None) -> Mapping[str, tuple[str | None, str]]:
+    """Label and split of the files, by name; only of those that the index names, if there is one."""
+    rows = _rows(Path(index)) if index is not None else None
     described = {}
     for number, name in enumerate(names, 1):
-        folders = PurePosixPath(name).parts[:-1]
-        splits = [WORDS[folder.lower()] for folder in folders if folder.lower() in WORDS]
-        label = folders[-1] if folders and folders[-1].lower() not in WORDS else None
-        described[name] = label, splits[0] if splits else VALID if number % HELD_OUT == 0 else TRAIN
+        split = VALID if number % HELD_OUT == 0 else TRAIN
+        if rows is None:
+            described[name] = (PurePosixPath(name).parent.name or None, split)
+        elif row := rows.get(name) or rows.get(PurePosixPath(name).name):
+            named = row.get("split") or split
+            described[name] = (_column(row, LABEL) or None, WORDS.get(named.lower(), named))
     return described
+
+
+def _column(row: Mapping[str, str], names: Sequence[str]) -> str:
+    """What a line has in the first of some columns, or nothing."""
+    return next((row[name] for name in names if row.get(name)), "")
+
+
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    """The lines of the index by their files."""
+    try:
+        rows = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no CSV in UTF-8"
+        raise UserError(f"expected a CSV file with a column 'file', got {path}: {reason}; check it") from None
+    if not rows or not set(FILE) & set(rows[0]):
+        raise UserError(f"expected a CSV file with a column 'file', got {path} without; name its columns in line 1")
+    return {_column(row, FILE): row for row in rows}
