@@ -33,6 +33,11 @@ def test_every_backend_for_full_attention(
     agree(case(pattern, queries, 7, batch=3, lengths=lengths), partial(attend, backend=backend), dense, dtype)
 
 
+def test_flex_can_be_forced(case: Any) -> None:
+    made = case(Local1D(4, 4), 9, width=16)
+    assert torch.allclose(made.run(partial(attend, backend="flex")), made.run(dense))
+
+
 SHORT, LONG = torch.zeros(1, 1, 100, 8), torch.zeros(1, 1, 1100, 8)
 LENGTHS = torch.tensor([5])
 
@@ -71,16 +76,18 @@ def test_the_rule_with_relations(case: Any) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_rule_on_a_gpu() -> None:
     query = SHORT.cuda()
-    assert choose(query, query, pattern=Local1D(4, 4)) == "blockwise"
+    assert choose(query, query, pattern=Local1D(4, 4)) == "flex"
     assert choose(query, query, pattern=Full()) == "fused"
 
 
 def test_a_wrong_choice_is_refused(case: Any) -> None:
-    with pytest.raises(UserError, match="backend among auto, dense, blockwise, fused, got 'fast'"):
+    with pytest.raises(UserError, match="backend among auto, dense, blockwise, fused, flex, got 'fast'"):
         case(Full(), 3).run(partial(attend, backend="fast"))
     for made in (case(Full(), 3, kinds=["distance"]), case(Local1D(2, 2), 3)):
         with pytest.raises(UserError, match=r"Full without relations for the fused backend.*use backend='blockwise'"):
             made.run(partial(attend, backend="fused"))
+    with pytest.raises(UserError, match="no relations for the flex backend"):
+        case(Full(), 3, kinds=["distance"]).run(partial(attend, backend="flex"))
     with pytest.raises(UserError, match="as many queries as keys"):
         case(Full(causal=True), 3, 4).run(attend)
     with pytest.raises(UserError, match="integer lengths of shape"):

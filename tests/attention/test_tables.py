@@ -13,6 +13,7 @@ def test_tensors_are_the_arrays() -> None:
     for pattern in (Local1D(4, 6), PICTURE):
         assert torch.equal(tables.table(pattern, 40), torch.from_numpy(arrays.table(pattern, 40)))
         assert torch.equal(tables.mask(pattern, 40, 40), torch.from_numpy(arrays.mask(pattern, 40, 40)))
+        assert torch.equal(tables.members(pattern, 40), torch.from_numpy(arrays.members(pattern, 40)))
         assert torch.equal(tables.visible(pattern, 39), torch.from_numpy(arrays.visible(pattern, 39)))
     assert torch.equal(tables.order(PICTURE), torch.from_numpy(arrays.order(PICTURE)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +15,7 @@ from triptych.attention.tables import mask
 from triptych.errors import UserError
 from triptych.shape.pattern import Full, Pattern, check_sizes
 
-Backend = Literal["auto", "dense", "blockwise", "fused"]
+Backend = Literal["auto", "dense", "blockwise", "fused", "flex"]
 
 SHORT = 256 * 256  # logits of one head; up to so many, three plain products in 16 bits beat every kernel on a CPU
 SHORT_RELATED = 128 * 128  # the same, with relations
@@ -48,14 +48,14 @@ def choose(
 ) -> Backend:
     """The backend that "auto" takes: a rule by kind, device, dtype and length, so that one call always goes one way.
 
-    Local: blockwise. Full with relations: blockwise, or dense where the sequence is
+    Local: blockwise, on a GPU without relations flex. Full with relations: blockwise, or dense where the sequence is
     short. Full: torch's fused kernel, except in two cases: 16 bits on a CPU, where the kernel's backward pass is slow
     (dense if short, else blockwise), and long padded causal sequences, where it would need a mask of all pairs
     (blockwise).
     """
     on_cpu, pairs = query.device.type == "cpu", query.size(-2) * key.size(-2)
     if not isinstance(pattern, Full):
-        return "blockwise"
+        return "flex" if query.device.type == "cuda" and not relations else "blockwise"
     if relations:
         return "dense" if pairs <= SHORT_RELATED else "blockwise"
     if on_cpu and query.dtype.itemsize == 2:
@@ -100,4 +100,11 @@ def fused(
     return out.masked_fill((lengths == 0)[:, None, None, None], 0)
 
 
-_BACKENDS: dict[str, Callable[..., Tensor]] = {"dense": dense, "blockwise": blockwise, "fused": fused}
+def _flex(query: Tensor, key: Tensor, value: Tensor, **settings: Any) -> Tensor:
+    """Only who uses FlexAttention imports it: `import torch` does not."""
+    from triptych.attention.flex import flex
+
+    return flex(query, key, value, **settings)
+
+
+_BACKENDS: dict[str, Callable[..., Tensor]] = {"dense": dense, "blockwise": blockwise, "fused": fused, "flex": _flex}

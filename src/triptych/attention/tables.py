@@ -26,6 +26,12 @@ def mask(pattern: Pattern, queries: int, keys: int) -> Tensor:
 
 
 @torch.inference_mode(False)
+def members(pattern: Local, length: int) -> Tensor:
+    """True where a position is in the table row of a block: bool [blocks, length]; see `shape.pattern.members`."""
+    return torch.from_numpy(arrays.members(pattern, length))
+
+
+@torch.inference_mode(False)
 def order(pattern: Local2D) -> Tensor:
     """Raster positions of a picture in generation order: int64 [height * width]; see `shape.pattern.order`."""
     return torch.from_numpy(arrays.order(pattern))
