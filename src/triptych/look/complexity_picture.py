@@ -149,6 +149,8 @@ def _crossing(axes: Axes, found: Complexity) -> None:
 
 def _table(axes: Axes, found: Complexity) -> None:
     """The paper's table, and the measured exponents beside it."""
+    from matplotlib.transforms import Bbox
+
     axes.set_axis_off()
     axes.set_title("Vaswani et al. 2017, table 1, and what is measured (in brackets: the table)", loc="left", color=INK)
     rows = []
@@ -159,7 +161,12 @@ def _table(axes: Axes, found: Complexity) -> None:
         formulas = map(_formula, (theory.complexity, theory.sequential, theory.path))
         rows.append([theory.name, *formulas, time, across, memory])
     table = axes.table(
-        rows, colLabels=HEADER, colWidths=WIDTHS, cellLoc="center", edges="horizontal", bbox=(0, 0.08, 1, 0.9)
+        rows,
+        colLabels=HEADER,
+        colWidths=WIDTHS,
+        cellLoc="center",
+        edges="horizontal",
+        bbox=Bbox.from_bounds(0, 0.08, 1, 0.9),
     )
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
