@@ -28,6 +28,7 @@
 #define KNOWN 3       /* pixels from which the components of a mixture begin in turn: of the source, left, above */
 #define MAX_CHANNELS 4
 #define MISSING (-1)
+#define LINE 64       /* bytes of a line of the cache */
 #define BLOCK 128     /* ids whose largest score is compared first */
 #define EPSILON 1e-5f /* of a layer norm */
 
@@ -193,7 +194,11 @@ INLINE vector from_float16(const uint16_t *place) {
 #endif
 }
 INLINE vector from_bfloat16(const uint16_t *place) {
+#if defined(__AVX512F__)
+    return (vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)place)), 16);
+#else
     return (vector)(__builtin_convertvector(*(const halves *)place, whole) << 16);
+#endif
 }
 /* Numbers of a stored array; `format` is a constant where it is called. */
 INLINE vector read_stored(const void *array, int64_t place, int format) {
@@ -367,7 +372,7 @@ enum { SET, ADD }; /* what becomes of a product: it replaces what is there, or j
  * many sums as there are registers hide each other's latency, and every weight is loaded once for all rows. */
 INLINE void tile(
     const void *weights, int64_t apart, const float *x, int64_t x_stride, float *y, int64_t y_stride, int inputs, int rows,
-    int panels, int format, const float *bias, int becomes
+    int panels, int format, const float *bias, int becomes, const char *ahead, int64_t ahead_apart
 ) {
     vector sum[MAX_ROWS][PAIR * PARTS];
 #pragma GCC unroll 8
@@ -376,6 +381,8 @@ INLINE void tile(
         for (int part = 0; part < panels * PARTS; part++) sum[row][part] = all(0);
     for (int i = 0; i < inputs; i++) {
         vector weight[PAIR * PARTS];
+#pragma GCC unroll 2
+        for (int side = 0; side < panels; side++) __builtin_prefetch(ahead + side * ahead_apart + (int64_t)i * LINE, 0, 2);
 #pragma GCC unroll 8
         for (int part = 0; part < panels * PARTS; part++)
             weight[part] = read_stored(weights, part / PARTS * apart + (int64_t)i * PANEL + part % PARTS * LANES, format);
@@ -409,8 +416,11 @@ INLINE void panels_of(
         const float *bias = first ? NULL : linear->bias + panel * PANEL;
         int inputs = linear->in - first < CHUNK ? linear->in - first : CHUNK;
         const void *weights = wide ? (const void *)((const float *)linear->weight + start) : (const uint16_t *)linear->weight + start;
+        int64_t next = first + CHUNK < linear->in ? start + CHUNK * PANEL : (int64_t)(panel + panels) * linear->in * PANEL;
+        const char *ahead = (const char *)linear->weight + next * (wide ? 4 : 2);
+        int64_t ahead_apart = apart * (wide ? 4 : 2);
         if (rows == 1) {
-#define ONE(format) tile(weights, apart, x + first, x_stride, y, y_stride, inputs, 1, panels, format, bias, becomes);
+#define ONE(format) tile(weights, apart, x + first, x_stride, y, y_stride, inputs, 1, panels, format, bias, becomes, ahead, ahead_apart);
             if (linear->format == FLOAT16) ONE(FLOAT16)
             else if (linear->format == BFLOAT16) ONE(BFLOAT16)
             else ONE(FLOAT32)
@@ -432,7 +442,7 @@ INLINE void panels_of(
             const float *from = x + row * x_stride + first;
             float *to = y + row * y_stride;
             switch (last - row) {
-#define SOME(n) case n: tile(weights, gap, from, x_stride, to, y_stride, inputs, n, panels, FLOAT32, bias, becomes); break;
+#define SOME(n) case n: tile(weights, gap, from, x_stride, to, y_stride, inputs, n, panels, FLOAT32, bias, becomes, ahead + (one & wide) * CHUNK * LINE, ahead_apart); break;
 #if MAX_ROWS == 6
                 SOME(6) SOME(5) SOME(4)
 #endif
