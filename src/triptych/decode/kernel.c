@@ -29,7 +29,7 @@
 #define MAX_CHANNELS 4
 #define MISSING (-1)
 #define LINE 64       /* bytes of a line of the cache */
-#define BLOCK 128     /* ids whose largest score is compared first */
+#define BLOCK 64      /* ids whose largest score is compared first */
 #define EPSILON 1e-5f /* of a layer norm */
 
 /* Numbers of a vector, and rows and panels whose sums stay in registers. */
@@ -173,9 +173,11 @@ INLINE float total(vector value) {
     return half[0];
 }
 INLINE float highest(vector value) {
-    float found = value[0];
-    for (int lane = 1; lane < LANES; lane++) found = value[lane] > found ? value[lane] : found;
-    return found;
+    float half[LANES / 2];
+    for (int lane = 0; lane < LANES / 2; lane++) half[lane] = value[lane] > value[lane + LANES / 2] ? value[lane] : value[lane + LANES / 2];
+    for (int size = LANES / 4; size; size /= 2)
+        for (int lane = 0; lane < size; lane++) half[lane] = half[lane] > half[lane + size] ? half[lane] : half[lane + size];
+    return half[0];
 }
 
 INLINE vector from_float16(const uint16_t *place) {
@@ -611,7 +613,7 @@ INLINE void weigh(const float *values, const int32_t *rows, const float *scores,
 }
 
 /* Attention of one query [P], already scaled, to `count` keys and values, rows of arrays [..., P]: out [P]. */
-static void attend(
+INLINE void attend_of(
     const float *query, const float *keys, const float *values, const int32_t *rows, int count, const Relation *relations,
     const int32_t *const *relation_rows, int relation_count, int head, int padded, float *scores, float *out
 ) {
@@ -642,6 +644,17 @@ static void attend(
     for (; first + 64 <= padded && LANES >= 8; first += 64) weigh(values + first, rows, scores, count, padded, 64 / LANES, share, out + first);
     for (; first + 32 <= padded; first += 32) weigh(values + first, rows, scores, count, padded, 32 / LANES, share, out + first);
     for (; first < padded; first += 16) weigh(values + first, rows, scores, count, padded, 16 / LANES, share, out + first);
+}
+
+static void attend(
+    const float *query, const float *keys, const float *values, const int32_t *rows, int count, const Relation *relations,
+    const int32_t *const *relation_rows, int relation_count, int head, int padded, float *scores, float *out
+) {
+#define OF(padded) attend_of(query, keys, values, rows, count, relations, relation_rows, relation_count, head, padded, scores, out)
+    if (padded == 32) OF(32);
+    else if (padded == 64) OF(64);
+    else OF(padded);
+#undef OF
 }
 
 /* ---- what a position reads ---------------------------------------------------------------------------------------- */
