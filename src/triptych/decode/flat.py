@@ -78,7 +78,7 @@ class Table(ctypes.Structure):
 
     _fields_ = [
         ("rows", ctypes.c_void_p), *_fields(ctypes.c_int32, "count format"), ("scale", ctypes.c_float),
-        ("unused", ctypes.c_int32),
+        ("stride", ctypes.c_int32),
     ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ class _Layout:
         config = self.config
         padded, relations = filled(config.width // config.heads, LANES), len(config.relations)
         model, head = Model(), config.head
-        layers = (Layer * config.decoder_layers)(*(self._layer(n, padded) for n in range(config.decoder_layers)))
+        layers = (Layer * config.decoder_layers)(*map(self._layer, range(config.decoder_layers)))
         self.kept.append(layers)
         model.layers = ctypes.addressof(layers)
         model.width, model.heads, model.head_width = config.width, config.heads, config.width // config.heads
@@ -240,7 +240,7 @@ class _Layout:
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
-    def _layer(self, number: int, padded: int) -> Layer:
+    def _layer(self, number: int) -> Layer:
         name, where = f"decoder.{number}.", RelationLayer(causal=True, first=number == 0)
         layer = Layer(
             norm=self._norm(f"{name}around_attention.norm"),
@@ -252,11 +252,9 @@ class _Layout:
             if not relation.rows(where):
                 continue
             kind = {ByDistance: "distance", ByPitch: "pitch", ByTime: "time"}[type(relation)]
-            rows = self._as_stored(self.stored[f"{name}attention.relations.{kind}"])
-            wide = np.zeros((*rows.shape[:2], padded), rows.dtype)
-            wide[..., : rows.shape[2]] = rows
+            rows = self._filled(self._as_stored(self.stored[f"{name}attention.relations.{kind}"]))
             layer.relations[place] = Relation(
-                rows=self._pointer(wide),
+                rows=self._pointer(rows),
                 count=rows.shape[1],
                 format=FORMATS[rows.dtype],
                 kind=RELATIONS[type(relation)],
@@ -293,12 +291,16 @@ class _Layout:
         return Linear(self._pointer(panels), self._pointer(added), read, out, FORMATS[weight.dtype])
 
     def _table(self, name: str, scale: float) -> Table:
-        rows = self._as_stored(self.stored[name])
-        return Table(self._pointer(rows), len(rows), FORMATS[rows.dtype], np.float32(scale))
+        rows = self._filled(self._as_stored(self.stored[name]))
+        return Table(self._pointer(rows), len(rows), FORMATS[rows.dtype], np.float32(scale), rows.shape[1])
 
     def _as_stored(self, array: Array) -> Array:
         """In a number format of the kernel: float64 becomes float32."""
         return array if array.dtype in FORMATS else as_float32(array)
+
+    def _filled(self, rows: Array) -> Array:
+        """Rows [..., n] filled up with zeros to whole vectors."""
+        return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, -rows.shape[-1] % LANES)])
 
     def _pointer(self, array: Array) -> int:
         whole = aligned(array.shape, array.dtype)

@@ -99,10 +99,10 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    const void *rows; /* [count][W] */
+    const void *rows; /* [count][stride], W numbers filled up with zeros */
     int32_t count, format;
     float scale;
-    int32_t unused;
+    int32_t stride;
 } Table;
 
 typedef struct {
@@ -164,21 +164,19 @@ INLINE vector choose(whole mask, vector yes, vector no) {
 INLINE vector larger(vector one, vector other) { return choose((whole)(one < other), other, one); }
 INLINE vector smaller(vector one, vector other) { return choose((whole)(one > other), other, one); }
 
-/* The sum of a vector: its halves, their halves, and so on. */
-INLINE float total(vector value) {
-    float half[LANES / 2];
-    for (int lane = 0; lane < LANES / 2; lane++) half[lane] = value[lane] + value[lane + LANES / 2];
-    for (int size = LANES / 4; size; size /= 2)
-        for (int lane = 0; lane < size; lane++) half[lane] += half[lane + size];
-    return half[0];
-}
-INLINE float highest(vector value) {
-    float half[LANES / 2];
-    for (int lane = 0; lane < LANES / 2; lane++) half[lane] = value[lane] > value[lane + LANES / 2] ? value[lane] : value[lane + LANES / 2];
-    for (int size = LANES / 4; size; size /= 2)
-        for (int lane = 0; lane < size; lane++) half[lane] = half[lane] > half[lane + size] ? half[lane] : half[lane + size];
-    return half[0];
-}
+/* What a vector's numbers give together, two at a time: its halves, their halves, and so on. */
+#define FOLD(name, join)                                                                              \
+    INLINE float name(vector value) {                                                                 \
+        float half[LANES];                                                                            \
+        store(half, value);                                                                           \
+        for (int size = LANES / 2; size; size /= 2)                                                   \
+            for (int lane = 0; lane < size; lane++) half[lane] = join(half[lane], half[lane + size]); \
+        return half[0];                                                                               \
+    }
+#define SUM(one, other) (one + other)
+#define LARGER(one, other) (one > other ? one : other)
+FOLD(total, SUM)
+FOLD(highest, LARGER)
 
 INLINE vector from_float16(const uint16_t *place) {
 #if defined(__AVX512F__)
@@ -444,17 +442,13 @@ INLINE void panels_of(
             const float *from = x + row * x_stride + first;
             float *to = y + row * y_stride;
             switch (last - row) {
-#define SOME(n) case n: tile(weights, gap, from, x_stride, to, y_stride, inputs, n, panels, FLOAT32, bias, becomes, ahead + (one & wide) * CHUNK * LINE, ahead_apart); break;
-#if MAX_ROWS == 6
-                SOME(6) SOME(5) SOME(4)
-#endif
-#if MAX_ROWS >= 3
-                SOME(3)
-#endif
-#if MAX_ROWS >= 2
-                SOME(2)
-#endif
-                SOME(1)
+#define SOME(n)                                                                                                   \
+    case n:                                                                                                       \
+        if (n <= MAX_ROWS)                                                                                        \
+            tile(weights, gap, from, x_stride, to, y_stride, inputs, n, panels, FLOAT32, bias, becomes,           \
+                 ahead + (one & wide) * CHUNK * LINE, ahead_apart);                                               \
+        break;
+                SOME(6) SOME(5) SOME(4) SOME(3) SOME(2) SOME(1)
 #undef SOME
             }
             row = last;
@@ -612,10 +606,11 @@ INLINE void weigh(const float *values, const int32_t *rows, const float *scores,
     for (int part = 0; part < parts; part++) store(out + part * LANES, (even[part] + odd[part]) * share);
 }
 
-/* Attention of one query [P], already scaled, to `count` keys and values, rows of arrays [..., P]: out [P]. */
+/* Attention of one query [P], already scaled, to `count` keys and values, rows of arrays [..., P]: out [P]. Lists of
+ * rows in the tables of relations follow that of keys, `most` apart. */
 INLINE void attend_of(
     const float *query, const float *keys, const float *values, const int32_t *rows, int count, const Relation *relations,
-    const int32_t *const *relation_rows, int relation_count, int head, int padded, float *scores, float *out
+    int relation_count, int most, int head, int padded, float *scores, float *out
 ) {
     for (int first = 0; first < count; first += LANES) {
         int some = count - first < LANES ? count - first : LANES;
@@ -625,15 +620,11 @@ INLINE void attend_of(
         add_products(query, keys, rows + first, some, padded, FLOAT32, parts);
         for (int number = 0; number < relation_count; number++) {
             const Relation *relation = relations + number;
-            const int32_t *its_rows = relation_rows[number] + first;
+            const int32_t *its_rows = rows + (int64_t)(1 + number) * most + first;
             int64_t start = (int64_t)head * relation->count * padded;
             if (!relation->count) continue;
-            if (relation->format == FLOAT16)
-                add_products(query, (const uint16_t *)relation->rows + start, its_rows, some, padded, FLOAT16, parts);
-            else if (relation->format == BFLOAT16)
-                add_products(query, (const uint16_t *)relation->rows + start, its_rows, some, padded, BFLOAT16, parts);
-            else
-                add_products(query, (const float *)relation->rows + start, its_rows, some, padded, FLOAT32, parts);
+            const char *table = (const char *)relation->rows + start * (relation->format == FLOAT32 ? 4 : 2);
+            add_products(query, table, its_rows, some, padded, relation->format, parts);
         }
         store(scores + first, totals(parts));
     }
@@ -648,9 +639,9 @@ INLINE void attend_of(
 
 static void attend(
     const float *query, const float *keys, const float *values, const int32_t *rows, int count, const Relation *relations,
-    const int32_t *const *relation_rows, int relation_count, int head, int padded, float *scores, float *out
+    int relation_count, int most, int head, int padded, float *scores, float *out
 ) {
-#define OF(padded) attend_of(query, keys, values, rows, count, relations, relation_rows, relation_count, head, padded, scores, out)
+#define OF(padded) attend_of(query, keys, values, rows, count, relations, relation_count, most, head, padded, scores, out)
     if (padded == 32) OF(32);
     else if (padded == 64) OF(64);
     else OF(padded);
@@ -659,27 +650,12 @@ static void attend(
 
 /* ---- what a position reads ---------------------------------------------------------------------------------------- */
 
+/* Add a weighed row of a table to x, which is filled up as it is. */
 INLINE void add_row(const Table *table, int64_t row, float weight, float *x, int width) {
-    int vectors = width / LANES * LANES;
-    int64_t start = row * width;
+    int filled = (width + LANES - 1) / LANES * LANES;
     float scale = table->scale * weight;
-    for (int i = 0; i < vectors; i += LANES) {
-        vector stored = table->format == FLOAT16    ? from_float16((const uint16_t *)table->rows + start + i)
-                        : table->format == BFLOAT16 ? from_bfloat16((const uint16_t *)table->rows + start + i)
-                                                    : load((const float *)table->rows + start + i);
-        store(x + i, load(x + i) + stored * scale);
-    }
-    for (int i = vectors; i < width; i++) {
-        float stored;
-        if (table->format == FLOAT32) {
-            stored = ((const float *)table->rows)[start + i];
-        } else { /* a vector that begins early enough to end here, or a copy of what is left */
-            uint16_t some[LANES] = {0};
-            some[0] = ((const uint16_t *)table->rows)[start + i];
-            stored = (table->format == FLOAT16 ? from_float16(some) : from_bfloat16(some))[0];
-        }
-        x[i] += stored * scale;
-    }
+    for (int i = 0; i < filled; i += LANES)
+        store(x + i, load(x + i) + read_stored(table->rows, row * table->stride + i, table->format) * scale);
 }
 
 /* One more event of the keyboard of a row, and its features: decode/steps/keyboard.py. */
@@ -741,6 +717,11 @@ INLINE int64_t coordinate(const Model *model, const Rows *rows, const Relation *
     int64_t id = position ? rows->ids[((int64_t)row * rows->positions_count + position - 1) * model->size] : MISSING;
     if (id >= 0 && id < relation->size) return id;
     return is_key ? -(1 << 20) : 1 << 20;
+}
+
+/* Where the lists of a row begin; those after the last row are the positions of a source, in order. */
+INLINE int32_t *list_of(const Model *model, const Rows *rows, int row) {
+    return rows->lists + (int64_t)row * (1 + model->relation_count) * rows->most_keys;
 }
 
 /* Lists [keys] of a row at a position: where each key lies among the physical rows, and its row in each relation's
@@ -830,10 +811,20 @@ static void network_of(Space *space, const Network *network, float *x, int feed_
     joined(space, &network->norm, x, thread);
 }
 
-/* The query of one head, scaled and filled up with zeros: [P]. */
-INLINE void scaled_query(const Model *model, const float *from, float *query) {
+/* Attention of a row's head, whose query lies at `from`, into its place in `mixed`. */
+static void attend_head(
+    Space *space, int thread, int row, int head, const float *from, const float *keys, const float *values,
+    const int32_t *list, int count, const Relation *relations, int relation_count
+) {
+    const Model *model = space->model;
+    float *query = space->query + thread * space->query_wide, *out = query + model->padded;
     for (int i = 0; i < model->padded; i += LANES) store(query + i, load(from + i) * model->query_scale);
     for (int i = model->head_width; i < model->padded; i++) query[i] = 0;
+    attend(
+        query, keys, values, list, count, relations, relation_count, space->rows->most_keys, head, model->padded,
+        space->scores + thread * space->scores_wide, out
+    );
+    memcpy(space->mixed + row * space->wide + (int64_t)head * model->head_width, out, sizeof(float) * (size_t)model->head_width);
 }
 
 /* Self-attention of rows and heads [R, H], of which this thread takes its share: their keys and values go to the cache. */
@@ -844,22 +835,16 @@ static void self_attention(Space *space, int number, int position, int thread) {
     int heads = model->heads, width = model->width, head_width = model->head_width, padded = model->padded;
     int slot = position % rows->slots, tasks = rows->rows * heads;
     int64_t of_head = (int64_t)rows->physical * rows->slots * padded;
-    float *query = space->query + thread * space->query_wide, *out = query + padded;
     for (int task = share(tasks, thread, space->threads); task < share(tasks, thread + 1, space->threads); task++) {
         int row = task / heads, head = task % heads;
         const float *three = space->three + row * space->three_wide + (int64_t)head * head_width;
         int64_t start = ((int64_t)number * heads + head) * of_head, here = start + ((int64_t)row * rows->slots + slot) * padded;
         memcpy(rows->keys + here, three + width, sizeof(float) * (size_t)head_width);
         memcpy(rows->values + here, three + 2 * width, sizeof(float) * (size_t)head_width);
-        scaled_query(model, three, query);
-        const int32_t *list = rows->lists + (int64_t)row * (1 + model->relation_count) * rows->most_keys;
-        const int32_t *relation_rows[3];
-        for (int one = 0; one < 3; one++) relation_rows[one] = list + (int64_t)(1 + one) * rows->most_keys;
-        attend(
-            query, rows->keys + start, rows->values + start, list, space->counts[row], layer->relations, relation_rows,
-            model->relation_count, head, padded, space->scores + thread * space->scores_wide, out
+        attend_head(
+            space, thread, row, head, three, rows->keys + start, rows->values + start, list_of(model, rows, row),
+            space->counts[row], layer->relations, model->relation_count
         );
-        memcpy(space->mixed + row * space->wide + (int64_t)head * head_width, out, sizeof(float) * (size_t)head_width);
     }
 }
 
@@ -869,17 +854,12 @@ static void cross_attention(Space *space, int number, int thread) {
     const Rows *rows = space->rows;
     int heads = model->heads, head_width = model->head_width, padded = model->padded, tasks = rows->rows * heads;
     int64_t of_head = (int64_t)rows->source_positions * padded, half = of_head * heads * rows->sources;
-    float *query = space->query + thread * space->query_wide, *out = query + padded;
-    const int32_t *in_order = rows->lists + (int64_t)rows->rows * (1 + model->relation_count) * rows->most_keys;
+    const int32_t *in_order = list_of(model, rows, rows->rows);
     for (int task = share(tasks, thread, space->threads); task < share(tasks, thread + 1, space->threads); task++) {
         int row = task / heads, head = task % heads, source = rows->source_of[row];
         const float *keys = rows->cross + 2 * number * half + ((int64_t)source * heads + head) * of_head;
-        scaled_query(model, space->three + row * space->three_wide + (int64_t)head * head_width, query);
-        attend(
-            query, keys, keys + half, in_order, rows->seen[source], NULL, NULL, 0, head, padded,
-            space->scores + thread * space->scores_wide, out
-        );
-        memcpy(space->mixed + row * space->wide + (int64_t)head * head_width, out, sizeof(float) * (size_t)head_width);
+        const float *from = space->three + row * space->three_wide + (int64_t)head * head_width;
+        attend_head(space, thread, row, head, from, keys, keys + half, in_order, rows->seen[source], NULL, 0);
     }
 }
 
@@ -895,9 +875,7 @@ static void column(Space *space, int position, int first_position, int thread) {
         float *read = model->projection.out ? space->read + row * space->wide : x + row * space->wide;
         read_input(model, rows, row, position, read);
         rows->rows_of[(int64_t)row * rows->slots + position % rows->slots] = row;
-        space->counts[row] = list_keys(
-            model, rows, row, position, rows->lists + (int64_t)row * (1 + model->relation_count) * rows->most_keys
-        );
+        space->counts[row] = list_keys(model, rows, row, position, list_of(model, rows, row));
     }
     meet(threads);
     if (model->projection.out) {

@@ -144,13 +144,12 @@ def beam_search(  # noqa: PLR0913  # the settings of a search are many
         ledger.finish(found, live, position, end)
         rows = _advance(found, live, ledger, position, end)
         if not live.source.size:
-            break
+            return ledger.result()
         if rows is not None:
             cache.select(rows)
         position += 1
         del log_probs  # whose memory the model may use again
         log_probs = model.step(live.ids[:, -1], cache)
-    return ledger.result()
 
 
 @dataclass

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.music.performances.codec import (
-    BINS,
     END,
     KEYS,
     MAX_SHIFT,
@@ -22,8 +21,6 @@ from triptych.music.performances.codec import (
 from triptych.music.piece.performance import Performance
 
 NEVER = np.iinfo(np.int64).max
-SILENT = -1  # in place of the step in which a sounding key was struck
-_KEYS, _SHIFTS, _BINS = np.arange(KEYS), np.arange(1, MAX_SHIFT + 1), np.arange(BINS)
 # Polyphony, below which 99 % of the 929 performances of ASAP stay; and seconds, below which 99.9 % of their notes do: a
 # model that has forgotten a key lets go of it then.
 OF_ASAP = 64, 10.0
@@ -58,83 +55,106 @@ class PerformanceGrammar:
     ) -> None:
         self.polyphony, self.longest, self.end = polyphony, int(longest * STEPS), end
         self._melody = [] if melody is None else onsets(melody)
-        self._before = np.empty(0, np.int64) if before is None else before
+        self._before: list[int] = [] if before is None else before.tolist()
+        self._rows: list[_Keyboard] = []
         self._seen = 0
 
     def __call__(self, ids: Ids) -> NDArray[np.bool_]:
         """Whether each event may follow: bool [rows, vocabulary], for ids [rows, t]."""
         rows, length = ids.shape
         if self._seen == 0 or length < self._seen:
-            self._start(rows)
-        for column in ids[:, self._seen :].T:
-            self._hear(column)
+            self._rows, self._seen = [_Keyboard(self._melody) for _ in range(rows)], 0
+            for keyboard in self._rows:
+                for token in self._before:
+                    keyboard.hear(token)
+        allowed = np.zeros((rows, END + 1), bool)
+        for keyboard, new, mask in zip(self._rows, ids[:, self._seen :].tolist(), allowed, strict=True):
+            for token in new:
+                keyboard.hear(token)
+            self._allow(keyboard, mask)
         self._seen = length
-        return self._allowed()
+        return allowed
 
-    def _start(self, rows: int) -> None:
-        self._seen = 0
-        self._struck = np.full((rows, KEYS), SILENT)  # the step in which each sounding key went down
-        self._now = np.zeros(rows, np.int64)
-        self._rank = np.full(rows, -1)  # of the last event of this step: offs 0 to 87, ons 88 to 175
-        self._bin = np.full(rows, -1)  # of the last velocity
-        self._last = np.full(rows, -1)
-        self._next = [0] * rows  # place in the melody of the first note that is not yet past
-        self._due = np.zeros((rows, KEYS), bool)  # keys that the melody has now, and that are still to be struck
-        self._left = np.full(rows, NEVER)  # steps until the melody has the next ones
-        if self._melody:
+    def _allow(self, row: _Keyboard, mask: NDArray[np.bool_]) -> None:
+        """Write where an event may come next into a mask [vocabulary] that allows nothing yet. Few calls of numpy are
+        made, for they are what it costs.
+        """
+        ons, offs = mask[:NOTE_OFF], mask[NOTE_OFF:TIME_SHIFT]
+        above = max(0, row.rank - KEYS + 1)  # the first key that may still be struck in this step
+        if len(row.struck) < self.polyphony:
+            ons[above:] = row.up[above:]
+        for key in row.due:
+            ons[key] = key >= above and row.up[key]
+        if row.due:
+            ons[row.due[0] + 1 :] = False
+        some = bool(ons.any())
+        oldest = row.now - next(iter(row.struck.values()), row.now)
+        release = [key for key, at in row.struck.items() if row.now - at >= self.longest or key in row.due]
+        if release or row.bin < 0:
+            ons[:] = False
+        if release:
+            offs[min(release)] = True
+        elif row.last < VELOCITY or not some:  # a velocity without a key to strike can come from a forced prefix alone
+            if row.rank < KEYS:
+                offs[row.rank + 1 :] = ~row.up[row.rank + 1 :]
+            if not (TIME_SHIFT <= row.last < TIME_SHIFT + MAX_SHIFT - 1 or row.due):
+                room = min(self.longest - oldest, row.left, MAX_SHIFT)
+                mask[TIME_SHIFT : TIME_SHIFT + max(0, room)] = True
+            mask[VELOCITY:END] = some
+            if row.bin >= 0:
+                mask[VELOCITY + row.bin] = False
+        silent = not row.struck and not row.due and row.left == NEVER
+        mask[END] = self.end and silent and NOTE_OFF <= row.last < TIME_SHIFT
+
+
+class _Keyboard:
+    """What one row has done so far.
+
+    Attributes:
+        struck: the step in which each sounding key went down, the oldest first; up: bool [KEYS], which keys are up.
+        now: the present step. rank: of the last event of this step, offs 0 to 87, ons 88 to 175, -1: none.
+        bin: of the last velocity, -1: none. last: the last event.
+        due: keys, in order, that the melody has now, and that are still to be struck; left: steps until its next ones.
+    """
+
+    def __init__(self, melody: list[tuple[int, int]]) -> None:
+        self.struck: dict[int, int] = {}
+        self.up = np.ones(KEYS, bool)
+        self.now, self.rank, self.bin, self.last = 0, -1, -1, -1
+        self.due: list[int] = []
+        self.left: int = NEVER
+        self._melody, self._next = melody, 0  # its first note that is not yet past
+        if melody:
             self._follow()
-        for token in self._before:
-            self._hear(np.full(rows, token))
 
-    def _hear(self, token: NDArray[np.int64]) -> None:
-        """Follow the next ids [rows]."""
-        on, note = token < NOTE_OFF, token < TIME_SHIFT
-        shift, velocity = ~note & (token < VELOCITY), (token >= VELOCITY) & (token < END)
-        self._struck[note, token[note] % KEYS] = np.where(on, self._now, SILENT)[note]
-        self._now += np.where(shift, token - TIME_SHIFT + 1, 0)
-        self._rank = np.where(note, (token + KEYS) % (2 * KEYS), np.where(shift, -1, self._rank))
-        self._bin = np.where(velocity, token - VELOCITY, self._bin)
-        self._last = token.copy()  # not a view of what is the caller's
+    def hear(self, token: int) -> None:
+        """Follow the next id."""
+        if token < TIME_SHIFT:
+            key, on = token % KEYS, token < NOTE_OFF
+            self.struck.pop(key, None)
+            if on:
+                self.struck[key] = self.now
+            self.up[key] = not on
+            self.rank = key + KEYS * on
+        elif token < VELOCITY:
+            self.now += token - TIME_SHIFT + 1
+            self.rank = -1
+        elif token < END:
+            self.bin = token - VELOCITY
+        self.last = token
         if self._melody:
             self._follow()
 
     def _follow(self) -> None:
-        """Where each row is in the melody."""
-        self._due[:] = False
-        self._left[:] = NEVER
-        for row, now in enumerate(self._now.tolist()):
-            while self._next[row] < len(self._melody) and self._melody[self._next[row]][0] < now:
-                self._next[row] += 1
-            for step, key in islice(self._melody, self._next[row], None):
-                if step > now:
-                    self._left[row] = step - now
-                    break
-                # A forced prefix may have struck a higher one already: then it is too late.
-                self._due[row, key] = self._struck[row, key] != now and self._rank[row] < KEYS + key
-
-    def _allowed(self) -> NDArray[np.bool_]:
-        sounding = self._struck != SILENT
-        rank, last = self._rank[:, None], self._last[:, None]
-        due = self._due
-        waits = due.any(1, keepdims=True)
-        strikable = ~sounding & (rank < KEYS + _KEYS) & ((sounding.sum(1, keepdims=True) < self.polyphony) | due)
-        strikable &= ~waits | (due.argmax(1)[:, None] >= _KEYS)
-        some = strikable.any(1, keepdims=True)
-        age = np.where(sounding, self._now[:, None] - self._struck, 0)
-        oldest = age.max(1, keepdims=True)
-        release = (age >= self.longest) | (due & sounding)
-        overdue = release.any(1, keepdims=True)
-        # A velocity without a key to strike can come from a forced prefix alone.
-        free = ~((last >= VELOCITY) & some) & ~overdue
-        chained = (last >= TIME_SHIFT) & (last < TIME_SHIFT + MAX_SHIFT - 1)
-        first = release.argmax(1)[:, None] == _KEYS
-        room = np.minimum(self.longest - oldest, self._left[:, None])
-
-        allowed = np.empty((len(sounding), END + 1), bool)
-        allowed[:, :NOTE_OFF] = strikable & (self._bin[:, None] >= 0) & ~overdue
-        allowed[:, NOTE_OFF:TIME_SHIFT] = (sounding & (rank < _KEYS) & free) | (overdue & first)
-        allowed[:, TIME_SHIFT:VELOCITY] = free & ~chained & ~waits & (room >= _SHIFTS)
-        allowed[:, VELOCITY:END] = free & some & (self._bin[:, None] != _BINS)
-        released = (last >= NOTE_OFF) & (last < TIME_SHIFT) & ~sounding.any(1, keepdims=True)
-        allowed[:, END:] = released & self.end & ~waits & (self._left[:, None] == NEVER)
-        return allowed
+        """Where it is in the melody."""
+        due, self.left = set(), NEVER
+        while self._next < len(self._melody) and self._melody[self._next][0] < self.now:
+            self._next += 1
+        for step, key in islice(self._melody, self._next, None):
+            if step > self.now:
+                self.left = step - self.now
+                break
+            # A forced prefix may have struck a higher one already: then it is too late.
+            if self.struck.get(key) != self.now and self.rank < KEYS + key:
+                due.add(key)
+        self.due = sorted(due)
