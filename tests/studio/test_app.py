@@ -223,6 +223,30 @@ def test_whoever_does_not_read_or_wait_keeps_no_place(monkeypatch: pytest.Monkey
     assert asyncio.run(ask()) == 8
 
 
+def test_work_stops_whose_client_left_before_it_had_read() -> None:
+    """Though nobody asks for the next event, and nobody closes what gives them."""
+
+    async def ask() -> Any:
+        shop, left, stopped = work.Workshop(), asyncio.Event(), list[bool]()
+
+        async def leaves() -> None:
+            await left.wait()
+
+        def works(job: work.Job) -> None:
+            job.send("pixels", {})
+            stopped.append(job.stop.wait(30))
+
+        events = shop.stream(works, leaves)
+        assert (await anext(events))[0] == "pixels"
+        left.set()
+        assert await asyncio.wait_for(shop.answer(lambda _: 5, asyncio.Event().wait), 5) == 5
+        while not stopped:
+            await asyncio.sleep(0.01)
+        return stopped
+
+    assert asyncio.run(asyncio.wait_for(ask(), 10)) == [True]
+
+
 def test_too_many_requests_are_sent_away(studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many work as there are threads, some wait, and the next one is refused."""
     monkeypatch.setattr(work, "WAITING", 1)

@@ -32,6 +32,7 @@ def typed(page: Any, text: str) -> Any:
     page.locator("#words-source").fill("")
     expect(page.locator(".target-word")).to_have_count(0)
     page.locator("#words-source").press_sequentially(text)
+    expect(page.locator(".source-words")).to_have_text(text, timeout=PATIENCE)  # not of what was typed till then
     expect(page.locator(".target-word.end")).to_be_visible(timeout=PATIENCE)
     return page.locator(".target-words")
 

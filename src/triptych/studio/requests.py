@@ -59,10 +59,8 @@ class Drawn(Request):
         """How a product draws: its arguments `sampling` and `seed`."""
         from triptych.generation.sampling import Sampling
 
-        return {
-            "sampling": Sampling(**{one.name: getattr(self, one.name) for one in fields(Sampling)}),
-            "seed": self.seed,
-        }
+        sampling = Sampling(**{one.name: getattr(self, one.name) for one in fields(Sampling)})
+        return {"sampling": sampling, "seed": self.seed}
 
     def settled(self, entry: Entry, **usual: Any) -> Self:
         """The same with its model, a seed where it has none, and the usual values where it leaves them out."""
@@ -76,12 +74,8 @@ class Drawn(Request):
         """
         usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().trained.usual)}
         given = {name: getattr(self, name, None) for name in usual}
-        pairs = (
-            (f"--{name.replace('_', '-')}", str(value))
-            for name, value in given.items()
-            if value is not None and (name in always or value != usual[name])
-        )
-        return [word for pair in pairs for word in pair]
+        told = [name for name, value in given.items() if value is not None and (name in always or value != usual[name])]
+        return [word for name in told for word in (f"--{name.replace('_', '-')}", str(given[name]))]
 
     def envelope(self, entry: Entry, command: list[str] | None, *files: str) -> dict[str, Any]:
         """The head of an answer. command: the words after `triptych`; None where no verb does the same, and a request
@@ -91,14 +85,8 @@ class Drawn(Request):
         settings = {key: value for key, value in asdict(self).items() if key != "stream"}
         if command is None:
             body, files = json.dumps(settings, ensure_ascii=False), ()
-            words = [
-                "curl",
-                f"http://127.0.0.1:8765/api/{endpoint}",
-                "-H",
-                "Content-Type: application/json",
-                "-d",
-                body,
-            ]
+            url = f"http://127.0.0.1:8765/api/{endpoint}"
+            words = ["curl", url, "-H", "Content-Type: application/json", "-d", body]
         else:
             words = ["triptych", *command] if "--" in command else ["triptych", *command, f"--model={entry.given}"]
         return {

@@ -3,7 +3,7 @@ import { bytesOf } from "./api.js";
 import { cellCursor, decodedMap, heatCanvas, percent } from "./maps.js";
 import { noteName, pitchName, placeName, writtenPiece } from "./piece.js";
 import { action, card, check, choice, createReadout, createTurn, element, faint, inBar } from "./widgets.js";
-import { layerOptions, notice, saveButtons, scrolled, svg, upTo } from "./widgets.js";
+import { layerOptions, saveButtons, scrolled, svg, upTo } from "./widgets.js";
 
 const CLOSER_ARCS = 14; // that are drawn, the strongest first
 const CLOSER_LEAST = 0.015; // of the attention of a head, for an arc
@@ -17,7 +17,6 @@ const CLOSER_HELP = "Choose the tool “Look”, then point at a note: arcs lead
 export function createCloser({ api, roll, player, announce, hasScore }) {
   let [piece, model, chosen] = [null, null, null]; // chosen: the note whose arcs are shown
   let known = new Map(); // answers about attention in this piece, by what was asked
-  let alike = null; // {values, count, edges}
   let [marks, timer] = [[], null];
   const plays = () => piece.kind === "performance";
 
@@ -96,52 +95,40 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     return to ? { tick: to.start, pitch: to.pitch } : { tick: key, pitch: note.pitch };
   }
 
-  const cross = { row: 0, column: 0 };
-  const crossSays = createReadout();
-  const frame = element("div", { class: "alike", tabindex: 0, role: "application", onclick: hear,
-    onkeydown: (event) => { if (event.key === "Enter") hear(); },
-    "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages." });
-  const alikeSaves = saveButtons("repetition", alikePicture, { svg: alikePicture });
+  const alike = element("div");
   const alikeNode = card("What comes back",
     faint("Every beat beside every other: strong where they sound alike; stripes beside the diagonal are passages " +
-      "that return. Click to hear both, one after the other.", "small"), frame, crossSays, alikeSaves);
+      "that return. Click to hear both, one after the other.", "small"), alike);
+  let redrawn = null; // what is alike, in the colours of the theme
 
   function showAlike({ matrix, begins, ends, repetition }) {
     const count = begins.length;
     const values = decodedMap({ ...matrix, shape: [1, 1, count, count] }).at(0, 0);
+    const edges = [...begins, ends].map((edge) => Math.round(plays() ? 1_000 * edge : edge));
     const canvas = heatCanvas({ values, rows: count, columns: count });
     const mark = svg("svg", { viewBox: `0 0 ${count} ${count}`, "aria-hidden": "true" });
-    alikeSaves.hidden = false;
-    alike = { values, count, edges: [...begins, ends].map((edge) => Math.round(plays() ? 1_000 * edge : edge)) };
-    frame.replaceChildren(canvas, mark);
-    crossSays.textContent = `${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
-      : `; ${percent(repetition)} of them lie in passages that come back`);
+    const says = createReadout(`${count} ${plays() ? "moments of half a second" : "beats"}` + (repetition === null ? ""
+      : `; ${percent(repetition)} of them lie in passages that come back`));
+    let cross = [0, 0];
+    const hear = () => heard(values, edges, cross);
+    const frame = element("div", { class: "alike", tabindex: 0, role: "application", onclick: hear,
+      "aria-label": "Which beats sound alike. Arrow keys choose two beats, Enter plays the two passages.",
+      onkeydown: (event) => { if (event.key === "Enter") hear(); } }, canvas, mark);
     cellCursor(frame, canvas, { rows: count, columns: count }, (row, column) => {
-      Object.assign(cross, { row, column });
+      cross = [row, column];
       mark.replaceChildren(svg("path", { d: `M0 ${row + 0.5}H${count}M${column + 0.5} 0V${count}` }));
-      const [one, other] = [row, column].map((beat) => placeName(piece, alike.edges[beat]));
-      crossSays.textContent = `${one} and ${other}: ${percent(values[row * count + column])} alike`;
+      const [one, other] = cross.map((beat) => placeName(piece, edges[beat]));
+      says.textContent = `${one} and ${other}: ${percent(values[row * count + column])} alike`;
     });
+    const size = { width: 8 * count, height: 8 * count, "image-rendering": "pixelated" };
+    const picture = () => svg("svg", { viewBox: `0 0 ${8 * count} ${8 * count}` },
+      svg("image", { ...size, href: canvas.toDataURL() }));
+    alike.replaceChildren(frame, says, saveButtons("repetition", picture));
   }
 
-  function noneAlike(text) {
-    alike = null;
-    alikeSaves.hidden = true;
-    frame.replaceChildren();
-    crossSays.textContent = text;
-  }
-
-  function alikePicture() {
-    const side = 8 * alike.count;
-    return svg("svg", { viewBox: `0 0 ${side} ${side}` }, svg("image", { width: side, height: side,
-      href: frame.querySelector("canvas").toDataURL(), "image-rendering": "pixelated" }));
-  }
-
-  // The two passages that begin at the cross: as long as they stay alike, from two beats to eight.
-  function hear() {
-    if (!alike) return;
-    const { values, count, edges } = alike;
-    const [first, second] = [Math.min(cross.row, cross.column), Math.max(cross.row, cross.column)];
+  // Plays the two passages that begin at two beats: as long as they stay alike, from two beats to eight.
+  function heard(values, edges, cross) {
+    const [count, first, second] = [edges.length - 1, Math.min(...cross), Math.max(...cross)];
     const room = Math.min(CLOSER_BEATS, count - second, second - first || CLOSER_BEATS);
     let beats = 1;
     while (beats < room && (beats < 2 || values[(first + beats) * count + second + beats] >= CLOSER_ALIKE)) beats += 1;
@@ -151,10 +138,9 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     announce(`Playing ${ranges.map((one) => placeName(piece, one.from)).join(", then ")}`);
   }
 
-  const [marksNode, scoreStatus] = [element("div", { class: "marks" }), notice()];
+  const [marksNode, score] = [element("div", { class: "marks" }), element("div")];
   const marked = check({ label: "Mark parallel fifths and octaves, crossings", value: true, onchange: leading });
-  const score = element("img", { class: "score", alt: "" });
-  const scoreNode = card("Score", scoreStatus.node, scrolled("Score", score));
+  const scoreNode = card("Score", score);
 
   function leading() {
     roll.set({ marks: marked.value ? marks : [] });
@@ -164,22 +150,19 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
   }
 
   function showScore({ data }) {
-    score.src = `data:image/svg+xml;base64,${data}`;
-    score.alt = `Score of ${piece.notes.length} notes, engraved by verovio`;
-    scoreStatus.clear();
+    score.replaceChildren(scrolled("Score", element("img", { class: "score", src: `data:image/svg+xml;base64,${data}`,
+      alt: `Score of ${piece.notes.length} notes, engraved by verovio` })));
   }
 
-  const turns = {
-    similarity: createTurn((error) => noneAlike(error.message)), voice_leading: createTurn(() => {}),
-    export: createTurn((error) => { score.removeAttribute("src"); scoreStatus.fail(error); }),
-  };
+  const failing = (view) => createTurn((error) => view.replaceChildren(faint(error.message)));
+  const turns = { similarity: failing(alike), voice_leading: createTurn(() => {}), export: failing(score) };
 
   function fetched(name, use, more = {}) {
     turns[name].run(async (signal) => use(await api.post(name, { piece: writtenPiece(piece), ...more }, { signal })));
   }
 
   function look() {
-    fetched("similarity", showAlike);
+    fetched("similarity", (answer) => { redrawn = () => showAlike(answer); redrawn(); });
     if (hasScore) fetched("export", showScore, { format: "svg" });
     if (!plays()) fetched("voice_leading", (answer) => { ({ marks } = answer); leading(); });
   }
@@ -189,8 +172,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
     for (const turn of [pointing, ...Object.values(turns)]) turn.stop();
   }
 
+  document.addEventListener("themechange", () => redrawn?.());
   controls.hidden = true; // until there is something to choose
-  noneAlike("");
   return {
     below: [marked.node, marksNode, controls, says],
     beside: [alikeNode, scoreNode],
@@ -199,8 +182,8 @@ export function createCloser({ api, roll, player, announce, hasScore }) {
       stop();
       says.textContent = CLOSER_HELP;
       if (now.kind !== piece?.kind) {
-        noneAlike("");
-        score.removeAttribute("src");
+        for (const view of [alike, score]) view.replaceChildren();
+        redrawn = null;
       }
       [piece, model, chosen, known, marks] = [now, by, null, new Map(), []];
       roll.set({ arcs: [], passages: [], marks: [] });

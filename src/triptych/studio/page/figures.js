@@ -128,7 +128,7 @@ function createStepper({ steps, changed }) {
   const picture = () => frame.firstChild;
   const node = element("div", { class: "stepper" }, frame, element("div", {},
     element("div", { "aria-live": "polite" }, count, heading, text, code),
-    inBar(back, on, saveButtons("figure", picture, { svg: picture }))));
+    inBar(back, on, saveButtons("figure", picture))));
 
   function move(by) {
     show(at + by);

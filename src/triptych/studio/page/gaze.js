@@ -21,7 +21,7 @@ export function createGaze({ api, announce }) {
   const layer = choice({ label: "Layer", onchange: () => look(pixel) });
   const says = createReadout();
   const heads = element("div", { class: "gaze-heads" });
-  const saves = saveButtons("pixel-attention", figure, { svg: figure });
+  const saves = saveButtons("pixel-attention", figure);
   const board = createBoard({ label: "Picture", hint: "Point at a pixel, or use the arrow keys.", announce,
     name: (row, column) => `row ${row + 1}, column ${column + 1}`, onwalk: (row, column) => look([row, column]) });
   const legend = element("p", { class: "small gaze-legend" },

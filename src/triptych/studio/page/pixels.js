@@ -35,13 +35,11 @@ export function mountPixels(panel, { api, facts, route, announce }) {
       model: choice({ label: "Model", options: optionsOf(names), onchange: () => { modelled(form); begin(form); } }),
       label: choice({ label }),
       count: number({ label: "How many", value: count, min: 1, max: name === "paint" ? facts.limits.count : 8 }),
-      go: action(verb, () => ask(form), { class: "primary" }),
+      go: action(verb, () => start(form, bodyOf(form)), { class: "primary" }),
       pause: action("Pause", () => pause(form), { hidden: true }),
       stop: action("Stop", () => form.turn.stop(), { hidden: true }),
-      results: element("div", { class: "pictures", role: "group", "aria-label": "Results" }),
-      one: element("p", { class: "one" }), footer: element("div") };
+      one: element("p", { class: "one" }), output: element("div", { class: "card", hidden: true }) };
     form.easel = easel?.({ announce, onchange: (can) => { form.can = can; enabled(form); } });
-    form.output = element("div", { class: "card", hidden: true }, form.results, form.one, form.footer);
     const examples = facts.examples[name] ?? [];
     form.node = element("div", {}, element("div", { class: "card" }, inBar(form.label.node, form.count.node, form.go,
       form.pause, form.stop, ...(examples.length > 1 ? examples : []).map((one, place) =>
@@ -77,26 +75,19 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     hold.hidden = stop.hidden = !busy;
   }
 
-  function fill(form, given, more = { seed: null }) {
+  // A recorded answer is to an example with its seed.
+  function fill(form, given, more = api.recorded ? {} : { seed: null }) {
     if (modelOf(given.model)) form.model.value = given.model;
     modelled(form);
     form.label.value = given.label ?? "";
     form.count.value = given.count ?? form.count.value;
     form.drawing.fill({ ...given, ...more });
     if (given.picture && form.easel) give(form, pixelsOf(given.picture), given.hidden && bytesOf(given.hidden));
-    form.example = given;
-    form.filled = JSON.stringify(bodyOf(form));
   }
 
   function bodyOf(form) {
     return { model: form.model.value, label: form.label.value || null, count: form.count.value, ...form.drawing.read(),
       ...form.easel?.read() };
-  }
-
-  // A recorded answer belongs to the example's own request, as long as nothing of it was changed.
-  function ask(form) {
-    const now = bodyOf(form);
-    start(form, api.recorded && JSON.stringify(now) === form.filled ? form.example : now);
   }
 
   function pause(form) {
@@ -141,10 +132,8 @@ export function mountPixels(panel, { api, facts, route, announce }) {
       return { picture, veil, canvas: pictureCanvas(picture, { veil }) };
     });
     gaze.clear();
-    form.output.hidden = false;
-    form.one.replaceChildren();
-    form.footer.replaceChildren();
-    form.results.replaceChildren(...parts.map(({ canvas }, place) => pictureButton(form, place, canvas)));
+    [form.output.hidden, form.answer] = [false, null];
+    form.output.replaceChildren(pictures(form, parts.map(({ canvas }) => canvas)));
     return (first, values) => parts.forEach(({ picture, veil, canvas }, row) => {
       const tokens = values.length / count;
       for (let step = 0; step < tokens; step += 1) {
@@ -157,10 +146,12 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     });
   }
 
-  function pictureButton(form, place, canvas, onclick = null) {
-    const more = onclick ? ": look at what its pixels looked at" : "";
-    return element("button", { type: "button", class: "pixels-one", disabled: !onclick, onclick,
-      "aria-label": `${form.noun} ${place + 1}${more}` }, canvas);
+  function pictures(form, canvases, finished = false) {
+    const more = finished ? ": look at what its pixels looked at" : "";
+    form.buttons = canvases.map((canvas, place) => element("button", { type: "button", class: "pixels-one",
+      disabled: !finished, onclick: () => choose(form, place),
+      "aria-label": `${form.noun} ${place + 1}${more}` }, canvas));
+    return element("div", { class: "pictures", role: "group", "aria-label": "Results" }, ...form.buttons);
   }
 
   // A recorded answer comes at once: it is shown in the order in which it was made.
@@ -178,10 +169,10 @@ export function mountPixels(panel, { api, facts, route, announce }) {
   function finish(form, answer) {
     const { settings, files } = answer;
     Object.assign(form, { answer, made: answer.pictures.map(pixelsOf) });
-    form.results.replaceChildren(...form.made.map((picture, place) =>
-      pictureButton(form, place, pictureCanvas(picture), () => choose(form, place))));
-    form.footer.replaceChildren(resultFooter({ ...answer, settings: factsOf(settings),
-      address: () => route.address(form.name, settings), saves: files.map((name) => given(name, settings)) }));
+    const canvases = form.made.map((picture) => pictureCanvas(picture));
+    form.output.replaceChildren(pictures(form, canvases, true), form.one, resultFooter({ ...answer,
+      settings: factsOf(settings), address: () => route.address(form.name, settings),
+      saves: files.map((name) => given(name, settings)) }));
     route.set(form.name, settings, { push: true });
     choose(form, 0);
   }
@@ -191,16 +182,16 @@ export function mountPixels(panel, { api, facts, route, announce }) {
     const picture = pixelsOf(settings.picture);
     const mask = () => ({ ...picture, channels: 1, bytes: bytesOf(settings.hidden).map((one) => 255 * one) });
     const canvas = () => pictureCanvas(name.startsWith("mask") ? mask() : picture);
-    return element("span", { class: "saves" }, `${name}: `, saveButtons(name.split(".")[0], canvas));
+    return element("span", { class: "saves" }, `${name}: `, saveButtons(name.split(".")[0], canvas, ["png"]));
   }
 
   function choose(form, place) {
     const picture = form.made[place];
     const { model, settings: { label = null, hidden = null } } = form.answer;
     form.chosen = place;
-    [...form.results.children].forEach((button, one) => button.setAttribute("aria-pressed", String(one === place)));
+    form.buttons.forEach((button, one) => button.setAttribute("aria-pressed", String(one === place)));
     form.one.replaceChildren(element("span", { text: `Picture ${place + 1}:` }),
-      saveButtons(`${form.name}-${place + 1}`, () => pictureCanvas(picture), { svg: () => pictureSvg(picture) }));
+      saveButtons(`${form.name}-${place + 1}`, (kind) => (kind === "svg" ? pictureSvg : pictureCanvas)(picture)));
     const reads = form.name === "paint" && forms.complete ? modelOf(forms.complete.model.value).picture : {};
     if (["height", "width", "channels"].every((side) => reads[side] === picture[side])) {
       form.one.append(action("Complete it", () => onward(picture, label), { class: "quiet" }));

@@ -5,25 +5,18 @@ import { card, createReadout, createTurn, element, faint, notice, saveButtons, s
 
 const POSITIONS_SHOWN = 64;
 
-export function createPositions(api) {
-  const frame = element("div", { class: "positions-frame", tabindex: 0, role: "group",
-    "aria-label": "Sinusoidal positions. Arrow keys read out one value after another." });
-  const [wave, saves] = [element("div", { class: "wave" }), element("div")];
-  const [says, status] = [createReadout(), notice()];
-  const node = card("How it knows where a word is",
-    faint("Attention alone does not see order. So to each word's vector a pattern of its position is added: waves, " +
-      "quick ones in the first dimensions, ever slower ones in the later. A row is a position, a column a " +
-      "dimension; blue is +1, orange −1."), status.node, frame, says, wave, saves);
-  let [answer, chosen] = [null, [10, 8]];
+export function createPositions(api, width) {
+  const [view, status] = [element("div"), notice()];
+  let chosen = [10, Math.min(8, width - 1)]; // position and dimension
 
-  function draw() {
-    if (!answer) return;
-    const { length, width, scale, zero, data } = answer;
+  function draw({ length, scale, zero, data }) {
     const values = Float32Array.from(bytesOf(data), (byte) => (byte - zero) * scale);
     const canvas = heatCanvas({ values, rows: length, columns: width, colour: signedColour });
     const marker = element("span", { class: "column-marker", vars: { "--columns": width } });
+    const frame = element("div", { class: "positions-frame", tabindex: 0, role: "group",
+      "aria-label": "Sinusoidal positions. Arrow keys read out one value after another." }, canvas, marker);
+    const [wave, says] = [element("div", { class: "wave" }), createReadout()];
     const height = (row, dimension) => 40 - 32 * values[row * width + dimension];
-    frame.replaceChildren(canvas, marker);
     const read = (position, dimension) => {
       chosen = [position, dimension];
       const pair = dimension - dimension % 2;
@@ -45,16 +38,15 @@ export function createPositions(api) {
     const cells = () => svg("svg", { viewBox: `0 0 ${6 * width} ${6 * length}` },
       ...upTo(values.length).map((cell) => svg("rect", { x: cell % width * 6, y: 6 * Math.floor(cell / width), width: 6,
         height: 6, fill: `rgb(${signedColour(values[cell]).join()})` })));
-    saves.replaceChildren(saveButtons("positions", cells, { svg: cells }));
+    view.replaceChildren(frame, says, wave, saveButtons("positions", cells));
   }
 
-  document.addEventListener("themechange", draw);
-  return {
-    node,
-    show: (width) => createTurn(status.fail).run(async () => {
-      answer = await api.post("positions", { length: POSITIONS_SHOWN, width });
-      chosen[1] = Math.min(chosen[1], width - 1);
-      draw();
-    }),
-  };
+  createTurn(status.fail).run(async () => {
+    const answer = await api.post("positions", { length: POSITIONS_SHOWN, width });
+    draw(answer);
+    document.addEventListener("themechange", () => draw(answer));
+  });
+  return card("How it knows where a word is", faint("Attention alone does not see order. So to each word's vector a " +
+    "pattern of its position is added: waves, quick ones in the first dimensions, ever slower ones in the later. A " +
+    "row is a position, a column a dimension; blue is +1, orange −1."), status.node, view);
 }

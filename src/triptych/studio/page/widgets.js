@@ -172,15 +172,11 @@ export function download(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-// Buttons that save what `made` gives: a canvas as PNG, an SVG element as PNG and SVG; `svg` gives the SVG of a canvas.
-export function saveButtons(name, made, { svg: vector } = {}) {
-  const save = (kind) => async () => {
-    const picture = kind === "svg" && vector ? vector() : made();
-    if (picture) download(`${name}.${kind}`, kind === "svg" ? svgBlob(picture) : await pngOf(picture));
-  };
-  const button = (kind) => action(`Save ${kind.toUpperCase()}`, save(kind), { class: "quiet" });
-  const both = vector || made()?.namespaceURI === SVG;
-  return element("span", { class: "saves" }, button("png"), both ? button("svg") : null);
+// Buttons that save what made(kind) gives: an SVG element as both, or a canvas as PNG.
+export function saveButtons(name, made, kinds = ["png", "svg"]) {
+  const save = async (kind) => download(`${name}.${kind}`, await (kind === "svg" ? svgBlob : pngOf)(made(kind)));
+  return element("span", { class: "saves" }, ...kinds.map((kind) =>
+    action(`Save ${kind.toUpperCase()}`, () => save(kind), { class: "quiet" })));
 }
 
 function svgBlob(node) {

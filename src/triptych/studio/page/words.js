@@ -99,7 +99,6 @@ export function mountWords(panel, { api, facts, route, announce }) {
     options: Object.fromEntries(Object.entries(KINDS).map(([value, { label }]) => [value, label])) });
   const looked = card("Where it looked", faint("Every layer and head has attention of its own. Darker (in the dark " +
     "theme: brighter) is more. It shows where the model read, which is not the same as why."), kind.node, maps);
-  const positions = createPositions(api);
 
   panel.append(...panelHead("Words", "Type a sentence and watch the translation come. Point at a word to see which " +
     "words it was read from; open a word to see what else the model weighed there, and choose differently."),
@@ -108,7 +107,7 @@ export function mountWords(panel, { api, facts, route, announce }) {
       element("div", {}, sourceLabel, text, sourceWords), element("div", {}, targetLabel, target, status.node)), opened,
     element("div", { class: "bar words-go" }, action("Translate", () => now({ push: true }), { class: "primary" }),
       folded("Settings", inBar(...Object.values(fields).map((field) => field.node))))),
-  result, looked, positions.node);
+  result, looked, createPositions(api, models[0].config.width));
   document.addEventListener("themechange", drawMaps);
 
   function languageName(code) { return LANGUAGES[code] ?? code; }
@@ -308,12 +307,9 @@ export function mountWords(panel, { api, facts, route, announce }) {
   }
 
   cleared();
-  positions.show(models[0].config.width);
   return {
     show(request) {
-      const asked = request && wordsBody(request.body);
-      const known = api.recorded && sentences.find((one) => one.text === asked?.text && one.model === asked?.model);
-      run(known ? { ...known, forced: asked.forced } : asked ?? sentences[0] ?? { text: "" });
+      run(request ? wordsBody(request.body) : sentences[0] ?? { text: "" });
     },
     hide: stop,
   };
