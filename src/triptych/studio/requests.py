@@ -74,8 +74,8 @@ class Drawn(Request):
         """
         usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().trained.usual)}
         given = {name: getattr(self, name, None) for name in usual}
-        told = [name for name, value in given.items() if value is not None and (name in always or value != usual[name])]
-        return [word for name in told for word in (f"--{name.replace('_', '-')}", str(given[name]))]
+        own = [name for name, value in given.items() if value is not None and (name in always or value != usual[name])]
+        return [word for name in own for word in (f"--{name.replace('_', '-')}", str(given[name]))]
 
     def envelope(self, entry: Entry, command: list[str] | None, *files: str) -> dict[str, Any]:
         """The head of an answer. command: the words after `triptych`; None where no verb does the same, and a request
