@@ -12,7 +12,7 @@ import pytest
 from children import decoders
 
 from triptych.decode.interpreter import PlanDecoder
-from triptych.decode.kernel import VARIABLE, KernelDecoder, decoder_of, library
+from triptych.decode.kernel import VARIABLE, KernelDecoder, _opened, decoder_of, library
 from triptych.decode.plan import plan_of
 from triptych.errors import UserError
 from triptych.generation.sample import generate
@@ -114,6 +114,28 @@ def test_log_probabilities_are_the_callers() -> None:
     kept = first.copy()
     kernel.step(np.array([3]), cache)
     assert np.array_equal(first, kept)
+
+
+def test_log_probabilities_that_are_held_in_part_stay() -> None:
+    kernel, _ = decoders("chorales")
+    cache = kernel.start(length=8, rows=1)
+    part = kernel.step(None, cache)[:, 2:]
+    kept = part.copy()
+    kernel.step(np.array([3]), cache)
+    assert np.array_equal(part, kept)
+
+
+def test_memory_that_nobody_holds_is_used_again() -> None:
+    kernel, _ = decoders("chorales")
+    cache = kernel.start(length=8, rows=1)
+    where = kernel.step(None, cache).ctypes.data
+    assert kernel.step(np.array([3]), cache).ctypes.data == where
+
+
+def test_a_library_of_another_revision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _opened("portable") is not None
+    monkeypatch.setattr("triptych.decode.kernel.REVISION", 1)
+    assert _opened("portable") is None
 
 
 def test_equal_weights_are_kept_by_their_ids() -> None:
