@@ -7,17 +7,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.music.performances.codec import (
-    END,
-    KEYS,
-    MAX_SHIFT,
-    NOTE_OFF,
-    STEPS,
-    TIME_SHIFT,
-    VELOCITY,
-    Ids,
-    onsets,
-)
+from triptych.music.performances.codec import END, KEYS, MAX_SHIFT, NOTE_OFF, STEPS, TIME_SHIFT, VELOCITY, Ids, onsets
 from triptych.music.piece.performance import Performance
 
 NEVER = np.iinfo(np.int64).max
