@@ -22,6 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from leading import VoiceLeading, voice_leading
 from numpy.typing import NDArray
 
 from triptych.cli.output import answer
@@ -33,7 +34,6 @@ from triptych.music.chorales.data import BAR_TOKENS, read_chorales, whole_quarte
 from triptych.music.chorales.labels import label_of
 from triptych.music.chorales.score import token_nll
 from triptych.music.piece.key import Key, key_of
-from triptych.music.voice_leading import VoiceLeading, voice_leading
 
 
 def length_table(composers: Sequence[tuple[str, Composer]], grids: Sequence[Grid]) -> list[dict[str, object]]:

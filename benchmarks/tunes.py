@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from leading import voice_leading
 from numpy.typing import NDArray
 
 from triptych.cli.output import answer
@@ -41,7 +42,6 @@ from triptych.music.piece.key import Key, key_of
 from triptych.music.piece.metre import Metre
 from triptych.music.piece.piece import Piece
 from triptych.music.piece.tunes import tunes
-from triptych.music.voice_leading import voice_leading
 
 SCALES = {False: {0, 2, 4, 5, 7, 9, 11}, True: {0, 2, 3, 5, 7, 8, 9, 10, 11}}
 MEANS = ("ended", "mode", "steps", "signature", "key", "scale", "tonic", "fifths", "octaves")

@@ -2,6 +2,7 @@ import io
 import random
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import given, settings
@@ -140,27 +141,29 @@ def test_lone_surrogates_do_not_stop_encoding(codec: TextCodec) -> None:
 
 def test_sampling_is_a_function_of_the_seed(codec: TextCodec) -> None:
     lines = corpus(60)
-    first = codec.encode_sampled(lines, 0.2, seed=1)
-    assert codec.encode_sampled(lines, 0.2, seed=1) == first
-    assert codec.encode_sampled(lines, 0.2, seed=2) != first
-    assert first != codec.encode_lines(lines)
+    best = codec.encode_lines(lines)
+    drawn = codec.segmentations(best, 0.2)
+
+    def sampled(seed: int) -> list[list[int]]:
+        ids, lengths = drawn.draw([seed])
+        return [row.tolist() for row in np.split(ids, lengths.cumsum()[:-1])]
+
+    first = sampled(1)
+    assert sampled(1) == first != sampled(2)
+    assert first != best
     assert [codec.decode(ids) for ids in first] == lines
     assert all(ids[-1] == TextCodec.END and TextCodec.END not in ids[:-1] for ids in first)
 
 
 def test_sampling_needs_a_unigram_vocabulary(byte_pairs: TextCodec) -> None:
     with pytest.raises(UserError, match="expected a unigram vocabulary"):
-        byte_pairs.encode_sampled(["a dog"], 0.2, seed=1)
-
-
-def test_alpha_zero_draws_nothing(codec: TextCodec) -> None:
-    assert codec.encode_sampled(corpus(30), 0.0, seed=3) == codec.encode_lines(corpus(30))
+        byte_pairs.segmentations(byte_pairs.encode_lines(["a dog"]), 0.2)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_out_of_range(codec: TextCodec, alpha: float) -> None:
     with pytest.raises(UserError, match="expected alpha from 0 to 1"):
-        codec.encode_sampled(["a dog"], alpha, seed=0)
+        codec.segmentations(codec.encode_lines(["a dog"]), alpha)
 
 
 @pytest.mark.parametrize("lines", [[], ["", "  "], ["\u200b"]])

@@ -90,10 +90,6 @@ class AttentionMap:
         """Average over the heads."""
         return replace(self, weights=self.weights.mean(1, keepdims=True), heads=(f"mean of {len(self.heads)} heads",))
 
-    def sharpest(self) -> int:
-        """Number, from 1, of the layer whose tokens decide most clearly: largest mean maximum of the heads' mean."""
-        return int(self.weights.mean(1).max(-1).mean(-1).argmax()) + 1
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; probabilities rounded to 6 decimals."""
         values = self.weights.astype(np.float64).round(6).tolist()

@@ -118,22 +118,12 @@ class TextCodec:
         foreign = {self.UNKNOWN, *(token for token in range(self.vocabulary) if known.is_byte(token))}
         return [place for place, line in enumerate(text_lines(lines)) if not foreign.isdisjoint(self.encode(line))]
 
-    def encode_sampled(self, lines: Iterable[str], alpha: float, seed: int) -> list[list[int]]:
-        """Encode many texts, each with a segmentation drawn at random: subword regularisation. One seed, one result.
-
-        A segmentation is drawn with probability proportional to p ** alpha (Kudo 2018, section 3.3): the smaller
-        alpha, the wilder and the longer (0.2 gives about a third more tokens, 0.3 an eighth, 0.5 a thirtieth). With
-        alpha 0 nothing is drawn and the best segmentation is returned.
-        """
-        best = self.encode_lines(lines)
-        if alpha == 0.0:
-            return best
-        ids, lengths = self.segmentations(best, alpha).draw([seed % 2**64])
-        ends = lengths.cumsum()
-        return [ids[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
-
     def segmentations(self, encoded: Sequence[Sequence[int]], alpha: float) -> Segmentations:
-        """Analyse encoded texts once, to draw segmentations of them again and again, as `encode_sampled` does."""
+        """Analyse encoded texts once, to draw segmentations of them again and again: subword regularisation.
+
+        One is drawn with probability proportional to p ** alpha (Kudo 2018, section 3.3): the smaller alpha, the wilder
+        and the longer (0.2 gives about a third more tokens, 0.3 an eighth, 0.5 a thirtieth).
+        """
         if not 0.0 < alpha <= 1.0:
             raise UserError(f"expected alpha from 0 to 1, got {alpha}; 0 switches sampling off, 0.3 is usual")
         return Segmentations(self._processor, encoded, alpha)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ NOISE = 2.0  # tokens by which the order by source length is blurred: more mixes
 SHOWN_LINES = 5  # line numbers that a report shows of each kind of fault
 MAX_CHARACTERS = 1000  # of each side of a pair as it is read; longer ones are skipped and reported
 MAX_TOKENS = 256  # of each side once it is encoded, END included; as well
+LOOKED_AT = 100  # first rows, by which the form of a file is decided where its name does not
 
 
 @dataclass
@@ -171,7 +172,7 @@ def _parse_jsonl(row: bytes) -> tuple[str, str]:
 
 
 def _rows(path: Path, target: Path | None) -> tuple[Iterator[Any], Callable[[Any], tuple[str, str]]]:
-    """Return the rows and their parser. The form of one file is decided by its name, or else by its first row."""
+    """Return the rows and their parser. The form of one file is decided by its name, or else by its first rows."""
     if target is not None:
         return _zipped(path, target), _parse_lines
     rows = raw_lines(path)
@@ -180,16 +181,31 @@ def _rows(path: Path, target: Path | None) -> tuple[Iterator[Any], Callable[[Any
         return rows, _parse_tsv
     if suffix in (".jsonl", ".ndjson"):
         return rows, _parse_jsonl
-    seen: list[bytes] = []  # read once only: the path may be a pipe
-    for row in rows:
-        seen.append(row)
-        if row.strip():
-            break
-    if b"\t" in b"".join(seen):
-        return chain(seen, rows), _parse_tsv
-    if b"".join(seen).lstrip().startswith(b"{"):
-        return chain(seen, rows), _parse_jsonl
-    raise UserError(f"expected TSV or JSONL in {path}, got neither; give a second file with the target lines")
+    seen = list(islice(rows, LOOKED_AT))  # read once only: the path may be a pipe
+    parse = _form(seen)
+    if parse is None:
+        raise UserError(f"expected TSV or JSONL in {path}, got neither; give a second file with the target lines")
+    return chain(seen, rows), parse
+
+
+def _form(rows: Iterable[bytes]) -> Callable[[bytes], tuple[str, str]] | None:
+    """Decide how most rows can be read: as JSON objects, or as columns between tabs; None: as neither.
+
+    A sentence may begin with a brace, so a row is JSON only if it can be parsed.
+    """
+    rows = [row for row in rows if row.strip()]
+    objects = sum(map(_is_object, rows))
+    columns = sum(b"\t" in row and not _is_object(row) for row in rows)
+    if objects > columns or (not columns and any(row.lstrip().startswith(b"{") for row in rows)):
+        return _parse_jsonl
+    return _parse_tsv if 2 * columns >= len(rows) > 0 else None
+
+
+def _is_object(row: bytes) -> bool:
+    try:
+        return isinstance(json.loads(row), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _zipped(source: Path, target: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -212,7 +228,7 @@ class PairData:
 
     A batch holds at most `tokens_per_batch` target positions, END and padding included, and at most twice as many
     source positions; widths are rounded up to `multiple`, so that few shapes occur. Each pair comes exactly once an
-    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.encode_sampled`); it needs a
+    epoch. `alpha` above 0 draws a new segmentation of both sides each epoch (`TextCodec.segmentations`); it needs a
     unigram vocabulary. With ``shuffle=False`` batches run from short to long: for held-out data.
 
     Pairs of more than `longest` tokens on a side, or more than a batch holds, are left out and added to the report in

@@ -434,6 +434,18 @@ def test_one_picture_is_written_as_the_file_that_is_named(run: Any, folder: Path
     assert refused.code == 2 and "none that was written here" in refused.err and out.read_bytes() == b"no picture"
 
 
+def test_an_interrupted_work_leaves_no_empty_folder(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        assert (tmp_path / "new" / "deep").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Painter, "stream", interrupted)
+    assert run("paint", *common(folder, "paint"), "--out", tmp_path / "new" / "deep").code == 130
+    assert not (tmp_path / "new").exists()
+
+
 def test_what_is_filled_without_a_mask_is_noted(run: Any, folder: Path, tmp_path: Path) -> None:
     asked = ["complete", folder / "picture.png", "--count", 1, *common(folder, "complete"), "--out", tmp_path]
     assert "has no transparent part, so its bottom half is filled" in run(*asked).err

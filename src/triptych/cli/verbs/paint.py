@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,11 +56,10 @@ def paint(
     painter.check("paint", label)
     how = {"label": label, **draw.arguments(painter.trained)}
     frames = min(STEPS_OF_BAR, painter.codec.tokens)
-    _make_folder(out)
-    with progress() as bar:
+    with _folder_of(out), progress() as bar:
         stream = painter.stream(count, frames=frames, **how)
         (made,) = deque(bar.track(stream, total=frames, description="painting"), maxlen=1)
-    files, shown = _write(made, out, earlier)
+        files, shown = _write(made, out, earlier)
     result = {"model": model, "label": label, "seed": draw.seed, "pictures": count}
     answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
@@ -96,9 +97,9 @@ def complete(
     given, hidden = _damaged(painter, picture, mask, keep)
     hole = given.copy()
     hole[hidden] = SHADE
-    _make_folder(out)
-    made = painter.complete(given, hidden, count=count, **how)
-    files, shown = _write(made, out, earlier, before=[hole])
+    with _folder_of(out):
+        made = painter.complete(given, hidden, count=count, **how)
+        files, shown = _write(made, out, earlier, before=[hole])
     result = {"model": model, "picture": str(picture), "hidden": int(hidden.sum()), "label": label, "seed": draw.seed}
     answer({**result, "out": files, "sheet": shown}, [shown], as_json=machine.json)
 
@@ -165,9 +166,19 @@ def _replaced(out: Path, count: int, *given: Path | None) -> list[Path]:
     return _earlier(out.parent, re.escape(out.name), *given)
 
 
-def _make_folder(out: Path) -> None:
-    """Make the folder of the pictures, before they are: where it cannot be, no work is lost."""
-    (out.parent if _is_file(out) else out).mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _folder_of(out: Path) -> Iterator[None]:
+    """Make the folder of the pictures before any work is done; if that is interrupted, what is empty of it goes."""
+    folder = out.parent if _is_file(out) else out
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            for each in made:
+                each.rmdir()
+        raise
 
 
 def _earlier(folder: Path, pattern: str, *given: Path | None) -> list[Path]:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from leading import VoiceLeading, voice_leading
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.music.chorales.codec import RANGES
-from triptych.music.voice_leading import VoiceLeading, voice_leading
 
 Grid = NDArray[np.int64]
 
