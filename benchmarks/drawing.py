@@ -4,7 +4,8 @@
         [--temperatures 0.8 1 1.2] [--min-p 0 0.05 0.1 0.15 0.2 0.3] [--picture FILE.png]
 
 A model that composes writes so many pieces by every pair of settings; one that fills in harmonizes the sopranos of the
-validation pieces. Of these: parallel fifths and octaves and crossings in a hundred steps, repetition (see
+validation pieces. Of these: changes of note, parallel fifths and octaves and crossings in a hundred steps (voices that
+stand still make no parallels), repetition (see
 docs/music.md), and nats a token by the model itself (of a harmony, of its three lower voices). Bach's validation pieces
 are the last row. --picture: the same as curves over min-p, a line for each temperature.
 """
@@ -26,7 +27,7 @@ from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.data import read_chorales
 
 TOGETHER = 20  # pieces that are composed side by side
-COLUMNS = ("parallel fifths", "parallel octaves", "crossings", "repetition", "nats a token")
+COLUMNS = ("notes", "parallel fifths", "parallel octaves", "crossings", "repetition", "nats a token")
 
 
 def made_by(composer: Composer, sampling: Sampling, sopranos: Sequence[Grid], pieces: int) -> list[Grid]:
@@ -43,7 +44,9 @@ def made_by(composer: Composer, sampling: Sampling, sopranos: Sequence[Grid], pi
 def row(composer: Composer, settings: tuple[float | str, float | str], grids: Sequence[Grid]) -> dict[str, float | str]:
     """The measures of pieces that were made by a temperature and a min-p."""
     leading = leading_row("", grids)
+    changes = [np.count_nonzero(np.diff(grid, axis=0)) for grid in grids]
     values = (
+        100 * sum(changes) / sum(map(len, grids)),
         leading["parallel_fifths"],
         leading["parallel_octaves"],
         leading["crossings"],

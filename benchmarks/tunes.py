@@ -31,7 +31,6 @@ from leading import voice_leading
 from numpy.typing import NDArray
 
 from triptych.cli.output import answer
-from triptych.generation.sampling import Sampling
 from triptych.music.chorales.codec import SILENT, from_piece, to_piece
 from triptych.music.chorales.composer import Composer
 from triptych.music.chorales.data import read_chorales
@@ -130,7 +129,7 @@ def harmonized(composer: Composer, case: Case, seeds: Sequence[int], unsigned: b
         source, score = Path(folder, "tune.mid"), Path(folder, "score.musicxml")
         save_music(replace(case.piece, keys=()) if unsigned else case.piece, source)
         for seed in seeds:
-            found = composer.harmonize(source, sampling=Sampling(), seed=seed)
+            found = composer.harmonize(source, seed=seed)
             save_music(found, score)
             rows.append(measured(case, found, score.read_text("utf-8")))
     return rows

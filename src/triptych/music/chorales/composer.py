@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych.decode.maps import Map
 from triptych.errors import UserError, expect, whole_number
 from triptych.generation.protocol import Ids
-from triptych.generation.sampling import Sampling
+from triptych.generation.sampling import PLAIN, Sampling
 from triptych.generation.seeds import derive
 from triptych.music.chorales.augmentation import AUGMENTED, Augmentation
 from triptych.music.chorales.codec import (
@@ -201,10 +201,10 @@ class Composer(Product):
         return self.trained.fit(data, checked, recipe, out, package=package, resume=resume, quiet=quiet)
 
     def composed(self, count: int, *, seed: int = 1) -> list[Grid]:
-        """Grids of so many different pieces, to train another model with."""
+        """Grids of so many different pieces, drawn plainly, to train another model with."""
         seeds = [derive(seed, piece) for piece in range(whole_number(count, "the number of pieces"))]
         batches = [seeds[first : first + COMPOSED_TOGETHER] for first in range(0, count, COMPOSED_TOGETHER)]
-        pieces = [piece for batch in batches for piece in self.compose_many(len(batch), seed=batch)]
+        pieces = [one for batch in batches for one in self.compose_many(len(batch), seed=batch, sampling=PLAIN)]
         return [from_piece(piece)[0] for piece in pieces]
 
     def evaluate(self, grids: Sequence[Grid], *, transposition_ensemble: bool = False) -> Likelihood:
