@@ -154,7 +154,7 @@ def train() -> dict[str, Run]:
 
 
 def subpixels(*, mixture: bool) -> Painter:
-    """A model of 32 x 32 RGB pictures, stored as those that ship: 3,072 positions, or by a mixture a position a pixel."""
+    """A model of 32 x 32 RGB pictures, stored as those that ship: a position a subpixel, or by a mixture a pixel."""
     blank = Pictures(np.zeros((1, 32, 32, 3), np.uint8), None, ())
     shape: dict[str, Any] = {"width": 256, "heads": 8, "feed_forward": 1024, "decoder_layers": 6}
     cell: dict[str, Any] = (
