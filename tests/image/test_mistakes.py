@@ -41,7 +41,7 @@ def test_a_class_by_its_name_or_number(painters: dict[str, Painter], label: Any)
         (lambda p: p["paint"].paint(label=b"a"), "expected a label"),
         (lambda p: p["paint"].paint(label=2), "expected a label of a, b, got '2'"),
         (lambda p: p["paint"].paint(label=-1), "expected a label"),
-        (lambda p: p["paint"].paint(sampling=None), "expected a Sampling, got None"),
+        (lambda p: p["paint"].paint(sampling="plain"), "expected a Sampling, got 'plain'"),
         (lambda p: p["paint"].paint(sampling=0.5), "expected a Sampling, got 0.5"),
         (lambda p: p["paint"].paint(seed="1"), "expected a seed to be a whole number"),
         (lambda p: p["paint"].paint(seed=None), "expected a seed to be a whole number"),

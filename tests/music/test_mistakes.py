@@ -71,7 +71,7 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
         (lambda p: p["piano"].compose(seconds="3"), "expected seconds to be a number, got '3'"),
         (lambda p: p["piano"].compose(tokens="4"), "tokens to be a whole number, got '4'"),
         (lambda p: p["piano"].compose(tokens=4.5), "tokens to be a whole number, got 4.5"),
-        (lambda p: p["piano"].compose(tokens=4, sampling=None), "expected a Sampling"),
+        (lambda p: p["piano"].compose(tokens=4, sampling=0.5), "expected a Sampling"),
         (lambda p: p["piano"].continue_(None, tokens=4), "expected the path of a file of music, a Piece or"),
         (lambda p: p["piano"].continue_([60], tokens=4), "expected the path of a file of music, a Piece or"),
         (lambda p: p["accompany"].accompany([60]), "expected the path of a file of music, a Piece or"),
