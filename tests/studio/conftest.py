@@ -120,7 +120,7 @@ def open_page(studio: Client, browser: Any) -> Iterator[Callable[[int, str, str]
         size = {"width": width, "height": 800}
         context = browser.new_context(viewport=size, color_scheme=theme, has_touch=width < 500, accept_downloads=True)
         page = context.new_page()
-        page.on("console", lambda line: troubles.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", lambda line: troubles.append(_said(line)) if line.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: troubles.append(request.url) if not _local(request.url, home) else None)
         page.goto(home + fragment)
@@ -133,6 +133,10 @@ def open_page(studio: Client, browser: Any) -> Iterator[Callable[[int, str, str]
         page.context.close()
     assert not troubles
     assert not wide
+
+
+def _said(line: Any) -> str:
+    return f"{line.text} ({line.location['url']})"
 
 
 def _local(url: str, home: str) -> bool:
