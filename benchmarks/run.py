@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed import attention, beside, composing, painting, peers, train, translate
+from speed import attention, beside, composing, painting, peers, rows, train, translate
 from speed.tables import REPEATS, Settings, Table, lines
 
 from triptych.cli.output import answer, progress, say
@@ -27,7 +27,7 @@ from triptych.train.memory import keep_freed_memory
 
 FORMATS = ("float32", "bfloat16")
 COMPARED = ("piano", "subpixels")  # cases of `generate` that are measured beside another checkout alone
-CASES = {"train": (*train.CASES, "lengths"), "generate": ("composing", "painting", *COMPARED)}
+CASES = {"train": (*train.CASES, "lengths"), "generate": ("composing", "painting", "rows", *COMPARED)}
 
 
 def positive(text: str) -> int:
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made = {
         "attention": verbs.add_parser("attention", help="relative and local attention, forward and backward; memory"),
         "train": verbs.add_parser("train", help="whole training steps: text, relative, pixels; lengths if asked for"),
-        "generate": verbs.add_parser("generate", help="composing one piece, painting pictures"),
+        "generate": verbs.add_parser("generate", help="composing one piece, painting pictures, rows side by side"),
         "translate": verbs.add_parser("translate", help="one sentence and batches, beam search and greedy"),
     }
     for verb, options in made.items():
@@ -101,6 +101,8 @@ def tables(options: argparse.Namespace, settings: Settings) -> Iterator[Table]:
         if "painting" in options.case:
             steps = length or painting.SUBPIXELS
             yield from painting.tables(settings, rows=options.rows, steps=steps, peer_steps=options.peer_steps)
+        if "rows" in options.case:
+            yield from rows.tables(settings, length=length)
 
 
 def report(options: argparse.Namespace) -> dict[str, Any]:

@@ -20,11 +20,9 @@ from typing import Any
 import torch
 
 from speed import peers
-from speed.plans import engines, seconds_at_least
+from speed.plans import cached, engines, seconds_at_least
 from speed.tables import Contestants, More, Settings, Table, table
-from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
-from triptych.generation.sample import generate
 from triptych.model.decoder import TorchDecoder
 from triptych.model.transformer import Transformer
 from triptych.music.chorales.composer import Composer
@@ -35,13 +33,6 @@ from triptych.shape.pattern import Full
 TOKENS = 1024
 STORED = "float16"  # the weights of models that ship
 EVERY = 64  # position at which a pass over the whole prefix is timed
-
-
-def cached(decoder: Decoder, tokens: int) -> Callable[[], float]:
-    def run() -> float:
-        return float(len(list(generate(decoder, decoder.start(length=tokens, rows=1), steps=tokens))))
-
-    return run
 
 
 def composing(composer: Composer, tokens: int) -> Callable[[], float]:
@@ -121,8 +112,8 @@ def tables(settings: Settings, *, model: str = "chorales", tokens: int = TOKENS)
     ours: Contestants = {(f"{name}, composing", "float32"): composing(composer, tokens)}
     for who, one in ((name, trained), ("a position a note", notes)):
         for engine, decoder in engines(one, STORED).items():
-            ours[f"{who}, steps in {engine}", "float32"] = cached(decoder, tokens)
-    ours[f"{name}, steps in torch", "float32"] = cached(TorchDecoder(trained), tokens)
+            ours[f"{who}, steps in {engine}", "float32"] = cached(decoder, 1, tokens)
+    ours[f"{name}, steps in torch", "float32"] = cached(TorchDecoder(trained), 1, tokens)
     more: More = {}
     for who, _ in ours:
         one = notes if who.startswith("a position") else trained

@@ -22,11 +22,10 @@ import numpy as np
 import torch
 
 from speed import peers
-from speed.plans import compiled, planned, seconds_at_least
+from speed.plans import cached, compiled, planned, seconds_at_least
 from speed.tables import Contestants, More, Name, Settings, Table, table
 from triptych.decode.decoder import Decoder
 from triptych.errors import UserError
-from triptych.generation.sample import generate
 from triptych.image.files.pictures import Pictures
 from triptych.image.painter import Painter
 from triptych.model.decoder import TorchDecoder
@@ -57,14 +56,10 @@ def painter(dtype: str, *, mixture: bool = False, **changes: Any) -> Painter:
     return made
 
 
-def cached(decoder: Decoder, rows: int, steps: int) -> Callable[[], float]:
+def pictures(decoder: Decoder, rows: int, steps: int) -> Callable[[], float]:
     """Pictures, or the part of them that so many steps are."""
-
-    def run() -> float:
-        columns = list(generate(decoder, decoder.start(length=SUBPIXELS, rows=rows), steps=steps))
-        return rows * len(columns) / SUBPIXELS
-
-    return run
+    tokens = cached(decoder, rows, steps, SUBPIXELS)
+    return lambda: tokens() / SUBPIXELS
 
 
 @torch.no_grad()
@@ -127,10 +122,10 @@ def painters(rows: int, steps: int, dtypes: Sequence[str]) -> tuple[Contestants,
         for name, made in {"local 1-D": one, **others}.items():
             kernel = compiled(made.module(), dtype)
             if kernel is not None:
-                contestants[f"{name}, in kernel", dtype] = cached(kernel, rows, steps)
+                contestants[f"{name}, in kernel", dtype] = pictures(kernel, rows, steps)
             if dtype == "float32":
-                contestants[f"{name}, in numpy", dtype] = cached(planned(made.module()), rows, steps)
-            contestants[f"{name}, in torch", dtype] = cached(TorchDecoder(made.module()), rows, steps)
+                contestants[f"{name}, in numpy", dtype] = pictures(planned(made.module()), rows, steps)
+            contestants[f"{name}, in torch", dtype] = pictures(TorchDecoder(made.module()), rows, steps)
             limit = 1000 / rows * seconds_at_least(made.module(), dtype, rows=rows, steps=SUBPIXELS)
             limits |= {who: limit for who in contestants if who[0].startswith(f"{name}, ") and who[1] == dtype}
     return contestants, plain, limits

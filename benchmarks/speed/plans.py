@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from triptych.decode.decoder import Decoder
 from triptych.decode.interpreter import PlanDecoder, limit_threads
 from triptych.decode.kernel import KernelDecoder, decoder_of
 from triptych.decode.plan import plan_of
+from triptych.generation.sample import generate
 from triptych.model.transformer import Transformer
 from triptych.model.weights import arrays_of
 from triptych.shape.config import Config
@@ -25,6 +27,19 @@ LEAST = 8 * 2**20  # bytes a thread that are read to measure the bandwidth: more
 READS = 30
 
 Stored = Mapping[str, NDArray[Any]]
+
+
+def cached(decoder: Decoder, rows: int, steps: int, length: int | None = None) -> Callable[[], float]:
+    """A call that draws so many tokens for each row, from the whole distribution, and returns how many.
+
+    length: of what they begin, where that is longer.
+    """
+
+    def run() -> float:
+        found = list(generate(decoder, decoder.start(length=length or steps, rows=rows), steps=steps))
+        return float(rows * len(found))
+
+    return run
 
 
 def planned(model: Transformer) -> PlanDecoder:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import run
 import torch
-from speed import attention, beside, composing, painting, peers, tables, train, translate
+from speed import attention, beside, composing, painting, peers, rows, tables, train, translate
 
 from triptych.decode.kernel import library
 from triptych.shape.config import Config
@@ -91,11 +91,26 @@ def test_composing(measured: Measured) -> None:
 def test_painting(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(painting, "EVERY", 3072)
     (table,) = measured("generate", "--case", "painting", "--rows", 1, "--length", 2)["tables"]
-    rows = {row["name"]: row for row in table["rows"]}
+    found = {row["name"]: row for row in table["rows"]}
     ways = [f"{way}, in {engine}" for way in ("local 1-D", "local 2-D", "mixture") for engine in (*ENGINES, "torch")]
-    assert set(ways) < set(rows) and all(row["extrapolated"] for row in rows.values())
-    assert all(row["seconds"] == pytest.approx(row["median"] / 1000) for row in rows.values())
-    assert {name for name, row in rows.items() if "limit" in row} == set(ways)
+    assert set(ways) < set(found) and all(row["extrapolated"] for row in found.values())
+    assert all(row["seconds"] == pytest.approx(row["median"] / 1000) for row in found.values())
+    assert {name for name, row in found.items() if "limit" in row} == set(ways)
+
+
+@pytest.mark.skipif(library() is None, reason="expected a kernel")
+def test_rows(measured: Measured) -> None:
+    found = measured("generate", "--case", "rows", "--length", 8)["tables"]
+    assert [table["title"].split(":")[0] for table in found] == list(rows.MODELS)
+    for table in found:
+        assert [row["name"] for row in table["rows"]] == [table["reference"], "16 rows"]
+        assert all(row["median"] > 0 and row["limit"] > 0 for row in table["rows"])
+
+
+def test_rows_without_a_kernel(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(rows, "compiled", lambda *_: None)
+    assert run.main(["generate", "--case", "rows", "--repeats", "5", "--json"]) == 2
+    assert "expected a kernel with the case rows, got none" in capsys.readouterr().err
 
 
 def test_translate(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
