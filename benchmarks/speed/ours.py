@@ -153,6 +153,11 @@ def train() -> dict[str, Run]:
     }
 
 
+def place() -> dict[str, Any]:
+    """Where models are loaded: on as many threads as torch has."""
+    return {"device": "cpu", "threads": torch.get_num_threads()}
+
+
 def subpixels(*, mixture: bool) -> Painter:
     """A model of 32 x 32 RGB pictures, stored as those that ship: a position a subpixel, or by a mixture a pixel."""
     blank = Pictures(np.zeros((1, 32, 32, 3), np.uint8), None, ())
@@ -162,13 +167,13 @@ def subpixels(*, mixture: bool) -> Painter:
     )
     with tempfile.TemporaryDirectory() as folder:
         Painter.new(blank, device="cpu", **cell, **shape, pattern=LOCAL).save(f"{folder}/model", dtype="float16")
-        return Painter.load(f"{folder}/model", device="cpu")
+        return Painter.load(f"{folder}/model", **place())
 
 
 def generate() -> dict[str, Run]:
     """Composing and painting with models that ship, and pictures by subpixels; in pieces and pictures."""
-    composer, painter = Composer.load("chorales", device="cpu"), Painter.load("fashion", device="cpu")
-    pianist = Pianist.load("piano", device="cpu")
+    composer, painter = Composer.load("chorales", **place()), Painter.load("fashion", **place())
+    pianist = Pianist.load("piano", **place())
     plain, mixed = (subpixels(mixture=mixture) for mixture in (False, True))
     return {
         "piano, two minutes": lambda: float(pianist.compose(seconds=120.0).length > 0),
@@ -183,7 +188,7 @@ def generate() -> dict[str, Run]:
 
 def translate() -> dict[str, Run]:
     """Translating with a model that ships, in sentences."""
-    translator, lines = Translator.load("captions-en-de", device="cpu"), captions(128)
+    translator, lines = Translator.load("captions-en-de", **place()), captions(128)
 
     def run(count: int, beam: int) -> float:
         return float(len(translator.translate(lines[:count], beam=beam)))
