@@ -1,4 +1,4 @@
-"""JSON text -> plain values -> dataclasses, checked field by field; and the JSON schema of the same dataclasses."""
+"""Dataclasses that are checked field by field, and made of JSON text or plain values; and the JSON schema of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from triptych.errors import UserError, closest, shown
 
 Made = TypeVar("Made")
 MAX_DIGITS = 20  # of a whole number
-NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+NAMES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+}
 KINDS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -28,11 +34,33 @@ class TooLargeError(UserError):
 
 @dataclass(frozen=True)
 class Size:
-    """Least and greatest value of a number, or length of a text or list. limit: what is above is `TooLargeError`."""
+    """Least and greatest value of a number, or length of a text or list.
 
-    least: float | None = None
+    limit: what is above is `TooLargeError`. below: the greatest value itself is too much.
+    """
+
+    least: float
     most: float | None = None
     limit: bool = False
+    below: bool = False
+
+
+Share = Annotated[float, Size(0, 1)]
+
+
+class Checked:
+    """The base of a frozen dataclass whose fields are checked when it is made: 2 becomes 2.0, and a list a tuple.
+
+    CALLED: how messages call a field, by its `name` and the `kind` of the dataclass.
+    """
+
+    CALLED = "{name}"
+
+    def __post_init__(self) -> None:
+        for field in fields(cast(Any, self)):
+            name = self.CALLED.format(name=field.name, kind=type(self).__name__)
+            kind = _hints(cast(type, type(self)))[field.name]
+            object.__setattr__(self, field.name, _value(kind, getattr(self, field.name), name))
 
 
 def read_json(data: bytes) -> Any:
@@ -55,9 +83,11 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _finite(text: str) -> float:
+def _finite(text: str) -> float | int:
     value = float(text)
-    return value if math.isfinite(value) else _no_number(text[:MAX_DIGITS])
+    if not math.isfinite(value):
+        _no_number(text[:MAX_DIGITS])
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def parsed(kind: type[Made], value: object, name: str = "the body") -> Made:
@@ -65,7 +95,7 @@ def parsed(kind: type[Made], value: object, name: str = "the body") -> Made:
     None leaves a field with a default out.
     """
     if not isinstance(value, dict):
-        raise UserError(f"expected {name} to be an object, got {shown(value)}; see its description")
+        raise UserError(f"expected {name} to be an object or a table, got {shown(value)}; see its description")
     known, hints = {field.name: field for field in fields(cast(Any, kind))}, _hints(cast(type, kind))
     for key in value:
         if key not in known:
@@ -76,6 +106,8 @@ def parsed(kind: type[Made], value: object, name: str = "the body") -> Made:
     for key, field in known.items():
         if key not in given and not _has_default(field):
             raise UserError(f"expected the field {key!r} in {name}, got none; see its description")
+    if issubclass(kind, Checked):
+        return kind(**given)
     return kind(**{key: _value(hints[key], item, key) for key, item in given.items()})
 
 
@@ -95,39 +127,47 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 @cache
-def _form(kind: Any) -> tuple[Any, Any, tuple[Any, ...], Size | None]:
-    """A type without its size, its origin and arguments, and the size."""
-    size = None
+def _form(kind: Any) -> tuple[Any, Any, tuple[Any, ...], Size | str | None]:
+    """A type without its size or its words, its origin and arguments, and the size or the words."""
+    more = None
     if get_origin(kind) is Annotated:
-        kind, size = get_args(kind)
-    return kind, get_origin(kind), get_args(kind), size
+        kind, more = get_args(kind)
+    return kind, get_origin(kind), get_args(kind), more
 
 
 def _value(kind: Any, value: Any, name: str) -> Any:
-    """A value of a type: see `_schema` for those that there are."""
-    kind, origin, arguments, size = _form(kind)
-    if origin in (Union, UnionType):
-        if value is None:  # which only what has no default may be
+    """A value of a type: one of those of `_schema`, a tuple, any class or `Any`. A text beside the type, as in
+    `Annotated[tuple[int, int], "[height, width]"]`, names what is expected.
+    """
+    kind, origin, arguments, more = _form(kind)
+    if kind is Any or (is_dataclass(value) and isinstance(kind, type | UnionType) and isinstance(value, kind)):
+        return value
+    if origin in (Union, UnionType) and not isinstance(more, str):
+        if value is None and NoneType in arguments:
             return None
         return _member([one for one in arguments if one is not NoneType], value, name)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool):
-            raise UserError(f"expected {name} to be one of {', '.join(map(str, arguments))}, got {shown(value)}")
-        return value
     if is_dataclass(kind):
         return parsed(cast(type, kind), value, name)
-    plain = origin or kind
-    if plain is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+    plain, given = kind if origin in (None, UnionType) else origin, value
+    if plain is float and type(value) is int:
         value = float(value)
-    if not isinstance(value, plain) or (isinstance(value, bool) and plain is not bool):
-        raise UserError(f"expected {name} to be {NAMES[plain]}, got {shown(value)}")
-    if size is not None:
-        _check(value, size, name)
-    if plain is list:
-        (inner,) = arguments
-        return [_value(inner, item, name) for item in value]
+    if plain is tuple and type(value) is list:
+        value = tuple(value)
+    if origin is Literal:
+        fits, words = value in arguments and not isinstance(value, bool), f"one of {', '.join(map(str, arguments))}"
+    else:
+        fits = isinstance(value, plain) and (plain is bool or not isinstance(value, bool))
+        if fits and plain is tuple and arguments[-1] is not ...:
+            fits = len(value) == len(arguments)
+        words = more if isinstance(more, str) else NAMES.get(plain, f"a {plain.__name__}")
+    if not fits:
+        raise UserError(f"expected {name} to be {words}, got {shown(given)}; correct it")
+    if plain is float and not math.isfinite(value):
+        raise UserError(f"expected a finite {name}, got {value}; correct it")
+    if isinstance(more, Size):
+        _check(value, more, name)
+    if plain is list or plain is tuple:
+        return plain(_value(arguments[0], item, f"each of {name}") for item in value)
     return value
 
 
@@ -143,20 +183,21 @@ def _member(kinds: list[Any], value: Any, name: str) -> Any:
 
 
 def _check(value: Any, size: Size, name: str) -> None:
-    length = len(value) if isinstance(value, str | list) else None
+    length = len(value) if isinstance(value, str | list | tuple) else None
     measure = value if length is None else length
-    small, large = size.least is not None and measure < size.least, size.most is not None and measure > size.most
+    small = measure < size.least
+    large = size.most is not None and (measure > size.most or (size.below and measure == size.most))
     if small or large:
         unit = "" if length is None else " characters" if isinstance(value, str) else " items"
-        reach = f"{_number(size.least)} to {_number(size.most)}{unit}"
-        got = shown(value) if length is None else f"{length:,}"
+        most = "" if size.most is None else f" to {'below ' * size.below}{_number(size.most)}"
+        reach = f"{'' if most else 'at least '}{_number(size.least)}{most}{unit}"
         raise (TooLargeError if large and size.limit else UserError)(
-            f"expected {name} of {reach}, got {got}; change it"
+            f"expected {name} of {reach}, got {measure:,}; change it"
         )
 
 
-def _number(value: float | None) -> str:
-    return "any" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+def _number(value: float) -> str:
+    return f"{value:,}".removesuffix(".0")
 
 
 def schema(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -276,5 +276,5 @@ def test_relations_are_computed_alike_in_every_way(related: dict[str, Any], patt
 def test_mistakes_with_relations_are_one_line(related: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="did you mean 'octave'"):
         Config.from_dict({**related, "relations": {"octaves": {"size": 3}}})
-    with pytest.raises(UserError, match="size of ByOctave >= 1, got 0"):
+    with pytest.raises(UserError, match="size of ByOctave of 1 to 16,777,216, got 0"):
         Config.from_dict({**related, "relations": {"octave": {"size": 0}}})

@@ -118,11 +118,11 @@ def test_ring_does_not_grow_with_the_length() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Local1D(0, 4), "expected pattern.query >= 1, got 0"),
-        (lambda: Local1D(4, -1), "expected pattern.memory >= 0, got -1"),
+        (lambda: Local1D(0, 4), "expected pattern.query of 1 to 1,048,576, got 0"),
+        (lambda: Local1D(4, -1), "expected pattern.memory of 0 to 1,048,576, got -1"),
         (lambda: Local1D(2.5, 4), "got 2.5"),  # type: ignore[arg-type]
         (lambda: Local2D(5, 4, 2, 2, 1, 1), "whole query blocks, got 5x4"),
-        (lambda: Local2D(4, 4, 2, 2, -1, 1), "pattern.memory_rows >= 0"),
+        (lambda: Local2D(4, 4, 2, 2, -1, 1), "pattern.memory_rows of 0 to 1,048,576"),
         (lambda: table(PICTURE, 49), "0 to 48 positions, got 49"),
         (lambda: table(Full(), 4), "expected a local pattern"),  # type: ignore[arg-type]
         (lambda: ring(PICTURE, 49), "0 to 48 positions"),

@@ -9,17 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.fields import Checked
 from triptych.image.codec import Pixels
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """Random changes of training pictures; the default changes nothing.
 
     mirror: a picture is turned left to right with probability 1/2. shift: it moves by up to so many pixels in each
     direction, uniformly; its edge is repeated where nothing is left. hue: its colours turn about the axis of greys by
     an angle from -hue to hue degrees, uniformly, which leaves greys as they are and needs RGB.
     """
+
+    CALLED = "data.{name}"
 
     mirror: bool = False
     shift: int = 0

@@ -24,7 +24,7 @@ from triptych.image.files.arrays import HELD_OUT
 from triptych.image.files.pictures import Pictures
 from triptych.image.presets import check_fit, shaped, usual_preset
 from triptych.image.score import Enlargement, Likelihood, Progress, enlargement, likelihood
-from triptych.shape.bounds import in_range, one_of
+from triptych.shape.bounds import one_of
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.trained import Product, Trained, check_recipe
@@ -84,7 +84,7 @@ class Painter(Product):
         if preset is None:
             preset = usual_preset(pictures.pictures.shape[3], changes)
         one_of("task", task, SHIPPED)
-        in_range("factor", factor, 2, MAX_FACTOR)
+        whole_number(factor, "factor", 2, MAX_FACTOR)
         height, width, channels = pictures.pictures.shape[1:]
         blank = PictureCodec(height, width, channels, labels=pictures.names, factor=factor if task == "upscale" else 1)
         config, codec = shaped(preset, task, blank, changes)

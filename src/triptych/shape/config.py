@@ -6,11 +6,22 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range, is_a, one_of
-from triptych.shape.parts import HEADS, INPUTS, HeadSettings, InputSettings, Tied, Tokens, part_from, part_to
+from triptych.fields import Checked, Size
+from triptych.shape.bounds import one_of
+from triptych.shape.parts import (
+    HEADS,
+    INPUTS,
+    HeadSettings,
+    InputSettings,
+    Tied,
+    Tokens,
+    check_part,
+    part_from,
+    part_to,
+)
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
 from triptych.shape.settings import Presets, check_names, names_of
@@ -21,23 +32,12 @@ PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
     "local_1d": Local1D,
     "local_2d": Local2D,
 }
-# The least and the most of each size. The bounds keep a mistyped or hostile configuration from being built for hours.
-SIZES = {
-    "vocabulary": (1, 2**24),
-    "width": (1, 2**16),
-    "heads": (1, 2**16),
-    "feed_forward": (1, 2**20),
-    "encoder_layers": (0, 1000),
-    "decoder_layers": (1, 1000),
-    "classes": (0, 2**24),
-}
-MAX_DIGITS = 8  # of a grid
 MAX_PAIRS = 2**24  # of the table of who looks at whom
 PRESETS = Presets("triptych.shape")
 
 
 @dataclass(frozen=True)
-class Positions:
+class Positions(Checked):
     """Positional information: `kind`, and the digits of the position in a grid.
 
     kind: "sinusoidal" is added (Vaswani et al. 2017, section 3.5); "concatenated" is the same beside the embedding,
@@ -53,34 +53,24 @@ class Positions:
     source: the same of the source, where it is not as the target is: a small picture for a large one.
     """
 
+    CALLED = "positions.{name}"
+
     kind: Literal["sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"] = "sinusoidal"
-    length: int | None = None
-    grid: tuple[int, ...] = ()
-    metre: int = 0
+    length: Annotated[int, Size(1, 2**24)] | None = None
+    grid: Annotated[tuple[Annotated[int, Size(1, 2**16)], ...], Size(0, 8)] = ()
+    metre: Annotated[int, Size(0, 2**12)] = 0
     source: Positions | None = None
 
     def __post_init__(self) -> None:
-        one_of("positions", self.kind, ("sinusoidal", "concatenated", "learned", "sinusoidal_2d", "none"))
+        super().__post_init__()
         if self.kind == "learned" and self.length is None:
             object.__setattr__(self, "length", 1024)
-        if self.kind in ("learned", "sinusoidal_2d"):
-            in_range("positions.length", self.length, 1, 2**24)
-        elif self.length is not None:
+        if self.kind == "sinusoidal_2d" and self.length is None:
+            raise UserError("expected positions.length with sinusoidal_2d positions, got none; it is that of a row")
+        if self.kind not in ("learned", "sinusoidal_2d") and self.length is not None:
             raise UserError(f"expected no positions.length with {self.kind} positions, got {self.length}; leave it out")
-        in_range("positions.metre", self.metre, 0, 2**12)
-        is_a("grid", self.grid, list, tuple)
-        if len(self.grid) > MAX_DIGITS:
-            raise UserError(f"expected a grid of at most {MAX_DIGITS} sizes, got {len(self.grid)}; leave some out")
-        object.__setattr__(self, "grid", tuple(self.grid))
-        for size in self.grid:
-            in_range("each size of the grid", size, 1, 2**16)
         if math.prod(self.grid) > 2**20:
             raise UserError(f"expected a grid of at most 2**20 places, got {self.grid}; give the finer sizes only")
-        if isinstance(self.source, Mapping):  # as JSON has it
-            if self.source.get("source") is not None:  # type: ignore[unreachable]  # before it is followed inwards
-                raise UserError("expected no positions.source in positions.source, got one; leave it out")
-            object.__setattr__(self, "source", Positions(**self.source))
-        is_a("positions.source", self.source, Positions, type(None))
         if self.source is not None and self.source.metre:
             raise UserError("expected no metre in positions.source, got one; the target has it")
         if self.source is not None and self.source.source is not None:
@@ -88,7 +78,7 @@ class Positions:
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """The shape of a Transformer (Vaswani et al. 2017). The defaults are the paper's base model.
 
     `encoder_layers=0` gives a decoder-only model. `source_vocabulary=None` shares one vocabulary, and one matrix,
@@ -101,36 +91,30 @@ class Config:
     there is added to the decoder's input, and there is no attention to the source.
     """
 
-    vocabulary: int
-    source_vocabulary: int | None = None
-    width: int = 512
-    heads: int = 8
-    feed_forward: int = 2048
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    dropout: float = 0.1
+    # The bounds keep a mistyped or hostile configuration from being built for hours.
+    vocabulary: Annotated[int, Size(1, 2**24)]
+    source_vocabulary: Annotated[int, Size(1, 2**24)] | None = None
+    width: Annotated[int, Size(1, 2**16)] = 512
+    heads: Annotated[int, Size(1, 2**16)] = 8
+    feed_forward: Annotated[int, Size(1, 2**20)] = 2048
+    encoder_layers: Annotated[int, Size(0, 1000)] = 6
+    decoder_layers: Annotated[int, Size(1, 1000)] = 6
+    dropout: Annotated[float, Size(0, 1, below=True)] = 0.1
     norm: Literal["post", "pre"] = "post"
     activation: Literal["relu", "gelu", "swiglu"] = "relu"
     positions: Positions = field(default_factory=Positions)
-    classes: int = 0
-    pattern: Pattern = CAUSAL
+    classes: Annotated[int, Size(0, 2**24)] = 0
+    pattern: Annotated[Pattern, "a table with its kind"] = CAUSAL
     relations: tuple[RelationSettings, ...] = ()
     aligned: bool = False
-    input: InputSettings = field(default_factory=Tokens)
-    head: HeadSettings = field(default_factory=Tied)
+    input: Annotated[InputSettings, "a table with its kind"] = field(default_factory=Tokens)
+    head: Annotated[HeadSettings, "a table with its kind"] = field(default_factory=Tied)
 
     def __post_init__(self) -> None:
-        for name, (least, most) in SIZES.items():
-            in_range(name, getattr(self, name), least, most)
-        if self.source_vocabulary is not None:
-            in_range("source_vocabulary", self.source_vocabulary, *SIZES["vocabulary"])
-        is_a("dropout", self.dropout, int, float)
-        is_a("pattern", self.pattern, Full, Local1D, Local2D)
+        super().__post_init__()
+        for name, known in (("input", INPUTS), ("head", HEADS)):
+            check_part(getattr(self, name), known, name)
         _check_pattern(self.pattern)
-        is_a("positions", self.positions, Positions)
-        is_a("aligned", self.aligned, bool)
-        is_a("input", self.input, *INPUTS.values())
-        is_a("head", self.head, *HEADS.values())
         if self.width % self.heads:
             raise UserError(f"expected a width divisible by heads={self.heads}, got {self.width}; change one of them")
         for positions in (self.positions, self.positions.source or self.positions):
@@ -139,10 +123,6 @@ class Config:
                 raise UserError(
                     f"expected a width divisible by {parts} for {positions.kind} positions, got {self.width}"
                 )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"expected 0 <= dropout < 1, got {self.dropout}")
-        one_of("norm", self.norm, ("post", "pre"))
-        one_of("activation", self.activation, ("relu", "gelu", "swiglu"))
         if self.aligned and not self.encoder_layers:
             raise UserError("expected encoder_layers from 1 with aligned, got 0; there is no source without an encoder")
         if isinstance(self.pattern, Full) and not self.pattern.causal:
@@ -188,15 +168,11 @@ class Config:
                 values["pattern"] = part_from(values["pattern"], PATTERNS, "pattern")
             if isinstance(values.get("positions"), str):
                 values["positions"] = {"kind": values["positions"]}
-            if isinstance(values.get("positions"), Mapping):
-                values["positions"] = Positions(**values["positions"])
             if isinstance(values.get("relations"), Mapping):
                 values["relations"] = tuple(_relation(kind, each) for kind, each in values["relations"].items())
             for name, known_parts in (("input", INPUTS), ("head", HEADS)):
                 if isinstance(values.get(name), Mapping | str):
                     values[name] = part_from(values[name], known_parts, name)
-                elif name in values and type(values[name]) not in known_parts.values():
-                    raise UserError(f"expected {name} to be a table with its kind, got {values[name]!r}")
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise UserError(f"expected a complete model configuration, got {dict(plain)}: {error}") from None

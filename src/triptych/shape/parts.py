@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, runtime_checkable
 
-from triptych.errors import UserError, remedy
-from triptych.shape.bounds import in_range, is_a
+from triptych.errors import UserError, remedy, shown
+from triptych.fields import Checked, Size
 
 if TYPE_CHECKING:
     from triptych.shape.config import Config
 
 LEVELS = 256  # intensities of a channel of a pixel
+Count = Annotated[int, Size(1, 2**10)]  # of keys, time shifts or velocities
 
 
 @runtime_checkable
@@ -48,7 +49,7 @@ class HeadSettings(Protocol):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Checked):
     """A position is one token, read as its embedding.
 
     keyboard: of performances on a piano: numbers of keys, time shifts and velocities, the order of their ids. The
@@ -56,18 +57,9 @@ class Tokens:
     target alone.
     """
 
-    keyboard: tuple[int, int, int] | None = None
+    CALLED = "input.{name}"
 
-    def __post_init__(self) -> None:
-        if self.keyboard is None:
-            return
-        is_a("input.keyboard", self.keyboard, list, tuple)
-        layout = tuple(self.keyboard)
-        if len(layout) != 3:
-            raise UserError(f"expected input.keyboard to be [keys, shifts, velocities], got {list(layout)}")
-        for size in layout:
-            in_range("each number of input.keyboard", size, 1, 2**10)
-        object.__setattr__(self, "keyboard", layout)
+    keyboard: Annotated[tuple[Count, Count, Count], "[keys, shifts, velocities]"] | None = None
 
     @property
     def size(self) -> int:
@@ -90,7 +82,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(Checked):
     """A position is `size` tokens in succession, such as the four voices of a moment, read as the sum of a vector for
     each (MEGABYTE, Yu et al. 2023; RQ-Transformer, Lee et al. 2022): there are `size` times fewer positions.
 
@@ -99,16 +91,11 @@ class Patches:
     word_dropout: in training, the share of the target's tokens that is not read (Bowman et al. 2016, section 3.1).
     """
 
-    size: int
-    repeat_features: int = 0
-    word_dropout: float = 0.0
+    CALLED = "input.{name}"
 
-    def __post_init__(self) -> None:
-        in_range("input.size", self.size, 1, 64)
-        in_range("input.repeat_features", self.repeat_features, 0, 2**16)
-        is_a("input.word_dropout", self.word_dropout, int, float)
-        if not 0 <= self.word_dropout < 1:
-            raise UserError(f"expected 0 <= input.word_dropout < 1, got {self.word_dropout}")
+    size: Annotated[int, Size(1, 64)]
+    repeat_features: Annotated[int, Size(0, 2**16)] = 0
+    word_dropout: Annotated[float, Size(0, 1, below=True)] = 0.0
 
     def check(self, config: Config) -> None:
         """It goes with everything."""
@@ -119,15 +106,14 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(Checked):
     """A position is a pixel of so many channels, read as the sum of a vector for each; where the width of the picture
     is known (by a 2-D pattern or 2-D positions), joined by those of the pixel above the one that comes next.
     """
 
-    channels: int = 3
+    CALLED = "input.{name}"
 
-    def __post_init__(self) -> None:
-        in_range("input.channels", self.channels, 1, 4)
+    channels: Annotated[int, Size(1, 4)] = 3
 
     @property
     def size(self) -> int:
@@ -155,17 +141,15 @@ class Tied:
 
 
 @dataclass(frozen=True)
-class PatchNetwork:
+class PatchNetwork(Checked):
     """The tokens of a patch one after another, by a network without attention over the tokens before each: `layers`
     position-wise layers with `feed_forward` inner units.
     """
 
-    layers: int = 3
-    feed_forward: int = 512
+    CALLED = "head.{name}"
 
-    def __post_init__(self) -> None:
-        in_range("head.layers", self.layers, 1, 100)
-        in_range("head.feed_forward", self.feed_forward, 1, 2**20)
+    layers: Annotated[int, Size(1, 100)] = 3
+    feed_forward: Annotated[int, Size(1, 2**20)] = 512
 
     def check(self, config: Config) -> None:
         """Raise UserError unless a position is a patch."""
@@ -174,13 +158,12 @@ class PatchNetwork:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(Checked):
     """The channels of a pixel, by a discretized mixture of so many logistic distributions (Salimans et al. 2017)."""
 
-    components: int = 10
+    CALLED = "head.{name}"
 
-    def __post_init__(self) -> None:
-        in_range("head.components", self.components, 1, 1000)
+    components: Annotated[int, Size(1, 1000)] = 10
 
     def check(self, config: Config) -> None:
         """Raise UserError unless a position is a pixel."""
@@ -207,6 +190,12 @@ def part_from(plain: Mapping[str, Any] | str, known: Mapping[str, type[Any]], na
     if missing := [key for key, default in fields.items() if default is dataclasses.MISSING and key not in given]:
         raise UserError(f"expected {name}.{missing[0]} with {name} {kind}, got none; it needs {', '.join(fields)}")
     return known[kind](**given)
+
+
+def check_part(part: object, known: Mapping[str, type[Any]], name: str) -> None:
+    """Raise UserError unless the kind of an input, head or relation (`name`) is registered."""
+    if type(part) not in known.values():
+        raise UserError(f"expected {name} of a kind that is registered ({', '.join(known)}), got {shown(part)}")
 
 
 def part_to(part: Any, known: Mapping[str, type[Any]]) -> dict[str, Any]:

@@ -13,44 +13,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range, is_a
+from triptych.fields import Checked, Size
 
 Places = NDArray[np.int64]
+Sized = Annotated[int, Size(1, 2**20)]
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(Checked):
     """Every query sees every key or, if `causal`, the keys that are not later than itself.
 
     Without `causal` the number of queries and keys may differ (cross-attention).
     """
 
-    causal: bool = False
+    CALLED = "pattern.{name}"
 
-    def __post_init__(self) -> None:
-        is_a("pattern.causal", self.causal, bool)
+    causal: bool = False
 
 
 @dataclass(frozen=True)
-class Local1D:
+class Local1D(Checked):
     """Causal; a block of `query` positions sees the `memory` positions before the block, and the block itself up to
     me.
     """
 
-    query: int
-    memory: int
+    CALLED = "pattern.{name}"
 
-    def __post_init__(self) -> None:
-        _at_least(self, query=1, memory=0)
+    query: Sized
+    memory: Annotated[int, Size(0, 2**20)]
 
 
 @dataclass(frozen=True)
-class Local2D:
+class Local2D(Checked):
     """Causal in generation order, over a picture of `height` x `width` positions (subpixels side by side count as
     columns).
 
@@ -58,15 +58,17 @@ class Local2D:
     both sides, `memory_columns` columns to its left, and itself up to me.
     """
 
-    height: int
-    width: int
-    query_rows: int
-    query_columns: int
-    memory_rows: int
-    memory_columns: int
+    CALLED = "pattern.{name}"
+
+    height: Sized
+    width: Sized
+    query_rows: Sized
+    query_columns: Sized
+    memory_rows: Annotated[int, Size(0, 2**20)]
+    memory_columns: Annotated[int, Size(0, 2**20)]
 
     def __post_init__(self) -> None:
-        _at_least(self, height=1, width=1, query_rows=1, query_columns=1, memory_rows=0, memory_columns=0)
+        super().__post_init__()
         if self.height % self.query_rows or self.width % self.query_columns:
             raise UserError(
                 f"expected a picture of whole query blocks, got {self.height}x{self.width} with blocks of "
@@ -76,11 +78,6 @@ class Local2D:
 
 Local = Local1D | Local2D
 Pattern = Full | Local
-
-
-def _at_least(pattern: Local, **least: int) -> None:
-    for name, smallest in least.items():
-        in_range(f"pattern.{name}", getattr(pattern, name), smallest, 2**20)
 
 
 def block_size(pattern: Local) -> int:

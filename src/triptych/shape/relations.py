@@ -7,12 +7,13 @@ definition serves training and generation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range, is_a, one_of
+from triptych.fields import Checked, Size
+from triptych.shape.parts import check_part
 
 if TYPE_CHECKING:
     from triptych.shape.config import Config
@@ -45,15 +46,13 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class RelationSettings:
+class RelationSettings(Checked):
     """A kind of relation; `size` is the reach of its table."""
 
-    reads: ClassVar[bool] = False  # whether its coordinates are `coordinates`, and not the positions themselves
-    size: int
+    CALLED = "{name} of {kind}"
 
-    def __post_init__(self) -> None:
-        in_range(f"size of {type(self).__name__}", self.size, 1, 2**24)
-        one_of(f"far of {type(self).__name__}", self.far, ("zero", "clip"))
+    reads: ClassVar[bool] = False  # whether its coordinates are `coordinates`, and not the positions themselves
+    size: Annotated[int, Size(1, 2**24)]
 
     @property
     def far(self) -> Far:
@@ -114,8 +113,7 @@ class _ByCoordinate(RelationSettings):
 class ByPitch(_ByCoordinate):
     """By the difference of the ids that two positions have read, pitches in semitones below `size`."""
 
-    def __post_init__(self) -> None:
-        in_range("size of ByPitch", self.size, 1, 2**16)  # a table that `NO_PITCH` is not in
+    size: Annotated[int, Size(1, 2**16)]  # a table that `NO_PITCH` is not in
 
     def coordinates(self, positions: Array, read: Array) -> tuple[Array, Array]:
         """Pitches; what is none is far from all."""
@@ -132,11 +130,7 @@ class ByTime(_ByCoordinate):
     """
 
     far: Far = "clip"
-    unit: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        in_range("unit of ByTime", self.unit, 1, 2**16)
+    unit: Annotated[int, Size(1, 2**16)] = 1
 
     def coordinates(self, positions: Array, read: Array) -> tuple[Array, Array]:
         """Times."""
@@ -146,12 +140,10 @@ class ByTime(_ByCoordinate):
 RELATIONS: dict[str, type[RelationSettings]] = {"distance": ByDistance, "pitch": ByPitch, "time": ByTime}
 
 
-def check_relations(relations: object, config: Config) -> None:
-    """Raise UserError unless these are relations, one of a kind, that go with a configuration."""
-    is_a("relations", relations, tuple)
-    assert isinstance(relations, tuple)
+def check_relations(relations: Sequence[RelationSettings], config: Config) -> None:
+    """Raise UserError unless these are registered, one of a kind, and go with a configuration."""
     for relation in relations:
-        is_a("each of the relations", relation, *RELATIONS.values())
+        check_part(relation, RELATIONS, "each of the relations")
         relation.check(config)
     if len({type(relation) for relation in relations}) < len(relations):
         raise UserError("expected one relation of a kind, got several; leave some out")

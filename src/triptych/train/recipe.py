@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 from triptych.errors import UserError
-from triptych.shape.settings import check_names, converted, names_of, settings_from
+from triptych.fields import Checked, Size
+from triptych.shape.settings import check_names, names_of
+
+Portion = Annotated[float, Size(0, 1, below=True)]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """The settings of one training run. The defaults suit a small model on a CPU.
 
     One update sees `accumulate` batches of about `tokens_per_batch` target tokens each. The learning rate rises
@@ -29,56 +31,46 @@ class Recipe:
     without a better score stop the run (0: never).
     """
 
-    epochs: float | None = None
-    hours: float | None = None
-    tokens_per_batch: int = 4096
-    accumulate: int = 1
+    epochs: Annotated[float, Size(0, 10**9)] | None = None
+    hours: Annotated[float, Size(0, 10**9)] | None = None
+    tokens_per_batch: Annotated[int, Size(1)] = 4096
+    accumulate: Annotated[int, Size(1)] = 1
     optimizer: Literal["adam", "adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     matrix_learning_rate: float = 0.01
     schedule: Literal["inverse_square_root", "cosine", "constant"] = "cosine"
-    warmup: int = 400
-    beta_1: float = 0.9
-    beta_2: float = 0.98
+    warmup: Annotated[int, Size(0)] = 400
+    beta_1: Portion = 0.9
+    beta_2: Portion = 0.98
     epsilon: float = 1e-9
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    label_smoothing: float | None = None
-    ema: float = 0.0
-    average_last: int = 0
+    weight_decay: Annotated[float, Size(0)] = 0.0
+    clip: Annotated[float, Size(0)] = 1.0
+    label_smoothing: Portion | None = None
+    ema: Portion = 0.0
+    average_last: Annotated[int, Size(0)] = 0
     evaluations: float = 1.0
     save_every: float = 10.0
-    patience: int = 0
+    patience: Annotated[int, Size(0)] = 0
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 1
+    seed: Annotated[int, Size(0, 2**64 - 1)] = 1
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
+        super().__post_init__()
+        for name in (
+            "epochs",
+            "hours",
+            "learning_rate",
+            "matrix_learning_rate",
+            "epsilon",
+            "evaluations",
+            "save_every",
+        ):
             value = getattr(self, name)
-            if get_origin(hint) is Literal:
-                converted(name, value, hint)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"expected a finite {name}, got {value}")
-        for name in ("tokens_per_batch", "accumulate"):
-            _require(name, getattr(self, name), getattr(self, name) >= 1, ">= 1")
-        for name in ("learning_rate", "matrix_learning_rate", "epsilon", "evaluations", "save_every"):
-            _require(name, getattr(self, name), getattr(self, name) > 0, "> 0")
-        for name in ("warmup", "weight_decay", "clip", "average_last", "patience", "seed"):
-            _require(name, getattr(self, name), getattr(self, name) >= 0, ">= 0")
-        for name in ("beta_1", "beta_2", "label_smoothing", "ema"):
-            value = getattr(self, name)
-            _require(name, value, value is None or 0 <= value < 1, "in [0, 1)")
-        _require("seed", self.seed, self.seed < 2**64, "< 2**64")
-        for name in ("epochs", "hours"):
-            value = getattr(self, name)
-            _require(name, value, value is None or 0 < value <= 1e9, "> 0 and <= 1e9")
+            if value is not None and value <= 0:
+                raise UserError(f"expected {name} > 0, got {value}")
         if self.epochs is None and self.hours is None:
             raise UserError("expected an end of training, got neither epochs nor hours; set one, e.g. hours=1")
-
-        self._refuse_idle()
-
-    def _refuse_idle(self) -> None:
-        """Refuse settings that would change nothing."""
+        # Settings that would change nothing.
         if self.optimizer != "muon" and self.matrix_learning_rate != type(self).matrix_learning_rate:
             raise UserError(f"expected optimizer=muon with matrix_learning_rate, got {self.optimizer}; leave it out")
         if self.average_last == 1:
@@ -92,13 +84,8 @@ class Recipe:
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from plain values (a TOML table). An unknown key is a `UserError` that names the nearest one."""
         check_names("", values, names_of(cls))
-        return settings_from(cls, "", values)
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the card and the resume state hold them."""
         return dataclasses.asdict(self)
-
-
-def _require(name: str, value: object, holds: bool, expected: str) -> None:
-    if not holds:
-        raise UserError(f"expected {name} {expected}, got {value}")

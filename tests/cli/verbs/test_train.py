@@ -101,7 +101,7 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
     config = Composer.load(tmp_path / "next", device="cpu").config
     assert config.dropout == 0.3 and config.pattern == Local1D(8, 8) and config.positions.metre == 24
     ran = run(*further, *SMALL[10:], "--set", "model.positions={metre=0}", "--out", tmp_path / "wrong")
-    assert ran.code == 2 and "expected model.positions.metre >= 1, got 0" in ran.err
+    assert ran.code == 2 and "expected positions.metre to be a whole number from 1, got 0" in ran.err
     if task == "infill":
         ran = run(*further, *SMALL[10:], "--set", "data.task=compose", "--out", tmp_path / "wrong")
         assert ran.code == 2 and "expected data.task infill, that of" in ran.err
@@ -136,15 +136,15 @@ def test_a_composer(run: Any, chorales: Path, tmp_path: Path, task: str) -> None
         (["model.preset=[1]"], "expected preset to be one of"),
         (["data.teachers=chorales"], "expected data.teachers to be a list of models"),
         (["data.composed=3"], "expected data.teachers with data.composed=3, got none"),
-        (["data.composed=-1"], "expected data.composed from 0 to 100,000 pieces, got -1"),
-        (["data.share=0.5"], "expected data.teachers with data.share, got none"),
+        (["data.composed=-1"], "expected data.composed of 0 to 100,000, got -1"),
+        (["data.share=0.5"], "expected data.teachers with data.share=0.5, got none"),
         (["data.teachers=['chorales']", "label_smoothing=0.1"], "label_smoothing=0 with teachers"),
         (["model.positions={length=7}"], "no positions.length with sinusoidal positions, got 7"),
         (["model.relations={pitch={size=3,far='zero'}}"], "unknown setting relations.far of pitch"),
         (["model.head={kind='mixture',layers=2}"], "unknown setting head.layers of mixture"),
         (["matrix_learning_rate=0.02"], "expected optimizer=muon with matrix_learning_rate, got adamw"),
         (["card.task=paint"], "expected no task in the table card"),
-        (["data.share=1.5"], "expected data.share from 0 to 1, got 1.5"),
+        (["data.share=1.5"], "expected data.share of 0 to 1, got 1.5"),
         (["model.encoder_layers=2"], "encoder_layers 0 for the task compose, got 2"),
         (["data.task=infill", "model.encoder_layers=0"], "encoder_layers from 1 for the task infill, got 0"),
     ],

@@ -117,7 +117,7 @@ def test_an_untrained_mixture_begins_at_the_pixels_that_are_known() -> None:
 def test_what_a_mixture_asks_of_the_configuration() -> None:
     with pytest.raises(UserError, match="vocabulary=256"):
         model_of(3, vocabulary=257)
-    with pytest.raises(UserError, match=r"input\.channels <= 4"):
+    with pytest.raises(UserError, match=r"input\.channels of 1 to 4, got"):
         Pixels(5)
     with pytest.raises(UserError, match="expected input pixels with head mixture"):
         model_of(3, input="tokens")

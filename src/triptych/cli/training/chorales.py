@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from triptych.cli.loading import load_chorales, named
 from triptych.cli.output import say
 from triptych.cli.training.performances import MusicKind
-from triptych.cli.training.settings import Changes, InputChanges, Run
+from triptych.cli.training.settings import Run
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range, share
+from triptych.fields import Checked, Share, Size
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
     from triptych.train.run.state import State
 
-MAX_COMPOSED = 100_000
 SHARE = 0.75  # of the soft targets, unless [data] has another
 
 
@@ -42,48 +41,24 @@ class ChoraleUse(MusicKind):
 
 
 @dataclass(frozen=True)
-class Teaching:
+class Teaching(Checked):
     """The settings of [data] about trained composers to learn from.
 
     teachers: their names. composed: the number of pieces that the first of them makes. share: of the soft targets.
     """
 
+    CALLED = "data.{name}"
+
     teachers: Annotated[tuple[str, ...], 'a list of models, ["chorales"]'] = ()
-    composed: int = 0
-    share: float | None = None
+    composed: Annotated[int, Size(0, 100_000)] = 0
+    share: Share | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.composed <= MAX_COMPOSED:
-            raise UserError(f"expected data.composed from 0 to {MAX_COMPOSED:,} pieces, got {self.composed}")
-        share("data.share", SHARE if self.share is None else self.share)
-        if self.teachers:
-            return
-        if self.share is not None:
-            raise UserError(
-                "expected data.teachers with data.share, got none; name a composer, or leave data.share out"
-            )
-        if self.composed:
-            raise UserError(f"expected data.teachers with data.composed={self.composed}, got none; name a composer")
-
-
-@dataclass(frozen=True)
-class PositionChanges:
-    """The settings of `positions` in [model] that may change with --from."""
-
-    metre: int | None = None
-
-    def __post_init__(self) -> None:
-        in_range("model.positions.metre", 1 if self.metre is None else self.metre, 1, 2**12)
-
-
-@dataclass(frozen=True)
-class ComposerChanges(Changes):
-    """The settings of [model] that may change with --from; encoder_layers: of a model that is to fill in."""
-
-    pattern: Any = None
-    encoder_layers: int | None = None
-    input: InputChanges = field(default_factory=InputChanges)
-    positions: PositionChanges = field(default_factory=PositionChanges)
+        super().__post_init__()
+        for name, unset in (("share", None), ("composed", 0)):
+            if getattr(self, name) != unset and not self.teachers:
+                asked = f"data.{name}={getattr(self, name)}"
+                raise UserError(f"expected data.teachers with {asked}, got none; name a composer, or leave it out")
 
 
 def train(run: Run, data: Path) -> Outcome:
@@ -112,15 +87,16 @@ def _changed(run: Run, use: ChoraleUse) -> Composer:
     """The composer to go on from, with the changes that [model] and [data] ask for."""
     from triptych.music.chorales.composer import Composer
 
-    changes = run.changes(ComposerChanges)
-    layers, pattern, metre = changes.encoder_layers, changes.pattern, changes.positions.metre
+    dropout, pattern, layers, word_dropout, metre = run.changes(
+        "dropout", "pattern", "encoder_layers", "input.word_dropout", "positions.metre"
+    )
     if layers is not None and use.task != "infill":
         raise UserError("expected data.task=infill with model.encoder_layers and --from, got another task; set it")
     composer = run.load(Composer)
     if use.task == "infill" and (composer.task != use.task or layers is not None):
         deep = composer.config.decoder_layers if layers is None else layers
         composer = composer.with_encoder(deep, seed=run.recipe.seed)
-    composer = composer.with_dropout(changes.dropout, changes.input.word_dropout)
+    composer = composer.with_dropout(dropout, word_dropout)
     composer = composer if pattern is None else composer.with_pattern(pattern)
     composer = composer if metre is None else composer.with_metre(metre)
     composer = composer if use.order in (None, composer.codec.order) else composer.with_order(use.order)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from triptych.cli.loading import load_pictures
 from triptych.cli.output import say
-from triptych.cli.training.settings import Changes, InputChanges, Run
+from triptych.cli.training.settings import Run
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range
+from triptych.fields import Checked, Size
 
 if TYPE_CHECKING:
     from triptych.image.files.pictures import Pictures
@@ -22,30 +22,25 @@ MAX_SHOWN = 40  # classes whose counts are printed, of many the largest
 
 
 @dataclass(frozen=True)
-class PictureUse:
+class PictureUse(Checked):
     """The settings of [data] for pictures, beside those of `Augmentation`.
 
     factor: of task "upscale" alone. size, channels: of all pictures; those of most of them if None. held_out: so many
     pictures of the validation split at most.
     """
 
+    CALLED = "data.{name}"
+
     task: Literal["paint", "complete", "upscale"] | None = None
     factor: int | None = None
     size: Annotated[tuple[int, int], "[height, width]"] | None = None
     channels: Annotated[int, "1 or 3"] | None = None
-    held_out: int = 2000
+    held_out: Annotated[int, Size(1)] = 2000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.factor is not None and self.task != "upscale":
             raise UserError("expected data.task=upscale with data.factor, got another task; leave data.factor out")
-        in_range("data.held_out", self.held_out, 1, 2**31)
-
-
-@dataclass(frozen=True)
-class PainterChanges(Changes):
-    """The settings of [model] that may change with --from."""
-
-    input: InputChanges = field(default_factory=InputChanges)
 
 
 def train(run: Run, paths: Sequence[Path]) -> Outcome:
@@ -59,8 +54,8 @@ def train(run: Run, paths: Sequence[Path]) -> Outcome:
     size, channels = use.size, use.channels
     painter = None
     if run.start_from is not None:
-        changes = run.changes(PainterChanges)
-        painter = run.load(Painter).with_dropout(changes.dropout, changes.input.word_dropout)
+        dropout, word_dropout = run.changes("dropout", "input.word_dropout")
+        painter = run.load(Painter).with_dropout(dropout, word_dropout)
         run.check_task(use.task, painter.task)
         size, channels = size or painter.codec.shape[:2], channels or painter.codec.channels
     pictures, held_out = _read(paths, size, channels)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from triptych.cli.loading import load_shards
 from triptych.cli.output import say
-from triptych.cli.training.settings import Changes, Run, Tables
+from triptych.cli.training.settings import Run, Tables, made
 from triptych.errors import UserError
-from triptych.shape.bounds import in_range
-from triptych.shape.settings import settings_from
+from triptych.fields import Checked, Size
 
 if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
 
 
 @dataclass(frozen=True)
-class MusicKind:
+class MusicKind(Checked):
     """The setting of [data] that chooses between chorales and performances."""
+
+    CALLED = "data.{name}"
 
     kind: Literal["chorale", "performance"] | None = None
 
@@ -33,38 +34,14 @@ class PerformanceUse(MusicKind):
 
     task: Literal["compose", "accompany"] | None = None
     length: int | None = None
-    held_out: int | None = None
-
-    def __post_init__(self) -> None:
-        in_range("data.held_out", 1 if self.held_out is None else self.held_out, 1, 2**31)
-
-
-@dataclass(frozen=True)
-class KeyboardChanges:
-    """The settings of `input` in [model] that may change with --from: a model without the keyboard is given it."""
-
-    keyboard: tuple[int, int, int] | None = None
-
-    def __post_init__(self) -> None:
-        from triptych.music.performances.codec import KEYBOARD
-
-        if self.keyboard not in (None, KEYBOARD):
-            raise UserError(f"expected model.input.keyboard to be {list(KEYBOARD)}, got {list(self.keyboard)}")
-
-
-@dataclass(frozen=True)
-class PianistChanges(Changes):
-    """The settings of [model] that may change with --from."""
-
-    pattern: Any = None
-    input: KeyboardChanges = field(default_factory=KeyboardChanges)
+    held_out: Annotated[int, Size(1)] | None = None
 
 
 def is_performance(data: Path, tables: Tables) -> bool:
     """Whether [data] or the folder itself makes this music for a pianist."""
     from triptych.music.performances.shards import INDEX
 
-    prepared, kind = (data / INDEX).is_file(), settings_from(MusicKind, "data", tables["data"]).kind
+    prepared, kind = (data / INDEX).is_file(), made(MusicKind, tables["data"]).kind
     if prepared and kind == "chorale":
         raise UserError(f"expected chorales for data.kind={kind}, got {data}, which is prepared for performances")
     return prepared or kind == "performance"
@@ -72,6 +49,7 @@ def is_performance(data: Path, tables: Tables) -> bool:
 
 def train(run: Run, data: Path) -> Outcome:
     """Train a new pianist, or go on from one with another dropout or pattern, or with the keyboard."""
+    from triptych.music.performances.codec import KEYBOARD
     from triptych.music.performances.data import PerformanceAugmentation
     from triptych.music.performances.pianist import Pianist
     from triptych.train.run.ownership import NOTES
@@ -79,11 +57,12 @@ def train(run: Run, data: Path) -> Outcome:
     use, augmentation = run.use(PerformanceUse), run.use(PerformanceAugmentation)
     task = use.task
     if run.start_from is not None:
-        changes = run.changes(PianistChanges)
-        pianist = run.load(Pianist)
-        pianist = pianist if changes.dropout is None else pianist.with_dropout(changes.dropout)
-        pianist = pianist if changes.pattern is None else pianist.with_pattern(changes.pattern)
-        pianist = pianist if changes.input.keyboard is None else pianist.with_keyboard()
+        dropout, pattern, keyboard = run.changes("dropout", "pattern", "input.keyboard")
+        if keyboard not in (None, list(KEYBOARD)):
+            raise UserError(f"expected model.input.keyboard to be {list(KEYBOARD)}, got {keyboard}; leave it out")
+        pianist = run.load(Pianist).with_dropout(dropout)
+        pianist = pianist if pattern is None else pianist.with_pattern(pattern)
+        pianist = pianist if keyboard is None else pianist.with_keyboard()
         run.check_task(task, pianist.task)
         task = pianist.task
     shards = load_shards(data, run.out.path / NOTES, melody=task == "accompany", again=run.resume)

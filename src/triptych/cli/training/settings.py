@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -16,7 +16,7 @@ from triptych.cli.options import Machine
 from triptych.errors import UserError
 from triptych.extras import require
 from triptych.shape.plain import bounded, from_toml, read_bounded
-from triptych.shape.settings import check_names, names_of, settings_from
+from triptych.shape.settings import check_names, names_of
 
 if TYPE_CHECKING:
     from triptych.train.recipe import Recipe
@@ -85,22 +85,24 @@ class Run:
 
     def use(self, kind: type[Made]) -> Made:
         """The settings of [data] that are fields of a dataclass."""
-        return settings_from(kind, "data", self.tables["data"])
+        return made(kind, self.tables["data"])
 
-    def changes(self, kind: type[Made]) -> Made:
-        """The settings of [model] with --from. Raises UserError for others than the fields of the dataclass."""
-        hints = get_type_hints(kind, include_extras=True)
-        inner = {name: names_of(hint) for name, hint in hints.items() if is_dataclass(hint)}
-        allowed = [name for each in hints for name in _dotted(each, inner.get(each))]
-        given: list[str] = []
+    def changes(self, *allowed: str) -> list[Any]:
+        """The settings of [model] of these names with --from, None where one is not given: `input.word_dropout` is that
+        of the table `input`. Raises UserError for others.
+        """
+        inner, given = {name.partition(".")[0] for name in allowed if "." in name}, dict[str, Any]()
         for name, value in self.tables["model"].items():
-            given += _dotted(name, value if name in inner and isinstance(value, Mapping) else None)
+            if name in inner and isinstance(value, Mapping):
+                given |= {f"{name}.{each}": item for each, item in value.items()}
+            else:
+                given[name] = value
         if others := [name for name in given if name not in allowed]:
             raise UserError(
                 f"expected no [model] setting but {', '.join(allowed)} with --from, got {', '.join(others)}; the shape "
                 "is given"
             )
-        return settings_from(kind, "model", self.tables["model"])
+        return [given.get(name) for name in allowed]
 
     def new(self) -> dict[str, Any]:
         """What makes a new model: the seed, the machine and the settings of [model]."""
@@ -121,22 +123,9 @@ class Run:
         return {"recipe": self.recipe, "out": self.out, "resume": self.resume, "card": self.tables["card"]}
 
 
-@dataclass(frozen=True)
-class Changes:
-    """The settings of [model] that may change with --from."""
-
-    dropout: float | None = None
-
-
-@dataclass(frozen=True)
-class InputChanges:
-    """The same of the table `input` of [model]."""
-
-    word_dropout: float | None = None
-
-
-def _dotted(name: str, inner: Sequence[str] | Mapping[str, Any] | None) -> list[str]:
-    return [name] if inner is None else [f"{name}.{each}" for each in inner]
+def made(kind: type[Made], table: Mapping[str, Any]) -> Made:
+    """The dataclass of those settings of a table that are fields of it."""
+    return kind(**{name: table[name] for name in names_of(kind) if name in table})
 
 
 def read_settings(recipe: Path | None, assignments: Sequence[str]) -> Tables:

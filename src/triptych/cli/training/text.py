@@ -8,27 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from triptych.cli.output import say
-from triptych.cli.training.settings import Changes, Run
-from triptych.shape.bounds import share
-from triptych.shape.settings import settings_from
+from triptych.cli.training.settings import Run, made
+from triptych.fields import Checked, Share
 
 if TYPE_CHECKING:
     from triptych.train.run.package import Outcome
 
 
 @dataclass(frozen=True)
-class TextUse:
+class TextUse(Checked):
     """The settings of [data] for sentence pairs. sampling: the share of words that are cut into other pieces."""
 
-    sampling: float = 0.0
+    CALLED = "data.{name}"
 
-    def __post_init__(self) -> None:
-        share("data.sampling", self.sampling)
+    sampling: Share = 0.0
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(Checked):
     """The setting of [model] that is no field of `Config`: pieces of a new vocabulary."""
+
+    CALLED = "model.{name}"
 
     vocabulary: Annotated[int, "a number of pieces"] | None = None
 
@@ -39,7 +39,7 @@ def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
     from triptych.text.translator import Translator
 
     use = run.use(TextUse)
-    settings_from(Vocabulary, "model", run.tables["model"])
+    made(Vocabulary, run.tables["model"])
     for name, path in files.items():
         if path is not None:
             run.out.reads(name, path)
@@ -48,9 +48,8 @@ def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
     pairs = read_pairs(source, target)
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if run.start_from is not None:
-        dropout = run.changes(Changes).dropout
-        translator = run.load(Translator)
-        translator = translator if dropout is None else translator.with_dropout(dropout)
+        (dropout,) = run.changes("dropout")
+        translator = run.load(Translator).with_dropout(dropout)
     else:
         translator = Translator.new(pairs, **run.new())
     say(f"training on {len(pairs):,} sentence pairs ({pairs.report})")

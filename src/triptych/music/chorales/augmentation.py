@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.fields import Checked, Share
 from triptych.music.chorales.codec import SILENT, STEPS_PER_QUARTER, Grid
 from triptych.music.piece.bars import BAR
-from triptych.shape.bounds import is_a, share
 
 MAX_RESTS = 8  # quarter notes of rests before a piece
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """What is drawn anew for each piece in each epoch.
 
     transpose, label: whether its transposition, and the kind of its label. Shares of the pieces, from 0 to 1, that:
@@ -24,17 +24,13 @@ class Augmentation:
     chance, up to a bar, so that a primer of one voice is nothing new. A voice that rests so is known in a source.
     """
 
+    CALLED = "data.{name}"
+
     transpose: bool = True
     label: bool = True
-    rests: float = 0.0
-    shift: float = 0.0
-    thin: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("rests", "shift", "thin"):
-            share(f"data.{name}", getattr(self, name))
-        for name in ("transpose", "label"):
-            is_a(f"data.{name}", getattr(self, name), bool)
+    rests: Share = 0.0
+    shift: Share = 0.0
+    thin: Share = 0.0
 
     def changed(self, grid: Grid, random: np.random.Generator) -> tuple[Grid, NDArray[np.bool_]] | None:
         """A grid with rests, a shift and resting voices as they are drawn, and where voices rest because of that, bool

@@ -126,7 +126,7 @@ class Composer(Product):
         """This composer with the metre as input, for further training: bars of up to so many sixteenths. UserError
         where it has that of other bars already.
         """
-        module = self.module()
+        module, longest = self.module(), whole_number(longest, "positions.metre", 1)
         from triptych.model.convert import with_metre
 
         known = self.config.positions.metre

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import UserError
+from triptych.fields import Checked, Share, Size
 from triptych.model.batch import Batch, Batches, Examples, padded
 from triptych.music.batches import Ids, grouped
 from triptych.music.performances.codec import END, STEPS, PerformanceCodec, moment, shifts
@@ -23,23 +24,18 @@ MELODY = MelodyCodec()
 
 
 @dataclass(frozen=True)
-class PerformanceAugmentation:
+class PerformanceAugmentation(Checked):
     """What is drawn anew for every crop.
 
     stretch: all times are multiplied by a factor from 1 - stretch to 1 + stretch. semitones: the furthest
     transposition, up or down. unlabelled: the share of crops whose label is hidden.
     """
 
-    stretch: float = 0.05
-    semitones: int = MAX_SEMITONES
-    unlabelled: float = 0.1
+    CALLED = "data.{name}"
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.stretch < 1 or self.semitones < 0 or not 0 <= self.unlabelled <= 1:
-            raise UserError(
-                "expected a stretch from 0 to below 1, semitones from 0 and a share of unlabelled crops from 0 to 1, "
-                f"got {self.stretch}, {self.semitones} and {self.unlabelled}; change them"
-            )
+    stretch: Annotated[float, Size(0, 1, below=True)] = 0.05
+    semitones: Annotated[int, Size(0)] = MAX_SEMITONES
+    unlabelled: Share = 0.1
 
 
 AUGMENTED = PerformanceAugmentation()
