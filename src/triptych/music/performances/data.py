@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from triptych.errors import UserError
 from triptych.fields import Checked, Share, Size
-from triptych.model.batch import Batch, Batches, Examples, padded
+from triptych.model.batch import Batch, Batches, padded
 from triptych.music.batches import Ids, grouped
 from triptych.music.performances.codec import END, STEPS, PerformanceCodec, moment, shifts
 from triptych.music.performances.melody import REST, MelodyCodec
@@ -88,65 +87,50 @@ class PerformanceData:
         place[(last - counts + 1)[several]] = 0.0
         spread = self.augmentation.stretch
         factor = random.uniform(1 - spread, 1 + spread, len(piece))
-        crops = _Crops(self, piece, place, factor, random.random(len(piece)))
+        key = random.random(len(piece))
         labels = np.array([self._label(entry) for entry in self.entries])[piece]
         labels[random.random(len(piece)) < self.augmentation.unlabelled] = -1
         lengths = np.minimum(tokens, self.length)[piece].tolist()
-        sources = _Melodies(crops) if self.task == "accompany" else None
-        return Batches(Examples(crops, sources, labels.tolist()).batch, grouped(lengths, self.tokens_per_batch, random))
+
+        def batch(crops: Ids) -> Batch:
+            drawn = zip(*(column[crops].tolist() for column in (piece, place, factor, key)), strict=True)
+            return _batch([self._crop(*one) for one in drawn], label=labels[crops])
+
+        return Batches(batch, grouped(lengths, self.tokens_per_batch, random))
 
     def _label(self, entry: Entry) -> int:
         return self.codec.labels.index(entry.label) if entry.label in self.codec.labels else -1
 
+    def _crop(self, piece: int, place: float, factor: float, key: float) -> tuple[Ids, Ids | None]:
+        """The ids of a crop, and those of its melody.
 
-@dataclass(frozen=True)
-class _Crops:
-    """Crops of an epoch, encoded when they are asked for.
-
-    piece [crops]: an entry of the data. place [crops]: from 0, at its beginning, to 1, as far as its END. factor
-    [crops]: its stretch. key [crops]: its transposition, as a share of those that there are.
-    """
-
-    data: PerformanceData
-    piece: NDArray[np.int64]
-    place: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    key: NDArray[np.float64]
-
-    def __getitem__(self, crop: int) -> Ids:
-        return self.cut(crop)[0]
-
-    def cut(self, crop: int) -> tuple[Ids, int]:
-        """The ids of a crop, and the step of its piece in which it begins."""
-        data, entry, place = self.data, self.data.entries[self.piece[crop]], self.place[crop]
-        played = self.changed(crop, data.shards.performance(entry))
-        latest = max(0, entry.notes - data.length * entry.notes // entry.tokens)  # about a length before the end
+        piece: an entry of the data. place: from 0, at its beginning, to 1, as far as its END. factor: its stretch. key:
+        its transposition, as a share of those that there are.
+        """
+        entry = self.entries[piece]
+        whole = self.shards.performance(entry)
+        offered = transpositions(whole, self.augmentation.semitones)
+        semitones = offered[int(key * len(offered))]
+        played = stretched(transposed(whole, semitones), factor)
+        latest = max(0, entry.notes - self.length * entry.notes // entry.tokens)  # about a length before the end
         first = int(place * (latest + 1))
         if place == 1:  # a note has two ids, but for one within a step, so these are a length, or a little less
-            first = max(0, entry.notes - data.length // 2)
-        begin, ids = moment(played, first), np.append(data.codec.encode(played), END)
+            first = max(0, entry.notes - self.length // 2)
+        begin, ids = moment(played, first), np.append(self.codec.encode(played), END)
         ids = ids[int(np.searchsorted(shifts(ids).cumsum(), begin)) + 1 if begin else 0 :]
-        early = max(0, len(ids) - data.length) if place == 1 else 0
-        return ids[early : early + data.length], begin + int(shifts(ids[:early]).sum())
-
-    def changed(self, crop: int, notes: Performance) -> Performance:
-        """Some notes of its piece, stretched and transposed as a crop is."""
-        entry = self.data.entries[self.piece[crop]]
-        offered = transpositions(self.data.shards.performance(entry), self.data.augmentation.semitones)
-        return stretched(transposed(notes, offered[int(self.key[crop] * len(offered))]), float(self.factor[crop]))
+        early = max(0, len(ids) - self.length) if place == 1 else 0
+        crop = ids[early : early + self.length]
+        if self.task == "compose":
+            return crop, None
+        melody = stretched(transposed(self.shards.melody(entry), semitones), factor)
+        return crop, melody_ids(melody, begin + int(shifts(ids[:early]).sum()), int(shifts(crop).sum()))
 
 
-@dataclass(frozen=True)
-class _Melodies:
-    """The melodies of the same crops."""
-
-    crops: _Crops
-
-    def __getitem__(self, crop: int) -> Ids:
-        data = self.crops.data
-        melody = data.shards.melody(data.entries[self.crops.piece[crop]])
-        ids, begin = self.crops.cut(crop)
-        return melody_ids(self.crops.changed(crop, melody), begin, int(shifts(ids).sum()))
+def _batch(rows: Sequence[tuple[Ids, Ids | None]], **named: Ids) -> Batch:
+    """A batch of ids, each with those of its melody or without, and of other fields of `Batch`."""
+    melodies = [melody for _, melody in rows if melody is not None]
+    source = padded(melodies) if melodies else (None, None)
+    return Batch.of(*padded([ids for ids, _ in rows]), *source, **named)
 
 
 def melody_ids(melody: Performance, begin: int, steps: int) -> Ids:
@@ -185,23 +169,18 @@ def held_out_windows(
     context = length // 2 if context is None else context
     if not 0 <= context < length:
         raise UserError(f"expected a context from 0 to below the length {length}, got {context}; half of it is usual")
-    entries = shards.evenly(split, most)
-    windows: list[tuple[Ids, int, Ids | None]] = []
-    for entry in entries:
+    windows: list[tuple[Ids, Ids | None]] = []
+    read: list[int] = []
+    for entry in shards.evenly(split, most):
         ids = codec.encode(shards.performance(entry))
         now = np.append(0, shifts(ids).cumsum())
         melody = shards.melody(entry) if task == "accompany" else None
         for at in [0, *range(length - context, len(ids) - context, length - context)]:
             last = min(at + length, len(ids))
             source = None if melody is None else melody_ids(melody, int(now[at]), int(now[last] - now[at]))
-            windows.append((ids[at:last], context if at else 0, source))
+            windows.append((ids[at:last], source))
+            read.append(context if at else 0)
     rows = max(1, tokens_per_batch // length)
-    return [_window_batch(windows[first : first + rows]) for first in range(0, len(windows), rows)]
-
-
-def _window_batch(windows: Sequence[tuple[Ids, int, Ids | None]]) -> Batch:
-    target, lengths = padded([ids for ids, _, _ in windows])
-    melodies = [melody for _, _, melody in windows if melody is not None]
-    source, source_lengths = padded(melodies) if melodies else (None, None)
-    label, context = np.full(len(windows), -1), np.array([context for _, context, _ in windows])
-    return Batch.of(target, lengths, source, source_lengths, label, context=context)
+    parts = (slice(first, first + rows) for first in range(0, len(windows), rows))
+    label = np.full(len(windows), -1)
+    return [_batch(windows[part], label=label[part], context=np.array(read[part])) for part in parts]

@@ -246,9 +246,8 @@ class Pianist(Product):
         """
         self._must("accompany", "accompanying")
         tune = _melody(melody)
-        seconds, grammar = tune.seconds + AFTERWARDS, PerformanceGrammar(melody=tune)
-        columns = self._columns(_NOTHING, label, _room(seconds, None), sampling, seed, grammar, tune)
-        played = self.codec.decode(_until(columns, seconds))
+        events = self._events(_NOTHING, label, tune.seconds + AFTERWARDS, None, sampling, seed, tune)
+        played = self.codec.decode(events)
         # Music so dense that there is no room for all of it is cut; the melody is not.
         struck = set(onsets(played))
         rest = [one not in struck for one in onsets(tune)]
@@ -283,26 +282,15 @@ class Pianist(Product):
         tokens: int | None,
         sampling: Sampling | None,
         seed: int,
-    ) -> Iterator[int]:
-        """Ids that follow those that are given, up to END or the length that is asked for."""
-        self._must("compose", "composing and continuing")
-        first = _first_read(given)
-        grammar = PerformanceGrammar(end=seconds is None and tokens is None, before=given[:first])
-        columns = self._columns(given[first:], label, _room(seconds, tokens), sampling, seed, grammar)
-        return _until(columns, seconds)
-
-    def _columns(
-        self,
-        read: Ids,
-        label: str | None,
-        room: int,
-        sampling: Sampling | None,
-        seed: int,
-        grammar: PerformanceGrammar,
         melody: Performance | None = None,
     ) -> Iterator[int]:
-        """At most `room` ids that follow those that are read."""
-        steps = len(read) + room
+        """Ids that follow those that are given, up to END or the length that is asked for."""
+        if melody is None:
+            self._must("compose", "composing and continuing")
+        first = _first_read(given)
+        read = given[first:]
+        end = melody is not None or (seconds is None and tokens is None)
+        steps = len(read) + _room(seconds, tokens)
         source = None if melody is None else MelodyCodec().encode(melody)[None]
         decoder = self.trained.decoder()
         columns = generate(
@@ -312,10 +300,10 @@ class Pianist(Product):
             end=END,
             sampling=sampling or self.trained.usual,
             seed=seed,
-            allow=grammar,
+            allow=PerformanceGrammar(end=end, melody=melody, before=given[:first]),
             prefix=read[None] if len(read) else None,
         )
-        return (int(column[0]) for column in islice(columns, len(read), None))
+        return _until((int(column[0]) for column in islice(columns, len(read), None)), seconds)
 
 
 def _performance(music: Music) -> Performance:
