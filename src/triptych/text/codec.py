@@ -47,13 +47,7 @@ class TextCodec:
         self.vocabulary: int = self._processor.get_piece_size()
 
     @classmethod
-    def train(
-        cls,
-        lines: Iterable[str],
-        vocabulary: int,
-        *,
-        exact: bool = True,
-    ) -> TextCodec:
+    def train(cls, lines: Iterable[str], vocabulary: int, *, exact: bool = True) -> TextCodec:
         """Learn a vocabulary of exactly `vocabulary` pieces (at most, if not `exact`) from lines of all languages.
 
         Deterministic: the same lines give the same bytes. Every character gets a piece of its own, unless they would
@@ -109,8 +103,7 @@ class TextCodec:
         """Encode many texts, each as `encode` does."""
         texts = [_valid(line) for line in text_lines(lines)]
         # One by one: for a list SentencePiece starts threads, which costs more than a sentence.
-        encoded: list[list[int]] = [self._processor.encode(text, add_eos=True) for text in texts]
-        return encoded
+        return [self._processor.encode(text, add_eos=True) for text in texts]
 
     def unfamiliar(self, lines: Iterable[str]) -> list[int]:
         """Return the places of the lines that have characters without a piece: the model never learned them."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -284,7 +285,7 @@ class PairData:
     def _encoded(self, pairs: Pairs, what: str) -> tuple[list[int], Pairs, tuple[_Ragged, _Ragged]]:
         """Encode both sides once and leave out what is too long or turns out empty."""
         source, target = self.codec.encode_lines(pairs.source), self.codec.encode_lines(pairs.target)
-        report = Report(dict(pairs.report.counts), {fault: list(lines) for fault, lines in pairs.report.first.items()})
+        report = deepcopy(pairs.report)
         kept = []
         for index, (one, other) in enumerate(zip(source, target, strict=True)):
             if max(len(one), len(other)) > self._longest:

@@ -10,6 +10,7 @@ import random
 import tomllib
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 SEED = 2017
@@ -25,24 +26,23 @@ def _words() -> dict[str, dict[str, Any]]:
 
 def english(number: int) -> str:
     """The number, 2 to 999, in English words: 342 is three hundred and forty-two."""
-    hundreds, rest = divmod(number, 100)
-    ten, one = divmod(rest, 10)
-    words = _words()["english"]
-    ones, tens = words["ones"], words["tens"]
-    small = ones[rest - 1] if rest < 20 else "-".join([tens[ten - 2], *ones[one - 1 : one]])
-    if not hundreds:
-        return str(small)
-    return f"{ones[hundreds - 1]} hundred" + (f" and {small}" if rest else "")
+    hundreds, ten, one = _parts("english", number)
+    small = "-".join(filter(None, (ten, one)))
+    return " and ".join(filter(None, (hundreds and f"{hundreds} hundred", small)))
 
 
 def german(number: int) -> str:
     """The number, 2 to 999, in one German word: 342 is dreihundertzweiundvierzig."""
+    hundreds, ten, one = _parts("german", number)
+    return (hundreds and f"{hundreds}hundert") + "und".join(filter(None, (one, ten)))
+
+
+def _parts(language: str, number: int) -> tuple[str, str, str]:
+    """The words for the hundreds of a number, for its tens from 20 on, and for the rest; "" for what it has not."""
+    ones, tens = (["", *_words()[language][kind]] for kind in ("ones", "tens"))
     hundreds, rest = divmod(number, 100)
-    ten, one = divmod(rest, 10)
-    words = _words()["german"]
-    ones, tens = words["ones"], words["tens"]
-    small = ones[rest - 1] if rest < 20 else "und".join([*ones[one - 1 : one], tens[ten - 2]])
-    return (f"{ones[hundreds - 1]}hundert" if hundreds else "") + (small if rest else "")
+    ten, one = divmod(rest, 10) if rest >= 20 else (1, rest)
+    return ones[hundreds], tens[ten - 1], ones[one]
 
 
 def pairs() -> dict[str, list[tuple[str, str]]]:
@@ -58,11 +58,8 @@ def pairs() -> dict[str, list[tuple[str, str]]]:
             f"{subject[0]} {english(number)} {adjective[0]} {noun[0]}.",
             f"{subject[1]} {german(number)} {adjective[1]} {noun[1]}.",
         ] = None
-    made, splits, first = list(found), {}, 0
-    for split, count in COUNTS.items():
-        splits[split] = made[first : first + count]
-        first += count
-    return splits
+    made = iter(found)
+    return {split: list(islice(made, count)) for split, count in COUNTS.items()}
 
 
 def files() -> dict[str, bytes]:

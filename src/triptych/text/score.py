@@ -63,17 +63,23 @@ def scorer(
     Translating takes long: what is missing to score is found before.
     """
     plain = [line.strip() for line in text_lines(references, "the references")]
-    against = plain if tokenised_references is None else text_lines(tokenised_references, "the tokenised references")
-    _check(plain, against)
-    bleu, chrf = bleu_metric(language), _sacrebleu().metrics.CHRF()
-    code, tokenised = _code(language or ""), tokenised_references is not None
-    known = code in _moses_languages()
-    if tokenised and not known:
-        raise _unknown(language or "")
+    tokenised = plain if tokenised_references is None else text_lines(tokenised_references, "the tokenised references")
+    _check(plain, tokenised)
+    bleu, chrf, language = bleu_metric(language), _sacrebleu().metrics.CHRF(), language or ""
+    treat = None
+    if tokenised_references is not None:  # of which the HTML escapes of the Moses tokenizer alone are undone
+        treat, against = _treatment(language), [html.unescape(line.strip()) for line in tokenised]
+    elif _code(language) in _moses_languages():
+        treat = _treatment(language)
+        against = [treat(line) for line in plain]
 
     def scored(hypotheses: Sequence[str]) -> Scores:
         _check(hypotheses, plain)
-        lower_cased = bleu_lc_tok(hypotheses, against, code, tokenised=tokenised) if known else None
+        lower_cased = None
+        if treat is not None:
+            ours = [treat(line) for line in hypotheses]
+            # force=True: no warning about text that looks tokenised
+            lower_cased = _bounded(_sacrebleu().corpus_bleu(ours, [against], tokenize="none", force=True).score)
         stripped = [line.strip() for line in hypotheses]
         return Scores(
             bleu=_bounded(bleu.corpus_score(stripped, [plain]).score),
@@ -96,29 +102,11 @@ def bleu_metric(language: str | None) -> Any:
         raise UserError(f"expected the tokenizer of {language!r}, got none; sacreBLEU: {reason}") from None
 
 
-def bleu_lc_tok(
-    hypotheses: Iterable[str], references: Iterable[str], language: str, *, tokenised: bool = False
-) -> float:
-    """BLEU, 0 to 100, of lower-cased, normalised, Moses-tokenised text. `hypotheses` are plain text.
-
-    `references` are plain text too and treated alike, or, with `tokenised`, already lower-cased, normalised and
-    tokenised: then only the HTML escapes of the Moses tokenizer are undone.
-    """
-    hypotheses, references = text_lines(hypotheses), text_lines(references, "the references")
-    _check(hypotheses, references)
-    sacrebleu = _sacrebleu()
-    treat = _treatment(language)
-    ours = [treat(line) for line in hypotheses]
-    theirs = [html.unescape(line.strip()) if tokenised else treat(line) for line in references]
-    # force=True: no warning about text that looks tokenised
-    return _bounded(sacrebleu.corpus_bleu(ours, [theirs], tokenize="none", force=True).score)
-
-
 def _treatment(language: str) -> Callable[[str], str]:
     """The preparation of each line for BLEU of lower-cased tokens."""
-    code = _code(language)
-    if code not in _moses_languages():  # sacremoses itself would take it for English without a warning
-        raise _unknown(language)
+    code, known = _code(language), _moses_languages()
+    if code not in known:  # sacremoses itself would take it for English without a warning
+        raise UserError(f"expected a language of {', '.join(sorted(known))}, got {language!r}; choose one of them")
     from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
     normalizer, tokenizer = MosesPunctNormalizer(code), MosesTokenizer(code)
@@ -127,11 +115,6 @@ def _treatment(language: str) -> Callable[[str], str]:
         return " ".join(tokenizer.tokenize(normalizer.normalize(line.strip().lower()), escape=False))
 
     return treat
-
-
-def _unknown(language: str) -> UserError:
-    known = ", ".join(sorted(_moses_languages()))
-    return UserError(f"expected a language of {known}, got {language!r}; choose one of them")
 
 
 def _moses_languages() -> set[str]:
