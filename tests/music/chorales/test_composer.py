@@ -183,7 +183,7 @@ def test_lengths_that_cannot_be(composer: Composer, steps: int) -> None:
 
 
 def test_other_mistakes(composer: Composer) -> None:
-    with pytest.raises(UserError, match="at least 1 piece, got 0"):
+    with pytest.raises(UserError, match="from 1, got 0"):
         composer.compose_many(0)
     with pytest.raises(UserError, match="expected a seed from 0"):
         composer.compose(seed=-1, steps=4)

@@ -69,11 +69,8 @@ class ChoraleCodec:
 
     def decode(self, ids: Iterable[int]) -> Grid:
         """The grid of any ids at all: up to END; what is no pitch is a rest; an unfinished step ends with rests."""
-        kept = []
-        for token in ids:
-            if token == END:
-                break
-            kept.append(token + LOWEST if 0 <= token < REST else SILENT)
+        before_end = itertools.takewhile(lambda token: token != END, ids)
+        kept = [token + LOWEST if 0 <= token < REST else SILENT for token in before_end]
         kept += [SILENT] * (-len(kept) % 4)
         return np.array(kept, np.int64).reshape(-1, 4)[:, [self.order.index(name) for name in VOICES]]
 
@@ -81,17 +78,16 @@ class ChoraleCodec:
         """The notes of ids up to END, each as soon as its end is known (in sixteenths)."""
         sounding: list[tuple[int, int] | None] = [None] * 4  # start and pitch
         step = -1
-        for number, token in enumerate(ids):
-            if token == END:
-                break
+        for number, token in enumerate(itertools.takewhile(lambda token: token != END, ids)):
             step, place = divmod(number, 4)
             voice = self.columns[place]
             pitch = token + LOWEST if token < REST else SILENT
             before = sounding[voice]
-            if before is not None and before[1] != pitch:
+            if before is not None and before[1] == pitch:
+                continue
+            if before is not None:
                 yield Note(before[0], step, before[1], voice=voice)
-            if before is None or before[1] != pitch:
-                sounding[voice] = (step, pitch) if pitch >= 0 else None
+            sounding[voice] = (step, pitch) if pitch >= 0 else None
         for voice, held in enumerate(sounding):
             if held is not None:
                 yield Note(held[0], step + 1, held[1], voice=voice)
@@ -106,12 +102,11 @@ class ChoraleCodec:
         try:
             read = json.loads(data)
             codec = cls(read["voices"])
-            known = read == json.loads(codec.to_bytes())
-        except (ValueError, RecursionError, KeyError, TypeError, UserError):
-            known = False
-        if not known:
-            raise UserError(f"expected a codec of chorales in {FILE}, got another; use the version that wrote it")
-        return codec
+            if read == json.loads(codec.to_bytes()):
+                return codec
+        except (ValueError, RecursionError, KeyError, TypeError):
+            pass
+        raise UserError(f"expected a codec of chorales in {FILE}, got another; use the version that wrote it")
 
 
 def check_grid(grid: Grid, *, holes: bool = False) -> Grid:
@@ -161,16 +156,10 @@ def to_piece(
                 notes.append(Note(start, end, int(grid[start, voice]), voice=voice))
     before = upbeat(len(grid)) if pickup is None else pickup
     model = Piece(()) if like is None else like
+    keys = model.keys or (key_of(grid).signature,)
+    metres, tempos = model.metres, model.tempos
     return Piece(
-        tuple(notes),
-        STEPS_PER_QUARTER,
-        tempo,
-        VOICES,
-        len(grid),
-        before,
-        metres=model.metres,
-        keys=model.keys or (key_of(grid).signature,),
-        tempos=model.tempos,
+        tuple(notes), STEPS_PER_QUARTER, tempo, VOICES, len(grid), before, metres=metres, keys=keys, tempos=tempos
     )
 
 

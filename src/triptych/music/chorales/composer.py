@@ -254,9 +254,7 @@ class Composer(Product):
         fall to another note.
         """
         Piece((), tempo=tempo)  # one that is none is refused before any piece is composed
-        count = whole_number(count, "the number of pieces")
-        if count < 1:
-            raise UserError(f"expected at least 1 piece, got {count}")
+        count = whole_number(count, "the number of pieces", 1)
         columns = list(self._composed(label, steps, sampling, seed, count))
         pieces = (to_piece(self.codec.decode(ids), tempo) for ids in np.stack(columns, 1).tolist())
         return [in_bars(replace(piece, pickup=None))[0] for piece in pieces]  # as when it is read again

@@ -89,17 +89,12 @@ def _from_json(path: Path, split: str) -> list[Grid]:
     grids = []
     for number, piece in enumerate(pieces, 1):
         try:
-            grids.append(check_grid(_array(piece)))
-        except UserError as error:
-            raise UserError(f"piece {number} of the split {split!r} in {path}: {error}") from None
+            grids.append(check_grid(np.array(piece)))
+        except (ValueError, TypeError, OverflowError) as error:
+            uneven = "expected integers [steps, 4], got lists of different lengths or depths"
+            reason = error if isinstance(error, UserError) else uneven
+            raise UserError(f"piece {number} of the split {split!r} in {path}: {reason}") from None
     return grids
-
-
-def _array(steps: object) -> Grid:
-    try:
-        return np.array(steps)
-    except (ValueError, TypeError, OverflowError):
-        raise UserError("expected integers [steps, 4], got lists of different lengths or depths") from None
 
 
 def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
@@ -124,8 +119,7 @@ def _from_midi(path: Path, split: str) -> tuple[list[Grid], list[str]]:
 
 def whole_quarters(grid: Grid) -> Grid:
     """The grid with rests to the end of its last quarter note, where alone a piece of a composer can end."""
-    missing = -len(grid) % STEPS_PER_QUARTER
-    return np.concatenate((grid, np.full((missing, 4), SILENT, np.int64))) if missing else grid
+    return np.pad(grid, ((0, -len(grid) % STEPS_PER_QUARTER), (0, 0)), constant_values=SILENT)
 
 
 def transpositions(grid: Grid) -> list[int]:
@@ -137,8 +131,7 @@ def transpositions(grid: Grid) -> list[int]:
     if not pitches.size:
         return [0]
     down, up = LOWEST - int(pitches.min()), HIGHEST - int(pitches.max())
-    most = range(max(1 - MAX_SEMITONES, down), min(MAX_SEMITONES, up) + 1)
-    return list(most)
+    return list(range(max(1 - MAX_SEMITONES, down), min(MAX_SEMITONES, up) + 1))
 
 
 def transposed(grid: Grid, semitones: int) -> Grid:

@@ -117,7 +117,7 @@ class Given:
             self._whole(found),
             self.piece.tempo,
             pickup=self.piece.pickup or 0,
-            struck=self._struck(len(found)),
+            struck=np.pad(self.struck[self.early :], ((self.first, len(found) - len(self.struck)), (0, 0))),
             like=self._signed(),
         )
 
@@ -137,11 +137,6 @@ class Given:
         rests = np.full((self.first, 4), SILENT, np.int64)
         body = found[self.early :]
         return np.concatenate((rests, np.where(body >= 0, body - self.semitones, body) if self.back else body))
-
-    def _struck(self, steps: int) -> NDArray[np.bool_]:
-        struck = np.zeros((self.first + steps - self.early, 4), bool)
-        struck[self.first : self.first + len(self.struck) - self.early] = self.struck[self.early :]
-        return struck
 
 
 def silent(word: str) -> None:

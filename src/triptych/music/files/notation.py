@@ -174,15 +174,15 @@ class _Writer:
                 _add(_add(self.measure, "backup"), "duration", bar.end - bar.start)
             voice = number + MAX_LAYERS * ((self.staff or 1) - 1)
             for symbol, beams in zip(symbols, beams_of(symbols, bar), strict=True):
-                if symbol.pitches:
+                if symbol.pitches or number == 1:
                     accidentals = [shown.get((number, symbol.start, pitch)) for pitch in symbol.pitches]
-                    self._write_chord(symbol, voice, beams, accidentals)
-                elif number == 1:
-                    self._write_rest(symbol, voice, is_whole(symbol.start, symbol.end, bar))
+                    self._write_notes(symbol, voice, beams, accidentals, bar)
                 else:
                     forward = _add(self.measure, "forward")
                     _add(forward, "duration", symbol.length)
-                    self._place(forward, voice)
+                    _add(forward, "voice", voice)
+                    if self.staff:
+                        _add(forward, "staff", self.staff)
 
     def _spell(self, symbol: Symbol, pitch: int) -> tuple[str, int, int]:
         return spell(pitch, self.names[symbol.onset, pitch])
@@ -201,22 +201,30 @@ class _Writer:
                     valid[step, octave] = alter
         return shown
 
-    def _write_chord(self, symbol: Symbol, voice: int, beams: Iterable[str], shown: Iterable[str | None]) -> None:
+    def _write_notes(
+        self, symbol: Symbol, voice: int, beams: Iterable[str], shown: Sequence[str | None], bar: Bar
+    ) -> None:
+        """Write the notes of a chord, or a rest."""
         ties = [kind for kind, is_tied in (("stop", symbol.tied_back), ("start", symbol.tied_on)) if is_tied]
-        for place, (pitch, accidental) in enumerate(zip(symbol.pitches, shown, strict=True)):
-            step, alter, octave = self._spell(symbol, pitch)
+        whole = not symbol.pitches and is_whole(symbol.start, symbol.end, bar)
+        for place, (pitch, accidental) in enumerate(zip(symbol.pitches or [None], shown or [None], strict=True)):
             note = _add(self.measure, "note")
             if place:
                 _add(note, "chord")
-            name = _add(note, "pitch")
-            _add(name, "step", step)
-            _add(name, "alter", alter)  # a 0 too: music21 holds a tied note with and one without for different pitches
-            _add(name, "octave", octave)
+            if pitch is None:
+                _add(note, "rest", **({"measure": "yes"} if whole else {}))
+            else:
+                step, alter, octave = self._spell(symbol, pitch)
+                name = _add(note, "pitch")
+                _add(name, "step", step)
+                _add(name, "alter", alter)  # a 0 too: to music21 a tied note with and one without are different pitches
+                _add(name, "octave", octave)
             _add(note, "duration", symbol.length)
             for kind in ties:
                 _add(note, "tie", type=kind)
             _add(note, "voice", voice)
-            _write_type(note, symbol.length)
+            if not whole:
+                _write_type(note, symbol.length)
             if accidental:
                 _add(note, "accidental", accidental)
             if self.staff:
@@ -226,23 +234,6 @@ class _Writer:
             notations = _add(note, "notations") if ties else note
             for kind in ties:
                 _add(notations, "tied", type=kind)
-
-    def _write_rest(self, symbol: Symbol, voice: int, is_whole_bar: bool) -> None:
-        note = _add(self.measure, "note")
-        rest = _add(note, "rest")
-        _add(note, "duration", symbol.length)
-        _add(note, "voice", voice)
-        if is_whole_bar:
-            rest.set("measure", "yes")
-        else:
-            _write_type(note, symbol.length)
-        if self.staff:
-            _add(note, "staff", self.staff)
-
-    def _place(self, element: ET.Element, voice: int) -> None:
-        _add(element, "voice", voice)
-        if self.staff:
-            _add(element, "staff", self.staff)
 
 
 def _write_type(note: ET.Element, length: int) -> None:

@@ -72,15 +72,9 @@ class Chorale:
         metre = Metre(0, *self.metre)
         if self.pickup >= metre.ticks(STEPS_PER_QUARTER):
             raise UserError(f"expected a pickup of less than a bar of {metre}, got {self.pickup}; shorten it")
+        keys = () if self.key is None else (KeySignature(0, self.key.fifths, self.key.minor),)
         return Piece(
-            tuple(notes),
-            STEPS_PER_QUARTER,
-            self.tempo,
-            VOICES,
-            self.steps,
-            self.pickup,
-            metres=(metre,),
-            keys=() if self.key is None else (KeySignature(0, self.key.fifths, self.key.minor),),
+            tuple(notes), STEPS_PER_QUARTER, self.tempo, VOICES, self.steps, self.pickup, metres=(metre,), keys=keys
         )
 
 

@@ -89,14 +89,10 @@ def pitch_range(piece: Piece) -> tuple[int, int]:
     return lowest - missing // 2, highest + missing - missing // 2
 
 
-def _end(piece: Piece) -> int:
-    """Last tick of the picture; of an empty piece one bar is drawn."""
-    return piece.length or piece.bars.number(1).end
-
-
 def _rows(piece: Piece, most: int) -> list[range]:
     """Cut the piece into `most` rows or less, of about equally many whole bars, the pickup before the first."""
-    end, bars = _end(piece), piece.bars
+    bars = piece.bars
+    end = piece.length or bars.number(1).end  # of an empty piece one bar is drawn
     last = bars.at(end - 1).number
     in_row = max(1, round(BARS_IN_ROW * BAR * piece.resolution / bars.number(1).metre.ticks(piece.resolution)))
     count = min(most, max(1, -(-last // in_row)))

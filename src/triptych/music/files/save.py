@@ -52,8 +52,6 @@ def music_bytes(piece: Piece, suffix: str, *, soundfont: str | Path | None = Non
         return wav_bytes(piece, soundfont=soundfont)
     from triptych.music.files.notation import musicxml, svg
 
-    if suffix == ".svg":
-        require("verovio", "engraving")
     return (svg if suffix == ".svg" else musicxml)(piece).encode()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +156,7 @@ class PerformanceCodec:
             began, loud = sounding.pop(key, (now, 0))
             return [(began, now, LOWEST + key, loud)] if began < now else []
 
-        for token in map(int, ids):
-            if token == END:
-                break
+        for token in takewhile(lambda token: token != END, map(int, ids)):
             if NOTE_ON <= token < NOTE_OFF:
                 yield from released(token - NOTE_ON)
                 sounding[token - NOTE_ON] = now, velocity
@@ -178,14 +177,13 @@ class PerformanceCodec:
     def from_bytes(cls, data: bytes) -> PerformanceCodec:
         """The codec of a model folder; one of another kind is a UserError."""
         try:
-            found = bounded(json.loads(data), FILE)
-            labels = found.pop("labels")
-            known = found == _NUMBERS and isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-        except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
-            known = False
-        if not known:
-            raise UserError(f"expected a codec of performances in {FILE}, got another; use the version that wrote it")
-        return cls(labels)
+            read = bounded(json.loads(data), FILE)
+            codec = cls(read["labels"])
+            if read == json.loads(codec.to_bytes()):
+                return codec
+        except (ValueError, RecursionError, KeyError, TypeError):
+            pass
+        raise UserError(f"expected a codec of performances in {FILE}, got another; use the version that wrote it")
 
 
 _NUMBERS = {

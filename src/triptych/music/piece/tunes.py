@@ -44,15 +44,9 @@ class Tune:
         """
         metre, bars = Metre.parse(self.metre), self.bars()
         notes, end = _in_time((note for bar in bars for note in bar), rests)
-        return Piece(
-            tuple(notes),
-            tempo=self.tempo,
-            voices=("melody",),
-            length=end,
-            pickup=(rests + sum(length for _, length in bars[0])) % metre.ticks(4),
-            metres=(metre,),
-            keys=(Key.parse(self.key).signature,),
-        )
+        pickup = (rests + sum(length for _, length in bars[0])) % metre.ticks(4)
+        keys = (Key.parse(self.key).signature,)
+        return Piece(tuple(notes), 4, self.tempo, ("melody",), end, pickup, metres=(metre,), keys=keys)
 
     def chorale(self) -> Piece:
         """The tune over its alto, tenor and bass."""

@@ -21,7 +21,6 @@ from xml.etree.ElementTree import Element
 
 from triptych.music.files.parsing.found import (
     LAST_TICK,
-    MAX_NOTES,
     NAME_LENGTH,
     VELOCITY,
     DamagedError,
@@ -40,7 +39,6 @@ SCORES = ("score-partwise", "score-timewise")
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 UNITS = {"breve": 8.0, "whole": 4.0, "half": 2.0, "quarter": 1.0, "eighth": 0.5, "16th": 0.25, "32nd": 0.125}
 DRUMS = "10"  # the channel of percussion, counted from 1
-# What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
 DAMAGED_ZIP = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, zlib.error)
 
 
@@ -174,25 +172,27 @@ def _positive(text: str | None) -> float:
 
 @dataclass(slots=True)
 class _Row:
-    """A note in its measure: start and end in ticks from there, and whether it is tied to the one before and after."""
+    """A note in its measure: start and end in ticks from there, and the ties at it, "stop" and "start"."""
 
-    measure: int
     start: int
     end: int
     pitch: int
     velocity: int
     voice: tuple[int, str]
-    stop: bool
-    begin: bool
+    ties: frozenset[str | None]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Measure:
-    """What a part gives for a measure: its length in ticks, whether it has notes, and its time signature."""
+    """What a part gives for a measure: its length in ticks, its time signature, its notes, and what else it changes at
+    some of its ticks.
+    """
 
     length: int = 0
-    sounds: bool = False
     time: tuple[int, int] | None = None
+    rows: list[_Row] = field(default_factory=list)
+    keys: list[tuple[int, int, int]] = field(default_factory=list)  # tick, fifths, mode
+    tempos: list[tuple[int, int]] = field(default_factory=list)  # tick, microseconds
 
 
 @dataclass
@@ -203,9 +203,6 @@ class _Part:
     head: Element | None
     first: bool
     measures: list[_Measure] = field(default_factory=list)
-    rows: list[_Row] = field(default_factory=list)
-    keys: list[tuple[int, int, int, int]] = field(default_factory=list)  # measure, tick in it, fifths, mode
-    tempos: list[tuple[int, int, int]] = field(default_factory=list)  # measure, tick in it, microseconds
     _divisions: float = 1.0
     _chromatic: int = 0
     _fifths: int = 0  # that the transposition adds
@@ -224,7 +221,7 @@ class _Part:
         for child in element:
             tag = child.tag
             if tag == "note":
-                now = self._note(child, now)
+                now = self._note(child, measure, now)
             elif tag == "backup":
                 now = max(0, now - self._ticks(child.findtext("duration")))
             elif tag == "forward":
@@ -232,19 +229,18 @@ class _Part:
             elif tag == "attributes":
                 self._attributes(child, measure, now)
             elif tag in ("direction", "sound"):
-                self._direction(child, now)
+                self._direction(child, measure, now)
             elif tag == "barline" and self.first:
                 self.found.notice("repeats", len(child.findall("repeat[@direction='backward']")))
             end = max(end, now)
             if end > LAST_TICK:
                 raise DamagedError("it is longer than a piece can be")
         measure.length = end
-        measure.sounds = bool(self.rows) and self.rows[-1].measure == len(self.measures) - 1
 
     def _ticks(self, duration: str | None) -> int:
         return max(0, round(_number(duration) * self.found.resolution / self._divisions))
 
-    def _note(self, note: Element, now: int) -> int:
+    def _note(self, note: Element, measure: _Measure, now: int) -> int:
         """Read a note or a rest; where the next one begins."""
         fields = {child.tag: child for child in note}
         texts = {tag: child.text for tag, child in fields.items()}
@@ -260,23 +256,12 @@ class _Part:
         elif "unpitched" in fields or ("pitch" in fields and self.drums):
             self.found.notice("drums")
         elif "pitch" in fields:
-            ties: set[str | None] = set()
+            ties: frozenset[str | None] = frozenset()
             if "tie" in fields or "notations" in fields:
-                ties = {tie.get("type") for path in ("tie", "notations/tied") for tie in note.iterfind(path)}
-            self.rows.append(
-                _Row(
-                    measure=len(self.measures) - 1,
-                    start=start,
-                    end=start + duration,
-                    pitch=self._pitch(fields["pitch"]),
-                    velocity=self._loudness(note.get("dynamics")),
-                    voice=(int(_number(texts.get("staff"), 1)), (texts.get("voice") or "1").strip().rjust(8)),
-                    stop="stop" in ties,
-                    begin="start" in ties,
-                )
-            )
-            if len(self.rows) > MAX_NOTES:
-                raise TooLargeError
+                ties = frozenset(tie.get("type") for path in ("tie", "notations/tied") for tie in note.iterfind(path))
+            pitch, velocity = self._pitch(fields["pitch"]), self._loudness(note.get("dynamics"))
+            voice = int(_number(texts.get("staff"), 1)), (texts.get("voice") or "1").strip().rjust(8)
+            measure.rows.append(_Row(start, start + duration, pitch, velocity, voice, ties))
         return after
 
     def _pitch(self, pitch: Element) -> int:
@@ -305,14 +290,14 @@ class _Part:
             fifths = round(_number(key.findtext("fifths"))) + self._fifths
             mode = {"minor": 1, "major": 0}.get((key.findtext("mode") or "").strip().lower(), -1)
             if abs(fifths) <= 7:
-                self.keys.append((len(self.measures) - 1, now, fifths, mode))
+                measure.keys.append((now, fifths, mode))
             else:
                 self.found.notice("signatures", int(self.first))
         if (time := element.find("time")) is not None and time.find("senza-misura") is None:
             measure.time = _time(time)
             self.found.notice("signatures", int(measure.time is None and self.first))
 
-    def _direction(self, element: Element, now: int) -> None:
+    def _direction(self, element: Element, measure: _Measure, now: int) -> None:
         sound = element if element.tag == "sound" else element.find("sound")
         if sound is not None:
             self._velocity = self._loudness(sound.get("dynamics"))
@@ -326,26 +311,29 @@ class _Part:
             quarters = beat * (2 - 0.5 ** min(dots, 4)) * float(mark_number[0]) if mark_number else 0.0
         microseconds = round(60e6 / quarters) if quarters > 1 else 0
         if 0 < microseconds <= 0xFFFFFF:
-            self.tempos.append((len(self.measures) - 1, now, microseconds))
+            measure.tempos.append((now, microseconds))
 
     def write(self, starts: list[int], channel: int) -> None:
         """Add the notes, with ties made one, the tempos, and the keys of the first part that has any."""
-        found = self.found
-        for measure, tick, microseconds in self.tempos:
-            found.tempos.extend((starts[measure] + tick, microseconds))
-        if not found.keys:
-            for measure, tick, fifths, mode in self.keys:
-                found.keys.extend((starts[measure] + tick, fifths, mode))
-        voices = {voice: len(found.voices) + place for place, voice in enumerate(sorted({r.voice for r in self.rows}))}
+        found, keyless = self.found, not self.found.keys
+        rows: list[tuple[int, int, _Row]] = []
+        for first, measure in zip(starts, self.measures, strict=False):  # other parts may have more measures
+            for tick, microseconds in measure.tempos:
+                found.tempos.extend((first + tick, microseconds))
+            for tick, fifths, mode in measure.keys if keyless else ():
+                found.keys.extend((first + tick, fifths, mode))
+            rows += [(first + row.start, first + row.end, row) for row in measure.rows]
+        heard = sorted({row.voice for _, _, row in rows})
+        voices = {voice: place for place, voice in enumerate(heard, len(found.voices))}
         title, program = self._name()
         for place in range(len(voices)):
             found.voices.append((title if place == 0 or not title else f"{title} {place + 1}", program, channel))
         tied: dict[tuple[int, int], list[tuple[int, tuple[int, str]]]] = {}  # by pitch and end: rows, voices
-        for row in sorted(self.rows, key=lambda row: starts[row.measure] + row.start):
-            start, end = starts[row.measure] + row.start, starts[row.measure] + row.end
+        for start, end, row in sorted(rows, key=lambda row: row[0]):
             waiting = tied.get((row.pitch, start), [])
             # Some programs write where a tie starts and not where it stops.
-            before = next((one for one in waiting if one[1] == row.voice), waiting[0] if waiting and row.stop else None)
+            other = waiting[0] if waiting and "stop" in row.ties else None
+            before = next((one for one in waiting if one[1] == row.voice), other)
             if before is not None:
                 waiting.remove(before)
                 at = before[0]
@@ -353,7 +341,7 @@ class _Part:
             else:
                 at = len(found.notes)
                 found.notes.extend((start, end, row.pitch, row.velocity, voices[row.voice]))
-            if row.begin:
+            if "start" in row.ties:
                 tied.setdefault((row.pitch, end), []).append((at, row.voice))
 
     def _name(self) -> tuple[str, int]:
@@ -405,7 +393,7 @@ def _together(found: Found, parts: list[list[_Measure]]) -> list[int]:
         new = next((measure.time for measure in each if measure.time is not None), None)
         time = new or time
         bar = 4 * found.resolution * (time or (4, 4))[0] // (time or (4, 4))[1]
-        lengths = [measure.length for measure in each if measure.sounds] or [measure.length for measure in each]
+        lengths = [measure.length for measure in each if measure.rows] or [measure.length for measure in each]
         length = bar if bar in lengths else max(lengths) or bar
         if place == 0:
             found.pickup = length if length < bar and count > 1 else 0
