@@ -49,7 +49,7 @@ def test_any_iterable_of_pieces(players: dict[str, Any]) -> None:
         (lambda p: p["compose"].compose(label=["major"], steps=4), "expected a label as text"),
         (lambda p: p["compose"].compose(steps="4"), "sixteenths to be a whole number, got '4'"),
         (lambda p: p["compose"].compose(steps=4.5), "sixteenths to be a whole number, got 4.5"),
-        (lambda p: p["compose"].compose_many("2", steps=4), "pieces to be a whole number, got '2'"),
+        (lambda p: p["compose"].compose_many("2", steps=4), "pieces to be a whole number from 1, got '2'"),
         (lambda p: p["compose"].composed(None), "pieces to be a whole number, got None"),
         (lambda p: p["compose"].attention(None), "expected a grid"),
         (lambda p: p["compose"].fit(GRID, recipe=None, out="x"), "expected a Recipe"),

@@ -33,6 +33,7 @@ from triptych.music.chorales.codec import (
 from triptych.music.files.reading import read_piece
 from triptych.music.performances.melody import OCTAVE, melody_notes
 from triptych.music.piece.key import Key, key_of
+from triptych.music.piece.performance import NOTE
 from triptych.music.piece.piece import KeySignature, Note, Piece
 from triptych.music.piece.upbeat import in_bars
 
@@ -167,9 +168,10 @@ def given_melody(piece: Piece, transpose: Transpose = "auto", report: Report = s
     gets a word about everything that is changed.
     """
     moved = _in_bars(piece, report)
-    part, pitch = np.array([(note.voice, note.pitch) for note in moved.notes]).T
-    start, end = np.array([(moved.seconds_at(note.start), moved.seconds_at(note.end)) for note in moved.notes]).T
-    kept, words = melody_notes(moved.voices, part, start, end, pitch)
+    times = ((moved.seconds_at(note.start), moved.seconds_at(note.end)) for note in moved.notes)
+    rows = [(*both, note.pitch, note.velocity) for both, note in zip(times, moved.notes, strict=True)]
+    part = np.array([note.voice for note in moved.notes])
+    kept, words = melody_notes(moved.voices, part, np.array(rows, NOTE))
     for word in words:
         report(word)
     tune = [note for note, mine in zip(moved.notes, kept.tolist(), strict=True) if mine]

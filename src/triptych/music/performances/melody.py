@@ -55,7 +55,7 @@ def melody_of_parts(parts: Sequence[tuple[str, Performance]]) -> tuple[Performan
     """The melody of a piece: see `melody_notes`."""
     rows = np.concatenate([np.empty(0, NOTE), *(part.notes for _, part in parts)])
     place = np.repeat(np.arange(len(parts)), [len(part) for _, part in parts])
-    kept, words = melody_notes([title for title, _ in parts], place, rows["start"], rows["end"], rows["pitch"])
+    kept, words = melody_notes([title for title, _ in parts], place, rows)
     return together([Performance(rows[kept])]), words
 
 
@@ -68,45 +68,40 @@ def melody_of(performance: Performance) -> tuple[Performance, list[str]]:
 
 
 def melody_notes(
-    names: Sequence[str],
-    part: NDArray[np.integer[Any]],
-    start: NDArray[np.floating[Any]],
-    end: NDArray[np.floating[Any]],
-    pitch: NDArray[np.integer[Any]],
+    names: Sequence[str], part: NDArray[np.integer[Any]], notes: NDArray[np.void]
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Which notes are the melody, bool [notes], and a word where it is not all of them.
 
-    names: of the parts; part, start, end (seconds), pitch: of the notes. The part that is named as a melody is it, else
-    all parts that lie at most an octave below the leading one, the highest that is heard for long. Of these it is every
-    note where hardly any sound together, else the highest; but not those that come to the top because the melody rests,
-    and lie nearer to what else is covered by it than to the melody itself.
+    names: of the parts. part: that of each note. notes: as a `Performance` has them, in any order. The part that is
+    named as a melody is it, else all parts that lie at most an octave below the leading one, the highest that is heard
+    for long. Of these it is every note where hardly any sound together, else the highest; but not those that come to
+    the top because the melody rests, and lie nearer to what else is covered by it than to the melody itself.
     """
-    end = end.copy()
-    for one in set(part.tolist()):
-        end[part == one] = _released(start[part == one], end[part == one], pitch[part == one])
+    notes, parts = notes.copy(), set(part.tolist())
+    for one in parts:
+        notes["end"][part == one] = _released(notes[part == one])
     named = melody_part(names)
     mine = np.ones(len(part), bool) if named is None else part == named
     words = []
     if named is not None and not mine.all():
         words.append(f"the melody is the part {names[named]!r}")
-    chosen = _highest(mine, start, end, pitch)
-    if named is None and len(set(part.tolist())) > 1:
-        lengths = np.bincount(part[chosen], (end - start)[chosen], len(names))
-        middle = {one: float(np.median(pitch[part == one])) for one in set(part.tolist())}
+    chosen = _highest(mine, notes)
+    if named is None and len(parts) > 1:
+        lengths = np.bincount(part[chosen], (notes["end"] - notes["start"])[chosen], len(names))
+        middle = {one: float(np.median(notes["pitch"][part == one])) for one in parts}
         lowest = max(middle[one] for one in middle if lengths[one] >= lengths.max() * LEADING) - OCTAVE
         mine = np.array([middle[one] >= lowest for one in part.tolist()], bool)
-        chosen = _highest(mine, start, end, pitch)
+        chosen = _highest(mine, notes)
     if chosen.sum() < mine.sum() or (not words and not chosen.all()):
         words.append(f"the melody is the highest notes: {chosen.sum()} of {mine.sum() if words else len(chosen)}")
     return chosen, words
 
 
-def _released(
-    start: NDArray[np.floating[Any]], end: NDArray[np.floating[Any]], pitch: NDArray[np.integer[Any]]
-) -> NDArray[np.floating[Any]]:
+def _released(notes: NDArray[np.void]) -> NDArray[np.float64]:
     """The ends of the notes of a part. Where note-offs are missing, so that many notes that begin one after another end
     together, these notes and those that end where their key is struck again end with the next onset at the latest.
     """
+    start, end, pitch = notes["start"], notes["end"], notes["pitch"]
     onsets, ends = np.unique(start), np.unique(end)
     begun = np.unique(np.stack([np.searchsorted(ends, end), np.searchsorted(onsets, start)]), axis=1)[0]
     missing = np.bincount(begun)[np.searchsorted(ends, end)] >= MISSING
@@ -129,22 +124,16 @@ def melody_part(names: Sequence[str]) -> int | None:
     return None
 
 
-def _highest(
-    mine: NDArray[np.bool_],
-    start: NDArray[np.floating[Any]],
-    end: NDArray[np.floating[Any]],
-    pitch: NDArray[np.integer[Any]],
-) -> NDArray[np.bool_]:
+def _highest(mine: NDArray[np.bool_], notes: NDArray[np.void]) -> NDArray[np.bool_]:
     """Of some notes those of the melody: all where hardly any sound together, else the highest."""
     places = np.flatnonzero(mine)
-    places = places[np.lexsort((pitch[places], start[places]))]
-    before = np.maximum.accumulate(end[places])[:-1]
+    places = places[np.lexsort((notes["pitch"][places], notes["start"][places]))]
+    some = notes[places]
+    before = np.maximum.accumulate(some["end"])[:-1]
+    if (before - some["start"][1:] > LEGATO).sum() <= POLYPHONIC * len(some):
+        return mine
     found = np.zeros(len(mine), bool)
-    if (before - start[places][1:] > LEGATO).sum() <= POLYPHONIC * len(places):
-        found[places] = True
-        return found
-    kept = skyline(list(zip(start[places].tolist(), end[places].tolist(), pitch[places].tolist(), strict=True)))
-    found[places[_of_melody(kept, start[places], pitch[places])]] = True
+    found[places[_of_melody(skyline(some[["start", "end", "pitch"]].tolist()), some)]] = True
     return found
 
 
@@ -166,14 +155,12 @@ def skyline(rows: Sequence[tuple[float, float, int]]) -> NDArray[np.bool_]:
     return kept
 
 
-def _of_melody(
-    kept: NDArray[np.bool_], start: NDArray[np.floating[Any]], pitch: NDArray[np.integer[Any]]
-) -> NDArray[np.bool_]:
+def _of_melody(kept: NDArray[np.bool_], notes: NDArray[np.void]) -> NDArray[np.bool_]:
     """The highest notes without those of the accompaniment, by the nearer of two middles in the `NEAR` seconds around:
     that of what is covered, and that of the melody, which is found from the highest of the highest down.
     """
-    found = kept.copy()
-    block = (start // NEAR).astype(np.int64)
+    found, pitch = kept.copy(), notes["pitch"]
+    block = (notes["start"] // NEAR).astype(np.int64)
     for number in np.unique(block).tolist():
         near = np.abs(block - number) <= 1
         top, covered = pitch[near & kept], pitch[near & ~kept]

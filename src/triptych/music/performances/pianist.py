@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -53,6 +53,18 @@ AFTERWARDS = 4.0  # seconds that an accompaniment may take after its melody
 MILLISECONDS = 1_000 // STEPS  # of a step
 PREPARED = "prepared music (Shards)", "music.shards.prepare makes it of MIDI files"  # what is expected; the remedy
 _NOTHING: Ids = np.empty(0, np.int64)
+
+
+class Asked(TypedDict, total=False):
+    """What music is asked for: label, one of the codec's; seconds and tokens, after which it is over, whichever is
+    first, and without either where the model ends it; sampling, that of the model's card if None; seed, 0 if not given.
+    """
+
+    label: str | None
+    seconds: float | None
+    tokens: int | None
+    sampling: Sampling | None
+    seed: int
 
 
 class Pianist(Product):
@@ -185,54 +197,26 @@ class Pianist(Product):
             pieces=len(shards.evenly(split, limit)),
         )
 
-    def compose(
-        self,
-        *,
-        label: str | None = None,
-        seconds: float | None = None,
-        tokens: int | None = None,
-        sampling: Sampling | None = None,
-        seed: int = 0,
-    ) -> Piece:
-        """Music from nothing, in milliseconds. label: one of the codec's. It is over after so many seconds or tokens,
-        whichever is first; without either, where the model ends it.
-        """
-        events = self._events(_NOTHING, label, seconds, tokens, sampling, seed)
-        return self.codec.decode(events).to_piece()
+    def compose(self, **asked: Unpack[Asked]) -> Piece:
+        """Music from nothing, in milliseconds. asked: label, seconds, tokens, sampling, seed, see `Asked`."""
+        return self.codec.decode(self._events(_NOTHING, **asked)).to_piece()
 
-    def stream(
-        self,
-        *,
-        label: str | None = None,
-        seconds: float | None = None,
-        tokens: int | None = None,
-        sampling: Sampling | None = None,
-        seed: int = 0,
-    ) -> Iterator[Note]:
+    def stream(self, **asked: Unpack[Asked]) -> Iterator[Note]:
         """The notes of `compose` with the same settings, each as soon as its end is known (in milliseconds)."""
-        events = self._events(_NOTHING, label, seconds, tokens, sampling, seed)
+        events = self._events(_NOTHING, **asked)
         for start, end, pitch, velocity in self.codec.heard(events):
             yield Note(start * MILLISECONDS, end * MILLISECONDS, pitch, velocity)
 
-    def continue_(
-        self,
-        primer: Music,
-        *,
-        label: str | None = None,
-        seconds: float | None = None,
-        tokens: int | None = None,
-        only_new: bool = False,
-        sampling: Sampling | None = None,
-        seed: int = 0,
-    ) -> Piece:
+    def continue_(self, primer: Music, *, only_new: bool = False, **asked: Unpack[Asked]) -> Piece:
         """The primer and what the model adds, or with `only_new` what it adds alone; seconds and tokens count that.
+        asked: as of `compose`.
 
         The primer's notes come back as they were, on the grid of 10 ms; those that sound up to its very end are held,
         and the model ends them. Of a long primer it reads the last `LENGTH` tokens.
         """
         given = self.codec.encode(_performance(primer))
         given = given[: np.flatnonzero(shifts(given))[-1] + 1]  # without the offs of the last moment
-        events = self._events(given, label, seconds, tokens, sampling, seed)
+        events = self._events(given, **asked)
         whole = self.codec.decode(chain(given, events))
         return (whole.after(int(shifts(given).sum()) / STEPS) if only_new else whole).to_piece()
 
@@ -277,11 +261,11 @@ class Pianist(Product):
     def _events(
         self,
         given: Ids,
-        label: str | None,
-        seconds: float | None,
-        tokens: int | None,
-        sampling: Sampling | None,
-        seed: int,
+        label: str | None = None,
+        seconds: float | None = None,
+        tokens: int | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
         melody: Performance | None = None,
     ) -> Iterator[int]:
         """Ids that follow those that are given, up to END or the length that is asked for."""
