@@ -27,10 +27,9 @@ from triptych.shape.config import Config
 from triptych.splits import evenly
 from triptych.text.alignment import alignment
 from triptych.text.codec import TextCodec, text_lines
-from triptych.text.data import MAX_TOKENS, PairData, Pairs
+from triptych.text.data import MAX_TOKENS, PairData, Pairs, split, step
 from triptych.text.score import Scores, bleu_metric, scorer
 from triptych.text.sources import by_length
-from triptych.text.split import split, step
 from triptych.train.recipe import Recipe
 from triptych.train.run.inputs import digest_of
 from triptych.trained import Product, Trained, check_recipe

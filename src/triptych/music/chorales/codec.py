@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from triptych.errors import UserError, shown
 from triptych.music.piece.bars import BAR, in_sixteenths
 from triptych.music.piece.key import key_of
-from triptych.music.piece.piece import Note, Piece
+from triptych.music.piece.piece import Note, Piece, overlaps
 
 Grid = NDArray[np.int64]
 Value = TypeVar("Value", bound=np.generic)
@@ -243,7 +243,7 @@ def _columns(piece: Piece) -> dict[int, int]:
     names = [piece.voices[voice].strip().lower() for voice in notes]
     if len(set(names)) == len(names) and set(names) <= set(VOICES):
         return {voice: VOICES.index(name) for voice, name in zip(notes, names, strict=True)}
-    over = sum(_overlaps(line) for line in notes.values())
+    over = sum(overlaps(line) for line in notes.values())
     if len(notes) > 4 or over > POLYPHONIC * len(piece.notes):
         return {}
     means = {voice: sum(note.pitch for note in line) / len(line) for voice, line in notes.items()}
@@ -254,15 +254,6 @@ def _columns(piece: Piece) -> dict[int, int]:
         return low + sum(abs(means[voice] - sum(RANGES[one]) / 2) for voice, one in zip(ordered, chosen, strict=True))
 
     return dict(zip(ordered, min(itertools.combinations(range(4), len(ordered)), key=misfit), strict=True))
-
-
-def _overlaps(line: Sequence[Note]) -> int:
-    """How many notes of a voice begin while another of it sounds."""
-    last, found = 0, 0
-    for note in line:
-        found += note.start < last
-        last = max(last, note.end)
-    return found
 
 
 def _handed_out(piece: Piece) -> tuple[Grid, int]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Self
 
 from triptych.errors import UserError
+from triptych.music.files.parsing.musicxml import DAMAGED_ZIP
 from triptych.music.files.reading import MAX_BYTES
 
 SUFFIXES = (".mid", ".midi", ".kar", ".rmi", ".musicxml", ".mxl", ".xml")  # of MIDI and of MusicXML
 HELD_OUT = 10  # every so many-th file, by name, is one of the validation split
-# What reading a damaged or encrypted member of a zip raises, depending on how it is compressed.
-DAMAGED = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error, zlib.error, lzma.LZMAError)
 
 
 class MusicFiles:
@@ -25,9 +21,8 @@ class MusicFiles:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path, self._archive = Path(path), None
-        if not self._path.is_dir():
-            self._archive = _opened(self._path)
+        self._path = Path(path)
+        self._archive = None if self._path.is_dir() else _opened(self._path)
         if self._archive is None:
             found = [file.relative_to(self._path).as_posix() for file in self._path.rglob("*")]
         else:
@@ -63,5 +58,5 @@ def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         with archive.open(member) as packed:
             return packed.read(MAX_BYTES)
-    except DAMAGED as error:
+    except DAMAGED_ZIP as error:
         raise UserError(f"expected a whole file without a password, got {name!r}: {error}; pack it anew") from None

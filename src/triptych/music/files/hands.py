@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
-from triptych.music.piece.piece import Note
+from triptych.music.piece.piece import Note, overlaps
 
 BETWEEN = (57, 64)  # pitches; a part that goes below and above takes two staves
 RECENT = 0.7  # share of its old place in where a hand is
@@ -18,12 +18,7 @@ def needs_two(notes: Sequence[Note]) -> bool:
     """Whether a part is for two hands: with notes well below and above middle C, some of them together."""
     if not notes or min(note.pitch for note in notes) >= BETWEEN[0] or max(note.pitch for note in notes) <= BETWEEN[1]:
         return False
-    last = 0
-    for note in notes:
-        if note.start < last:
-            return True
-        last = max(last, note.end)
-    return False
+    return overlaps(notes) > 0
 
 
 def hands(notes: Sequence[Note]) -> tuple[list[Note], list[Note]]:
@@ -34,11 +29,8 @@ def hands(notes: Sequence[Note]) -> tuple[list[Note], list[Note]]:
     right: list[Note] = []
     left: list[Note] = []
     places = [67.0, 50.0]  # where the hands are: right, left
-    moments: dict[int, list[Note]] = {}
-    for note in notes:
-        moments.setdefault(note.start, []).append(note)
-    for chord in moments.values():
-        chord.sort(key=lambda note: note.pitch)
+    for _, together in groupby(notes, lambda note: note.start):
+        chord = sorted(together, key=lambda note: note.pitch)
         cut = min(range(len(chord) + 1), key=lambda cut: _strain(chord[:cut], chord[cut:], places))
         for hand, mine, number in ((right, chord[cut:], 0), (left, chord[:cut], 1)):
             hand.extend(mine)

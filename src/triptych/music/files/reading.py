@@ -231,11 +231,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any], list[NDArray[np.int64]]] | None:
+def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.int64]]] | None:
     """Send a file; the header and the tables of the answer, or None if there is no answer of that form."""
     assert process.stdin is not None
     assert process.stdout is not None
-    tables = []
+    tables = {}
     try:
         process.stdin.write(len(data).to_bytes(4, "big") + data)
         process.stdin.flush()
@@ -246,7 +246,7 @@ def _ask(process: subprocess.Popen[bytes], data: bytes) -> tuple[dict[str, Any],
             if not (line.endswith(b"\n") and type(count) is int and 0 <= count <= MAX_NOTES):
                 return None
             rows = process.stdout.read(4 * columns * count)
-            tables.append(np.frombuffer(rows, np.int32).reshape(count, columns).astype(np.int64))
+            tables[title] = np.frombuffer(rows, np.int32).reshape(count, columns).astype(np.int64)
     except (OSError, ValueError, RecursionError, AttributeError):
         return None
     return header, tables

@@ -70,15 +70,6 @@ class Bar:
     metre: Metre = COMMON
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """Bars of one length, from tick `start` and number `number` on, up to the next stretch."""
-
-    start: int
-    number: int
-    metre: Metre
-
-
 class Bars:
     """The bars of a piece of `length` ticks: by time and by number; after its end they go on in the last metre.
 
@@ -91,13 +82,12 @@ class Bars:
         first = next((metre for metre in reversed(metres) if metre.start <= pickup), COMMON)
         self.resolution = resolution
         self.pickup = pickup % first.ticks(resolution)
-        self._stretches = [_Stretch(self.pickup, 1, first)]
+        # Of each stretch of bars of one length, up to the next one, the first bar.
+        self._stretches = [Bar(self.pickup, self.pickup + first.ticks(resolution), 0, 1, first)]
         for change in changes:
             before = self._stretches[-1]
-            bars = -(-(change.start - before.start) // before.metre.ticks(resolution))
-            self._stretches.append(_Stretch(change.start, before.number + bars, change))
-        self._starts = [stretch.start for stretch in self._stretches]
-        self._numbers = [stretch.number for stretch in self._stretches]
+            number = before.number - (before.start - change.start) // (before.end - before.start)
+            self._stretches.append(Bar(change.start, change.start + change.ticks(resolution), 0, number, change))
         last = self.at(max(0, length - 1))
         whole = last.start + last.metre.ticks(resolution)
         self.first, self.last = int(not self.pickup), last.number
@@ -107,19 +97,19 @@ class Bars:
         """The bar in which a tick lies."""
         if tick < self.pickup:
             return self.number(0)
-        stretch = self._stretches[bisect_right(self._starts, tick) - 1]
-        return self.number(stretch.number + (tick - stretch.start) // stretch.metre.ticks(self.resolution))
+        stretch = self._stretches[bisect_right(self._stretches, tick, key=lambda bar: bar.start) - 1]
+        return self.number(stretch.number + (tick - stretch.start) // (stretch.end - stretch.start))
 
     def number(self, number: int) -> Bar:
         """The bar with that number, from `first` on."""
         if number < 1:
             metre = self._stretches[0].metre
             return Bar(0, self.pickup, metre.ticks(self.resolution) - self.pickup, 0, metre)
-        place = bisect_right(self._numbers, number) - 1
-        stretch = self._stretches[place]
-        length = stretch.metre.ticks(self.resolution)
+        after = bisect_right(self._stretches, number, key=lambda bar: bar.number)
+        stretch = self._stretches[after - 1]
+        length = stretch.end - stretch.start
         start = stretch.start + (number - stretch.number) * length
-        limit = self._starts[place + 1] if place + 1 < len(self._starts) else start + length
+        limit = self._stretches[after].start if after < len(self._stretches) else start + length
         return Bar(start, min(start + length, limit), 0, number, stretch.metre)
 
     def __len__(self) -> int:

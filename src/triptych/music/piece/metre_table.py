@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -58,9 +59,5 @@ def metres_of(grid: NDArray[np.int64]) -> tuple[tuple[Metre, ...], int] | None:
     found = _table().get(digest(grid))
     if found is None:
         return None
-    metres = []
-    for change in found[0].split():
-        start, _, metre = change.rpartition(":")
-        parsed = Metre.parse(metre)
-        metres.append(Metre(int(start or 0), parsed.beats, parsed.unit))
-    return tuple(metres), found[1]
+    changes = (change.rpartition(":") for change in found[0].split())
+    return tuple(replace(Metre.parse(metre), start=int(start or 0)) for start, _, metre in changes), found[1]

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import TypeVar
 
 from triptych.errors import UserError, number
@@ -105,18 +106,12 @@ class Piece:
 
     def key_at(self, tick: int) -> KeySignature:
         """The key signature at a tick; where there is none, neither sharps nor flats."""
-        found = KeySignature(0, 0)
-        for key in self.keys:
-            if key.start <= tick:
-                found = key
-        return found
+        return next((key for key in reversed(self.keys) if key.start <= tick), KeySignature(0, 0))
 
     def after(self, tick: int) -> Piece:
         """The metres, keys and tempos from a tick on, without notes; the pickup is the rest of its bar."""
         bar = self.bars.at(tick)
-        metres: tuple[Metre, ...] = ()
-        if self.metres:
-            metres = (replace(bar.metre, start=0), *_later(self.metres, tick))
+        metres = (replace(bar.metre, start=0), *_later(self.metres, tick)) if self.metres else ()
         keys = (replace(self.key_at(tick), start=0), *_later(self.keys, tick)) if self.keys else ()
         tempo = next((one.quarters for one in reversed(self.tempos) if one.start <= tick), self.tempo)
         return replace(
@@ -174,6 +169,12 @@ class Piece:
             starts.append(change.start)
             tempos.append(change.quarters)
         return starts, begins, tempos
+
+
+def overlaps(line: Sequence[Note]) -> int:
+    """How many notes of a line, in the order in which they begin, begin while another of it sounds."""
+    ends = accumulate((note.end for note in line), max)
+    return sum(note.start < end for end, note in zip(ends, line[1:], strict=False))
 
 
 Change = TypeVar("Change", Note, Metre, KeySignature, Tempo)

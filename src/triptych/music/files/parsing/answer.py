@@ -5,7 +5,7 @@ The parsers let no number out of its range; what is left of a file's own words a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,7 +64,7 @@ class Answer:
         return (begins[valid] + since) / (1e6 * self.resolution)
 
 
-def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: str) -> Answer:
+def checked(header: dict[str, Any], tables: Mapping[str, NDArray[np.int64]], name: str) -> Answer:
     """The answer of a file that could be read. Raises UserError for any other."""
     if isinstance(reason := header.get("error"), str):
         raise damaged(name, printable(reason, 200))
@@ -75,7 +75,6 @@ def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: s
             f"expected at most {MAX_NOTES:,} notes in {MAX_VOICES} voices, and as many changes of pedal and tempo, "
             f"got {name!r} with more; cut it"
         )
-    notes, pedals, tempos, metres, keys = tables
     voices = header["voices"]
     return Answer(
         name=name,
@@ -86,10 +85,9 @@ def checked(header: dict[str, Any], tables: Sequence[NDArray[np.int64]], name: s
         programs=tuple(voice[1] for voice in voices),
         channels=tuple(voice[2] for voice in voices),
         words=tuple(_words(header["notices"])),
-        notes=notes,
         **{
-            title: table[table[:, 0].argsort(kind="stable")]
-            for title, table in {"pedals": pedals, "tempos": tempos, "metres": metres, "keys": keys}.items()
+            title: table if title == "notes" else table[table[:, 0].argsort(kind="stable")]
+            for title, table in tables.items()
         },
     )
 

@@ -16,6 +16,7 @@ import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import accumulate
+from lzma import LZMAError
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -39,7 +40,9 @@ SCORES = ("score-partwise", "score-timewise")
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 UNITS = {"breve": 8.0, "whole": 4.0, "half": 2.0, "quarter": 1.0, "eighth": 0.5, "16th": 0.25, "32nd": 0.125}
 DRUMS = "10"  # the channel of percussion, counted from 1
-DAMAGED_ZIP = (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, zlib.error)
+DAMAGED_ZIP = (
+    zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, zlib.error, LZMAError,
+)  # fmt: skip
 
 
 def parse(data: bytes) -> Found:
