@@ -21,6 +21,7 @@ from triptych.model.batch import Batches, Examples
 from triptych.splits import evenly
 from triptych.text.codec import TextCodec, text_lines
 from triptych.text.files import Unusable, decoded, raw_lines
+from triptych.text.segmentation import Ragged
 
 Indices = NDArray[np.int64]
 
@@ -300,7 +301,7 @@ class PairData:
             groups = [groups[place] for place in np.argsort(generator.random(len(groups)))]
         return Batches(Examples(target, source, multiple=self._multiple).batch, groups)
 
-    def _encoded(self, pairs: Pairs, what: str) -> tuple[list[int], Pairs, tuple[_Ragged, _Ragged]]:
+    def _encoded(self, pairs: Pairs, what: str) -> tuple[list[int], Pairs, tuple[Ragged, Ragged]]:
         """Encode both sides once and leave out what is too long or turns out empty."""
         source, target = self.codec.encode_lines(pairs.source), self.codec.encode_lines(pairs.target)
         report = deepcopy(pairs.report)
@@ -319,18 +320,18 @@ class PairData:
                 "raise the limit or mend the data"
             )
         used = replace(pairs.only(kept), report=report)
-        sides = _Ragged.of([source[index] for index in kept]), _Ragged.of([target[index] for index in kept])
+        sides = Ragged.of([source[index] for index in kept]), Ragged.of([target[index] for index in kept])
         return kept, used, sides
 
-    def _sampled(self, side: int, number: int) -> _Ragged:
+    def _sampled(self, side: int, number: int) -> Ragged:
         """Draw segmentations of side 0 or 1; one that is too long falls back to the best one."""
-        drawn = _Ragged(*self._segmentations[side].draw([self.seed, number, side]))
+        drawn = Ragged(*self._segmentations[side].draw([self.seed, number, side]))
         if drawn.lengths.max() <= self._longest:
             return drawn
         best = self._best[side]
-        return _Ragged.of([(drawn if drawn.lengths[row] <= self._longest else best)[row] for row in range(len(self))])
+        return Ragged.of([(drawn if drawn.lengths[row] <= self._longest else best)[row] for row in range(len(self))])
 
-    def _order(self, source: _Ragged, target: _Ragged, generator: np.random.Generator | None) -> Indices:
+    def _order(self, source: Ragged, target: Ragged, generator: np.random.Generator | None) -> Indices:
         """Order pairs by the bucket of the target length, then by the source length.
 
         With a generator the source lengths carry some noise, so that the neighbours change every epoch.
@@ -342,7 +343,7 @@ class PairData:
             length += generator.random(len(length)) * NOISE
         return np.lexsort((np.where(bucket % 2 == 0, length, -length), bucket))
 
-    def _cut(self, order: Indices, source: _Ragged, target: _Ragged) -> list[Indices]:
+    def _cut(self, order: Indices, source: Ragged, target: Ragged) -> list[Indices]:
         """Cut an order into batches as large as the budget allows."""
         # A source position costs half a target position: it meets no output layer and no cached step.
         widths = np.maximum(_up(target.lengths, self._multiple), _up(source.lengths, self._multiple) / 2)[order]
@@ -353,27 +354,6 @@ class PairData:
                 cuts.append(place)
                 widest = width
         return np.split(order, cuts[1:])
-
-
-class _Ragged:
-    """Many lists of ids in one array: as Python integers they would take ten times the memory."""
-
-    def __init__(self, ids: NDArray[np.int32], lengths: Indices) -> None:
-        self.lengths = lengths
-        self._ids = ids
-        self._ends: Indices = np.cumsum(lengths)
-
-    @classmethod
-    def of(cls, lists: Sequence[Sequence[int] | Indices]) -> _Ragged:
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        return cls(np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths)
-
-    def lists(self) -> list[list[int]]:
-        return [self[row].tolist() for row in range(len(self.lengths))]
-
-    def __getitem__(self, row: int) -> Indices:
-        end = self._ends[row]
-        return self._ids[end - self.lengths[row] : end].astype(np.int64)
 
 
 def _up(length: Indices, multiple: int) -> Indices:

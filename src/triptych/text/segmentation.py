@@ -19,6 +19,28 @@ from triptych.errors import UserError
 BEST = 16  # segmentations of a word to draw among: the `l` of the paper, a word at a time
 
 
+class Ragged:
+    """Many lists of ids in one array: as Python integers they would take ten times the memory."""
+
+    def __init__(self, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> None:
+        self.ids, self.lengths = ids, lengths
+        self.ends: NDArray[np.int64] = np.cumsum(lengths)
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int] | NDArray[np.int64]]) -> Ragged:
+        """Join lists of ids."""
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        return cls(np.fromiter(chain.from_iterable(lists), np.int32, int(lengths.sum())), lengths)
+
+    def lists(self) -> list[list[int]]:
+        """The lists again."""
+        return [self[row].tolist() for row in range(len(self.lengths))]
+
+    def __getitem__(self, row: int) -> NDArray[np.int64]:
+        end = self.ends[row]
+        return self.ids[end - self.lengths[row] : end].astype(np.int64)
+
+
 class Segmentations:
     """All the segmentations of some lines, to draw from again and again.
 
@@ -35,10 +57,7 @@ class Segmentations:
         counts = np.fromiter(map(len, alternatives), np.int64, len(alternatives))
         self._first = np.cumsum(counts) - counts
         self._last = self._first + counts - 1
-        pieces = list(chain.from_iterable(alternatives))
-        self._lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        self._ends = np.cumsum(self._lengths)
-        self._ids = np.fromiter(chain.from_iterable(pieces), np.int32, int(self._lengths.sum()))
+        self._pieces = Ragged.of(list(chain.from_iterable(alternatives)))
         self._cumulated = self._distribution(processor, alpha, counts)
 
     def draw(self, seed: Sequence[int]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -52,10 +71,10 @@ class Segmentations:
         # Alternative a of word w covers one stretch of [w, w + 1].
         chosen = np.searchsorted(self._cumulated, self._occurrences + uniform, side="right")
         chosen = np.clip(chosen, self._first[self._occurrences], self._last[self._occurrences])
-        lengths = self._lengths[chosen]
+        lengths = self._pieces.lengths[chosen]
         ends = np.cumsum(lengths)
-        places = np.arange(ends[-1]) + np.repeat(self._ends[chosen] - ends, lengths)
-        return self._ids[places], np.add.reduceat(lengths, self._starts)
+        places = np.arange(ends[-1]) + np.repeat(self._pieces.ends[chosen] - ends, lengths)
+        return self._pieces.ids[places], np.add.reduceat(lengths, self._starts)
 
     def _distribution(
         self, processor: sentencepiece.SentencePieceProcessor, alpha: float, counts: NDArray[np.int64]
@@ -64,7 +83,7 @@ class Segmentations:
         if not len(counts):
             return np.empty(0)
         scores = np.array([processor.get_score(piece) for piece in range(processor.get_piece_size())], np.float64)
-        logits = alpha * np.add.reduceat(scores[self._ids], self._ends - self._lengths)
+        logits = alpha * np.add.reduceat(scores[self._pieces.ids], self._pieces.ends - self._pieces.lengths)
         weights = np.exp(logits - np.repeat(np.maximum.reduceat(logits, self._first), counts))
         share = weights / np.repeat(np.add.reduceat(weights, self._first), counts)
         running = np.cumsum(share)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +53,14 @@ def musicxml(piece: Piece) -> str:
     bars = bars_of(piece)
     parts = parts_of(piece, bars)
     score = ET.Element("score-partwise", version="4.0")
-    _add(_add(_add(score, "identification"), "encoding"), "software", "Triptych")
+    _add(_add(score, "identification"), "encoding", {"software": "Triptych"})
     names = _add(score, "part-list")
     if len(parts) > 1:
-        _group(names, "start")
+        _add(names, "part-group", {"group-symbol": "bracket", "group-barline": "yes"}, type="start", number="1")
     for number, part in enumerate(parts, 1):
-        _add(_add(names, "score-part", id=f"P{number}"), "part-name", part.name)
+        _add(names, "score-part", {"part-name": part.name}, id=f"P{number}")
     if len(parts) > 1:
-        _group(names, "stop")
+        _add(names, "part-group", type="stop", number="1")
     for number, part in enumerate(parts, 1):
         element = _add(score, "part", id=f"P{number}")
         _write_part(element, part, bars, piece)
@@ -114,12 +114,11 @@ def _write_part(part: ET.Element, content: Part, bars: Sequence[Bar], piece: Pie
         fifths = piece.key_at(bar.start).fifths
         for number, staff in enumerate(content.staves, 1):
             if number > 1:
-                _add(_add(measure, "backup"), "duration", bar.end - bar.start)
+                _add(measure, "backup", {"duration": bar.end - bar.start})
             layers = [layer[index] for layer in staff.layers]
             writer = _Writer(measure, content.names, number if len(content.staves) > 1 else None)
             writer.write(layers, bar, fifths)
-    barline = _add(part[-1], "barline", location="right")
-    _add(barline, "bar-style", "light-heavy")
+    _add(part[-1], "barline", {"bar-style": "light-heavy"}, location="right")
 
 
 def _write_attributes(measure: ET.Element, content: Part, before: Bar | None, bar: Bar, piece: Piece) -> None:
@@ -138,19 +137,15 @@ def _write_attributes(measure: ET.Element, content: Part, before: Bar | None, ba
         if key.minor is not None:
             _add(element, "mode", "minor" if key.minor else "major")
     if new_metre:
-        time = _add(attributes, "time")
-        _add(time, "beats", metre.beats)
-        _add(time, "beat-type", metre.unit)
+        _add(attributes, "time", {"beats": metre.beats, "beat-type": metre.unit})
     if before is None:
         if len(content.staves) > 1:
             _add(attributes, "staves", len(content.staves))
         for number, staff in enumerate(content.staves, 1):
             sign, line, octaves = staff.clef
-            element = _add(attributes, "clef")
+            element = _add(attributes, "clef", {"sign": sign, "line": line})
             if len(content.staves) > 1:
                 element.set("number", str(number))
-            _add(element, "sign", sign)
-            _add(element, "line", line)
             if octaves:
                 _add(element, "clef-octave-change", octaves)
 
@@ -171,16 +166,14 @@ class _Writer:
             if number > 1 and not any(symbol.pitches for symbol in symbols):
                 continue
             if number > 1:
-                _add(_add(self.measure, "backup"), "duration", bar.end - bar.start)
+                _add(self.measure, "backup", {"duration": bar.end - bar.start})
             voice = number + MAX_LAYERS * ((self.staff or 1) - 1)
             for symbol, beams in zip(symbols, beams_of(symbols, bar), strict=True):
                 if symbol.pitches or number == 1:
                     accidentals = [shown.get((number, symbol.start, pitch)) for pitch in symbol.pitches]
                     self._write_notes(symbol, voice, beams, accidentals, bar)
                 else:
-                    forward = _add(self.measure, "forward")
-                    _add(forward, "duration", symbol.length)
-                    _add(forward, "voice", voice)
+                    forward = _add(self.measure, "forward", {"duration": symbol.length, "voice": voice})
                     if self.staff:
                         _add(forward, "staff", self.staff)
 
@@ -215,10 +208,8 @@ class _Writer:
                 _add(note, "rest", **({"measure": "yes"} if whole else {}))
             else:
                 step, alter, octave = self._spell(symbol, pitch)
-                name = _add(note, "pitch")
-                _add(name, "step", step)
-                _add(name, "alter", alter)  # a 0 too: to music21 a tied note with and one without are different pitches
-                _add(name, "octave", octave)
+                # An alter of 0 too: music21 holds a tied note with and one without for different pitches.
+                _add(note, "pitch", {"step": step, "alter": alter, "octave": octave})
             _add(note, "duration", symbol.length)
             for kind in ties:
                 _add(note, "tie", type=kind)
@@ -288,15 +279,14 @@ def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def _group(names: ET.Element, kind: str) -> None:
-    group = _add(names, "part-group", type=kind, number="1")
-    if kind == "start":
-        _add(group, "group-symbol", "bracket")
-        _add(group, "group-barline", "yes")
-
-
-def _add(parent: ET.Element, tag: str, text: str | int | None = None, **attributes: str) -> ET.Element:
+def _add(
+    parent: ET.Element, tag: str, content: str | int | Mapping[str, str | int] | None = None, **attributes: str
+) -> ET.Element:
+    """Add an element; its content is a text, or elements by their tags with a text each."""
     element = ET.SubElement(parent, tag, attributes)
-    if text is not None:
-        element.text = str(text)
+    if isinstance(content, Mapping):
+        for name, text in content.items():
+            _add(element, name, text)
+    elif content is not None:
+        element.text = str(content)
     return element
