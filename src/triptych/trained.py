@@ -185,13 +185,6 @@ class Trained:
         """The same with another Transformer (see `triptych.model.convert`), and with other files or another card."""
         return Trained(model, self.files if files is None else files, self.card if card is None else card)
 
-    def with_dropout(self, probability: float | None, word_dropout: float | None = None) -> Trained:
-        """The same with another dropout, or another `input.word_dropout`, for further training."""
-        module = self.module()
-        from triptych.model.convert import with_dropout
-
-        return self.changed(with_dropout(module, probability, word_dropout))
-
     def save(self, folder: str | Path, dtype: str, card: Mapping[str, Any]) -> None:
         """Write the model folder; entries of `card` are added to the card. float16 halves the file."""
         module = self.module()
@@ -270,9 +263,7 @@ class Product:
         """How the model draws where nothing else is asked for: by `sampling` of its card, else plainly. UserError for
         what is no sampling.
         """
-        from triptych.generation.sampling import Sampling
-
-        return parsed(Sampling, self.card.get("sampling", {}), "the sampling of the card")
+        return self.trained.usual
 
     def module(self) -> Transformer:
         """The Transformer in torch, made at first use."""
@@ -284,7 +275,10 @@ class Product:
 
     def with_dropout(self, probability: float | None = None, word_dropout: float | None = None) -> Self:
         """The same with another dropout, or another `input.word_dropout`, for further training."""
-        return type(self)(self.trained.with_dropout(probability, word_dropout))
+        module = self.module()
+        from triptych.model.convert import with_dropout
+
+        return type(self)(self.trained.changed(with_dropout(module, probability, word_dropout)))
 
     def with_pattern(self, pattern: Pattern | Mapping[str, Any]) -> Self:
         """The same with another pattern: a local one keeps to the distances that crops have taught."""

@@ -41,7 +41,6 @@ Music = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**64 - 1, metavar="N", help="One seed, one result.")]
 Beam = Annotated[int, typer.Option(min=1, metavar="N", help="Hypotheses kept at every step.")]
-Picture = Annotated[Path, typer.Option(dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
 
 
 Json = Annotated[

@@ -61,7 +61,7 @@ def write_model(
     """
     path = Path(folder)
     replaced = own_files(path)
-    if os.path.lexists(path) and not replaced and not _is_empty(path):
+    if os.path.lexists(path) and not replaced and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(
             f"expected a new folder or that of an unchanged model, got {path}, which holds other things; name another"
         )
@@ -215,10 +215,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return plain(value) if isinstance(value, str) else value
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _holds(folder: Path, file: str) -> bool:

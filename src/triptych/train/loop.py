@@ -230,17 +230,9 @@ class _Run:
         progress, recipe, start = self.progress, self.recipe, time.perf_counter()
         progress.update += 1
         self._is_saved = False
-        scale, dtype = lr_scale(recipe, progress.update, progress.updates), getattr(torch, progress.dtype)
-        nll, norm = update(
-            self.model,
-            group,
-            self.optimizers,
-            recipe,
-            self.processes,
-            number=progress.update,
-            dtype=dtype,
-            scale=scale,
-        )
+        scale = lr_scale(recipe, progress.update, progress.updates)
+        how = {"number": progress.update, "dtype": getattr(torch, progress.dtype), "scale": scale}
+        nll, norm = update(self.model, group, self.optimizers, recipe, self.processes, **how)
         if not math.isfinite(nll) or not math.isfinite(norm):
             self._diverged()
         if self.average is not None:

@@ -27,19 +27,11 @@ def optimizers(model: Transformer, recipe: Recipe, dtype: torch.dtype = torch.fl
                 matrices.append(parameter)
             else:
                 vectors.append(parameter)
+    decay, rest = recipe.weight_decay, {"params": vectors, "weight_decay": 0.0}
     if recipe.optimizer == "muon":
-        muon = Muon(
-            matrices,
-            learning_rate=recipe.matrix_learning_rate,
-            weight_decay=recipe.weight_decay,
-            dtype=dtype,
-        )
-        return [muon, _adam(recipe, [{"params": vectors, "weight_decay": 0.0}])]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return [_adam(recipe, groups)]
+        muon = Muon(matrices, learning_rate=recipe.matrix_learning_rate, weight_decay=decay, dtype=dtype)
+        return [muon, _adam(recipe, [rest])]
+    return [_adam(recipe, [{"params": matrices, "weight_decay": decay}, rest])]
 
 
 def _adam(recipe: Recipe, groups: Iterable[dict[str, object]]) -> torch.optim.Optimizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,18 +32,19 @@ class Vocabulary(Checked):
     vocabulary: Annotated[int, "a number of pieces"] | None = None
 
 
-def train(run: Run, files: Mapping[str, Path | None]) -> Outcome:
-    """Train a new translator, or go on from one. files: by the names of their options."""
+def train(
+    run: Run, source: Path, target: Path | None, held_out_source: Path | None, held_out_target: Path | None
+) -> Outcome:
+    """Train a new translator, or go on from one."""
     from triptych.text.data import read_pairs
     from triptych.text.translator import Translator
 
     use = run.use(TextUse)
     made(Vocabulary, run.tables["model"])
-    for name, path in files.items():
+    names = ("--source", "--target", "--held-out-source", "--held-out-target")
+    for name, path in zip(names, (source, target, held_out_source, held_out_target), strict=True):
         if path is not None:
             run.out.reads(name, path)
-    source, target, held_out_source, held_out_target = files.values()
-    assert source is not None
     pairs = read_pairs(source, target)
     held_out = None if held_out_source is None else read_pairs(held_out_source, held_out_target)
     if run.start_from is not None:

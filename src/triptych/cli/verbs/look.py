@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="look", help="Look inside a model, or at what a layer costs.")
 
+
+@dataclass(frozen=True)
+class Drawing:
+    """The option of the picture that is drawn; its name is checked before any work."""
+
+    out: Annotated[Path, typer.Option(dir_okay=False, metavar="FILE.png", help="Picture: .png, .svg, .pdf.")]
+
+    def __post_init__(self) -> None:
+        check_picture(self.out)
+        check_out(self.out)
+
+    def finish(self, drawn: Figure, numbers: Mapping[str, object], machine: options.Machine) -> None:
+        """Save the picture, and answer with its name and the numbers that it shows."""
+        save(drawn, self.out)
+        answer({"out": str(self.out), **numbers}, [str(self.out)], as_json=machine.json)
+
+
 Layer = Annotated[int | None, typer.Option(min=1, metavar="N", help="One layer, counted from 1.")]
 Head = Annotated[int | None, typer.Option(min=1, metavar="N", help="One head, counted from 1.")]
 
@@ -31,7 +49,7 @@ Head = Annotated[int | None, typer.Option(min=1, metavar="N", help="One head, co
 def text(
     *,
     sentence: Annotated[str, typer.Argument(metavar="SENTENCE", help="What to translate, in quotation marks.")],
-    out: options.Picture,
+    drawing: Drawing,
     model: options.Model = "captions-en-de",
     kind: Annotated[
         Literal["encoder", "decoder", "cross"] | None,
@@ -56,8 +74,6 @@ def text(
 
     if mean and head is not None:
         raise UserError(f"expected --head or --mean, got both (head {head}); leave one out")
-    check_picture(out)
-    check_out(out)
     _refuse_file(sentence)
     translator = load(Translator, model, machine)
     translation = target if target is not None else translator.translate([sentence], beam=beam)[0][0].text
@@ -66,7 +82,7 @@ def text(
     if mean:
         chosen = [each.mean() for each in chosen]
     numbers = {"source": sentence, "translation": translation, "maps": [each.to_dict() for each in chosen]}
-    _finish(draw(*chosen), out, {"model": model, **numbers}, machine)
+    drawing.finish(draw(*chosen), {"model": model, **numbers}, machine)
 
 
 @app.command()
@@ -74,7 +90,7 @@ def text(
 def picture(
     *,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A picture: PNG, JPEG or WebP.")],
-    out: options.Picture,
+    drawing: Drawing,
     similarity: Annotated[
         bool, typer.Option("--similarity", help="Draw which places look alike instead; no model is asked.")
     ] = False,
@@ -88,8 +104,6 @@ def picture(
     machine: options.Machine,
 ) -> None:
     """Draw what one pixel of a picture looked at when it was made; --json adds the numbers."""
-    check_picture(out)
-    check_out(out)
     chosen = _pixel(pixel)
     if similarity:
         from triptych.image.files.pictures import read_picture
@@ -106,7 +120,7 @@ def picture(
         row, column = pixel_within(chosen, (height, width))
         alike = matrix[row * width + column].reshape(height, width).round(4).tolist()
         numbers = {"pixel": [row, column], "repetition": repetition(matrix, width), "similarity": alike}
-        _finish(draw_places(whole, matrix, (row, column)), out, {"picture": str(path), **numbers}, machine)
+        drawing.finish(draw_places(whole, matrix, (row, column)), {"picture": str(path), **numbers}, machine)
         return
     from triptych.image.painter import Painter
     from triptych.look.pixels import draw, pixel_of
@@ -114,7 +128,7 @@ def picture(
     painter = load(Painter, model, machine)
     shown, _ = read_for(path, painter)
     found = pixel_of(painter, shown, chosen, label=label, layer=layer, head=head)
-    _finish(draw(found), out, {"model": model, "picture": str(path), **found.to_dict()}, machine)
+    drawing.finish(draw(found), {"model": model, "picture": str(path), **found.to_dict()}, machine)
 
 
 @app.command()
@@ -122,7 +136,7 @@ def picture(
 def piece(
     *,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A piece: MIDI or MusicXML.")],
-    out: options.Picture,
+    drawing: Drawing,
     similarity: Annotated[
         bool, typer.Option("--similarity", help="Draw which beats sound alike instead; no model is asked.")
     ] = False,
@@ -145,13 +159,11 @@ def piece(
     from triptych.look import arcs, notes
     from triptych.music.files.reading import read_performance, read_piece
 
-    check_picture(out)
-    check_out(out)
     of_chorales, of_piano = {"--step": step, "--voice": voice}, {"--note": note, "--label": label}
     chosen: dict[str, Any] = {"layer": layer, "head": head, "warn": say}
     if similarity:
         _refuse("--similarity", {"--layer": layer, "--head": head, **of_chorales, **of_piano})
-        _similar_beats(path, out, machine)
+        _similar_beats(path, drawing, machine)
         return
     if plays_performances(model):
         from triptych.music.performances.pianist import Pianist
@@ -169,14 +181,14 @@ def piece(
         read, words = read_piece(path)
         say_about(path, words)
         found = notes.arcs_of(composer, read, step=step, voice=voice or "soprano", **chosen)
-    _finish(arcs.draw(found), out, {"model": model, "piece": str(path), **found.to_dict()}, machine)
+    drawing.finish(arcs.draw(found), {"model": model, "piece": str(path), **found.to_dict()}, machine)
 
 
 @app.command()
 @options.grouped
 def complexity(
     *,
-    out: options.Picture,
+    drawing: Drawing,
     width: Annotated[int, typer.Option(metavar="D", help="Width of a layer, a power of two from 16.")] = 256,
     longest: Annotated[
         int, typer.Option(metavar="N", help="Longest length, a power of two; full attention to its half.")
@@ -192,8 +204,6 @@ def complexity(
     from triptych.look.complexity_picture import draw
     from triptych.model.device import use_device
 
-    check_picture(out)
-    check_out(out)
     if machine.device not in ("auto", "cpu") or machine.dtype not in ("auto", "float32"):
         raise UserError(
             f"expected --device cpu and --dtype float32, got {machine.device} and {machine.dtype}; leave them out"
@@ -203,16 +213,10 @@ def complexity(
     with progress() as bar:
         task = bar.add_task("", total=plan.steps + 1)
         found = measure(plan, report=lambda step: bar.update(task, advance=1, description=step))
-    _finish(draw(found), out, found.to_dict(), machine)
+    drawing.finish(draw(found), found.to_dict(), machine)
 
 
-def _finish(drawn: Figure, out: Path, numbers: Mapping[str, object], machine: options.Machine) -> None:
-    """Save the picture, and answer with its name and the numbers that it shows."""
-    save(drawn, out)
-    answer({"out": str(out), **numbers}, [str(out)], as_json=machine.json)
-
-
-def _similar_beats(path: Path, out: Path, machine: options.Machine) -> None:
+def _similar_beats(path: Path, drawing: Drawing, machine: options.Machine) -> None:
     from triptych.look.similarity import WINDOW, beats_of, draw, repetition, similarity
     from triptych.music.files.reading import read_piece
     from triptych.music.piece.upbeat import barred
@@ -223,7 +227,7 @@ def _similar_beats(path: Path, out: Path, machine: options.Machine) -> None:
     matrix = similarity(read)
     repeated = repetition(matrix) if len(matrix) >= 2 * WINDOW else None
     numbers = {"piece": str(path), "repetition": repeated, "similarity": matrix.round(4).tolist()}
-    _finish(draw(matrix, bars=list(beats_of(read).values())), out, numbers, machine)
+    drawing.finish(draw(matrix, bars=list(beats_of(read).values())), numbers, machine)
 
 
 def _refuse(what: str, options: Mapping[str, object]) -> None:

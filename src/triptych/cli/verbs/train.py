@@ -41,14 +41,8 @@ def text(
         raise UserError("expected --held-out-source with --held-out-target, got the target alone; give both")
     from triptych.cli.training.text import TextUse, train
 
-    files = {
-        "--source": source,
-        "--target": target,
-        "--held-out-source": held_out_source,
-        "--held-out-target": held_out_target,
-    }
     with setup.begun(setup.tables(machine), out, machine, [TextUse]) as run:
-        outcome = train(run, files)
+        outcome = train(run, source, target, held_out_source, held_out_target)
     _finish(outcome, machine)
 
 
