@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,28 +94,24 @@ def fit(
             return run.train(report)
 
 
+@dataclass
 class _Run:
     """The moving parts of one call of `fit`."""
 
-    report: Report
+    model: Transformer
+    data: Data
+    held_out: Sequence[Batch]
+    recipe: Recipe
+    folder: RunFolder
+    package: Package
+    measure: Measure | None
 
-    def __init__(
-        self,
-        model: Transformer,
-        data: Data,
-        held_out: Sequence[Batch],
-        recipe: Recipe,
-        folder: RunFolder,
-        package: Package,
-        measure: Measure | None,
-    ) -> None:
-        self.model, self.data, self.held_out = model, data, held_out
-        self.recipe, self.folder, self.package, self.measure = recipe, folder, package, measure
-        self.device = model.device
+    def __post_init__(self) -> None:
+        self.device = self.model.device
         self.processes = Processes.join()
-        self.processes.broadcast_parameters(model)
+        self.processes.broadcast_parameters(self.model)
         self.optimizers: list[torch.optim.Optimizer] = []
-        self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
+        self.average = MovingAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.progress = Progress()
         self.note = ""
         self.log: Mapping[str, Any] = {}

@@ -58,8 +58,8 @@ class Search:
             if draw.given and (value := getattr(self, name)) is not None:
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"expected no {option} when sampling, got {value}; leave it out, or {others}")
-        if self.nbest > self.beams:
-            raise UserError(f"expected --nbest of at most --beam={self.beams}, got {self.nbest}; raise --beam")
+        if self.nbest > (beam := self.beam or BEAM):
+            raise UserError(f"expected --nbest of at most --beam={beam}, got {self.nbest}; raise --beam")
 
     def translations(
         self, translator: Translator, lines: Sequence[str], draw: options.Draw, first: int, *, align: bool
@@ -68,7 +68,9 @@ class Search:
         how: dict[str, Any] = {"align": align, "no_repeat_ngram": self.no_repeat_ngram}
         if draw.given:
             return [[one] for one in translator.sample(lines, draw.sampling(), draw.seed, first=first, **how)]
-        return translator.translate(lines, beam=self.beams, nbest=self.nbest, length_penalty=self.penalty(), **how)
+        return translator.translate(
+            lines, beam=self.beam or BEAM, nbest=self.nbest, length_penalty=self.penalty(), **how
+        )
 
     def penalty(self) -> LengthPenalty:
         """The length penalty that the options describe."""
@@ -76,11 +78,6 @@ class Search:
 
         alpha = 0.6 if self.length_penalty is None else self.length_penalty
         return LengthPenalty(convention=self.length_convention or "gnmt", alpha=alpha)
-
-    @property
-    def beams(self) -> int:
-        """How many hypotheses are kept."""
-        return self.beam or BEAM
 
 
 @options.grouped

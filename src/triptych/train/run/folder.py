@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,7 @@ class RunFolder:
         lock = Lock(self.path)
         try:
             lock.take()
-        except BaseException:
-            self._remove_made()
-            raise
-        self._lock = lock
-        try:
+            self._lock = lock
             self._check(resume)  # once more: until now another process may have written here
             if resume:
                 remove(own_parts(self.path))
@@ -103,18 +99,11 @@ class RunFolder:
     def release(self) -> None:
         """Let others write here. A folder in which nothing was saved is removed if it was made for this run."""
         if self._lock is not None:
-            empty = [entry.name for entry in self.path.iterdir()] == [LOCK]
-            self._lock.release(remove=empty)
-            if empty:
-                self._remove_made()
+            self._lock.release(remove=[entry.name for entry in self.path.iterdir()] == [LOCK])
         self._lock = None
-
-    def _remove_made(self) -> None:
-        for path in self._made:
-            try:
+        with suppress(OSError):  # something is in it
+            for path in self._made:
                 path.rmdir()
-            except OSError:
-                return
 
     # -- what the run reads --------------------------------------------------------------------------------------------
 

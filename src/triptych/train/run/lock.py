@@ -12,19 +12,17 @@ from triptych.errors import UserError
 from triptych.shape.files import read_sealed, sealed
 
 LOCK = "run.lock"
-FREE, TAKEN, UNKNOWN = "free", "taken", "unknown"
 AT = 1 << 30  # the locked byte on Windows, beyond the content, which stays readable
 
 
 class Lock:
     """The lock of a run folder, and who holds it: an exclusive lock on the file `run.lock`.
 
-    Where the file system has no locks (some network disks), `held` is False and other processes can write too.
+    Where the file system has no locks (some network disks), other processes can write too.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
-        self.held = False
         self._descriptor: int | None = None
 
     def take(self) -> None:
@@ -34,8 +32,7 @@ class Lock:
         while True:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             descriptor = os.open(self.path, flags, 0o666)
-            found = _try_lock(descriptor)
-            if found == TAKEN:
+            if not _try_lock(descriptor):
                 os.close(descriptor)
                 raise UserError(
                     f"expected a folder in which nobody else trains, got {self.path.parent}, in which "
@@ -47,7 +44,7 @@ class Lock:
         if not is_lock(self.path):
             os.close(descriptor)
             raise UserError(f"expected {self.path} as a run wrote it, got other content; move it away")
-        self._descriptor, self.held = descriptor, found == FREE
+        self._descriptor = descriptor
         os.ftruncate(descriptor, 0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.write(descriptor, sealed({"process": os.getpid(), "host": socket.gethostname(), "since": since}))
@@ -59,7 +56,7 @@ class Lock:
             if remove and os.name == "posix":  # elsewhere an open file stays
                 self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
-        self._descriptor, self.held = None, False
+        self._descriptor = None
 
     def _holder(self) -> str:
         try:
@@ -84,8 +81,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _try_lock(descriptor: int) -> str:
-    """Lock the whole file, now or not at all."""
+def _try_lock(descriptor: int) -> bool:
+    """Lock the whole file, now or not at all. False where another process has it; True too where there are no locks."""
     try:
         if os.name == "posix":
             import fcntl
@@ -98,5 +95,5 @@ def _try_lock(descriptor: int) -> str:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
             os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError as error:
-        return TAKEN if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK) else UNKNOWN
-    return FREE
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+    return True
