@@ -200,8 +200,14 @@ def test_some_held_out_pieces(shards: Shards) -> None:
 def test_settings_that_cannot_be(shards: Shards) -> None:
     with pytest.raises(UserError, match="from 2 tokens, got 1"):
         data(shards, length=1)
-    for wrong in ((-0.1, 3, 0.1), (1.0, 3, 0.1), (0.1, -1, 0.1), (0.1, 3, 1.1)):
-        with pytest.raises(UserError, match="expected a stretch from 0 to below 1"):
+    stretch = "expected data.stretch of 0 to below 1"
+    for wrong, message in (
+        ((-0.1, 3, 0.1), stretch),
+        ((1.0, 3, 0.1), stretch),
+        ((0.1, -1, 0.1), "expected data.semitones of at least 0"),
+        ((0.1, 3, 1.1), "expected data.unlabelled of 0 to 1"),
+    ):
+        with pytest.raises(UserError, match=message):
             PerformanceAugmentation(*wrong)
 
 

@@ -192,8 +192,7 @@ class Composer(Product):
         )
         facts: dict[str, Any] = {"task": self.task, "pieces": len(data), "crop": length}
         facts |= {"transposed": augmentation.transpose, "labelled": augmentation.label}
-        shares = {name: getattr(augmentation, name) for name in ("rests", "shift", "thin")}
-        facts |= {name: share for name, share in shares.items() if share}
+        facts |= {name: share for name in ("rests", "shift", "thin") if (share := getattr(augmentation, name))}
         examples = {"the training pieces": digest_of(grids), "the held-out pieces": digest_of(held_out)}
         settings = {} if distillation is None else {"share": distillation.share, "composed": len(distillation.composed)}
         package = self.trained.package(card, facts, examples, settings)

@@ -207,16 +207,15 @@ class _Writer:
         self.entries: list[Entry] = []
         self._shards: list[str] = []
         self._waiting: list[NDArray[np.void]] = []
-        self._count = 0
 
     def add(
         self, name: str, label: str | None, split: str, performance: Performance, melody: Performance, tokens: int
     ) -> None:
-        place = len(self._shards), self._count, len(performance)
+        first = sum(map(len, self._waiting))
+        place = len(self._shards), first, len(performance)
         self.entries.append(Entry(name, label, split, *place, tokens, performance.seconds, len(melody)))
         self._waiting += [performance.notes, melody.notes]
-        self._count += len(performance) + len(melody)
-        if self._count >= SHARD:
+        if first + len(performance) + len(melody) >= SHARD:
             self._flush()
 
     def close(self, words: Sequence[str]) -> None:
@@ -231,7 +230,7 @@ class _Writer:
         np.save(buffer, np.concatenate(self._waiting), allow_pickle=False)
         self._shards.append(f"notes-{len(self._shards):04}.npy")
         write_file(self.out / self._shards[-1], buffer.getvalue(), MARK)
-        self._waiting, self._count = [], 0
+        self._waiting = []
 
 
 def _described(names: Sequence[str], index: str | Path | None) -> Mapping[str, tuple[str | None, str]]:

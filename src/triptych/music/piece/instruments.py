@@ -40,9 +40,8 @@ def read_program(text: str) -> int:
     if asked.isdecimal() and int(asked) < len(names()):
         return int(asked)
     plain = [name.replace("-", " ") for name in names()]
-    for program, name in enumerate(plain):
-        if asked == name:
-            return program
+    if asked in plain:
+        return plain.index(asked)
     a_number = re.fullmatch(r"[+-]?[\d.]+", text.strip())
     for program, name in enumerate(plain):
         if asked and not a_number and (name.startswith(asked) or set(asked.split()) <= set(name.split())):
