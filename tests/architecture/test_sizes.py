@@ -22,7 +22,7 @@ ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
 CODE_LINES = 18_000  # to be 17,431; without `decode` and `studio`, which came later
 DECODE_LINES = 1_855
-STUDIO_LINES = 1_459  # of its Python, all that `wc -l` counts; to be 1,200
+STUDIO_LINES = 1_410  # of its Python, all that `wc -l` counts; to be 1,200
 PAGE_LINES = 3_618  # of its modules and style sheets, counted so too; to be 3,500
 
 

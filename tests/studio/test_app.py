@@ -129,8 +129,8 @@ def test_malformed_requests_have_an_answer(studio: Any) -> None:
 
 
 def busy(studio: Any) -> int:
-    """Threads that work for a request."""
-    return work.CONCURRENT - studio.serving.shop._free._value
+    """Requests that work or wait."""
+    return int(studio.serving.shop.jobs)
 
 
 def waited(condition: Any, seconds: float = 5.0) -> float:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -34,6 +35,10 @@ from triptych.studio.work import CONCURRENT, WAITING, Job, RefusedError, Stopped
 PAGE = Path(__file__).parent / "page"
 EXAMPLES, COMPLEXITY = PAGE.parent / "examples.json", PAGE.parent / "complexity.json"  # bodies; a measurement
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+ELSEWHERE = {
+    404: f"expected /, /translate or one of /api/{', /api/'.join(ENDPOINTS)}, got another address; see /api",
+    405: "expected POST where something is to be made, GET elsewhere, got another method; see /api",
+}
 BODY_SECONDS = 30.0  # in which a body must have come
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -55,13 +60,18 @@ class Studio:
         self.models, self.shop = Models(given, threads), Workshop()
         self.app = Starlette(
             routes=[
+                Route("/", partial(_file, PAGE / "index.html")),
+                Route("/api", partial(_file, PAGE / "api.html")),
+                # Each by the name that it has in the folder: nothing of a request becomes a path.
+                *(Route(f"/{path.name}", partial(_file, path)) for path in PAGE.iterdir() if path.suffix in MEDIA),
+                Route("/api/complexity", partial(_file, COMPLEXITY)),
                 Route("/api/models", lambda _: JSONResponse(self.listed())),
-                Route("/api/complexity", lambda _: _file(COMPLEXITY, "application/json")),
-                Route("/api", lambda _: _file(PAGE / "api.html", "text/html")),
                 Route("/api/openapi.json", lambda _: JSONResponse(description())),
-                Route("/api/{name:path}", self._post, methods=["POST"]),
-                Route("/{place:path}", self._libretranslate, methods=["POST"]),
-                Route("/{place:path}", self._page),
+                Route("/languages", lambda _: JSONResponse(found("words.languages")[0](self.models))),
+                *(Route(place, lambda _: JSONResponse({"status": "ok"})) for place in ("/health", "/api/health")),
+                *(Route(f"/api/{name}", partial(self._post, name), methods=["POST"]) for name in ENDPOINTS),
+                *(Route(f"/api/{name}", partial(self._upload, name), methods=["POST"]) for name in UPLOADS),
+                Route("/translate", self._libretranslate, methods=["POST"]),
             ],
             exception_handlers=dict.fromkeys((Exception, HTTPException, UserError, Stopped, ClientDisconnect), _failed),
         )
@@ -82,49 +92,29 @@ class Studio:
         """The work of a request to an endpoint. UserError for one that cannot be."""
         return partial(one_of(found(ENDPOINTS[name]), body), self.models)
 
-    async def _post(self, request: Request) -> Response:
-        name, query = request.path_params["name"], request.query_params
-        if name in UPLOADS:
-            data = await _body(request, asked.MAX_BYTES)
-            parameter, reader, _ = UPLOADS[name]
-            (read,), given = found(reader), query.get(parameter, "")
-            return JSONResponse(await self.shop.answer(lambda _: read(self.models, data, given), _leaving(request)))
-        if name not in ENDPOINTS:
-            raise HTTPException(404, f"expected one of /api/{', /api/'.join(ENDPOINTS)}, got another; see /api")
+    async def _post(self, name: str, request: Request) -> Response:
         body = await _json(request)
-        work = self.read(name, body)
+        work, gone = self.read(name, body), partial(_leaving, request)
         if not body.get("stream"):
-            return JSONResponse(await self.shop.answer(work, _leaving(request)))
-        events = self.shop.stream(work, _leaving(request))
+            return JSONResponse(await self.shop.answer(work, gone))
+        events = self.shop.stream(work, gone)
         first = await anext(events)  # what fails before has a status of its own
         return StreamingResponse(_sent(first, events), media_type="text/event-stream")
 
-    async def _page(self, request: Request) -> Response:
-        place = request.path_params["place"]
-        if place in ("health", "api/health"):
-            return JSONResponse({"status": "ok"})
-        if place == "languages":
-            (languages,) = found("words.languages")
-            return JSONResponse(languages(self.models))
-        if place in ("translate", *(f"api/{name}" for name in (*ENDPOINTS, "picture", "music"))):
-            raise HTTPException(405, "expected POST, got GET; see /api")
-        # The file of that name in the listing of the folder: nothing of a request becomes a path.
-        known = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
-        name = place or "index.html"
-        if name not in known:
-            raise HTTPException(404, "expected a page of the studio or /api, got another address; see /")
-        return _file(known[name], MEDIA[known[name].suffix])
+    async def _upload(self, name: str, request: Request) -> Response:
+        data = await _body(request, asked.MAX_BYTES)
+        parameter, reader, _ = UPLOADS[name]
+        read = partial(found(reader)[0], self.models, data, request.query_params.get(parameter, ""))
+        return JSONResponse(await self.shop.answer(lambda _: read(), partial(_leaving, request)))
 
     async def _libretranslate(self, request: Request) -> Response:
-        if request.path_params["place"] != "translate":
-            raise HTTPException(404, "expected /translate or /api, got another address; see /api")
         forms = ("application/x-www-form-urlencoded", "multipart/form-data")
         body = await (_form if _media(request) in forms else _json)(request)
         single = isinstance(body, dict) and isinstance(body.get("q"), str)
         if single:
             body = {**body, "q": [body["q"]]}
         work = partial(one_of(found(LIBRETRANSLATE), body), self.models)
-        answer = await self.shop.answer(work, _leaving(request))
+        answer = await self.shop.answer(work, partial(_leaving, request))
         return JSONResponse({name: value[0] if single else value for name, value in answer.items()})
 
 
@@ -152,17 +142,16 @@ async def _body(request: Request, most: int) -> bytes:
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > most:
         raise too_large
-    parts, size = [], 0
+    data = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > most:
+                data += part
+                if len(data) > most:
                     raise too_large
     except TimeoutError:
         raise RefusedError(f"expected the body in {BODY_SECONDS:.0f} seconds, got a part; send it anew", 408) from None
-    return b"".join(parts)
+    return bytes(data)
 
 
 def _media(request: Request) -> str:
@@ -175,12 +164,9 @@ async def _json(request: Request) -> Any:
     return read_json(await _body(request, asked.MAX_JSON))
 
 
-def _leaving(request: Request) -> Callable[[], Awaitable[None]]:
-    async def leaving() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    return leaving
+async def _leaving(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _sent(first: tuple[str, Any], events: AsyncIterator[tuple[str, Any]]) -> AsyncIterator[bytes]:
@@ -205,23 +191,22 @@ def _fault(error: Exception) -> tuple[int, str]:
     if isinstance(error, Stopped | ClientDisconnect):
         return 499, "the client has gone"
     if isinstance(error, HTTPException):
-        return error.status_code, str(error.detail)
-    if isinstance(error, RefusedError | JsonError | TooLargeError):
-        return getattr(error, "status", 400 if isinstance(error, JsonError) else 413), str(error)
+        return error.status_code, ELSEWHERE.get(error.status_code, str(error.detail))
     if isinstance(error, UserError):
-        return 422, str(error)
+        status = {JsonError: 400, TooLargeError: 413}.get(type(error), 422)
+        return getattr(error, "status", status), str(error)
     traceback.print_exception(error, file=sys.stderr)
     return 500, "an error of the studio's own; its terminal has more"
 
 
 async def _failed(_: Request, error: Exception) -> Response:
     status, message = _fault(error)
-    headers = {"Retry-After": "1"} if status == 503 else {}
+    headers = {"Retry-After": "1"} if status == 503 else getattr(error, "headers", None)
     return JSONResponse({"error": message}, status, headers)
 
 
-def _file(path: Path, media: str) -> Response:
-    return Response(path.read_bytes(), media_type=media)
+def _file(path: Path, _: Request) -> Response:
+    return Response(path.read_bytes(), media_type=MEDIA.get(path.suffix, "application/json"))
 
 
 class Guard:
@@ -233,19 +218,19 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve, or refuse with 403; every answer has the headers of the policy."""
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = Headers(scope=scope)
 
         async def answered(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._ours(host) and origin in (None, f"http://{host}"):
-            await self._app(scope, receive, answered)
-            return
-        error = "expected a request by the address of the studio and from its page, got another Host or Origin"
-        await JSONResponse({"error": f"{error}; see --host"}, 403)(scope, receive, answered)
+        app = self._app
+        if not self._ours(host) or origin not in (None, f"http://{host}"):
+            error = "expected a request by the address of the studio and from its page, got another Host or Origin"
+            app = JSONResponse({"error": f"{error}; see --host"}, 403)
+        await app(scope, receive, answered)
 
     def _ours(self, host: str) -> bool:
         """Whether a Host header is an address of ours: a name that we know, or a number, behind which is no name."""
@@ -256,18 +241,19 @@ class Guard:
             return False
         if port != self._port or parts.path or parts.username is not None:
             return False
-        return name in self._names or _is_loopback(name) or (self._open and _is_address(name))
+        return name in self._names or _is_loopback(name) or (self._open and _address(name) is not None)
 
 
-def _is_address(name: str) -> bool:
+def _address(name: str) -> IPv4Address | IPv6Address | None:
     try:
-        return bool(ipaddress.ip_address(name))
+        return ip_address(name)
     except ValueError:
-        return False
+        return None
 
 
 def _is_loopback(name: str) -> bool:
-    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+    address = _address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
 
 
 def serve(studio: Studio, listening: socket.socket, host: str) -> None:

@@ -21,14 +21,14 @@ GOT = {
 }
 UPLOADS = {  # of a file's bytes: the parameter in the address, what answers, and what that is
     "picture": ("model", "pixels.read_picture", "A picture file in the size that a model reads."),
-    "music": ("kind", "scores.read_music", "The notes of a MIDI or MusicXML file: kind chorale or performance."),
+    "music": ("kind", "notes.read_music", "The notes of a MIDI or MusicXML file: kind chorale or performance."),
 }
 
 # The kinds of requests of each endpoint: classes in the modules of the studio, imported at the first request.
 ENDPOINTS = {
     "translate": "words.Translate",
     "alternatives": "words.Alternatives",
-    "attention": "words.TextAttention pixels.PictureAttention scores.ChoraleAttention scores.PlayedAttention",
+    "attention": "words.TextAttention pixels.PictureAttention notes.ChoraleAttention notes.PlayedAttention",
     "paint": "pixels.Paint",
     "complete": "pixels.Complete",
     "upscale": "pixels.Upscale",
@@ -37,10 +37,10 @@ ENDPOINTS = {
     "continue": "notes.Continue",
     "harmonize": "notes.Harmonize",
     "infill": "notes.Infill",
-    "similarity": "scores.Similarity",
-    "voice_leading": "scores.VoiceLeading",
-    "positions": "scores.Positions",
-    "export": "scores.Export",
+    "similarity": "notes.Similarity",
+    "voice_leading": "notes.VoiceLeading",
+    "positions": "words.Positions",
+    "export": "notes.Export",
 }
 LIBRETRANSLATE = "words.LibreTranslate"
 

@@ -98,8 +98,8 @@ class Entry:
             from triptych.image.codec import PictureCodec
 
             order = PictureCodec(**{**codec, "labels": ()})
-            picture = {name: codec[name] for name in ("height", "width", "channels", "cell", "block", "factor")}
-            picture |= {"positions": order.positions, "tokens": order.tokens}
+            sizes = ("height", "width", "channels", "cell", "block", "factor", "positions", "tokens")
+            picture = {name: getattr(order, name) for name in sizes}
         if self.file == "chorale.json" and self.config.classes and self.card.get("labelled") is not False:
             from triptych.music.piece.key import Key
 

@@ -16,11 +16,11 @@ from triptych.image.files.resizing import with_channels
 from triptych.image.shapes import drawn, shape_of
 from triptych.look.pixels import all_layers, blocks_of
 from triptych.shape.plain import packed
-from triptych.studio.models import Models
-from triptych.studio.requests import MAX_COUNT, MAX_MAPPED, Drawn, Label, Model, Request, map_of
+from triptych.studio.models import Entry, Models
+from triptych.studio.requests import MASK, MAX_COUNT, MAX_MAPPED, PICTURE, Drawn, Label, Model, Request, map_of
 from triptych.studio.work import Job, RefusedError
 
-GIVEN, MASK, LABEL = "picture.png", "mask.png", "sneaker"  # files that the commands name; the class of the example
+LABEL = "sneaker"  # the class of the example
 MAX_MAP_BYTES = 512_000_000  # of the attention of a picture
 PADDING = 2**32 - 1  # the place of a subpixel that is none
 
@@ -33,10 +33,7 @@ class Paint(Drawn):
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
         entry = models.find(self.model, "paint")
-        asked, painter = self.settled(entry), entry.load()
-        painter.check("paint", asked.label)
-        about = asked.envelope(entry, ["paint", *asked.options(entry), "--out", "painted"])
-        return _made(job, painter, about, asked, painter.paint)
+        return _made(self, entry, job, ["paint"], "painted", entry.load().paint)
 
 
 class Complete(Drawn):
@@ -49,14 +46,11 @@ class Complete(Drawn):
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
         entry = models.find(self.model, "complete")
-        asked, painter = self.settled(entry), entry.load()
-        painter.check("complete", asked.label)
-        picture = asked.picture.pixels(painter.codec.shape)
-        hidden = plain_mask(asked.hidden, picture.shape[:2])
-        command = ["complete", GIVEN, "--mask", MASK, *asked.options(entry), "--out", "completed"]
-        about = asked.envelope(entry, command, GIVEN, MASK)
-        made = _made(job, painter, about, asked, partial(painter.complete, picture, hidden))
-        return {**made, "hidden": asked.hidden}
+        painter = entry.load()
+        picture = self.picture.pixels(painter.codec.shape)
+        complete = partial(painter.complete, picture, plain_mask(self.hidden, picture.shape[:2]))
+        made = _made(self, entry, job, ["complete", PICTURE, "--mask", MASK], "completed", complete)
+        return {**made, "hidden": self.hidden}
 
 
 class Upscale(Drawn):
@@ -69,22 +63,23 @@ class Upscale(Drawn):
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
         entry = models.find(self.model, "upscale")
         painter = entry.load()
-        asked = self.settled(entry)
-        painter.check("upscale", asked.label)
-        small = asked.picture.pixels(painter.codec.small.shape)
-        about = asked.envelope(entry, ["upscale", GIVEN, *asked.options(entry), "--out", "large.png"], GIVEN)
-        return _made(job, painter, about, asked, partial(painter.upscale, small))
+        upscale = partial(painter.upscale, self.picture.pixels(painter.codec.small.shape))
+        return _made(self, entry, job, ["upscale", PICTURE], "large.png", upscale)
 
 
-def _made(job: Job, painter: Any, about: dict[str, Any], asked: Any, make: Callable[..., Any]) -> dict[str, Any]:
+def _made(
+    request: Paint | Complete | Upscale, entry: Entry, job: Job, command: list[str], out: str, make: Callable[..., Any]
+) -> dict[str, Any]:
     """Make the pictures, while `pixels` shows the tokens in the order in which they are made."""
+    asked, painter, sent = request.settled(entry), entry.load(), 0
+    painter.check(entry.task, asked.label)
     codec = painter.codec
     height, width, channels = codec.shape
     row, column = np.divmod(codec.order, codec.columns * codec.cell[1])
-    order = np.where(codec.inside, row * width * channels + column, PADDING)
-    size = {"count": asked.count, "height": height, "width": width, "channels": channels, "order": packed(order, "<u4")}
-    job.send("start", {**about, **size})
-    sent = 0
+    order = packed(np.where(codec.inside, row * width * channels + column, PADDING), "<u4")
+    about = asked.envelope(entry, command, out)
+    about |= {"count": asked.count, "height": height, "width": width, "channels": channels, "order": order}
+    job.send("start", about)
 
     def progress(cache: Any) -> None:
         nonlocal sent
@@ -96,7 +91,7 @@ def _made(job: Job, painter: Any, about: dict[str, Any], asked: Any, make: Calla
 
     with job.watched(progress):
         made = make(count=asked.count, label=asked.label, **asked.drawing())
-    return {**about, **size, "label": asked.label, "pictures": [vars(PlainPicture.of(one)) for one in made]}
+    return {**about, "label": asked.label, "pictures": [vars(PlainPicture.of(one)) for one in made]}
 
 
 class PictureAttention(Request):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Self, dataclass_transform
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from triptych.studio.work import Job
 MAX_TEXT, MAX_BEAM, MAX_COUNT, MAX_SECONDS, MAX_LINES = 2_000, 16, 16, 120.0, 64
 MAX_BYTES, MAX_JSON = 10_000_000, 4_000_000  # of an uploaded file, and of another body
 MAX_MAPPED = 256  # positions of which all rows of attention are given at once
+PIECE, PICTURE, MASK = GIVEN = "piece.mid", "picture.png", "mask.png"  # files that commands read
 
 Model = Annotated[str, Size(1, 200)]
 Text = Annotated[str, Size(0, MAX_TEXT, True)]
@@ -64,7 +64,7 @@ class Drawn(Request):
 
     def settled(self, entry: Entry, **usual: Any) -> Self:
         """The same with its model, a seed where it has none, and the usual values where it leaves them out."""
-        usual = {"seed": secrets.randbits(32), **asdict(entry.load().trained.usual), **usual}
+        usual = {"seed": secrets.randbits(32), **asdict(entry.load().usual), **usual}
         missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
         return replace(self, model=entry.name, **missing)
 
@@ -72,29 +72,29 @@ class Drawn(Request):
         """The options of the command for label, count, seed and sampling, as far as they are not the model's own; but
         `always` those.
         """
-        usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().trained.usual)}
+        usual = {"label": None, "count": None, "seed": None, **asdict(entry.load().usual)}
         given = {name: getattr(self, name, None) for name in usual}
         own = [name for name, value in given.items() if value is not None and (name in always or value != usual[name])]
         return [word for name in own for word in (f"--{name.replace('_', '-')}", str(given[name]))]
 
-    def envelope(self, entry: Entry, command: list[str] | None, *files: str) -> dict[str, Any]:
+    def envelope(self, entry: Entry, command: list[str] | None, out: str | None = None) -> dict[str, Any]:
         """The head of an answer. command: the words after `triptych`; None where no verb does the same, and a request
-        does. files: that the command reads.
+        does. out: what the verb writes, if it has this option, and those for drawing.
         """
         endpoint = type(self).__name__.lower()
         settings = {key: value for key, value in asdict(self).items() if key != "stream"}
         if command is None:
-            body, files = json.dumps(settings, ensure_ascii=False), ()
-            url = f"http://127.0.0.1:8765/api/{endpoint}"
+            body, url = json.dumps(settings, ensure_ascii=False), f"http://127.0.0.1:8765/api/{endpoint}"
             words = ["curl", url, "-H", "Content-Type: application/json", "-d", body]
         else:
-            words = ["triptych", *command] if "--" in command else ["triptych", *command, f"--model={entry.given}"]
+            drawn = [] if out is None else [*self.options(entry), "--out", out, f"--model={entry.given}"]
+            words = ["triptych", *command, *drawn]
         return {
             "model": entry.name,
             "seed": self.seed,
             "settings": settings,
             "command": shlex.join(words),
-            "files": list(files),
+            "files": [word for word in command or () if word in GIVEN],
             "address": f"#{endpoint}/{quote(canonical(settings), safe='')}",
         }
 
@@ -107,12 +107,13 @@ def map_of(probabilities: NDArray[Any]) -> dict[str, Any]:
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys, without blanks, nulls and `stream`; whole numbers without a point, as browsers write."""
-    return json.dumps(_bare(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    def bare(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {key: item for key, item in pairs if item is not None and key != "stream"}
+
+    plain = json.loads(json.dumps(value), object_pairs_hook=bare, parse_float=_whole)
+    return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _bare(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _bare(item) for key, item in value.items() if item is not None and key != "stream"}
-    if isinstance(value, list | tuple):
-        return [_bare(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _whole(text: str) -> float:
+    return int(value) if (value := float(text)).is_integer() else value

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from triptych.decode.steps.positions import sinusoids
 from triptych.fields import Size
 from triptych.look.attention import attention_maps
+from triptych.shape.plain import packed
 from triptych.studio.models import Models
 from triptych.studio.requests import MAX_BEAM, MAX_LINES, MAX_TEXT, Drawn, Ids, Model, Request, Text, map_of
 from triptych.studio.work import Job, RefusedError
@@ -81,15 +83,11 @@ class Alternatives(Request):
         _check_ids(codec, self.ids)
         places = self.ids if codec.END in self.ids else [*self.ids, None]
         for chosen, weighed in zip(places, translator.weighed(self.text, self.ids), strict=False):
-            order, probabilities = (-weighed).argsort(kind="stable").tolist(), np.exp(weighed).round(6).tolist()
-            pieces = [
-                {"id": id_, "piece": codec.pieces([id_])[0], "probability": probabilities[id_]}
-                for id_ in ([] if chosen is None else [chosen]) + order[: self.count]
-            ]
-            own = {"id": None, "piece": None, "probability": None, "rank": None}
+            order, shares = (-weighed).argsort(kind="stable").tolist(), np.exp(weighed).round(6).tolist()
+            own: dict[str, Any] = {"id": None, "piece": None, "probability": None, "rank": None}
             if chosen is not None:
-                own = {**pieces.pop(0), "rank": order.index(chosen)}
-            best = [{**one, "text": codec.decode([one["id"]])} for one in pieces]
+                own = {**_piece(codec, chosen, shares), "rank": order.index(chosen)}
+            best = [{**_piece(codec, one, shares), "text": codec.decode([one])} for one in order[: self.count]]
             found.append({**own, "alternatives": best})
         return {"model": entry.name, "positions": found}
 
@@ -114,6 +112,20 @@ class TextAttention(Request):
         layers, heads = maps["decoder"].weights.shape[:2]
         sides = {"source": _side(codec, source), "target": _side(codec, target)}
         return {"model": entry.name, "kind": "text", "layers": layers, "heads": heads, **sides, **found}
+
+
+class Positions(Request):
+    """The sinusoids of positions, a byte each."""
+
+    length: Annotated[int, Size(1, 512, True)] = 64
+    width: Annotated[int, Size(2, 1_024, True)] = 128
+
+    def __call__(self, models: Models, job: Job) -> dict[str, Any]:
+        if self.width % 2:
+            raise RefusedError(f"expected an even width, got {self.width}: sines and cosines are pairs")
+        values = np.rint(sinusoids(np.arange(self.length), self.width) * 127.5 + 127.5)
+        size = {"length": self.length, "width": self.width}
+        return {**size, "scale": 1 / 127.5, "zero": 127.5, "data": packed(values)}
 
 
 class LibreTranslate(Request):
@@ -162,6 +174,10 @@ def _pairs(models: Models) -> dict[tuple[str, str], Any]:
         if entry.task == "translate" and isinstance(named, dict) and {"source", "target"} <= set(named):
             found.setdefault((str(named["source"]), str(named["target"])), entry)
     return found
+
+
+def _piece(codec: Any, id_: int, shares: Sequence[float]) -> dict[str, Any]:
+    return {"id": id_, "piece": codec.pieces([id_])[0], "probability": shares[id_]}
 
 
 def _side(codec: Any, ids: Sequence[int]) -> dict[str, Any]:

@@ -81,54 +81,46 @@ class Workshop:
     """The threads that work, and the queue before them. Refused where too many wait; Stopped for clients that left."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(CONCURRENT, "studio")
-        self._free, self._waiting = asyncio.Semaphore(CONCURRENT), 0
+        self._threads, self.jobs = ThreadPoolExecutor(CONCURRENT, "studio"), 0  # jobs: how many work or wait
 
-    async def answer(self, work: Work, gone: Gone) -> Any:
-        """The result of a request's work."""
-        return await (await self._begun(work, Job(), gone))
+    async def answer(self, work: Work, gone: Gone, job: Job | None = None) -> Any:
+        """The result of a request's work, in a thread that it keeps until it ends. A client that leaves gives up its
+        place in the queue, or stops the work.
+        """
+        if max(0, self.jobs - CONCURRENT) >= WAITING:
+            raise RefusedError("expected a free place in the queue, got none; try again in a second", 503)
+        job = job or Job()
+        running, leaving = self._threads.submit(_run, work, job), asyncio.ensure_future(gone())
+
+        def left(_: object) -> None:
+            job.stop.set()
+            running.cancel()  # which only work that still waits can be
+
+        leaving.add_done_callback(left)
+        self.jobs += 1
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            raise Stopped from None
+        finally:
+            self.jobs -= 1
+            leaving.cancel()
 
     async def stream(self, work: Work, gone: Gone) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        """The events of a request's work, the last one `done`. Closing the iterator stops the work too."""
+        """The events of a request's work, the last one `done`. Closing the iterator stops the work too, which has its
+        thread until it ends, however long its client takes to read.
+        """
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Any]()
         job = Job(lambda *event: loop.call_soon_threadsafe(events.put_nowait, event))
-        running = await self._begun(lambda job: job.send("done", work(job)), job, gone)
-        running.add_done_callback(lambda _: events.put_nowait(None))
+        running = asyncio.ensure_future(self.answer(lambda job: job.send("done", work(job)), gone, job))
+        running.add_done_callback(lambda done: events.put_nowait(done.exception()))
         try:
-            while (event := await events.get()) is not None:
+            while isinstance(event := await events.get(), tuple):
                 yield event
-            running.result()
+            if event is not None:
+                raise event
         finally:
             job.stop.set()
-
-    async def _begun(self, work: Work, job: Job, gone: Gone) -> asyncio.Future[Any]:
-        """The work in a free thread, which it keeps until it ends, however long its client takes to read. A client that
-        leaves gives up its place in the queue, or stops the work.
-        """
-        if self._waiting >= WAITING:
-            raise RefusedError("expected a free place in the queue, got none; try again in a second", 503)
-        leaving = asyncio.ensure_future(gone())
-        if self._free.locked():
-            free = asyncio.ensure_future(self._free.acquire())
-            self._waiting += 1
-            await asyncio.wait({leaving, free}, return_when=asyncio.FIRST_COMPLETED)
-            self._waiting -= 1
-            if not free.done():
-                free.cancel()
-                raise Stopped
-        else:
-            await self._free.acquire()
-        leaving.add_done_callback(lambda _: job.stop.set())
-
-        def ended(running: asyncio.Future[Any]) -> None:
-            self._free.release()
-            leaving.cancel()
-            if not running.cancelled():
-                running.exception()  # which nobody may be there to ask for
-
-        running = asyncio.get_running_loop().run_in_executor(self._threads, _run, work, job)
-        running.add_done_callback(ended)
-        return running
 
 
 def _run(work: Work, job: Job) -> Any:
