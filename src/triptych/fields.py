@@ -10,7 +10,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from triptych.errors import UserError, closest, shown
+from triptych.errors import UserError, remedy, shown
 
 Made = TypeVar("Made")
 MAX_DIGITS = 20  # of a whole number
@@ -99,9 +99,7 @@ def parsed(kind: type[Made], value: object, name: str = "the body") -> Made:
     known, hints = {field.name: field for field in fields(cast(Any, kind))}, _hints(cast(type, kind))
     for key in value:
         if key not in known:
-            near = closest(str(key)[:40], known)
-            remedy = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
-            raise UserError(f"unknown field {shown(str(key))} in {name}; {remedy}")
+            raise UserError(f"unknown field {shown(str(key))} in {name}; {remedy(str(key)[:40], known)}")
     given = {key: item for key, item in value.items() if item is not None or not _has_default(known[key])}
     for key, field in known.items():
         if key not in given and not _has_default(field):
@@ -109,12 +107,6 @@ def parsed(kind: type[Made], value: object, name: str = "the body") -> Made:
     if issubclass(kind, Checked):
         return kind(**given)
     return kind(**{key: _value(hints[key], item, key) for key, item in given.items()})
-
-
-def one_of(kinds: Sequence[type[Made]], value: object, name: str = "the body") -> Made:
-    """The same for one of several dataclasses: of more than one that which the value's `kind` names."""
-    made: Made = _member(list(kinds), value, name)
-    return made
 
 
 def _has_default(field: Field[Any]) -> bool:
@@ -145,7 +137,7 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     if origin in (Union, UnionType) and not isinstance(more, str):
         if value is None and NoneType in arguments:
             return None
-        return _member([one for one in arguments if one is not NoneType], value, name)
+        return one_of([one for one in arguments if one is not NoneType], value, name)
     if is_dataclass(kind):
         return parsed(cast(type, kind), value, name)
     plain, given = kind if origin in (None, UnionType) else origin, value
@@ -171,7 +163,7 @@ def _value(kind: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _member(kinds: list[Any], value: Any, name: str) -> Any:
+def one_of(kinds: Sequence[Any], value: Any, name: str = "the body") -> Any:
     """The value as one of several types: of dataclasses that which its `kind` names."""
     if len(kinds) == 1:
         return _value(kinds[0], value, name)

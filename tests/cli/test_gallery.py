@@ -97,10 +97,10 @@ def test_a_folder_with_other_things_is_no_gallery(run: Any, made: Path, tmp_path
     assert ran.code == 2 and "which holds other things" in ran.err.splitlines()[-1]
     assert (out / "index.html").read_text() == "my home page" and len(list(tmp_path.iterdir())) == 1
     (out / "index.html").unlink()
-    (tmp_path / ".gallery.triptych-part").mkdir()
-    (tmp_path / ".gallery.triptych-part" / "half.png").touch()
+    (out / ".index.html.triptych-part").touch()
     for page in ("first", "second"):
-        gallery.finished(gallery.renewed(out), out, page)
+        gallery.begun(out)
+        gallery.finished(out, page)
         assert sorted(path.name for path in out.iterdir()) == ["contents.json", "index.html"]
         assert len(list(tmp_path.iterdir())) == 1 and (out / "index.html").read_text() == page
     for name, content in (("note.txt", b"mine"), ("index.html", b"second, changed")):
@@ -108,6 +108,8 @@ def test_a_folder_with_other_things_is_no_gallery(run: Any, made: Path, tmp_path
         ran = run("demo", "--out", out)
         assert ran.code == 2 and (out / name).read_bytes() == content
         (out / "note.txt").unlink(missing_ok=True)
+    (out / "index.html").unlink()
+    gallery.begun(out)
 
 
 def test_a_build_without_models_has_a_gallery_of_those_there(monkeypatch: pytest.MonkeyPatch) -> None:

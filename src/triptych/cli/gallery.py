@@ -8,13 +8,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from triptych.errors import UserError
-from triptych.shape.files import MARK, read_sealed, sealed, temporary_of, write_file
+from triptych.shape.files import MARK, holds, read_sealed, sealed, temporary_of, write_file
 
 if TYPE_CHECKING:
     from triptych.studio.app import Studio
@@ -175,43 +174,26 @@ def _joined(folder: Path) -> Iterator[str]:
     yield from visit("main.js")
 
 
-def renewed(out: Path) -> Path:
-    """A folder beside `out` to make the gallery in. Raises UserError where `out` is neither new nor empty nor a gallery
-    as it was made.
-    """
-    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not _own(out))):
+def begun(out: Path) -> None:
+    """Make the folder of a gallery. Raises UserError where it is neither new nor empty nor a gallery as it was made."""
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or (any(out.iterdir()) and not _is_gallery(out))):
         raise UserError(f"expected a new folder or a gallery as it was made, got {out}, which holds other things")
-    making = temporary_of(out.absolute(), MARK)
-    if making.is_dir() and not making.is_symlink():
-        shutil.rmtree(making)  # which a gallery was being made in, when that was ended
-    making.mkdir(parents=True)
-    return making
+    out.mkdir(parents=True, exist_ok=True)
 
 
-def finished(making: Path, out: Path, page: str) -> Path:
-    """Put the page in its place, and the gallery before away; returns its path."""
-    write_file(making / PAGE, page.encode())
-    write_file(making / CONTENTS, sealed({"sha256": {PAGE: hashlib.sha256(page.encode()).hexdigest()}}))
-    for path in _own(out) if out.is_dir() else ():
-        path.rmdir() if path.is_dir() else path.unlink()
-    out.mkdir(exist_ok=True)  # which may be where the person is
-    for name in (CONTENTS, PAGE):
-        (making / name).rename(out / name)
-    making.rmdir()
+def finished(out: Path, page: str) -> Path:
+    """Put the page in its place; returns its path. Ended at any moment, it leaves what `begun` takes for a gallery."""
+    (out / PAGE).unlink(missing_ok=True)
+    write_file(out / CONTENTS, sealed({"sha256": {PAGE: hashlib.sha256(page.encode()).hexdigest()}}), MARK)
+    write_file(out / PAGE, page.encode(), MARK)
     return out / PAGE
 
 
-def _own(out: Path) -> list[Path]:
-    """All that is in a gallery, the inner things first, if it is as it was made; else nothing."""
+def _is_gallery(out: Path) -> bool:
+    """Whether nothing is in a folder but a gallery as it was made, or a part of one."""
+    names = {path.name for path in out.iterdir()} - {temporary_of(out / name, MARK).name for name in (CONTENTS, PAGE)}
     try:
-        digests = {**read_sealed(out / CONTENTS)["sha256"], CONTENTS: None}
+        digests = dict(read_sealed(out / CONTENTS)["sha256"]) if names else {}
     except (UserError, OSError, LookupError, TypeError):
-        return []
-    found = sorted(out.rglob("*"), reverse=True)
-    for path in found:
-        name = path.relative_to(out).as_posix()
-        if path.is_symlink() or (path.is_file() and name not in digests):
-            return []
-        if path.is_file() and name != CONTENTS and hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
-            return []
-    return found
+        return False
+    return names <= {CONTENTS} or (names == {CONTENTS, *digests} and holds(out, digests, exactly=False))

@@ -140,7 +140,8 @@ def say_terms(card: Mapping[str, Any]) -> None:
     notice = card.get("notice")
     if not notice:
         return
-    seen = _folder() / f"{Path(str(card.get('name', 'model'))).name[:MAX_NAME_LENGTH]}.seen"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    seen = cache / "triptych" / f"{Path(str(card.get('name', 'model'))).name[:MAX_NAME_LENGTH]}.seen"
     with contextlib.suppress(OSError, UnicodeError):
         if seen.is_file() and seen.read_text("utf-8") == str(notice):
             return
@@ -148,8 +149,3 @@ def say_terms(card: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.write_text(str(notice), "utf-8")
-
-
-def _folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "triptych"

@@ -27,12 +27,9 @@ from triptych.shape.relations import RELATIONS, RelationSettings, check_relation
 from triptych.shape.settings import Presets, check_names, names_of
 
 CAUSAL = Full(causal=True)
-PATTERNS: dict[str, type[Full] | type[Local1D] | type[Local2D]] = {
-    "full": Full,
-    "local_1d": Local1D,
-    "local_2d": Local2D,
-}
+PATTERNS: dict[str, type[Any]] = {"full": Full, "local_1d": Local1D, "local_2d": Local2D}
 MAX_PAIRS = 2**24  # of the table of who looks at whom
+PARTS: dict[str, dict[str, type[Any]]] = {"pattern": PATTERNS, "input": INPUTS, "head": HEADS}
 PRESETS = Presets("triptych.shape")
 
 
@@ -112,7 +109,7 @@ class Config(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (("input", INPUTS), ("head", HEADS)):
+        for name, known in PARTS.items():
             check_part(getattr(self, name), known, name)
         _check_pattern(self.pattern)
         if self.width % self.heads:
@@ -148,8 +145,7 @@ class Config(Checked):
     def to_dict(self) -> dict[str, Any]:
         """A dictionary of plain values, as `config.json` holds it."""
         plain = dataclasses.asdict(self)
-        plain["pattern"] = part_to(self.pattern, PATTERNS)
-        plain["input"], plain["head"] = part_to(self.input, INPUTS), part_to(self.head, HEADS)
+        plain |= {name: part_to(getattr(self, name), known) for name, known in PARTS.items()}
         plain["relations"] = {each.pop("kind"): each for each in (part_to(r, RELATIONS) for r in self.relations)}
         return plain
 
@@ -164,13 +160,11 @@ class Config(Checked):
         try:
             if values.get("pattern") in ("full", {"kind": "full"}):
                 values["pattern"] = CAUSAL
-            if isinstance(values.get("pattern"), Mapping | str):
-                values["pattern"] = part_from(values["pattern"], PATTERNS, "pattern")
             if isinstance(values.get("positions"), str):
                 values["positions"] = {"kind": values["positions"]}
             if isinstance(values.get("relations"), Mapping):
                 values["relations"] = tuple(_relation(kind, each) for kind, each in values["relations"].items())
-            for name, known_parts in (("input", INPUTS), ("head", HEADS)):
+            for name, known_parts in PARTS.items():
                 if isinstance(values.get(name), Mapping | str):
                     values[name] = part_from(values[name], known_parts, name)
             return cls(**values)

@@ -28,15 +28,15 @@ def demo(
     where a second thread mostly waits for the first.
     """
     require("starlette", "the page of the studio")
-    from triptych.cli.gallery import Recorder, finished, page_of, recorded, renewed
+    from triptych.cli.gallery import Recorder, begun, finished, page_of, recorded
     from triptych.studio.app import Studio
 
-    making = renewed(out)
+    begun(out)
     recorder = Recorder(Studio(threads=machine.threads or 1))
     with parts(PARTS) as begin:
         for part in recorded(recorder):
             begin(part)
-    page = finished(making, out, page_of(recorder.answers))
+    page = finished(out, page_of(recorder.answers))
     result = {"page": str(page), "answers": len(recorder.answers), "bytes": page.stat().st_size}
     answer(
         result,
