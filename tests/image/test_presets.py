@@ -5,10 +5,11 @@ import pytest
 
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
-from triptych.image.presets import PRESETS, check_fit, shaped
+from triptych.image.presets import check_fit, shaped
 from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tied, Tokens
 from triptych.shape.pattern import Full, Local1D, Local2D
+from triptych.shape.settings import presets
 
 CODEC = PictureCodec(32, 32, 3)
 SMALL = replace(CODEC, factor=4)
@@ -31,7 +32,7 @@ def test_the_papers_settings() -> None:
     assert blocks.pattern == Local2D(32, 96, 8, 16, 8, 32) and codec.block == (8, 16)
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS])
+@pytest.mark.parametrize("preset", [name for name in presets("triptych.image")])
 @pytest.mark.parametrize("task", ["paint", "complete", "upscale"])
 def test_every_preset_does_every_task(preset: str, task: Any) -> None:
     config, codec = shaped(preset, task, SMALL if task == "upscale" else CODEC, {})

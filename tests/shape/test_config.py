@@ -4,10 +4,11 @@ import json
 import pytest
 
 from triptych.errors import UserError
-from triptych.shape.config import PRESETS, Config, Positions
+from triptych.shape.config import Config, Positions
 from triptych.shape.parts import Mixture, Patches, PatchNetwork, Pixels, Tokens
 from triptych.shape.pattern import Full, Local1D, Local2D
 from triptych.shape.relations import ByDistance, ByPitch, ByTime
+from triptych.shape.settings import presets
 
 
 def test_base_is_the_paper() -> None:
@@ -23,7 +24,7 @@ def test_few_fields() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        *(Config.preset(name, 300) for name in PRESETS),
+        *(Config.preset(name, 300) for name in presets("triptych.shape")),
         Config(300, pattern=Local1D(4, 8), relations=(ByDistance(16, "zero"),)),
         Config(300, encoder_layers=0, classes=3, pattern=Local2D(8, 8, 4, 4, 2, 2), positions=Positions("learned", 64)),
         Config(

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from triptych.shape.settings import Presets
+from triptych.errors import UserError
+from triptych.shape.settings import preset_of, presets
 
 
 @pytest.fixture
-def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Presets:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     room = tmp_path / "room_of_presets"
     room.mkdir()
     (room / "__init__.py").touch()
@@ -15,20 +16,16 @@ def presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Presets:
         '[small]\nbase = "large"\nwidth = 64\n[tiny]\nbase = "small"\nhead = "tied"\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    return Presets("room_of_presets")
+    return "room_of_presets"
 
 
-def test_a_preset_has_the_settings_of_its_base_but_for_its_own(presets: Presets) -> None:
-    assert presets["small"] == {"width": 64, "head": {"kind": "patch", "layers": 3}}
-    assert presets["tiny"] == {"width": 64, "head": "tied"}
-    assert presets["large"]["width"] == 512
+def test_a_preset_has_the_settings_of_its_base_but_for_its_own(package: str) -> None:
+    assert preset_of(package, "small") == {"width": 64, "head": {"kind": "patch", "layers": 3}}
+    assert preset_of(package, "tiny") == {"width": 64, "head": "tied"}
+    assert preset_of(package, "large")["width"] == 512
 
 
-def test_presets_are_listed_in_their_order(presets: Presets) -> None:
-    assert list(presets) == ["large", "small", "tiny"] and len(presets) == 3
-    with pytest.raises(KeyError):
-        presets["huge"]
-
-
-def test_nothing_is_read_before_it_is_asked_for() -> None:
-    Presets("no_such_package")
+def test_presets_are_listed_in_their_order(package: str) -> None:
+    assert list(presets(package)) == ["large", "small", "tiny"]
+    with pytest.raises(UserError, match="preset to be one of large, small, tiny, got 'huge'"):
+        preset_of(package, "huge")

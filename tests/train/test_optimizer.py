@@ -6,7 +6,8 @@ import torch
 
 from triptych.model.batch import Batch
 from triptych.model.transformer import Transformer
-from triptych.shape.config import PRESETS, Config
+from triptych.shape.config import Config
+from triptych.shape.settings import presets
 from triptych.train.optimizer import (
     lr_scale,
     measure_optimizers,
@@ -88,7 +89,9 @@ def test_restored_state_goes_on_to_the_bit(kind: str) -> None:
     assert math.isclose(first[0].param_groups[0]["lr"], second[0].param_groups[0]["lr"])
 
 
-@pytest.mark.parametrize(("preset", "dtype"), [(name, torch.float32) for name in PRESETS] + [("tiny", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("preset", "dtype"), [*((name, torch.float32) for name in presets("triptych.shape")), ("tiny", torch.bfloat16)]
+)
 def test_thirty_updates_of_every_preset_learn_to_copy(preset: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     ours = Transformer(Config.preset(preset, 12, dropout=0.1))

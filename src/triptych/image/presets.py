@@ -10,13 +10,11 @@ from typing import Any
 from triptych.errors import UserError
 from triptych.image.codec import HOLE, LEVELS, PictureCodec
 from triptych.image.data import Task
-from triptych.shape.bounds import encoder_fits, left_out, one_of
+from triptych.shape.bounds import encoder_fits, left_out
 from triptych.shape.config import Config, Positions
 from triptych.shape.pattern import Local2D
-from triptych.shape.settings import Presets
+from triptych.shape.settings import preset_of
 from triptych.trained import check_vocabularies
-
-PRESETS = Presets("triptych.image")
 
 
 def usual_preset(channels: int, changes: Mapping[str, Any]) -> str:
@@ -34,16 +32,16 @@ def shaped(preset: str, task: Task, codec: PictureCodec, changes: Mapping[str, A
     changes: fields of `Config`, and `cell`, which chooses the input; what is left out of a `head` of the preset's kind
     is the preset's, and the size of a local 2-D `pattern` that of the picture.
     """
-    one_of("preset", preset, PRESETS)
+    usual = preset_of("triptych.image", preset)
     left_out(changes, ("vocabulary", "source_vocabulary", "classes"), "the pictures")
-    shape = {**PRESETS[preset], **changes}
+    shape = {**usual, **changes}
     codec = replace(codec, cell=_cell(shape.pop("cell"), codec.channels))
     pattern = shape["pattern"]
     if isinstance(pattern, Mapping) and pattern.get("kind") == "local_2d":
         block = pattern.get("query_rows", 1), pattern.get("query_columns", 1)
         codec = replace(codec, block=block)
         shape["pattern"] = {"height": codec.rows, "width": codec.columns, **pattern}
-    shape["input"], shape["head"] = _parts(codec, PRESETS[preset]["head"], changes)
+    shape["input"], shape["head"] = _parts(codec, usual["head"], changes)
     if task == "paint":
         shape |= {"encoder_layers": 0, "aligned": False}
     else:

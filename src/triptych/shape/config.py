@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from triptych.errors import UserError
 from triptych.fields import Checked, Size
-from triptych.shape.bounds import one_of
 from triptych.shape.parts import (
     HEADS,
     INPUTS,
@@ -24,13 +23,12 @@ from triptych.shape.parts import (
 )
 from triptych.shape.pattern import Full, Local1D, Local2D, Pattern, block_size
 from triptych.shape.relations import RELATIONS, RelationSettings, check_relations
-from triptych.shape.settings import Presets, check_names, names_of
+from triptych.shape.settings import check_names, names_of, preset_of
 
 CAUSAL = Full(causal=True)
 PATTERNS: dict[str, type[Any]] = {"full": Full, "local_1d": Local1D, "local_2d": Local2D}
 MAX_PAIRS = 2**24  # of the table of who looks at whom
 PARTS: dict[str, dict[str, type[Any]]] = {"pattern": PATTERNS, "input": INPUTS, "head": HEADS}
-PRESETS = Presets("triptych.shape")
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,7 @@ class Config(Checked):
     @classmethod
     def preset(cls, name: str, vocabulary: int, **changes: Any) -> Config:
         """The preset `base`, `small` or `tiny` with the given vocabulary, and any field changed."""
-        one_of("preset", name, PRESETS)
-        return cls.from_dict({"vocabulary": vocabulary, **PRESETS[name], **changes})
+        return cls.from_dict({"vocabulary": vocabulary, **preset_of("triptych.shape", name), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """A dictionary of plain values, as `config.json` holds it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from triptych.errors import UserError, remedy
+from triptych.shape.bounds import one_of
 
 
 def check_names(table: str, values: Iterable[str], known: Iterable[str]) -> None:
@@ -26,28 +27,20 @@ def names_of(*kinds: Any) -> list[str]:
     return [field.name for kind in kinds for field in dataclasses.fields(kind)]
 
 
-class Presets(Mapping[str, dict[str, Any]]):
-    """Shapes of models by name, which a panel keeps in a file `presets.toml` of a package; read at first use.
+@cache
+def presets(package: str) -> dict[str, dict[str, Any]]:
+    """Shapes of models by name, which a panel keeps in a file `presets.toml` of a package.
 
     One that names another as its `base` has the settings of that one, which stands before it, but for its own.
     """
+    found: dict[str, dict[str, Any]] = {}
+    for name, settings in tomllib.loads((files(package) / "presets.toml").read_text("utf-8")).items():
+        base = settings.pop("base", None)
+        found[name] = settings if base is None else {**found[base], **settings}
+    return found
 
-    def __init__(self, package: str) -> None:
-        self._package = package
 
-    @cached_property
-    def _presets(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for name, settings in tomllib.loads((files(self._package) / "presets.toml").read_text("utf-8")).items():
-            base = settings.pop("base", None)
-            found[name] = settings if base is None else {**found[base], **settings}
-        return found
-
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        return self._presets[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._presets)
-
-    def __len__(self) -> int:
-        return len(self._presets)
+def preset_of(package: str, name: str) -> dict[str, Any]:
+    """The settings of a preset of a panel. UserError where it has none of that name."""
+    one_of("preset", name, presets(package))
+    return presets(package)[name]

@@ -12,6 +12,7 @@ from triptych.fields import Checked, Size
 from triptych.shape.settings import check_names, names_of
 
 Portion = Annotated[float, Size(0, 1, below=True)]
+ABOVE_ZERO = ["epochs", "hours", "learning_rate", "matrix_learning_rate", "epsilon", "evaluations", "save_every"]
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,7 @@ class Recipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in (
-            "epochs",
-            "hours",
-            "learning_rate",
-            "matrix_learning_rate",
-            "epsilon",
-            "evaluations",
-            "save_every",
-        ):
+        for name in ABOVE_ZERO:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UserError(f"expected {name} > 0, got {value}")

@@ -31,12 +31,12 @@ from triptych.music.performances.codec import (
 )
 from triptych.music.performances.grammar import PerformanceGrammar
 from triptych.music.performances.pianist import MAX_TOKENS, Pianist
-from triptych.music.performances.presets import PRESETS
 from triptych.music.performances.shards import Shards, prepare
 from triptych.music.piece.performance import Performance, from_piece
 from triptych.music.piece.piece import Piece
 from triptych.shape.config import Config
 from triptych.shape.parts import Tokens
+from triptych.shape.settings import presets
 from triptych.train.recipe import Recipe
 from triptych.trained import Trained
 
@@ -176,7 +176,7 @@ def test_steps_past_the_table_equal_the_whole(preset: str) -> None:
 
 
 def test_the_presets_can_be_built() -> None:
-    for preset in PRESETS:
+    for preset in presets("triptych.music.performances"):
         for task in ("compose", "accompany"):
             shape = {"width": 16, "feed_forward": 16}
             made = Pianist.new(LABELS, task=task, preset=preset, device="cpu", **shape)  # type: ignore[arg-type]

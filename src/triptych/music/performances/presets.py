@@ -7,18 +7,16 @@ from typing import Any
 
 from triptych.music.performances.codec import PerformanceCodec
 from triptych.music.performances.melody import MelodyCodec
-from triptych.shape.bounds import encoder_fits, left_out, one_of
+from triptych.shape.bounds import encoder_fits, left_out
 from triptych.shape.config import Config
-from triptych.shape.settings import Presets
-
-PRESETS = Presets("triptych.music.performances")
+from triptych.shape.settings import preset_of
 
 
 def shaped(preset: str, task: str, codec: PerformanceCodec, changes: Mapping[str, Any]) -> Config:
     """The configuration of a preset for the task and the labels of the codec. changes: fields of `Config`."""
-    one_of("preset", preset, PRESETS)
+    usual = preset_of("triptych.music.performances", preset)
     left_out(changes, ("vocabulary", "source_vocabulary", "classes"), "performances")
-    shape = {"vocabulary": codec.vocabulary, "classes": len(codec.labels), **PRESETS[preset]}
+    shape = {"vocabulary": codec.vocabulary, "classes": len(codec.labels), **usual}
     if task == "accompany":
         shape["source_vocabulary"] = MelodyCodec.vocabulary
         shape["encoder_layers"] = changes.get("decoder_layers", shape["decoder_layers"])
