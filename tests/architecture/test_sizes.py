@@ -22,8 +22,8 @@ ROOM_FILES = 12  # with __init__.py
 TYPE_IGNORES = 12
 CODE_LINES = 17_953  # to be 17,431; without `decode` and `studio`, which came later
 DECODE_LINES = 1_855
-STUDIO_LINES = 1_410  # of its Python, all that `wc -l` counts; to be 1,200
-PAGE_LINES = 3_618  # of its modules and style sheets, counted so too; to be 3,500
+STUDIO_LINES = 1_401  # of its Python, all that `wc -l` counts; to be 1,200
+PAGE_LINES = 3_607  # of its modules and style sheets, counted so too; to be 3,500
 
 
 def name_of(path: Path) -> str:

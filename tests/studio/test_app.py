@@ -311,8 +311,8 @@ def test_a_persons_own_model_is_first(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / "chorales", tmp_path / "chorales")
     models = Models([str(mine), str(tmp_path / "chorales")])
     assert [*models.entries][:2] == ["mine", "chorales"] and "chorales-2" in models.entries
-    assert models.find(None, "translate").name == "mine"
-    described = models.entries["mine"].to_dict()
+    assert models.find(None, "translate")[0].name == "mine"
+    described = Models([str(mine)]).entries["mine"].to_dict()
     assert not described["shipped"] and described["panel"] == "words" and not described["loaded"]
     found = Studio([str(mine)]).read("translate", {"text": "Ein Hund.", "model": "mine"})(work.Job())
     assert found["translations"][0]["text"] and f"--model={mine}" in found["command"]

@@ -135,11 +135,13 @@ class Models:
                 entry.name = f"{plain}-{number}"
             self.entries[entry.name] = entry
 
-    def find(self, name: str | None, *tasks: str) -> Entry:
-        """The model of that name, or the first one, for one of these tasks. Refused where there is none."""
+    def find(self, name: str | None, *tasks: str) -> tuple[Entry, Any]:
+        """The model of that name, or the first one, for one of these tasks, and its product. Refused where there is
+        none.
+        """
         able = {entry.name: entry for entry in self.entries.values() if entry.task in tasks}
         name = next(iter(able), "") if name is None else name
         if name not in able:
             known = remedy("" if name in self.entries else name, list(able))
             raise RefusedError(f"expected a model to {' or '.join(tasks)}, got {name or 'none'}; {known}")
-        return able[name]
+        return able[name], able[name].load()

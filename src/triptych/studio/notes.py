@@ -39,13 +39,13 @@ class Compose(Drawn):
     tempo: Annotated[float, Size(20, 400)] = 84.0
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "compose", "play")
+        entry, product = models.find(self.model, "compose", "play")
         plays = entry.task == "play"
         asked = self.settled(entry, seconds=COMPOSED if plays else None)
         how = {"seconds": asked.seconds} if plays else {"steps": asked.steps, "tempo": asked.tempo}
         options = _length(asked, plays) + ([] if plays else ["--tempo", str(asked.tempo)])
         about = asked.envelope(entry, ["compose", *options], "composed.mid")
-        return _written(job, entry, about, partial(entry.load().compose, label=asked.label, **how, **asked.drawing()))
+        return _written(job, entry, about, partial(product.compose, label=asked.label, **how, **asked.drawing()))
 
 
 class Continue(Drawn):
@@ -58,7 +58,7 @@ class Continue(Drawn):
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
         plays = isinstance(self.piece, Played)
-        entry = models.find(self.model, "play" if plays else "compose")
+        entry, product = models.find(self.model, "play" if plays else "compose")
         asked = self.settled(entry, seconds=CONTINUED if plays else None)
         options, given = _length(asked, plays), None
         shown: Chorale | Played
@@ -72,7 +72,7 @@ class Continue(Drawn):
             how = {"steps": asked.steps and primer.length + asked.steps}
             options += _upbeat(primer)
         about = asked.envelope(entry, ["continue", PIECE, *options], "continued.mid")
-        go_on = partial(entry.load().continue_, primer, label=asked.label, **how, **asked.drawing())
+        go_on = partial(product.continue_, primer, label=asked.label, **how, **asked.drawing())
         return {**_written(job, entry, about, go_on, shown, given), "from": since}
 
 
@@ -83,14 +83,14 @@ class Harmonize(Drawn):
     label: Label | None = None
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "infill")
+        entry, composer = models.find(self.model, "infill")
         asked, piece = self.settled(entry), self.piece.piece()
         tune = tuple(note for note in piece.notes if note.voice == 0)
         if not tune:
             raise RefusedError("expected a melody in the soprano, got no notes there; write some")
         melody = replace(piece, notes=tune, voices=("melody",), length=0)
         about = asked.envelope(entry, ["harmonize", PIECE, *_upbeat(melody)], "harmonized.mid")
-        harmonize = partial(entry.load().harmonize, melody, label=asked.label, **asked.drawing())
+        harmonize = partial(composer.harmonize, melody, label=asked.label, **asked.drawing())
         return _written(job, entry, about, harmonize, Chorale.of(melody), given_melody(melody))
 
 
@@ -101,7 +101,7 @@ class Infill(Drawn):
     open: Annotated[list[Annotated[list[Annotated[int, Size(0, MAX_STEPS)]], Size(3, 3)]], Size(1, MAX_NOTES, True)]
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "infill")
+        entry, composer = models.find(self.model, "infill")
         asked, piece = self.settled(entry), self.piece.piece()
         cells = np.zeros((piece.length, 4), bool)
         for span in asked.open:
@@ -112,7 +112,7 @@ class Infill(Drawn):
             cells[start:end, voice] = True
         about = asked.envelope(entry, _infilled(piece, cells), "filled.mid")
         given = given_voices(piece, begin=int(cells.any(1).argmax()))
-        fill = partial(entry.load().infill_cells, piece, cells, **asked.drawing())
+        fill = partial(composer.infill_cells, piece, cells, **asked.drawing())
         return {**_written(job, entry, about, fill, Chorale.of(piece), given), "open": asked.open}
 
 
@@ -197,12 +197,12 @@ class ChoraleAttention(Request):
     step: Annotated[int, Size(0, MAX_STEPS)] | None = None
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry, piece = models.find(self.model, "compose", "infill"), self.piece.piece()
+        (entry, composer), piece = models.find(self.model, "compose", "infill"), self.piece.piece()
         if self.step is None and piece.length > MAX_MAPPED:
             what = f"a step of a piece of more than {MAX_MAPPED} sixteenths"
             raise RefusedError(f"expected {what}, got none; name one", 413)
         steps = list(range(piece.length)) if self.step is None else [self.step]
-        found = moments(entry.load(), piece, steps)
+        found = moments(composer, piece, steps)
         shape = {"layers": found.shape[1], "heads": found.shape[2], "steps": piece.length, "steps_asked": steps}
         pattern = entry.config.to_dict()["pattern"]
         return {"model": entry.name, "kind": "chorale", **shape, "pattern": pattern, "weights": map_of(found)}
@@ -217,12 +217,11 @@ class PlayedAttention(Request):
     note: Annotated[int, Size(0, MAX_NOTES)] | None = None
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry, performance = models.find(self.model, "play"), self.piece.performance()
+        (entry, pianist), performance = models.find(self.model, "play"), self.piece.performance()
         count = len(performance)
         note = count - 1 if self.note is None else self.note
         if not 0 <= note < count:
             raise RefusedError(f"expected a note from 0 to {count - 1}, got {note}; choose another")
-        pianist = entry.load()
         attention = partial(_attention, pianist)
         found, other = struck(performance, note, MAX_EVENTS, codec=pianist.codec, attention=attention)
         first = int(found.any((0, 1)).argmax()) if found.any() else note

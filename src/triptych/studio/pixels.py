@@ -32,8 +32,8 @@ class Paint(Drawn):
     count: Annotated[int, Size(1, MAX_COUNT, True)] = 4
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "paint")
-        return _made(self, entry, job, ["paint"], "painted", entry.load().paint)
+        entry, painter = models.find(self.model, "paint")
+        return _made(self, entry, job, ["paint"], "painted", painter.paint)
 
 
 class Complete(Drawn):
@@ -45,8 +45,7 @@ class Complete(Drawn):
     count: Annotated[int, Size(1, 8, True)] = 4
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "complete")
-        painter = entry.load()
+        entry, painter = models.find(self.model, "complete")
         picture = self.picture.pixels(painter.codec.shape)
         complete = partial(painter.complete, picture, plain_mask(self.hidden, picture.shape[:2]))
         made = _made(self, entry, job, ["complete", PICTURE, "--mask", MASK], "completed", complete)
@@ -61,8 +60,7 @@ class Upscale(Drawn):
     count: Annotated[int, Size(1, 8, True)] = 2
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "upscale")
-        painter = entry.load()
+        entry, painter = models.find(self.model, "upscale")
         upscale = partial(painter.upscale, self.picture.pixels(painter.codec.small.shape))
         return _made(self, entry, job, ["upscale", PICTURE], "large.png", upscale)
 
@@ -105,8 +103,7 @@ class PictureAttention(Request):
     pixel: Annotated[list[Annotated[int, Size(0, 63)]], Size(2, 2)] | None = None
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "paint", "complete", "upscale")
-        painter = entry.load()
+        entry, painter = models.find(self.model, "paint", "complete", "upscale")
         painter.check(entry.task, self.label)
         codec, config, whole = painter.codec, painter.config, self.pixel is None
         picture = self.picture.pixels(codec.shape)
@@ -146,9 +143,8 @@ def _reach(masks: Any) -> Any:
 
 def read_picture(models: Models, data: bytes, name: str) -> dict[str, Any]:
     """The picture of an uploaded file in the size that a model reads, and a word about every change."""
-    entry = models.find(name, "complete", "upscale", "paint")
-    codec = entry.load().codec
-    height, width, channels = codec.small.shape if entry.task == "upscale" else codec.shape
+    entry, painter = models.find(name, "complete", "upscale", "paint")
+    height, width, channels = painter.codec.small.shape if entry.task == "upscale" else painter.codec.shape
     if not data:
         raise RefusedError("expected a picture, got an empty file; choose another")
     picture, _, words = read_resized(data, (height, width), channels=channels)
@@ -161,8 +157,8 @@ class Example(Request):
     model: Model
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "complete", "upscale")
-        codec = entry.load().codec
+        entry, painter = models.find(self.model, "complete", "upscale")
+        codec = painter.codec
         size = {name: getattr(codec, name) for name in ("height", "width", "channels")}
         for other in models.entries.values():
             if entry.task == "complete" and other.task == "paint" and size.items() <= other.codec.items():

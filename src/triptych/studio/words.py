@@ -29,9 +29,8 @@ class Translate(Drawn):
     sample: bool = False
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "translate")
+        entry, translator = models.find(self.model, "translate")
         asked = replace(self.settled(entry), nbest=1 if self.sample else min(self.beam, self.nbest))
-        translator = entry.load()
         codec, how = translator.codec, {"align": True, "prefix": self.forced}
         _check_ids(codec, self.forced)
         if self.sample:  # the verb samples where one of its options is given
@@ -77,8 +76,7 @@ class Alternatives(Request):
     count: Annotated[int, Size(1, 20)] = 8
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "translate")
-        translator = entry.load()
+        entry, translator = models.find(self.model, "translate")
         codec, found = translator.codec, []
         _check_ids(codec, self.ids)
         places = self.ids if codec.END in self.ids else [*self.ids, None]
@@ -101,8 +99,7 @@ class TextAttention(Request):
     model: Model | None = None
 
     def __call__(self, models: Models, job: Job) -> dict[str, Any]:
-        entry = models.find(self.model, "translate")
-        translator = entry.load()
+        entry, translator = models.find(self.model, "translate")
         codec = translator.codec
         _check_ids(codec, self.ids)
         ids = self.ids if codec.END in self.ids else [*self.ids, codec.END]

@@ -125,8 +125,5 @@ class Workshop:
 
 def _run(work: Work, job: Job) -> Any:
     JOB.set(job)
-    try:
-        job.check()
-        return work(job)
-    finally:
-        JOB.set(None)
+    job.check()
+    return work(job)

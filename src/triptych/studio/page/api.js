@@ -11,6 +11,7 @@ export function canonical(value) {
 
 // The bytes of base64 text: "u8[...]" of the API.
 export function bytesOf(base64) { return Uint8Array.from(atob(base64), (one) => one.charCodeAt(0)); }
+export function numbersOf(base64) { return new Uint32Array(bytesOf(base64).buffer); } // "u32[...]"
 
 // Names are those behind /api/: api.post("translate", {...}). recorded: {key: answer} of the gallery, or null.
 export function createApi(recorded) {
@@ -32,10 +33,8 @@ export function createApi(recorded) {
     throw new Error(wait ? `${error} Try again in ${wait} s.` : error);
   }
 
-  function sent(body, accept, signal) {
-    const headers = { "Content-Type": "application/json", Accept: accept };
-    return { method: "POST", headers, body: JSON.stringify(body), signal };
-  }
+  const asJson = (body, signal) => ({ method: "POST", headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body), signal });
 
   return {
     recorded: recorded !== null,
@@ -44,20 +43,19 @@ export function createApi(recorded) {
 
     async post(name, body, { signal } = {}) {
       if (recorded) return answerOf("POST", name, body);
-      return (await send(name, sent(body, "application/json", signal))).json();
+      return (await send(name, asJson(body, signal))).json();
     },
 
     // Raw bytes of a file: api.upload("picture?model=fashion", file).
     async upload(name, file) {
       if (recorded) throw new Error("Files can be given to the studio (triptych studio), not to this page.");
-      const headers = { "Content-Type": "application/octet-stream" };
-      return (await send(name, { method: "POST", headers, body: file })).json();
+      return (await send(name, { method: "POST", body: file })).json();
     },
 
     // Events {event, data} of a request as they come: start, those of the endpoint, done. "error" is thrown.
     async *stream(name, body, { signal }) {
       const events = recorded ? ["start", "done"].map((event) => ({ event, data: answerOf("POST", name, body) }))
-        : eventsOf(await send(name, sent({ ...body, stream: true }, "text/event-stream", signal)));
+        : eventsOf(await send(name, asJson({ ...body, stream: true }, signal)));
       for await (const one of events) {
         if (one.event === "error") throw new Error(one.data.error);
         yield one;

@@ -1,5 +1,5 @@
 // What a pixel looked at when it was made: its query block, its memory block, and each head's attention.
-import { bytesOf } from "./api.js";
+import { bytesOf, numbersOf } from "./api.js";
 import { createBoard, outlineOf, pictureSvg, writtenPicture } from "./easel.js";
 import { heatCanvas, mapLegend, mapMost, percent } from "./maps.js";
 import { card, choice, createReadout, createTurn, element, faint, layerOptions, notice } from "./widgets.js";
@@ -42,9 +42,9 @@ export function createGaze({ api, announce }) {
 
   // read(pixel, layer) -> the pixels of its two blocks, and of each head its map and what went to the start.
   function unpacked(answer, { height, width, channels }) {
-    const words = (text) => new Uint32Array(bytesOf(text).buffer);
     const [, layers, count, positions] = answer.weights.shape;
-    const [places, windows, weights] = [words(answer.places), words(answer.window), bytesOf(answer.weights.data)];
+    const [places, windows] = [numbersOf(answer.places), numbersOf(answer.window)];
+    const weights = bytesOf(answer.weights.data);
     const pixels = (value) => Float32Array.from({ length: height * width }, (_, at) => value(places[at * channels]));
     function read(at, one) {
       const row = answer.pixels.length > 1 ? places[at * channels] : 0;

@@ -1,7 +1,7 @@
 // Attention maps: small canvases in a grid of layers and heads, one large with its labels, and a cell to read out.
 import { bytesOf } from "./api.js";
-import { arrowStep, capital, createReadout, element, freshId, hatched, isDark, saveButtons, svg } from "./widgets.js";
-import { upTo } from "./widgets.js";
+import { action, arrowStep, capital, createReadout, element, freshId, hatched, isDark } from "./widgets.js";
+import { saveButtons, svg, upTo } from "./widgets.js";
 
 // Light means little in light, dark in dark; brightness is monotone, so that it is read without telling hues apart.
 const MAP_LIGHT = [[255, 255, 255], [207, 225, 242], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
@@ -64,9 +64,8 @@ export function gridOfMaps({ map, hidden, chosen, onchoose }) {
   const of = (place) => [Math.floor(place / columns), place % columns === map.heads ? -1 : place % columns];
   const buttons = upTo(map.layers * columns).map((place) => {
     const [values, title] = [map.at(...of(place)), capital(mapName(...of(place)))];
-    return element("button", { type: "button", class: "small-map", "aria-label": title, title,
-      onclick: () => choose(place) },
-    heatCanvas({ values, rows: map.queries, columns: map.keys, hidden, most: mapMost(values) }));
+    return action(null, () => choose(place), { class: "small-map", "aria-label": title, title },
+      heatCanvas({ values, rows: map.queries, columns: map.keys, hidden, most: mapMost(values) }));
   });
   const named = (text) => element("span", { class: "map-title", text });
   const node = element("div", { class: "map-grid", role: "group", "aria-label": "Every layer and head",

@@ -242,10 +242,8 @@ export function mountNotes(panel, { api, facts, route, announce }) {
 
   function card(take, place) {
     const text = take.about ? `Take ${place + 1} · seed ${take.about.seed}` : `Take ${place + 1} …`;
-    const button = action("", () => adopt(take), { class: "take", disabled: !take.about,
-      "aria-pressed": String(state.take === take) });
-    button.append(small(take.live), element("span", { text }));
-    take.node.replaceChildren(button);
+    take.node.replaceChildren(action(null, () => adopt(take), { class: "take", disabled: !take.about,
+      "aria-pressed": String(state.take === take) }, small(take.live), element("span", { text })));
   }
 
   function small({ notes, length }) {

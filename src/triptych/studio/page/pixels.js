@@ -1,5 +1,5 @@
 // Pixels: paint by class, complete what a mask opens, enlarge a drawing, and look at what a pixel looked at.
-import { bytesOf } from "./api.js";
+import { bytesOf, numbersOf } from "./api.js";
 import { blankPicture, pictureCanvas, pictureSvg, pixelsOf } from "./easel.js";
 import { createGaze } from "./gaze.js";
 import { createMask } from "./mask.js";
@@ -126,7 +126,7 @@ export function mountPixels(panel, { api, facts, route, announce }) {
 
   // Canvases for the pictures of an answer; gives what draws tokens of all pictures from the `first` one on.
   function begun(form, { count, height, width, channels, order }) {
-    const places = new Uint32Array(bytesOf(order).buffer);
+    const places = numbersOf(order);
     const parts = Array.from({ length: count }, () => {
       const [picture, veil] = [blankPicture(height, width, channels), new Uint8Array(height * width).fill(1)];
       return { picture, veil, canvas: pictureCanvas(picture, { veil }) };
@@ -148,16 +148,15 @@ export function mountPixels(panel, { api, facts, route, announce }) {
 
   function pictures(form, canvases, finished = false) {
     const more = finished ? ": look at what its pixels looked at" : "";
-    form.buttons = canvases.map((canvas, place) => element("button", { type: "button", class: "pixels-one",
-      disabled: !finished, onclick: () => choose(form, place),
-      "aria-label": `${form.noun} ${place + 1}${more}` }, canvas));
+    form.buttons = canvases.map((canvas, place) => action(null, () => choose(form, place), { class: "pixels-one",
+      disabled: !finished, "aria-label": `${form.noun} ${place + 1}${more}` }, canvas));
     return element("div", { class: "pictures", role: "group", "aria-label": "Results" }, ...form.buttons);
   }
 
   // A recorded answer comes at once: it is shown in the order in which it was made.
   async function replay(form, { order, pictures }, going, signal) {
     if (!matchMedia("(prefers-reduced-motion: no-preference)").matches) return;
-    const [places, all] = [new Uint32Array(bytesOf(order).buffer), pictures.map(({ data }) => bytesOf(data))];
+    const [places, all] = [numbersOf(order), pictures.map(({ data }) => bytesOf(data))];
     const step = Math.ceil(places.length / PIXELS_FRAMES);
     for (let first = 0; first < places.length; first += step) {
       going(first, all.flatMap((bytes) => [...places.subarray(first, first + step)].map((at) => bytes[at] ?? 0)));

@@ -1,6 +1,6 @@
 // The piano roll that is an editor: draw, move, lengthen and erase notes by pointer or keys, choose a span, see arcs.
 import { barsOf, barTicks, isBlack, noteName, openSpans, pitchName, placeName, withCells, withNote } from "./piece.js";
-import { arrowStep, element, freshId, svg, upTo } from "./widgets.js";
+import { arrowStep, element, freshId, hatched, svg, upTo } from "./widgets.js";
 
 const ROLL_RULER = 24; // dots
 const ROLL_LANE = 11; // a row a voice: what is locked and what is open
@@ -103,13 +103,10 @@ export function createRoll({ announce, onedit, onseek, onpoint, onhear, onplay, 
   }
 
   function lanes() {
-    const hatch = svg("pattern", { id: "roll-open", width: 5, height: 5, patternUnits: "userSpaceOnUse",
-      patternTransform: "rotate(45)" }, box(0, 0, 2, 5, "--accent"));
     const bar = (own, from, until, fill, more) =>
       box(x(from), ROLL_RULER + own * ROLL_LANE, x(until - from), ROLL_LANE - 2, fill, more);
-    return [svg("defs", {}, hatch), ...open.map((_, own) => bar(own, 0, piece.length, "--line")),
-      ...openSpans(open).flatMap((one) => [bar(...one, "--card"),
-        bar(...one, "url(#roll-open)", { class: "roll-open" })])];
+    return [hatched("roll-open", 5, "--accent", "--card"), ...open.map((_, own) => bar(own, 0, piece.length, "--line")),
+      ...openSpans(open).map((one) => bar(...one, "url(#roll-open)", { class: "roll-open" }))];
   }
 
   function block(note) {

@@ -26,10 +26,10 @@ function furnished(node, properties, children) {
 }
 
 // A hatched pattern of SVG, for what is hidden: fill: `url(#${id})`.
-export function hatched(id) {
-  return svg("defs", {}, svg("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse",
-    patternTransform: "rotate(45)" }, svg("rect", { width: 7, height: 7, fill: "--paper" }),
-  svg("rect", { width: 2, height: 7, fill: "--edge" })));
+export function hatched(id, size = 7, ink = "--edge", paper = "--paper") {
+  return svg("defs", {}, svg("pattern", { id, width: size, height: size, patternUnits: "userSpaceOnUse",
+    patternTransform: "rotate(45)" }, svg("rect", { width: size, height: size, fill: paper }),
+  svg("rect", { width: 2, height: size, fill: ink })));
 }
 
 // The colour behind a CSS token, as rgb(...), for canvases and pictures that are saved.
@@ -114,8 +114,8 @@ export function segmented({ label, options, value, onchange }) {
     (now) => { for (const one of inputs) one.checked = one.value === now; });
 }
 
-export function action(text, onclick, more = {}) {
-  return element("button", { type: "button", text, onclick, ...more });
+export function action(text, onclick, more = {}, ...children) {
+  return element("button", { type: "button", text, onclick, ...more }, ...children);
 }
 
 // Parts of a panel: its head, paragraphs in small print, text that says where pointer or keys are (to a screen reader

@@ -221,10 +221,10 @@ export function mountWords(panel, { api, facts, route, announce }) {
       return spaced(word, button, origins);
     }));
     list.replaceChildren(...answer.translations.map((each, place) => element("li", {},
-      element("button", { type: "button", "aria-pressed": String(place === shown),
-        onclick: () => { shown = place; showTranslation(); } },
-      element("span", { class: "nbest-text", text: each.text || "(nothing)" }), element("span", { class: "small faint",
-        text: `score ${each.score.toFixed(2)} · probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
+      action(null, () => { shown = place; showTranslation(); }, { "aria-pressed": String(place === shown) },
+        element("span", { class: "nbest-text", text: each.text || "(nothing)" }),
+        element("span", { class: "small faint", text: `score ${each.score.toFixed(2)} · ` +
+          `probability of the whole ${percent(Math.exp(each.log_prob))}` })))));
     opened.replaceChildren();
     look();
   }
@@ -257,9 +257,8 @@ export function mountWords(panel, { api, facts, route, announce }) {
   function pieceChoices({ id, piece, probability, rank, alternatives }, at, word, ids) {
     const rows = alternatives.some((one) => one.id === id) ? alternatives
       : [...alternatives, { id, piece, probability }];
-    const buttons = rows.map((one) => element("button", { type: "button", class: "alternative",
-      "aria-pressed": String(one.id === id), vars: { "--share": `${100 * one.probability}%` },
-      onclick: () => force([...ids.slice(0, at), one.id]) },
+    const buttons = rows.map((one) => action(null, () => force([...ids.slice(0, at), one.id]), { class: "alternative",
+      "aria-pressed": String(one.id === id), vars: { "--share": `${100 * one.probability}%` } },
     element("span", { text: one.piece === WORD_END ? "(end)" : pieceLabel(one.piece) }), " ",
     element("span", { class: "faint", text: percent(one.probability) })));
     const title = word.to - word.from > 1 && faint(`Piece ${at - word.from + 1}: ${pieceLabel(piece)}` +
