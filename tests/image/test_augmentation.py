@@ -68,5 +68,5 @@ def test_what_does_not_suit_the_pictures_is_one_line(
 
 
 def test_a_hue_is_finite() -> None:
-    with pytest.raises(UserError, match="expected a finite data.hue, got nan"):
+    with pytest.raises(UserError, match=r"expected a finite data\.hue, got nan"):
         Augmentation(hue=float("nan"))
